@@ -1,5 +1,10 @@
 //! Write signing plugins for hardsign and `notation`.
 //!
-//! Under construction: protocol types, framing, `serve`, PIN sources.
+//! Under construction: `serve`, PIN sources.
 
 pub mod algorithm;
+pub mod error;
+pub mod frame;
+pub mod proto;
+
+pub use error::Error;

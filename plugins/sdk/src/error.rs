@@ -1,0 +1,244 @@
+//! Errors that travel from a plugin to its host: the contract's codes, the error answer, and the
+//! error type that a plugin author returns.
+//!
+//! Implements the "Error codes" part of the plugin contract (PLG-07, PLG-09). Parsing is lenient,
+//! since the host must show what a foreign plugin meant; writing is exact.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::{null_as_default, open_names};
+
+/// The name under `errorMetadata` that holds the user's next step, printed as `Hint:`.
+pub const HINT: &str = "hint";
+
+open_names! {
+    /// The contract's error codes (PLG-09).
+    ErrorCode {
+        /// A field of the request is wrong.
+        ValidationError => "VALIDATION_ERROR",
+        /// The plugin does not speak the contract version of the request.
+        UnsupportedContractVersion => "UNSUPPORTED_CONTRACT_VERSION",
+        /// Authentication or authorization for the key failed. Never retried.
+        AccessDenied => "ACCESS_DENIED",
+        /// The operation took too long; it may be retried.
+        Timeout => "TIMEOUT",
+        /// The key store throttled the request; it may be retried.
+        Throttled => "THROTTLED",
+        /// Any other failure.
+        Error => "ERROR",
+    }
+}
+
+/// The error answer of the contract: on stderr with exit code 1, or as the `error` of a session.
+///
+/// ```json
+/// {"errorCode":"ACCESS_DENIED","errorMessage":"wrong PIN","errorMetadata":{"hint":"..."}}
+/// ```
+///
+/// Every member may be absent in what a foreign plugin writes; an answer without any is no
+/// error answer ([`is_empty`](Self::is_empty), PLG-07).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorResponse {
+    /// What kind of failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<ErrorCode>,
+    /// What was being done, to what, and why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// Further text by name; our plugins put the user's next step under [`HINT`].
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub error_metadata: BTreeMap<String, String>,
+}
+
+impl ErrorResponse {
+    /// Whether all three members are absent, so that this is not an error answer (PLG-07).
+    pub fn is_empty(&self) -> bool {
+        self.error_code.is_none() && self.error_message.is_none() && self.error_metadata.is_empty()
+    }
+
+    /// The user's next step, if the plugin gave one.
+    pub fn hint(&self) -> Option<&str> {
+        self.error_metadata.get(HINT).map(String::as_str)
+    }
+}
+
+/// What a plugin returns when it can't do what was asked.
+///
+/// The message is one sentence that says what was being done, to what, and why it failed. The
+/// hint is what the user can do next.
+///
+/// ```
+/// use hardsign_plugin::Error;
+///
+/// let error = Error::access_denied("token \"T\" refused the PIN")
+///     .with_hint("2 tries are left before the token locks itself");
+/// assert_eq!(error.to_string(), "token \"T\" refused the PIN");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Error {
+    code: ErrorCode,
+    message: String,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Error {
+    /// An error with this code and message.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The request or the configuration is wrong (`VALIDATION_ERROR`).
+    pub fn validation(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ValidationError, message)
+    }
+
+    /// The user may not use the key: wrong PIN, no login, no permission (`ACCESS_DENIED`).
+    pub fn access_denied(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::AccessDenied, message)
+    }
+
+    /// The key store did not answer in time (`TIMEOUT`).
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Timeout, message)
+    }
+
+    /// The key store asked for fewer requests (`THROTTLED`).
+    pub fn throttled(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Throttled, message)
+    }
+
+    /// Anything else (`ERROR`).
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Error, message)
+    }
+
+    /// An error whose message is that of `error` followed by those of its causes.
+    pub fn from_error(code: ErrorCode, error: &(dyn StdError + 'static)) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            message.push_str(": ");
+            message.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        Self::new(code, message)
+    }
+
+    /// Adds the user's next step.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        self.with_metadata(HINT, hint)
+    }
+
+    /// Adds a further text by name.
+    #[must_use]
+    pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> &ErrorCode {
+        &self.code
+    }
+
+    /// The user's next step, if one was given.
+    pub fn hint(&self) -> Option<&str> {
+        self.metadata.get(HINT).map(String::as_str)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {}
+
+impl From<Error> for ErrorResponse {
+    fn from(error: Error) -> Self {
+        Self {
+            error_code: Some(error.code),
+            error_message: Some(error.message),
+            error_metadata: error.metadata,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PLG-09: the six codes, and what is not among them is kept as it was.
+    #[test]
+    fn plg_09_codes() {
+        let names = ErrorCode::KNOWN.map(|code| code.name().to_owned());
+        assert_eq!(
+            names,
+            [
+                "VALIDATION_ERROR",
+                "UNSUPPORTED_CONTRACT_VERSION",
+                "ACCESS_DENIED",
+                "TIMEOUT",
+                "THROTTLED",
+                "ERROR"
+            ]
+        );
+        let code: ErrorCode = serde_json::from_str(r#""OUT_OF_PAPER""#).unwrap();
+        assert_eq!(code, ErrorCode::Unknown("OUT_OF_PAPER".into()));
+    }
+
+    /// PLG-07: wire form of an error answer.
+    #[test]
+    fn plg_07_wire_form() {
+        let error = Error::access_denied("wrong PIN").with_hint("2 tries are left");
+        let json = serde_json::to_string(&ErrorResponse::from(error)).unwrap();
+        assert_eq!(
+            json,
+            r#"{"errorCode":"ACCESS_DENIED","errorMessage":"wrong PIN","errorMetadata":{"hint":"2 tries are left"}}"#
+        );
+    }
+
+    /// PLG-07: each member may be absent or null; all absent is no error answer.
+    #[test]
+    fn plg_07_members_are_optional() {
+        let only: ErrorResponse = serde_json::from_str(r#"{"errorMessage":"m"}"#).unwrap();
+        assert_eq!(only.error_message.as_deref(), Some("m"));
+        assert!(!only.is_empty());
+        let nulls = r#"{"errorCode":null,"errorMessage":null,"errorMetadata":null,"x":1}"#;
+        assert!(
+            serde_json::from_str::<ErrorResponse>(nulls)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(
+            serde_json::from_str::<ErrorResponse>("{}")
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn causes_are_told() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("inner"));
+        let error = Error::from_error(ErrorCode::Error, &error);
+        assert_eq!(error.to_string(), "outer: inner");
+    }
+}
