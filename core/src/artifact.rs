@@ -1,6 +1,9 @@
 //! What is signed: digests and descriptors (OCI image specification, "Content Descriptors"), and
 //! the text a user names an artifact by.
 
+mod quote;
+pub mod reference;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::algorithm::HashAlgorithm;
+
+pub use quote::Quoted;
 
 /// An OCI digest, `<algorithm>:<lower-case hex>`, of SHA-256, SHA-384 or SHA-512.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
