@@ -1,1 +1,355 @@
-//! Under construction.
+//! The user's files: `config.json`, `signingkeys.json` and the trust policy files.
+//!
+//! Implements the files of the reference (CFG-06 to CFG-21, TP-01 to TP-04) so that a directory
+//! made by either tool works under both. It reads and writes; what a trust policy means is for
+//! `policy`, and what stands in a trust store for `trust`. Files are read only when regular, never
+//! through a symbolic link, and always up to a limit; they are replaced whole, under a lock.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::dirs::Dirs;
+
+mod file;
+mod keys;
+mod policy;
+
+pub use file::{
+    FileError, FileLock, create_private_directory, open_regular, read_regular, write_atomic,
+};
+pub use keys::{KeyEntry, KeyLocation, SigningKeys};
+pub use policy::{PolicyFile, PolicyFileError, PolicyKind, read_policy};
+
+/// What can be wrong with the user's configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file can't be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is not the JSON that it should be (CFG-12).
+    #[error("malformed {file}: {source}")]
+    Malformed {
+        /// The name of the file.
+        file: &'static str,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A file can't be written as JSON.
+    #[error("failed to write {file}: {source}")]
+    Serialize {
+        /// The name of the file.
+        file: &'static str,
+        /// What went wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A key without a name stands in the list (CFG-17).
+    #[error("malformed signingkeys.json: key name cannot be empty")]
+    EmptyNameInList,
+    /// Two keys of one name stand in the list (CFG-17).
+    #[error("malformed signingkeys.json: multiple keys with name '{name}' found")]
+    RepeatedName {
+        /// The name.
+        name: String,
+    },
+    /// The default key's name is empty (CFG-17).
+    #[error("malformed signingkeys.json: default key name cannot be empty")]
+    EmptyDefault,
+    /// The default key is not in the list (CFG-17).
+    #[error("malformed signingkeys.json: default key '{name}' not found")]
+    DefaultNotInList {
+        /// The name.
+        name: String,
+    },
+    /// The list would be too long to be read again.
+    #[error("signingkeys.json is full")]
+    ListFull,
+    /// A key name must not be empty.
+    #[error("key name cannot be empty")]
+    KeyNameEmpty,
+    /// No key of that name (CFG-18).
+    #[error("signing key {name} not found")]
+    KeyNotFound {
+        /// The name.
+        name: String,
+    },
+    /// No key was chosen and there is no default (CFG-18).
+    #[error("default signing key not set. Please set default signing key or specify a key name")]
+    NoDefaultKey,
+    /// The name is taken (CLI-64).
+    #[error("signing key with name \"{name}\" already exists")]
+    KeyExists {
+        /// The name.
+        name: String,
+    },
+    /// A plugin's key needs an id (CLI-64).
+    #[error("missing key id")]
+    KeyIdMissing,
+    /// A plugin's key needs a plugin (CLI-64).
+    #[error("plugin name cannot be empty")]
+    PluginNameEmpty,
+    /// An entry says neither where the files are nor which plugin holds the key (CFG-14).
+    #[error(
+        "unsupported key, either provide a local key and certificate file paths, or a key name in config.json, check https://notaryproject.dev/docs/user-guides/how-to/notation-config-file/ for details"
+    )]
+    UnsupportedKey,
+}
+
+/// `config.json` (CFG-08): registries, credentials and the default signature format.
+///
+/// ```json
+/// {
+///     "insecureRegistries": ["registry.example:5000"],
+///     "credsStore": "pass",
+///     "credHelpers": { "registry.example": "secretservice" },
+///     "signatureFormat": "cose"
+/// }
+/// ```
+/// The whole object is kept, so that members of other tools survive a rewrite.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigFile {
+    known: Known,
+    whole: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    #[serde(default)]
+    insecure_registries: Option<Vec<String>>,
+    #[serde(default)]
+    creds_store: Option<String>,
+    #[serde(default)]
+    cred_helpers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    signature_format: Option<String>,
+    #[serde(default)]
+    auths: Option<BTreeMap<String, Value>>,
+}
+
+impl ConfigFile {
+    /// The user's `config.json`; the defaults when there is none.
+    ///
+    /// # Errors
+    /// If it can't be read or is malformed (CFG-11, CFG-12).
+    pub fn load(dirs: &Dirs) -> Result<Self, ConfigError> {
+        Self::load_from(&dirs.config_file())
+    }
+
+    /// The file at `path`, which may also be Docker's (CFG-22); the defaults when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_from(path: &Path) -> Result<Self, ConfigError> {
+        let Some(whole) = read_json::<Map<String, Value>>(path, CONFIG_FILE)? else {
+            return Ok(Self::default());
+        };
+        let known = Known::deserialize(Value::Object(whole.clone())).map_err(|source| {
+            ConfigError::Malformed {
+                file: CONFIG_FILE,
+                source,
+            }
+        })?;
+        Ok(Self { known, whole })
+    }
+
+    /// Registries that are spoken to by plain HTTP.
+    pub fn insecure_registries(&self) -> &[String] {
+        self.known
+            .insecure_registries
+            .as_deref()
+            .unwrap_or_default()
+    }
+
+    /// The default of `--signature-format` as written, in lower case; `jws` when there is none
+    /// (CFG-09). Whether it is a format is decided where it is used.
+    pub fn signature_format(&self) -> String {
+        match self.known.signature_format.as_deref() {
+            None | Some("") => "jws".to_owned(),
+            Some(format) => format.to_lowercase(),
+        }
+    }
+
+    /// The credential helper for all registries.
+    pub fn credentials_store(&self) -> Option<&str> {
+        self.known.creds_store.as_deref().filter(|s| !s.is_empty())
+    }
+
+    /// The credential helper for one registry.
+    pub fn credential_helper(&self, server: &str) -> Option<&str> {
+        let helpers = self.known.cred_helpers.as_ref()?;
+        helpers.get(server).map(String::as_str)
+    }
+
+    /// Docker's `auths`: what stands there in plain text for each server (CFG-24).
+    pub fn auths(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let auths = self.known.auths.iter().flatten();
+        auths.map(|(server, entry)| (server.as_str(), entry))
+    }
+
+    /// Whether the file says anything about credentials, which decides if it is used (CFG-22).
+    pub fn configures_credentials(&self) -> bool {
+        self.credentials_store().is_some()
+            || self
+                .known
+                .cred_helpers
+                .as_ref()
+                .is_some_and(|m| !m.is_empty())
+            || self.known.auths.as_ref().is_some_and(|m| !m.is_empty())
+    }
+
+    /// Removes the plain-text entry of `server` from the file at `path` and says whether there was
+    /// one; everything else in the file stays (CFG-08).
+    ///
+    /// # Errors
+    /// If the file can't be read, is malformed, or can't be written.
+    pub fn remove_auth(path: &Path, server: &str) -> Result<bool, ConfigError> {
+        let _lock = FileLock::acquire(path, LOCK_PATIENCE)?;
+        let mut file = Self::load_from(path)?;
+        let removed = match file.whole.get_mut("auths") {
+            Some(Value::Object(auths)) => auths.shift_remove(server).is_some(),
+            _ => false,
+        };
+        if removed {
+            write_atomic(path, &pretty(&file.whole, CONFIG_FILE)?, 0o600)?;
+        }
+        Ok(removed)
+    }
+}
+
+/// The bytes of `value` as the reference writes its files: four spaces a level and a newline at
+/// the end (CFG-15).
+fn pretty<T: serde::Serialize>(value: &T, file: &'static str) -> Result<Vec<u8>, ConfigError> {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    value
+        .serialize(&mut serializer)
+        .map_err(|source| ConfigError::Serialize { file, source })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The JSON file at `path`, or `None` when there is no file.
+fn read_json<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+    file: &'static str,
+) -> Result<Option<T>, ConfigError> {
+    let bytes = match read_regular(path, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|source| ConfigError::Malformed { file, source })
+}
+
+const CONFIG_FILE: &str = "config.json";
+
+/// More than any configuration needs: 4 MiB.
+const MAX_FILE: u64 = 4 << 20;
+
+/// How long a change waits for other changes; each takes milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn load(json: &str) -> Result<ConfigFile, ConfigError> {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("config.json");
+        fs::write(&path, json).unwrap();
+        ConfigFile::load_from(&path)
+    }
+
+    /// CFG-08, CFG-09: the members, and the defaults when there is no file.
+    #[test]
+    fn cfg_08_members() {
+        let file = load(
+            r#"{"insecureRegistries":["r:5000"],"credsStore":"pass","credHelpers":{"a":"b"},
+                "signatureFormat":"COSE","auths":{"r":{"auth":"x"}},"HttpHeaders":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(file.insecure_registries(), ["r:5000"]);
+        assert_eq!(file.credentials_store(), Some("pass"));
+        assert_eq!(file.credential_helper("a"), Some("b"));
+        assert_eq!(file.credential_helper("z"), None);
+        assert_eq!(file.signature_format(), "cose");
+        assert_eq!(file.auths().map(|(s, _)| s).collect::<Vec<_>>(), ["r"]);
+        assert!(file.configures_credentials());
+
+        let root = tempfile::tempdir().unwrap();
+        let none = ConfigFile::load(&Dirs::below(root.path())).unwrap();
+        assert_eq!(none.signature_format(), "jws");
+        assert!(none.insecure_registries().is_empty());
+        assert!(!none.configures_credentials());
+        // Go writes an empty list as null.
+        assert!(
+            load(r#"{"insecureRegistries":null}"#)
+                .unwrap()
+                .insecure_registries()
+                .is_empty()
+        );
+    }
+
+    /// CFG-12: a malformed file is an error, also where only another member is wanted.
+    #[test]
+    fn cfg_12_malformed_is_an_error() {
+        for json in [
+            "{",
+            "[]",
+            r#"{"insecureRegistries":"r"}"#,
+            r#"{"credHelpers":{"a":1}}"#,
+        ] {
+            let text = load(json).unwrap_err().to_string();
+            assert!(text.starts_with("malformed config.json: "), "{text}");
+        }
+    }
+
+    /// CFG-08: a rewrite keeps unknown members, their order and their numbers.
+    #[test]
+    fn cfg_08_unknown_members_survive() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("config.json");
+        fs::write(
+            &path,
+            r#"{"zeta":18446744073709551615,"auths":{"a":{"auth":"x"},"b":{}},"alpha":{"k":[null,1.5]}}"#,
+        )
+        .unwrap();
+        assert!(!ConfigFile::remove_auth(&path, "none").unwrap());
+        assert!(ConfigFile::remove_auth(&path, "a").unwrap());
+        let text: String = fs::read_to_string(&path)
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        assert_eq!(
+            text,
+            r#"{"zeta":18446744073709551615,"auths":{"b":{}},"alpha":{"k":[null,1.5]}}"#
+        );
+    }
+
+    /// CFG-11: a directory in place of the file.
+    #[test]
+    fn cfg_11_directory_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("config.json");
+        fs::create_dir(&path).unwrap();
+        assert_eq!(
+            ConfigFile::load_from(&path).unwrap_err().to_string(),
+            format!(
+                "\"{}\" is not a regular file (symlinks are not supported)",
+                path.display()
+            )
+        );
+    }
+}
