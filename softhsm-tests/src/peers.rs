@@ -1,0 +1,258 @@
+//! The other side of the interoperability tests: the real `notation`, `oras`, and registries.
+//!
+//! `scripts/peers` builds the programs; this module finds them, gives each a directory of its own
+//! and starts [`registry::Registry`]s on free ports of the loopback interface. A test asks for
+//! what it needs and returns when that is `None`:
+//!
+//! ```no_run
+//! use softhsm_tests::peers::{Notation, registry::Registry};
+//!
+//! let Some(registry) = Registry::olareg().start() else { return };
+//! let Some(notation) = Notation::new() else { return };
+//! let artifact = registry.push("demo:v1", b"hello").unwrap();
+//! notation.run(["sign", artifact.as_str()]);
+//! ```
+//!
+//! A missing program is reported by [`skip_or_fail`]: a skip on a developer's machine, a failure
+//! in CI. It does not build anything and has no opinion on what the programs should answer.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test harness: it starts programs and is configured by the environment"
+)]
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+pub mod registry;
+
+/// The path of a program that `scripts/peers` built, such as `notation`.
+///
+/// Looks in `HARDSIGN_PEERS_DIR`; without that variable, where `scripts/peers` puts programs
+/// when it is not told otherwise.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let directory = env::var_os("HARDSIGN_PEERS_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/peers"),
+        PathBuf::from,
+    );
+    let path = directory.join(program);
+    path.is_file().then_some(path)
+}
+
+/// The path of a program of the system, such as `docker-registry`, found through `PATH`.
+pub fn find_installed(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// Says that a test is skipped because `what` is missing.
+///
+/// # Panics
+/// Where `CI=true` or `HARDSIGN_REQUIRE_PEERS=1`: there nothing may be skipped.
+#[allow(
+    clippy::print_stdout,
+    reason = "the skip is this function's message to who runs the tests"
+)]
+pub fn skip_or_fail(what: &str) {
+    let is = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
+    assert!(
+        !is("CI", "true") && !is("HARDSIGN_REQUIRE_PEERS", "1"),
+        "{what} is missing, and CI=true or HARDSIGN_REQUIRE_PEERS=1 forbids to skip"
+    );
+    println!("SKIPPED: {what}");
+}
+
+fn found_or_skip(path: Option<PathBuf>, program: &str) -> Option<PathBuf> {
+    if path.is_none() {
+        skip_or_fail(program);
+    }
+    path
+}
+
+/// The real `notation` with a configuration of its own, which is deleted with this value.
+#[derive(Debug)]
+pub struct Notation {
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Notation {
+    /// A `notation` that has no keys, no trust store, no policy and no plugin. `None`, reported
+    /// by [`skip_or_fail`], when it is not built.
+    pub fn new() -> Option<Self> {
+        let program = found_or_skip(find("notation"), "notation")?;
+        let home = tempfile::tempdir().expect("temporary directory");
+        Some(Self { program, home })
+    }
+
+    /// The configuration directory (`NOTATION_CONFIG`). Absent until something is written to it.
+    pub fn config_dir(&self) -> PathBuf {
+        self.home.path().join("config")
+    }
+
+    /// The directory under which `plugins` lies (`NOTATION_LIBEXEC`).
+    pub fn libexec_dir(&self) -> PathBuf {
+        self.home.path().join("libexec")
+    }
+
+    /// A scratch directory, which is also the current directory of [`Notation::command`].
+    pub fn work_dir(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// `notation` with `args`, its own directories and, of the environment, `PATH` alone.
+    pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(&self.program);
+        isolate(&mut command, self.home.path())
+            .args(args)
+            .env("NOTATION_CONFIG", self.config_dir())
+            .env("NOTATION_LIBEXEC", self.libexec_dir())
+            .env("NOTATION_CACHE", self.home.path().join("cache"));
+        command
+    }
+
+    /// Runs `notation` with `args` to its success and returns what it wrote to standard output.
+    ///
+    /// # Panics
+    /// If it fails, with all that it wrote.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> String {
+        succeed(&mut self.command(args))
+    }
+
+    /// Runs `notation` with `args` to its failure and returns what it wrote to standard error.
+    ///
+    /// # Panics
+    /// If it succeeds, with all that it wrote.
+    pub fn run_failing<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> String {
+        let mut command = self.command(args);
+        let output = output(&mut command);
+        assert!(
+            !output.status.success(),
+            "{command:?} succeeded: {output:?}"
+        );
+        text(output.stderr)
+    }
+
+    /// Installs the executable at `file` as the plugin `name`, as `notation plugin install` lays
+    /// it out but without asking the plugin anything, and returns its path.
+    pub fn install_plugin(&self, name: &str, file: &Path) -> PathBuf {
+        let directory = self.libexec_dir().join("plugins").join(name);
+        fs::create_dir_all(&directory).expect("plugin directory");
+        let installed = directory.join(format!("notation-{name}"));
+        fs::copy(file, &installed).expect("copy of the plugin");
+        installed
+    }
+}
+
+/// `oras`, without credentials of its own.
+#[derive(Debug)]
+pub struct Oras {
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Oras {
+    /// `None`, reported by [`skip_or_fail`], when it is not built.
+    pub fn new() -> Option<Self> {
+        let program = found_or_skip(find("oras"), "oras")?;
+        let home = tempfile::tempdir().expect("temporary directory");
+        Some(Self { program, home })
+    }
+
+    /// `oras` with `args`, a home of its own (also its current directory) and, of the
+    /// environment, `PATH` alone.
+    pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(&self.program);
+        isolate(&mut command, self.home.path()).args(args);
+        command
+    }
+
+    /// Runs `oras` with `args` to its success and returns what it wrote to standard output.
+    ///
+    /// # Panics
+    /// If it fails, with all that it wrote.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> String {
+        succeed(&mut self.command(args))
+    }
+}
+
+/// Runs a program to its success and returns what it wrote to standard output.
+///
+/// # Panics
+/// If it does not start, or fails, with all that it wrote.
+pub fn succeed(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?} failed with {}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    text(output.stdout)
+}
+
+/// Keeps a program away from the developer's own configuration and credentials.
+fn isolate<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    command
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home)
+        .env("DOCKER_CONFIG", home.join("docker"))
+        .current_dir(home)
+}
+
+fn output(command: &mut Command) -> Output {
+    match command.output() {
+        Ok(output) => output,
+        Err(error) => panic!("{command:?} does not start: {error}"),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("output in UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notation_is_the_pinned_release() {
+        let Some(notation) = Notation::new() else {
+            return;
+        };
+        let version = notation.run(["version"]);
+        assert!(
+            version.lines().any(|line| line == "Version:     v1.3.2"),
+            "{version}"
+        );
+    }
+
+    #[test]
+    fn notation_has_a_configuration_of_its_own() {
+        let Some(notation) = Notation::new() else {
+            return;
+        };
+        notation.run(["cert", "generate-test", "--default", "peer"]);
+        assert!(notation.config_dir().join("signingkeys.json").is_file());
+        let Some(other) = Notation::new() else {
+            return;
+        };
+        assert!(!other.run(["key", "list"]).contains("peer"));
+    }
+
+    #[test]
+    fn a_missing_peer_is_not_found() {
+        assert_eq!(find("no-such-peer"), None);
+        assert_eq!(find_installed("no-such-program"), None);
+    }
+}
