@@ -64,6 +64,12 @@ impl Digest {
         }
     }
 
+    /// Wraps what the hash function itself returned, which always has the right length.
+    pub(crate) fn new(algorithm: HashAlgorithm, bytes: Vec<u8>) -> Self {
+        debug_assert_eq!(bytes.len(), algorithm.output_len());
+        Self { algorithm, bytes }
+    }
+
     /// The hash algorithm.
     pub fn algorithm(&self) -> HashAlgorithm {
         self.algorithm

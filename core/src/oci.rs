@@ -1,1 +1,316 @@
-//! Under construction.
+//! Where artifacts and their signatures are: registries (OCI distribution specification) and OCI
+//! layout directories (OCI image specification, "OCI Image Layout").
+//!
+//! Everything read is bounded and compared with the digest and size of its descriptor
+//! (OCI-13, OCI-14). Nothing here decides whether a signature is good: a repository hands out
+//! candidates in its own order, and one that cannot be read never hides the others (VER-28).
+
+pub mod layout;
+pub mod manifest;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::artifact::reference::TagOrDigest;
+use crate::artifact::{Descriptor, Digest, Quoted};
+use crate::envelope::Format;
+use layout::LayoutError;
+use manifest::{Entry, Manifest, ManifestError, SignatureForm};
+
+/// A place that holds artifacts and their signatures.
+pub trait Repository: Send + Sync {
+    /// The name shown to the user: `<registry>/<repository>`, or the layout's path.
+    fn name(&self) -> String;
+
+    /// Finds the manifest that a tag or digest names. The descriptor has no annotations. A digest
+    /// given by the user is compared with the content (OCI-18).
+    fn resolve(
+        &self,
+        target: &TagOrDigest,
+    ) -> impl Future<Output = Result<Descriptor, OciError>> + Send;
+
+    /// Lists the manifests of at most `limit` signatures of `subject`, in the repository's own
+    /// order (OCI-32).
+    fn list_signatures(
+        &self,
+        subject: &Descriptor,
+        limit: usize,
+    ) -> impl Future<Output = Result<Listing, OciError>> + Send;
+
+    /// Fetches the envelope of a listed signature.
+    fn fetch_signature(
+        &self,
+        manifest: &Descriptor,
+    ) -> impl Future<Output = Result<FetchedSignature, OciError>> + Send;
+
+    /// Stores a signature of `subject`: envelope, configuration, and last the manifest that makes
+    /// it visible (OCI-21).
+    fn push_signature(
+        &self,
+        subject: &Descriptor,
+        format: Format,
+        envelope: &[u8],
+        annotations: BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<Pushed, OciError>> + Send;
+
+    /// Lists at most `limit` artifacts attached to `subject`, of one artifact type or of any.
+    fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        artifact_type: Option<&str>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Referrers, OciError>> + Send;
+
+    /// Deletes the signature whose manifest has that digest; nothing but a signature is deleted.
+    /// The envelope stays, as garbage, since another manifest may hold it too.
+    fn delete_signature(
+        &self,
+        manifest: &Digest,
+    ) -> impl Future<Output = Result<Vec<Warning>, OciError>> + Send;
+}
+
+/// Signatures that a repository lists for an artifact.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Listing {
+    /// The signatures' manifests, with the annotations that the listing shows (unsigned).
+    pub signatures: Vec<Descriptor>,
+    /// Whether there are more than the limit let through.
+    pub truncated: bool,
+    /// What was left out, and why.
+    pub warnings: Vec<Warning>,
+}
+
+/// Artifacts attached to another.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Referrers {
+    /// Their manifests, with artifact type and annotations as the listing shows them (unsigned).
+    pub entries: Vec<Entry>,
+    /// Whether there are more than the limit let through.
+    pub truncated: bool,
+    /// What was left out, and why.
+    pub warnings: Vec<Warning>,
+}
+
+/// The envelope of a signature; nothing in it is verified.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FetchedSignature {
+    /// Format by the layer's media type.
+    pub format: Format,
+    /// The envelope.
+    pub envelope: Vec<u8>,
+    /// The signature's manifest.
+    pub manifest: Descriptor,
+    /// The manifest's annotations (unsigned).
+    pub annotations: BTreeMap<String, String>,
+    /// The artifact that the manifest says is signed (unsigned).
+    pub subject: Option<Descriptor>,
+}
+
+/// A signature that was stored.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// The signature's manifest.
+    pub manifest: Descriptor,
+    /// What the user should know though the signature is stored.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that did not stop the work.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A referrer whose artifact type and configuration disagree (OCI-12).
+    NotASignature {
+        /// The referrer's manifest.
+        digest: Digest,
+        /// `artifactType`.
+        artifact_type: String,
+        /// `config.mediaType`.
+        config_media_type: String,
+    },
+    /// A referrer that could not be read; it may be a signature.
+    Unreadable {
+        /// The referrer, as far as it has a digest.
+        referrer: String,
+        /// Why.
+        reason: String,
+    },
+    /// The index that listed an artifact's referrers before could not be deleted (OCI-25).
+    OutdatedIndex,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASignature {
+                digest: _,
+                artifact_type,
+                config_media_type,
+            } => write!(
+                f,
+                "not a valid Notary Project signature with artifactType {}, but config.mediaType is {}",
+                Quoted(artifact_type),
+                Quoted(config_media_type)
+            ),
+            Self::Unreadable { referrer, reason } => {
+                write!(f, "skipped referrer {referrer}: {reason}")
+            }
+            Self::OutdatedIndex => f.write_str(
+                "Removal of outdated referrers index from remote registry failed. Garbage collection may be required.",
+            ),
+        }
+    }
+}
+
+/// Why a repository could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OciError {
+    /// The repository has no such artifact.
+    #[error("{reference}: not found")]
+    NotFound {
+        /// What was looked for.
+        reference: String,
+    },
+    /// The digest that the user gave is not that of the content (OCI-18).
+    #[error("user input digest {given} does not match the resolved digest {resolved}")]
+    UserDigest {
+        /// What the user gave.
+        given: Digest,
+        /// What the repository answered.
+        resolved: Digest,
+    },
+    /// Content that does not have the digest of its descriptor (OCI-14).
+    #[error("content of {expected} has the digest {found}")]
+    DigestMismatch {
+        /// The descriptor's digest.
+        expected: Digest,
+        /// The content's.
+        found: Digest,
+    },
+    /// Content that does not have the size of its descriptor (OCI-14).
+    #[error("content of {digest} has {found} bytes where its descriptor says {expected}")]
+    SizeMismatch {
+        /// The descriptor's digest.
+        digest: Digest,
+        /// The descriptor's size in bytes.
+        expected: u64,
+        /// The content's size in bytes, as far as it was read.
+        found: u64,
+    },
+    /// A manifest larger than [`manifest::MAX_MANIFEST`].
+    #[error("manifest {digest} too large: {size} bytes")]
+    ManifestTooLarge {
+        /// The manifest.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A signature's manifest larger than [`manifest::MAX_MANIFEST`] (OCI-13).
+    #[error("signature manifest too large: {size} bytes")]
+    SignatureManifestTooLarge {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// An envelope larger than [`manifest::MAX_SIGNATURE_BLOB`] (OCI-13).
+    #[error("signature blob too large: {size} bytes")]
+    SignatureBlobTooLarge {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A signature's manifest with no or several layers (OCI-13; spelt as the reference does).
+    #[error("signature manifest requries exactly one signature envelope blob, got {count}")]
+    LayerCount {
+        /// How many it has.
+        count: usize,
+    },
+    /// A layer that is in no envelope format (VER-30).
+    #[error("signature envelope of media type {} is not supported", Quoted(.media_type))]
+    EnvelopeFormat {
+        /// The layer's media type.
+        media_type: String,
+    },
+    /// A manifest that is not the manifest of a signature.
+    #[error("{digest} is not a signature")]
+    NotASignature {
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A manifest that cannot be read.
+    #[error("manifest {digest}")]
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// A manifest that cannot be written.
+    #[error("signature manifest")]
+    Write(#[source] ManifestError),
+    /// The layout directory.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+/// Checks a signature's manifest and says where its envelope is (OCI-10 to OCI-13, VER-30).
+fn envelope_of(manifest: &Descriptor, parsed: &Manifest) -> Result<(Format, Descriptor), OciError> {
+    if parsed.signature_form() != SignatureForm::Signature {
+        return Err(OciError::NotASignature {
+            digest: manifest.digest.clone(),
+        });
+    }
+    let [layer] = parsed.layers.as_slice() else {
+        return Err(OciError::LayerCount {
+            count: parsed.layers.len(),
+        });
+    };
+    let envelope = layer.descriptor.clone();
+    let format =
+        Format::from_media_type(&envelope.media_type).ok_or_else(|| OciError::EnvelopeFormat {
+            media_type: envelope.media_type.clone(),
+        })?;
+    if envelope.size > manifest::MAX_SIGNATURE_BLOB {
+        return Err(OciError::SignatureBlobTooLarge {
+            size: envelope.size,
+        });
+    }
+    Ok((format, envelope))
+}
+
+/// Compares content with its descriptor (OCI-14).
+fn check_content(descriptor: &Descriptor, content: &[u8]) -> Result<(), OciError> {
+    let found = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    if found != descriptor.size {
+        return Err(OciError::SizeMismatch {
+            digest: descriptor.digest.clone(),
+            expected: descriptor.size,
+            found,
+        });
+    }
+    let found = manifest::digest(descriptor.digest.algorithm(), content);
+    if found == descriptor.digest {
+        Ok(())
+    } else {
+        Err(OciError::DigestMismatch {
+            expected: descriptor.digest.clone(),
+            found,
+        })
+    }
+}
+
+/// An error and its causes in one line, for a warning.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,169 @@
+//! Reading and writing the files of a layout.
+//!
+//! Read files may stand behind symbolic links (build systems make such layouts), but must be
+//! regular files: no device or pipe is ever read. What is written never goes through a link: a
+//! new file is made beside its place and renamed into it (OCI-37), its content flushed first, so
+//! that neither a crash nor a power cut leaves half a file.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::LayoutError;
+use crate::artifact::{Descriptor, Digest};
+use crate::oci::{OciError, check_content};
+
+/// Name of the directory in which new files are made.
+const INGEST: &str = "ingest";
+
+/// Reads a regular file of at most `limit` bytes; `None` where there is no such file.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LayoutError> {
+    let Some((file, size)) = open(path)? else {
+        return Ok(None);
+    };
+    let too_large = || LayoutError::TooLarge {
+        path: path.to_owned(),
+        limit,
+    };
+    if size > limit {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| LayoutError::io("read", path, source))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(too_large());
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a regular file for reading, without ever waiting for it, and tells its size.
+pub(super) fn open(path: &Path) -> Result<Option<(File, u64)>, LayoutError> {
+    let fail = |source| LayoutError::io("open", path, source);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(fail(error.into())),
+    };
+    let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(LayoutError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Some((file, metadata.len())))
+}
+
+/// Where the content with a digest is. A digest is an algorithm of a closed list and lower-case
+/// hex, so that the path cannot leave the layout.
+pub(super) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
+    root.join("blobs")
+        .join(digest.algorithm().oci_name())
+        .join(digest.hex())
+}
+
+/// Reads content and compares it with its descriptor (OCI-14).
+///
+/// # Errors
+/// [`OciError::NotFound`] where the layout does not hold it. The caller has bounded the size.
+pub(super) fn read_blob(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, OciError> {
+    let path = blob_path(root, &descriptor.digest);
+    let not_found = || OciError::NotFound {
+        reference: descriptor.digest.to_string(),
+    };
+    let (_, size) = open(&path)?.ok_or_else(not_found)?;
+    if size != descriptor.size {
+        return Err(OciError::SizeMismatch {
+            digest: descriptor.digest.clone(),
+            expected: descriptor.size,
+            found: size,
+        });
+    }
+    let content = read(&path, descriptor.size)?.ok_or_else(not_found)?;
+    check_content(descriptor, &content)?;
+    Ok(content)
+}
+
+/// Stores content under its digest; content that is there already, and right, is left alone.
+pub(super) fn write_blob(
+    root: &Path,
+    descriptor: &Descriptor,
+    content: &[u8],
+) -> Result<(), LayoutError> {
+    let path = blob_path(root, &descriptor.digest);
+    // A file that was damaged is replaced, as is a link that leads nowhere.
+    if read_blob(root, descriptor).is_ok() {
+        return Ok(());
+    }
+    let parent = root
+        .join("blobs")
+        .join(descriptor.digest.algorithm().oci_name());
+    real_directory(&root.join("blobs"))?;
+    real_directory(&parent)?;
+    replace(root, &path, content)?;
+    Ok(())
+}
+
+/// Removes content that nothing refers to any more.
+pub(super) fn remove_blob(root: &Path, digest: &Digest) -> Result<(), LayoutError> {
+    let path = blob_path(root, digest);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LayoutError::io("remove", &path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts a file with that content in place of `path`, at once or not at all.
+pub(super) fn replace(root: &Path, path: &Path, content: &[u8]) -> Result<(), LayoutError> {
+    let mut new = new_file(root)?;
+    new.write_all(content)
+        .and_then(|()| new.as_file().sync_data())
+        .map_err(|source| LayoutError::io("write", path, source))?;
+    new.persist(path)
+        .map_err(|error| LayoutError::io("write", path, error.error))?;
+    Ok(())
+}
+
+/// A new file in the layout's `ingest` directory, readable as the user's umask has it.
+pub(super) fn new_file(root: &Path) -> Result<tempfile::NamedTempFile, LayoutError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let ingest = root.join(INGEST);
+    real_directory(&ingest)?;
+    tempfile::Builder::new()
+        .prefix("new-")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(&ingest)
+        .map_err(|source| LayoutError::io("create a file in", &ingest, source))
+}
+
+/// Makes the names of files just renamed into a directory last.
+pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| LayoutError::io("flush", path, source))
+}
+
+/// Makes sure that `path` is a directory and no link to one: nothing is written elsewhere.
+fn real_directory(path: &Path) -> Result<(), LayoutError> {
+    match fs::create_dir(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(LayoutError::io("create", path, source)),
+    }
+    let metadata =
+        fs::symlink_metadata(path).map_err(|source| LayoutError::io("look at", path, source))?;
+    if metadata.is_dir() {
+        Ok(())
+    } else {
+        Err(LayoutError::Link {
+            path: path.to_owned(),
+        })
+    }
+}

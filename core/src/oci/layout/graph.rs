@@ -1,0 +1,185 @@
+//! Who refers to whom in a layout: every manifest reachable from `index.json`, read once, and the
+//! referrers of each (OCI-38).
+//!
+//! Content that is missing is no fault: a layout may hold one platform of many. Content that is
+//! there and wrong is left out with a warning, so that one bad referrer never hides a good one
+//! (VER-28). The walk is bounded in manifests and bytes; since content is named by its hash,
+//! nothing is visited twice.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
+
+use super::index::{Index, REF_NAME};
+use super::{LayoutError, files};
+use crate::artifact::{Descriptor, Digest};
+use crate::oci::manifest::{self, Entry, MAX_MANIFEST, Manifest, SignatureForm};
+use crate::oci::{OciError, Warning, causes};
+
+/// Most manifests that are read in one layout.
+const MAX_MANIFESTS: usize = 100_000;
+/// Most bytes of manifests that are read in one layout.
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// A layout's index, and what is reachable from it.
+#[derive(Debug)]
+pub(super) struct Graph {
+    /// Entries of the index that can be read, in order.
+    pub(super) entries: Vec<Entry>,
+    referrers: HashMap<Digest, Vec<Referrer>>,
+    known: HashMap<Digest, Descriptor>,
+    unreadable: Vec<Warning>,
+}
+
+/// A manifest with a subject.
+#[derive(Clone, Debug)]
+pub(super) struct Referrer {
+    /// The referrer, with the annotations of its manifest.
+    pub(super) descriptor: Descriptor,
+    /// Its artifact type as a listing shows it.
+    pub(super) artifact_type: Option<String>,
+    /// Whether it is a signature.
+    pub(super) form: SignatureForm,
+    subject: Descriptor,
+}
+
+impl Graph {
+    /// Reads the layout.
+    pub(super) fn build(root: &Path, index: &Index) -> Result<Self, LayoutError> {
+        let mut graph = Self {
+            entries: Vec::new(),
+            referrers: HashMap::new(),
+            known: HashMap::new(),
+            unreadable: Vec::new(),
+        };
+        for entry in index.entries() {
+            match entry {
+                Ok(entry) => graph.entries.push(entry),
+                Err(error) => graph.unreadable.push(Warning::Unreadable {
+                    referrer: "in index.json".to_owned(),
+                    reason: causes(&error),
+                }),
+            }
+        }
+        graph.walk(root)?;
+        Ok(graph)
+    }
+
+    fn walk(&mut self, root: &Path) -> Result<(), LayoutError> {
+        let mut seen = HashSet::new();
+        let mut bytes = 0_u64;
+        let mut queue: VecDeque<Descriptor> =
+            self.entries.iter().map(|e| e.descriptor.clone()).collect();
+        while let Some(mut descriptor) = queue.pop_front() {
+            if !manifest::is_manifest(&descriptor.media_type)
+                || !seen.insert(descriptor.digest.clone())
+            {
+                continue;
+            }
+            descriptor.annotations.clear();
+            bytes = bytes.saturating_add(descriptor.size.min(MAX_MANIFEST));
+            if seen.len() > MAX_MANIFESTS || bytes > MAX_BYTES {
+                return Err(LayoutError::TooMuch {
+                    path: root.to_owned(),
+                    manifests: MAX_MANIFESTS,
+                    bytes: MAX_BYTES,
+                });
+            }
+            match read_manifest(root, &descriptor) {
+                Ok(manifest) => {
+                    queue.extend(manifest.manifests.iter().map(|e| e.descriptor.clone()));
+                    queue.extend(manifest.subject.iter().map(|e| e.descriptor.clone()));
+                    self.add(descriptor, manifest);
+                }
+                Err(OciError::NotFound { .. }) => {}
+                Err(error) => self.unreadable.push(Warning::Unreadable {
+                    referrer: descriptor.digest.to_string(),
+                    reason: causes(&error),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, descriptor: Descriptor, manifest: Manifest) {
+        self.known
+            .insert(descriptor.digest.clone(), descriptor.clone());
+        let form = manifest.signature_form();
+        let artifact_type = manifest.listed_artifact_type().map(str::to_owned);
+        let Some(subject) = manifest.subject else {
+            return;
+        };
+        self.referrers
+            .entry(subject.descriptor.digest.clone())
+            .or_default()
+            .push(Referrer {
+                descriptor: Descriptor {
+                    annotations: manifest.annotations,
+                    ..descriptor
+                },
+                artifact_type,
+                form,
+                subject: subject.descriptor,
+            });
+    }
+
+    /// The manifests whose subject is exactly `subject`, in the order of the index.
+    pub(super) fn referrers(&self, subject: &Descriptor) -> impl Iterator<Item = &Referrer> {
+        self.referrers
+            .get(&subject.digest)
+            .into_iter()
+            .flatten()
+            .filter(|r| r.subject.same_content(subject))
+    }
+
+    /// What could not be read and may have been a referrer.
+    pub(super) fn unreadable(&self) -> &[Warning] {
+        &self.unreadable
+    }
+
+    /// The manifest with a digest, as the index or a manifest in it describes it.
+    pub(super) fn manifest(&self, digest: &Digest) -> Option<Descriptor> {
+        let entry = self.entries.iter().map(|e| &e.descriptor);
+        let found = entry.into_iter().find(|d| d.digest == *digest);
+        found.or_else(|| self.known.get(digest)).map(plain)
+    }
+
+    /// The artifact that a tag names (OCI-36).
+    pub(super) fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, LayoutError> {
+        let mut found: Option<&Descriptor> = None;
+        for entry in &self.entries {
+            let descriptor = &entry.descriptor;
+            if descriptor.annotations.get(REF_NAME).map(String::as_str) != Some(tag) {
+                continue;
+            }
+            if found.is_some_and(|f| f.digest != descriptor.digest) {
+                return Err(LayoutError::AmbiguousTag {
+                    tag: tag.to_owned(),
+                });
+            }
+            found = Some(descriptor);
+        }
+        Ok(found.map(plain))
+    }
+}
+
+/// Reads and checks one manifest.
+pub(super) fn read_manifest(root: &Path, descriptor: &Descriptor) -> Result<Manifest, OciError> {
+    if descriptor.size > MAX_MANIFEST {
+        return Err(OciError::ManifestTooLarge {
+            digest: descriptor.digest.clone(),
+            size: descriptor.size,
+        });
+    }
+    let content = files::read_blob(root, descriptor)?;
+    Manifest::parse(&descriptor.media_type, &content).map_err(|source| OciError::Manifest {
+        digest: descriptor.digest.clone(),
+        source,
+    })
+}
+
+fn plain(descriptor: &Descriptor) -> Descriptor {
+    Descriptor {
+        annotations: BTreeMap::new(),
+        ..descriptor.clone()
+    }
+}
