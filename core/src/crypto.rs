@@ -1,47 +1,487 @@
-//! Hashes and signature checks: the only file that names the cryptographic library.
+//! Hashes and signature checks: the only file that names a cryptographic library.
+//!
+//! Implements "Algorithm Selection" of the Notary Project signature specification (ENV-32) and,
+//! for certificates, the signature algorithms of RFC 4055, RFC 5758 and RFC 8410. The primitives
+//! are aws-lc's. Nothing here can load, make or use a private key.
+//!
+//! Envelope signatures are checked over a digest with the one algorithm that the key decides:
+//! RSASSA-PSS with a salt as long as the hash (ENV-35, ENV-36), ECDSA as r‖s of fixed length
+//! (ENV-37, ENV-38). SHA-1 and MD5 are never accepted (X509-15).
 
-use aws_lc_rs::digest;
+use std::fmt;
+use std::sync::Arc;
 
-use crate::algorithm::HashAlgorithm;
+use aws_lc_rs::digest::{self, Context, Digest};
+use aws_lc_rs::signature as lc;
+use der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
+use spki::SubjectPublicKeyInfoRef;
 
-/// The hash of `bytes`.
-pub fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Vec<u8> {
-    digest::digest(implementation(algorithm), bytes)
-        .as_ref()
-        .to_vec()
+use crate::algorithm::{HashAlgorithm, KeySpec};
+
+/// A public key out of a certificate: RSA, an elliptic-curve key on P-256, P-384 or P-521 with its
+/// point on the curve, or Ed25519.
+#[derive(Clone)]
+pub struct PublicKey {
+    kind: Kind,
+    /// RSA: `RSAPublicKey` DER; elliptic curve: uncompressed point; Ed25519: the 32 bytes.
+    bytes: Arc<[u8]>,
+    /// Parsed for the one envelope algorithm of its key spec.
+    parsed: Option<lc::ParsedPublicKey>,
 }
 
-/// A hash over content that arrives in pieces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// With the exact length of the modulus in bits (ENV-34).
+    Rsa(usize),
+    P256,
+    P384,
+    P521,
+    Ed25519,
+}
+
+/// A SubjectPublicKeyInfo that holds no usable key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Not a well-formed key of its kind: bad DER, a point off its curve, an even modulus.
+    #[error("malformed public key")]
+    Malformed,
+    /// A kind of key that signs nothing here.
+    #[error("public key algorithm {algorithm} is not supported")]
+    UnsupportedAlgorithm {
+        /// The algorithm of the SubjectPublicKeyInfo.
+        algorithm: ObjectIdentifier,
+    },
+    /// An elliptic curve other than P-256, P-384 and P-521.
+    #[error("elliptic curve of the public key is not supported")]
+    UnsupportedCurve,
+}
+
+/// The signature does not belong to this key and these bytes. The texts are those that users of
+/// the reference know (JWS-27).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureInvalid {
+    /// By an RSA key.
+    #[error("crypto/rsa: verification error")]
+    Rsa,
+    /// By an elliptic-curve key.
+    #[error("crypto/ecdsa: verification error")]
+    Ecdsa,
+    /// By an Ed25519 key.
+    #[error("crypto/ed25519: verification error")]
+    Ed25519,
+    /// The key is none of the six kinds that sign envelopes.
+    #[error("signing key is not supported")]
+    UnsupportedKey,
+}
+
+/// Why a signed X.509 structure does not verify.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignedDataError {
+    /// SHA-1 or MD5 (X509-15).
+    #[error("insecure signature algorithm {algorithm}")]
+    InsecureAlgorithm {
+        /// The algorithm.
+        algorithm: ObjectIdentifier,
+    },
+    /// An algorithm, or parameters of RSASSA-PSS, outside the list.
+    #[error("signature algorithm {algorithm} is not supported")]
+    UnsupportedAlgorithm {
+        /// The algorithm.
+        algorithm: ObjectIdentifier,
+    },
+    /// The AlgorithmIdentifier is not well-formed.
+    #[error("malformed signature algorithm")]
+    Malformed,
+    /// The key is of another kind than the algorithm, or too short to be trusted (X509-16).
+    #[error("the issuer's key does not fit the signature algorithm {algorithm}")]
+    WrongKey {
+        /// The algorithm.
+        algorithm: ObjectIdentifier,
+    },
+    /// The signature is wrong.
+    #[error(transparent)]
+    Invalid(#[from] SignatureInvalid),
+}
+
+/// The hash of `data`.
+pub fn hash(algorithm: HashAlgorithm, data: &[u8]) -> Vec<u8> {
+    digest::digest(lc_hash(algorithm), data).as_ref().to_vec()
+}
+
+/// SHA-256, as thumbprints use it (X509-24).
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    out
+}
+
+/// A hash computed in pieces.
 #[derive(Clone)]
-pub struct Hasher(digest::Context);
+pub struct Hasher {
+    context: Context,
+}
 
 impl Hasher {
-    /// Begins a hash.
+    /// Starts a hash.
     pub fn new(algorithm: HashAlgorithm) -> Self {
-        Self(digest::Context::new(implementation(algorithm)))
+        Self {
+            context: Context::new(lc_hash(algorithm)),
+        }
     }
 
-    /// Adds the next piece.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+    /// Adds data.
+    pub fn update(&mut self, data: &[u8]) -> &mut Self {
+        self.context.update(data);
+        self
     }
 
-    /// The hash of all pieces.
+    /// The hash of everything added.
     pub fn finish(self) -> Vec<u8> {
-        self.0.finish().as_ref().to_vec()
+        self.context.finish().as_ref().to_vec()
     }
 }
 
-impl std::fmt::Debug for Hasher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hasher")
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").finish_non_exhaustive()
     }
 }
 
-fn implementation(algorithm: HashAlgorithm) -> &'static digest::Algorithm {
+impl PublicKey {
+    /// Reads a DER SubjectPublicKeyInfo. Points must be uncompressed and lie on the curve
+    /// (ENV-38); RSA parameters must be NULL.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| KeyError::Malformed)?;
+        let bytes = spki
+            .subject_public_key
+            .as_bytes()
+            .ok_or(KeyError::Malformed)?;
+        let kind = match spki.algorithm.oid {
+            RSA_ENCRYPTION => {
+                if !spki.algorithm.parameters.is_some_and(AnyRef::is_null) {
+                    return Err(KeyError::Malformed);
+                }
+                Kind::Rsa(rsa_modulus_bits(bytes)?)
+            }
+            EC_PUBLIC_KEY => {
+                let curve = spki.algorithm.parameters.ok_or(KeyError::Malformed)?;
+                let curve = curve
+                    .decode_as::<ObjectIdentifier>()
+                    .map_err(|_| KeyError::UnsupportedCurve)?;
+                ec_kind(curve, bytes)?
+            }
+            ED25519 => {
+                if spki.algorithm.parameters.is_some() || bytes.len() != 32 {
+                    return Err(KeyError::Malformed);
+                }
+                Kind::Ed25519
+            }
+            algorithm => return Err(KeyError::UnsupportedAlgorithm { algorithm }),
+        };
+        let parsed = lc::ParsedPublicKey::new(kind.main_algorithm(), bytes)
+            .map_err(|_| KeyError::Malformed)?;
+        Ok(Self {
+            kind,
+            bytes: bytes.into(),
+            parsed: kind.key_spec().map(|_| parsed),
+        })
+    }
+
+    /// Type and size as the algorithm table knows them; none for a key that may not sign
+    /// envelopes (ENV-32, ENV-34: RSA by the exact length of the modulus).
+    pub fn key_spec(&self) -> Option<KeySpec> {
+        self.kind.key_spec()
+    }
+
+    /// Whether a CA may have this key: RSA of 2048 bits or more, P-256 or more, Ed25519 (X509-16).
+    pub fn is_strong_enough_for_ca(&self) -> bool {
+        match self.kind {
+            Kind::Rsa(bits) => bits >= 2048,
+            Kind::P256 | Kind::P384 | Kind::P521 | Kind::Ed25519 => true,
+        }
+    }
+
+    /// Checks an envelope's signature over the digest of the signed bytes, with the algorithm
+    /// that the key decides. `signature` is the RSASSA-PSS signature, or r‖s.
+    ///
+    /// # Errors
+    /// [`SignatureInvalid`]; also where digest or signature has another length than the key
+    /// decides, or the key is none of the six kinds.
+    pub fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureInvalid> {
+        let (Some(spec), Some(parsed)) = (self.key_spec(), &self.parsed) else {
+            return Err(SignatureInvalid::UnsupportedKey);
+        };
+        let invalid = self.kind.invalid();
+        if signature.len() != spec.signature_len() {
+            return Err(invalid);
+        }
+        let digest = Digest::import_less_safe(digest, lc_hash(spec.hash())).map_err(|_| invalid)?;
+        parsed
+            .verify_digest_sig(&digest, signature)
+            .map_err(|_| invalid)
+    }
+
+    /// Checks the signature of a certificate or another signed X.509 structure.
+    ///
+    /// `algorithm` is the DER AlgorithmIdentifier, `message` the signed bytes, `signature` the
+    /// content of the BIT STRING. RSA PKCS#1 v1.5, RSASSA-PSS (salt as long as the hash), ECDSA
+    /// (DER), each with SHA-256, SHA-384 or SHA-512, and Ed25519.
+    ///
+    /// # Errors
+    /// [`SignedDataError`].
+    pub fn verify_signed_data(
+        &self,
+        algorithm: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignedDataError> {
+        let (oid, scheme) = SignedDataScheme::from_der(algorithm)?;
+        let algorithm = scheme
+            .lc_algorithm(self.kind)
+            .ok_or(SignedDataError::WrongKey { algorithm: oid })?;
+        lc::UnparsedPublicKey::new(algorithm, &self.bytes)
+            .verify(message, signature)
+            .map_err(|_| self.kind.invalid().into())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicKey")
+            .field("kind", &self.kind)
+            .field("bytes", &hex::encode(&self.bytes))
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.bytes == other.bytes
+    }
+}
+
+impl Eq for PublicKey {}
+
+impl Kind {
+    fn key_spec(self) -> Option<KeySpec> {
+        Some(match self {
+            Self::Rsa(2048) => KeySpec::Rsa2048,
+            Self::Rsa(3072) => KeySpec::Rsa3072,
+            Self::Rsa(4096) => KeySpec::Rsa4096,
+            Self::P256 => KeySpec::Ec256,
+            Self::P384 => KeySpec::Ec384,
+            Self::P521 => KeySpec::Ec521,
+            Self::Rsa(_) | Self::Ed25519 => return None,
+        })
+    }
+
+    /// The envelope algorithm of the key, or where it has none, one that can parse it.
+    fn main_algorithm(self) -> &'static dyn lc::VerificationAlgorithm {
+        match self {
+            Self::Rsa(3072) => &lc::RSA_PSS_2048_8192_SHA384,
+            Self::Rsa(4096) => &lc::RSA_PSS_2048_8192_SHA512,
+            Self::Rsa(_) => &lc::RSA_PSS_2048_8192_SHA256,
+            Self::P256 => &lc::ECDSA_P256_SHA256_FIXED,
+            Self::P384 => &lc::ECDSA_P384_SHA384_FIXED,
+            Self::P521 => &lc::ECDSA_P521_SHA512_FIXED,
+            Self::Ed25519 => &lc::ED25519,
+        }
+    }
+
+    fn invalid(self) -> SignatureInvalid {
+        match self {
+            Self::Rsa(_) => SignatureInvalid::Rsa,
+            Self::P256 | Self::P384 | Self::P521 => SignatureInvalid::Ecdsa,
+            Self::Ed25519 => SignatureInvalid::Ed25519,
+        }
+    }
+}
+
+/// A signature algorithm of signed X.509 structures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum SignedDataScheme {
+    Pkcs1(HashAlgorithm),
+    Pss(HashAlgorithm),
+    Ecdsa(HashAlgorithm),
+    Ed25519,
+}
+
+impl SignedDataScheme {
+    fn from_der(der: &[u8]) -> Result<(ObjectIdentifier, Self), SignedDataError> {
+        let identifier =
+            spki::AlgorithmIdentifierRef::from_der(der).map_err(|_| SignedDataError::Malformed)?;
+        let algorithm = identifier.oid;
+        let scheme = match algorithm {
+            SHA256_WITH_RSA => Self::Pkcs1(HashAlgorithm::Sha256),
+            SHA384_WITH_RSA => Self::Pkcs1(HashAlgorithm::Sha384),
+            SHA512_WITH_RSA => Self::Pkcs1(HashAlgorithm::Sha512),
+            ECDSA_WITH_SHA256 => Self::Ecdsa(HashAlgorithm::Sha256),
+            ECDSA_WITH_SHA384 => Self::Ecdsa(HashAlgorithm::Sha384),
+            ECDSA_WITH_SHA512 => Self::Ecdsa(HashAlgorithm::Sha512),
+            ED25519 if identifier.parameters.is_none() => Self::Ed25519,
+            RSASSA_PSS => identifier
+                .parameters
+                .and_then(pss_hash)
+                .map(Self::Pss)
+                .ok_or(SignedDataError::UnsupportedAlgorithm { algorithm })?,
+            MD2_WITH_RSA | MD5_WITH_RSA | SHA1_WITH_RSA | SHA1_WITH_RSA_OIW | ECDSA_WITH_SHA1
+            | DSA_WITH_SHA1 => return Err(SignedDataError::InsecureAlgorithm { algorithm }),
+            _ => return Err(SignedDataError::UnsupportedAlgorithm { algorithm }),
+        };
+        Ok((algorithm, scheme))
+    }
+
+    fn lc_algorithm(self, key: Kind) -> Option<&'static dyn lc::VerificationAlgorithm> {
+        use HashAlgorithm::{Sha256, Sha384, Sha512};
+        Some(match (self, key) {
+            (Self::Pkcs1(Sha256), Kind::Rsa(_)) => &lc::RSA_PKCS1_2048_8192_SHA256,
+            (Self::Pkcs1(Sha384), Kind::Rsa(_)) => &lc::RSA_PKCS1_2048_8192_SHA384,
+            (Self::Pkcs1(Sha512), Kind::Rsa(_)) => &lc::RSA_PKCS1_2048_8192_SHA512,
+            (Self::Pss(Sha256), Kind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA256,
+            (Self::Pss(Sha384), Kind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA384,
+            (Self::Pss(Sha512), Kind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA512,
+            (Self::Ecdsa(Sha256), Kind::P256) => &lc::ECDSA_P256_SHA256_ASN1,
+            (Self::Ecdsa(Sha384), Kind::P256) => &lc::ECDSA_P256_SHA384_ASN1,
+            (Self::Ecdsa(Sha512), Kind::P256) => &lc::ECDSA_P256_SHA512_ASN1,
+            (Self::Ecdsa(Sha256), Kind::P384) => &lc::ECDSA_P384_SHA256_ASN1,
+            (Self::Ecdsa(Sha384), Kind::P384) => &lc::ECDSA_P384_SHA384_ASN1,
+            (Self::Ecdsa(Sha512), Kind::P384) => &lc::ECDSA_P384_SHA512_ASN1,
+            (Self::Ecdsa(Sha256), Kind::P521) => &lc::ECDSA_P521_SHA256_ASN1,
+            (Self::Ecdsa(Sha384), Kind::P521) => &lc::ECDSA_P521_SHA384_ASN1,
+            (Self::Ecdsa(Sha512), Kind::P521) => &lc::ECDSA_P521_SHA512_ASN1,
+            (Self::Ed25519, Kind::Ed25519) => &lc::ED25519,
+            _ => return None,
+        })
+    }
+}
+
+fn lc_hash(algorithm: HashAlgorithm) -> &'static digest::Algorithm {
     match algorithm {
         HashAlgorithm::Sha256 => &digest::SHA256,
         HashAlgorithm::Sha384 => &digest::SHA384,
         HashAlgorithm::Sha512 => &digest::SHA512,
     }
 }
+
+/// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017 A.1.1)
+fn rsa_modulus_bits(der: &[u8]) -> Result<usize, KeyError> {
+    let parse = || -> der::Result<usize> {
+        let mut reader = SliceReader::new(der)?;
+        let bits = reader.sequence(|reader| {
+            let modulus = UintRef::decode(reader)?;
+            UintRef::decode(reader)?;
+            let bytes = modulus.as_bytes();
+            let leading = bytes.first().map_or(0, |b| b.leading_zeros());
+            let leading = usize::try_from(leading).unwrap_or_default();
+            Ok(bytes.len().saturating_mul(8).saturating_sub(leading))
+        })?;
+        reader.finish(bits)
+    };
+    parse().map_err(|_| KeyError::Malformed)
+}
+
+fn ec_kind(curve: ObjectIdentifier, point: &[u8]) -> Result<Kind, KeyError> {
+    let (kind, length) = match curve {
+        SECP256R1 => (Kind::P256, 65),
+        SECP384R1 => (Kind::P384, 97),
+        SECP521R1 => (Kind::P521, 133),
+        _ => return Err(KeyError::UnsupportedCurve),
+    };
+    if point.len() == length && point.first() == Some(&4) {
+        Ok(kind)
+    } else {
+        Err(KeyError::Malformed)
+    }
+}
+
+/// The hash of RSASSA-PSS parameters, where MGF1 uses the same hash and the salt is as long.
+///
+/// ```text
+/// RSASSA-PSS-params ::= SEQUENCE {
+///     hashAlgorithm    [0] HashAlgorithm DEFAULT sha1,
+///     maskGenAlgorithm [1] MaskGenAlgorithm DEFAULT mgf1SHA1,
+///     saltLength       [2] INTEGER DEFAULT 20,
+///     trailerField     [3] INTEGER DEFAULT 1 }
+/// ```
+fn pss_hash(parameters: AnyRef<'_>) -> Option<HashAlgorithm> {
+    let read = || -> der::Result<Option<HashAlgorithm>> {
+        parameters.sequence(|reader| {
+            let mut field = |number: u8| -> der::Result<Option<AnyRef<'_>>> {
+                let tag = Tag::ContextSpecific {
+                    constructed: true,
+                    number: der::TagNumber::new(number),
+                };
+                if reader.peek_byte() != Some(tag.octet()) {
+                    return Ok(None);
+                }
+                Ok(Some(AnyRef::decode(reader)?))
+            };
+            let (hash, mask, salt, trailer) = (field(0)?, field(1)?, field(2)?, field(3)?);
+            let (Some(hash), Some(mask), Some(salt)) = (hash, mask, salt) else {
+                return Ok(None);
+            };
+            let hash = hash_of(spki::AlgorithmIdentifierRef::from_der(hash.value())?);
+            let mask = spki::AlgorithmIdentifierRef::from_der(mask.value())?;
+            let mask_hash = match mask.parameters {
+                Some(inner) if mask.oid == MGF1 => hash_of(inner.decode_as()?),
+                _ => None,
+            };
+            let salt = u16::from_der(salt.value())?;
+            let trailer = trailer.map_or(Ok(1), |t| u8::from_der(t.value()))?;
+            Ok(hash.filter(|h| {
+                mask_hash == Some(*h) && usize::from(salt) == h.output_len() && trailer == 1
+            }))
+        })
+    };
+    if parameters.tag() != Tag::Sequence {
+        return None;
+    }
+    read().ok().flatten()
+}
+
+fn hash_of(identifier: spki::AlgorithmIdentifierRef<'_>) -> Option<HashAlgorithm> {
+    if !identifier.parameters.is_none_or(AnyRef::is_null) {
+        return None;
+    }
+    Some(match identifier.oid {
+        SHA256 => HashAlgorithm::Sha256,
+        SHA384 => HashAlgorithm::Sha384,
+        SHA512 => HashAlgorithm::Sha512,
+        _ => return None,
+    })
+}
+
+const fn oid(text: &str) -> ObjectIdentifier {
+    ObjectIdentifier::new_unwrap(text)
+}
+
+const RSA_ENCRYPTION: ObjectIdentifier = oid("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = oid("1.2.840.10045.2.1");
+const ED25519: ObjectIdentifier = oid("1.3.101.112");
+const SECP256R1: ObjectIdentifier = oid("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = oid("1.3.132.0.34");
+const SECP521R1: ObjectIdentifier = oid("1.3.132.0.35");
+const SHA256_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.11");
+const SHA384_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.12");
+const SHA512_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.13");
+const RSASSA_PSS: ObjectIdentifier = oid("1.2.840.113549.1.1.10");
+const MGF1: ObjectIdentifier = oid("1.2.840.113549.1.1.8");
+const ECDSA_WITH_SHA256: ObjectIdentifier = oid("1.2.840.10045.4.3.2");
+const ECDSA_WITH_SHA384: ObjectIdentifier = oid("1.2.840.10045.4.3.3");
+const ECDSA_WITH_SHA512: ObjectIdentifier = oid("1.2.840.10045.4.3.4");
+const MD2_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.2");
+const MD5_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.4");
+const SHA1_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.5");
+const SHA1_WITH_RSA_OIW: ObjectIdentifier = oid("1.3.14.3.2.29");
+const ECDSA_WITH_SHA1: ObjectIdentifier = oid("1.2.840.10045.4.1");
+const DSA_WITH_SHA1: ObjectIdentifier = oid("1.2.840.10040.4.3");
+const SHA256: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.1");
+const SHA384: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.2");
+const SHA512: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.3");

@@ -1,1 +1,665 @@
-//! Under construction.
+//! JSON from untrusted sources: a strict reader to a tree, and the few pieces of a writer that
+//! envelopes need.
+//!
+//! Implements RFC 8259 with the choices that close parser differentials (ENV-16, JWS-25, SEC-26):
+//! duplicate names, trailing data, unpaired surrogates, invalid UTF-8 and a byte order mark are
+//! errors; names compare byte for byte; numbers keep their text, so no value is rounded (ENV-10).
+//! Size, nesting and number of values are bounded (ENV-42).
+//!
+//! It does not read streams, comments or any relaxed dialect.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use serde::de::DeserializeOwned;
+
+/// A JSON value that keeps the order of members and the exact text of numbers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as it was written.
+    Number(String),
+    /// A string, unescaped.
+    String(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object: its members in the order in which they were written; no name occurs twice.
+    Object(Vec<(String, Value)>),
+}
+
+/// Bounds of one document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Longest document in bytes.
+    pub bytes: usize,
+    /// Deepest nesting of arrays and objects.
+    pub depth: usize,
+    /// Most values in the document, containers and their members counted.
+    pub values: usize,
+}
+
+/// Why a text is not acceptable JSON. `offset` counts bytes from the start of the text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// The document is longer than [`Limits::bytes`].
+    #[error("JSON document of {length} bytes is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// Length of the document.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Arrays and objects are nested deeper than [`Limits::depth`].
+    #[error("JSON is nested deeper than {limit} levels")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// More values than [`Limits::values`].
+    #[error("JSON has more than {limit} values")]
+    TooManyValues {
+        /// The limit.
+        limit: usize,
+    },
+    /// Not UTF-8.
+    #[error("JSON is not valid UTF-8")]
+    Utf8,
+    /// The text ends inside a value.
+    #[error("unexpected end of JSON input")]
+    UnexpectedEnd,
+    /// A byte that the grammar does not allow there.
+    #[error("unexpected character at offset {offset} in JSON")]
+    Unexpected {
+        /// Where.
+        offset: usize,
+    },
+    /// A string with a bad escape, an unpaired surrogate or a bare control character.
+    #[error("invalid string at offset {offset} in JSON")]
+    String {
+        /// Where.
+        offset: usize,
+    },
+    /// A number that the grammar does not allow.
+    #[error("invalid number at offset {offset} in JSON")]
+    Number {
+        /// Where.
+        offset: usize,
+    },
+    /// A name occurs twice in one object (ENV-16).
+    #[error("duplicate name {name:?} in JSON object")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// Something follows the document.
+    #[error("trailing data at offset {offset} after JSON value")]
+    TrailingData {
+        /// Where.
+        offset: usize,
+    },
+    /// Well-formed, but not what was expected.
+    #[error(transparent)]
+    Data(#[from] serde_json::Error),
+}
+
+/// Parses one strict JSON document; white space may stand around it.
+///
+/// # Errors
+/// [`JsonError`], see its arms. Nothing is allocated beyond a small multiple of the input.
+pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
+    if bytes.len() > limits.bytes {
+        return Err(JsonError::TooLarge {
+            length: bytes.len(),
+            limit: limits.bytes,
+        });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Utf8)?;
+    let mut parser = Parser {
+        text,
+        at: 0,
+        limits,
+        values: 0,
+    };
+    let value = parser.value(0)?;
+    parser.white_space();
+    match parser.peek() {
+        None => Ok(value),
+        Some(_) => Err(JsonError::TrailingData { offset: parser.at }),
+    }
+}
+
+/// Reads a `T` from one strict JSON document: duplicates, depth, size and trailing data are
+/// checked first with [`Limits::default`], then serde reads it.
+///
+/// # Errors
+/// [`JsonError`]; [`JsonError::Data`] where the document is not a `T`.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+    parse(bytes, Limits::default())?;
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+impl Default for Limits {
+    /// 32 MiB, 32 levels, one million values.
+    fn default() -> Self {
+        Self {
+            bytes: 32 * 1024 * 1024,
+            depth: 32,
+            values: 1_000_000,
+        }
+    }
+}
+
+impl Value {
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The members of an object, in their order.
+    pub fn as_object(&self) -> Option<&[(String, Self)]> {
+        match self {
+            Self::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The items of an array.
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The value of a number that is written as a plain non-negative integer and fits.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The member of an object with exactly this name.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.as_object()?
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Compact JSON text in the style of [`write_string`]; numbers and order as they were read.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(true) => out.push_str("true"),
+            Self::Bool(false) => out.push_str("false"),
+            Self::Number(text) => out.push_str(text),
+            Self::String(text) => write_string(out, text),
+            Self::Array(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    item.write(out);
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                for (i, (name, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    write_string(out, name);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// Appends `text` as a JSON string, escaped as Go's encoder does it (ENV-09): besides what JSON
+/// requires, `<`, `>`, `&`, U+2028 and U+2029 become `\u` escapes.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                // Writing to a String cannot fail.
+                let _infallible = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// Whether a reader that ignores case, as Go's `encoding/json` does, would take `name` for one of
+/// `known` although it is spelt differently (JWS-25).
+pub(crate) fn is_case_variant(name: &str, known: &[&str]) -> bool {
+    !known.contains(&name)
+        && known
+            .iter()
+            .any(|k| k.chars().map(fold).eq(name.chars().map(fold)))
+}
+
+/// Simple case folding onto ASCII, with the two letters outside ASCII that fold into it.
+fn fold(c: char) -> char {
+    match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        _ => c.to_ascii_lowercase(),
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    limits: Limits,
+    values: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn bump(&mut self) {
+        self.at = self.at.saturating_add(1);
+    }
+
+    fn white_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.bump();
+        }
+    }
+
+    fn unexpected(&self) -> JsonError {
+        match self.peek() {
+            None => JsonError::UnexpectedEnd,
+            Some(_) => JsonError::Unexpected { offset: self.at },
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.peek() == Some(byte) {
+            self.bump();
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+        self.values = self.values.saturating_add(1);
+        if self.values > self.limits.values {
+            return Err(JsonError::TooManyValues {
+                limit: self.limits.values,
+            });
+        }
+        self.white_space();
+        match self.peek() {
+            Some(b'{') => self.object(self.deeper(depth)?),
+            Some(b'[') => self.array(self.deeper(depth)?),
+            Some(b'"') => Ok(Value::String(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal("true", Value::Bool(true)),
+            Some(b'f') => self.literal("false", Value::Bool(false)),
+            Some(b'n') => self.literal("null", Value::Null),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn deeper(&self, depth: usize) -> Result<usize, JsonError> {
+        if depth >= self.limits.depth {
+            return Err(JsonError::TooDeep {
+                limit: self.limits.depth,
+            });
+        }
+        Ok(depth.saturating_add(1))
+    }
+
+    fn literal(&mut self, word: &str, value: Value) -> Result<Value, JsonError> {
+        for byte in word.bytes() {
+            self.expect(byte)?;
+        }
+        Ok(value)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
+        self.expect(b'{')?;
+        let mut members: Vec<(String, Value)> = Vec::new();
+        let mut names = HashSet::new();
+        self.white_space();
+        if self.peek() == Some(b'}') {
+            self.bump();
+            return Ok(Value::Object(members));
+        }
+        loop {
+            self.white_space();
+            let name = self.string()?;
+            if !names.insert(name.clone()) {
+                return Err(JsonError::DuplicateName { name });
+            }
+            self.white_space();
+            self.expect(b':')?;
+            let value = self.value(depth)?;
+            members.push((name, value));
+            self.white_space();
+            if self.peek() == Some(b',') {
+                self.bump();
+                continue;
+            }
+            self.expect(b'}')?;
+            return Ok(Value::Object(members));
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+        self.expect(b'[')?;
+        let mut items = Vec::new();
+        self.white_space();
+        if self.peek() == Some(b']') {
+            self.bump();
+            return Ok(Value::Array(items));
+        }
+        loop {
+            items.push(self.value(depth)?);
+            self.white_space();
+            if self.peek() == Some(b',') {
+                self.bump();
+                continue;
+            }
+            self.expect(b']')?;
+            return Ok(Value::Array(items));
+        }
+    }
+
+    /// `number = [ "-" ] int [ frac ] [ exp ]`
+    fn number(&mut self) -> Result<Value, JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.bump();
+        }
+        match self.peek() {
+            Some(b'0') => self.bump(),
+            Some(b'1'..=b'9') => self.digits(start)?,
+            _ => return Err(JsonError::Number { offset: start }),
+        }
+        if self.peek() == Some(b'.') {
+            self.bump();
+            self.digits(start)?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.bump();
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.bump();
+            }
+            self.digits(start)?;
+        }
+        let text = self.text.get(start..self.at).unwrap_or_default();
+        Ok(Value::Number(text.to_owned()))
+    }
+
+    fn digits(&mut self, start: usize) -> Result<(), JsonError> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return Err(JsonError::Number { offset: start });
+        }
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.bump();
+        }
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.expect(b'"')?;
+        let mut out = String::new();
+        loop {
+            let rest = self.text.get(self.at..).ok_or(JsonError::UnexpectedEnd)?;
+            let plain = rest
+                .bytes()
+                .position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))
+                .ok_or(JsonError::UnexpectedEnd)?;
+            out.push_str(rest.get(..plain).unwrap_or_default());
+            self.at = self.at.saturating_add(plain);
+            match self.peek() {
+                Some(b'"') => {
+                    self.bump();
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.bump();
+                    out.push(self.escape()?);
+                }
+                _ => return Err(JsonError::String { offset: self.at }),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let offset = self.at;
+        let byte = self.peek().ok_or(JsonError::UnexpectedEnd)?;
+        self.bump();
+        Ok(match byte {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode_escape(offset),
+            _ => return Err(JsonError::String { offset }),
+        })
+    }
+
+    fn unicode_escape(&mut self, offset: usize) -> Result<char, JsonError> {
+        let bad = || JsonError::String { offset };
+        let first = self.four_hex(offset)?;
+        if !(0xd800..=0xdfff).contains(&first) {
+            return char::from_u32(first).ok_or_else(bad);
+        }
+        if self.peek() != Some(b'\\') {
+            return Err(bad());
+        }
+        self.bump();
+        if self.peek() != Some(b'u') {
+            return Err(bad());
+        }
+        self.bump();
+        let second = self.four_hex(offset)?;
+        char::decode_utf16([first, second].map(|unit| u16::try_from(unit).unwrap_or_default()))
+            .next()
+            .and_then(Result::ok)
+            .ok_or_else(bad)
+    }
+
+    fn four_hex(&mut self, offset: usize) -> Result<u32, JsonError> {
+        let end = self.at.saturating_add(4);
+        let digits = self
+            .text
+            .get(self.at..end)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
+            .ok_or(JsonError::String { offset })?;
+        self.at = end;
+        u32::from_str_radix(digits, 16).map_err(|_| JsonError::String { offset })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, JsonError> {
+        parse(text.as_bytes(), Limits::default())
+    }
+
+    #[test]
+    fn order_and_numbers_are_kept() {
+        let text =
+            r#"{"b":[1,-0,1.50,1e400,9007199254740993],"a":{"x":null,"y":true},"":"é\u0041"}"#;
+        let value = read(text).unwrap();
+        assert_eq!(value.to_json(), text.replace("\\u0041", "A"));
+        assert_eq!(value.get("").unwrap().as_str(), Some("éA"));
+    }
+
+    /// ENV-10: integers above 2^53 stay exact.
+    #[test]
+    fn env_10_integers_are_exact() {
+        let value = read("9007199254740993").unwrap();
+        assert_eq!(value.as_u64(), Some(9_007_199_254_740_993));
+        assert_eq!(read("1.0").unwrap().as_u64(), None);
+        assert_eq!(read("18446744073709551616").unwrap().as_u64(), None);
+    }
+
+    /// ENV-16, JWS-25, SEC-26: no name twice, at any depth, however it is escaped.
+    #[test]
+    fn env_16_duplicate_names_are_refused() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"[{"x":{"a":1,"b":2,"a":3}}]"#,
+            r#"{"a":1,"\u0061":1}"#,
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(matches!(error, JsonError::DuplicateName { .. }), "{text}");
+        }
+        assert!(read(r#"{"a":1,"A":1}"#).is_ok());
+    }
+
+    #[test]
+    fn malformed_texts_are_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\" 1}",
+            "[1 2]",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "NaN",
+            "tru",
+            "nul",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\\ud800\"",
+            "\"a\nb\"",
+            "\u{feff}1",
+            "1 2",
+            "{} x",
+            "'a'",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+        assert_eq!(read("\"\\ud83d\\ude00\"").unwrap().as_str(), Some("😀"));
+        assert!(matches!(
+            parse(b"\"\xff\"", Limits::default()),
+            Err(JsonError::Utf8)
+        ));
+        assert!(matches!(
+            read("{}{}"),
+            Err(JsonError::TrailingData { offset: 2 })
+        ));
+        assert!(read(" {} \n").is_ok());
+    }
+
+    /// ENV-42: size, nesting and number of values are bounded.
+    #[test]
+    fn env_42_limits_hold() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(read(&nested(32)).is_ok());
+        assert!(matches!(
+            read(&nested(33)),
+            Err(JsonError::TooDeep { limit: 32 })
+        ));
+        assert!(matches!(
+            read(&"[".repeat(1 << 20)),
+            Err(JsonError::TooDeep { .. })
+        ));
+        let small = Limits {
+            bytes: 4,
+            depth: 1,
+            values: 3,
+        };
+        assert!(matches!(
+            parse(b"[1,2]", small),
+            Err(JsonError::TooLarge { .. })
+        ));
+        let few = Limits { bytes: 64, ..small };
+        assert!(parse(b"[1,2]", few).is_ok());
+        assert!(matches!(
+            parse(b"[1,2,3]", few),
+            Err(JsonError::TooManyValues { .. })
+        ));
+    }
+
+    /// ENV-09: Go's escapes.
+    #[test]
+    fn env_09_strings_are_escaped_as_go_does() {
+        let mut out = String::new();
+        write_string(
+            &mut out,
+            "a<b>&\"\\\u{2028}\u{2029}\n\t\r\u{8}\u{c}\u{1}\u{7f}é/",
+        );
+        assert_eq!(
+            out,
+            "\"a\\u003cb\\u003e\\u0026\\\"\\\\\\u2028\\u2029\\n\\t\\r\\b\\f\\u0001\u{7f}é/\""
+        );
+    }
+
+    #[test]
+    fn case_variants_are_recognised() {
+        let known = ["cty", "io.cncf.notary.signingScheme", "kid"];
+        assert!(is_case_variant("CTY", &known));
+        assert!(is_case_variant("IO.cncf.notary.signingScheme", &known));
+        assert!(is_case_variant("io.cncf.notary.ſigningScheme", &known));
+        assert!(is_case_variant("\u{212a}id", &known));
+        assert!(!is_case_variant("cty", &known));
+        assert!(!is_case_variant("ctyx", &known));
+    }
+
+    #[test]
+    fn from_slice_is_strict() {
+        #[derive(serde::Deserialize)]
+        struct Doc {
+            name: String,
+        }
+        assert_eq!(from_slice::<Doc>(b"{\"name\":\"x\"}").unwrap().name, "x");
+        assert!(from_slice::<Doc>(b"{\"name\":\"x\",\"name\":\"y\"}").is_err());
+        assert!(from_slice::<Doc>(b"{\"Name\":\"x\"}").is_err());
+        assert!(from_slice::<Doc>(b"{\"name\":\"x\"} 1").is_err());
+    }
+}
