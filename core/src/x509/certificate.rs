@@ -360,7 +360,7 @@ fn parse(bytes: &[u8]) -> der::Result<Inner> {
     outer.finish(())?;
 
     let mut reader = SliceReader::new(tbs)?;
-    let fields = reader.sequence(|reader| tbs_fields(reader))?;
+    let fields = reader.sequence(tbs_fields)?;
     reader.finish(())?;
     if fields.algorithm != signature_algorithm {
         return Err(malformed(Tag::Sequence));

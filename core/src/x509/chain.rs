@@ -33,7 +33,7 @@ pub enum ChainError {
         length: usize,
     },
     /// A single certificate that is not self-signed (X509-04).
-    #[error("invalid self-signed certificate with subject \"{subject}\": {source}")]
+    #[error("invalid self-signed certificate with subject {}: {source}", subject.quoted())]
     SingleNotSelfSigned {
         /// Its subject.
         subject: Name,
@@ -41,9 +41,7 @@ pub enum ChainError {
         source: NotIssued,
     },
     /// The last certificate is not self-signed (X509-03).
-    #[error(
-        "the chain ends in \"{subject}\", which is not a self-signed root certificate: {source}"
-    )]
+    #[error("the chain ends in {}, which is not a self-signed root certificate: {source}", subject.quoted())]
     RootNotSelfSigned {
         /// Its subject.
         subject: Name,
@@ -51,15 +49,13 @@ pub enum ChainError {
         source: NotIssued,
     },
     /// A certificate other than the last is self-signed (X509-03).
-    #[error(
-        "certificate with subject \"{subject}\" is self-signed but is not the last of the chain"
-    )]
+    #[error("certificate with subject {} is self-signed but is not the last of the chain", subject.quoted())]
     UnexpectedSelfSigned {
         /// Its subject.
         subject: Name,
     },
     /// A certificate is not issued by the next (X509-02, X509-15).
-    #[error("certificate with subject \"{subject}\" is not issued by \"{next}\": {source}")]
+    #[error("certificate with subject {} is not issued by {}: {source}", subject.quoted(), next.quoted())]
     NotIssuedByNext {
         /// Its subject.
         subject: Name,
@@ -69,17 +65,13 @@ pub enum ChainError {
         source: NotIssued,
     },
     /// A CA certificate without critical basicConstraints that say so (X509-05).
-    #[error(
-        "certificate with subject \"{subject}\": ca field in basic constraints must be present, critical, and set to true"
-    )]
+    #[error("certificate with subject {}: ca field in basic constraints must be present, critical, and set to true", subject.quoted())]
     NotCa {
         /// Its subject.
         subject: Name,
     },
     /// pathLenConstraint is smaller than the number of CA certificates below (X509-06).
-    #[error(
-        "certificate with subject \"{subject}\": {below} CA certificates stand below it, its path length constraint allows {allowed}"
-    )]
+    #[error("certificate with subject {}: {below} CA certificates stand below it, its path length constraint allows {allowed}", subject.quoted())]
     PathTooLong {
         /// Its subject.
         subject: Name,
@@ -89,35 +81,31 @@ pub enum ChainError {
         allowed: u32,
     },
     /// A CA key that is too weak or of an unsupported kind (X509-16).
-    #[error(
-        "certificate with subject \"{subject}\": a CA key must be RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519"
-    )]
+    #[error("certificate with subject {}: a CA key must be RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519", subject.quoted())]
     WeakCaKey {
         /// Its subject.
         subject: Name,
     },
     /// A leaf whose basicConstraints make it a CA (X509-08).
-    #[error(
-        "certificate with subject \"{subject}\": if the basic constraints extension is present, the ca field must be set to false"
-    )]
+    #[error("certificate with subject {}: if the basic constraints extension is present, the ca field must be set to false", subject.quoted())]
     LeafIsCa {
         /// Its subject.
         subject: Name,
     },
     /// No keyUsage (X509-07, X509-09).
-    #[error("certificate with subject \"{subject}\": key usage extension must be present")]
+    #[error("certificate with subject {}: key usage extension must be present", subject.quoted())]
     KeyUsageAbsent {
         /// Its subject.
         subject: Name,
     },
     /// keyUsage is not critical (X509-07, X509-09).
-    #[error("certificate with subject \"{subject}\": key usage extension must be marked critical")]
+    #[error("certificate with subject {}: key usage extension must be marked critical", subject.quoted())]
     KeyUsageNotCritical {
         /// Its subject.
         subject: Name,
     },
     /// keyUsage lacks a bit that it needs (X509-07, X509-09).
-    #[error("certificate with subject \"{subject}\": key usage must have the bit for {usage} set")]
+    #[error("certificate with subject {}: key usage must have the bit for {usage} set", subject.quoted())]
     KeyUsageMissing {
         /// Its subject.
         subject: Name,
@@ -125,9 +113,7 @@ pub enum ChainError {
         usage: &'static str,
     },
     /// A leaf's keyUsage has a bit that it must not have (X509-09).
-    #[error(
-        "certificate with subject \"{subject}\": key usage of a signing certificate must not have the bit for {usage} set"
-    )]
+    #[error("certificate with subject {}: key usage of a signing certificate must not have the bit for {usage} set", subject.quoted())]
     KeyUsageForbidden {
         /// Its subject.
         subject: Name,
@@ -135,9 +121,7 @@ pub enum ChainError {
         usage: &'static str,
     },
     /// A leaf for a purpose that excludes signing (X509-10, X509-11).
-    #[error(
-        "certificate with subject \"{subject}\": extended key usage must not contain {purpose} eku"
-    )]
+    #[error("certificate with subject {}: extended key usage must not contain {purpose} eku", subject.quoted())]
     PurposeForbidden {
         /// Its subject.
         subject: Name,
@@ -145,9 +129,7 @@ pub enum ChainError {
         purpose: &'static str,
     },
     /// A timestamping leaf with other purposes, or none (X509-13).
-    #[error(
-        "timestamp signing certificate with subject \"{subject}\" must have and only have {purpose} as extended key usage"
-    )]
+    #[error("timestamp signing certificate with subject {} must have and only have {purpose} as extended key usage", subject.quoted())]
     PurposeNotExact {
         /// Its subject.
         subject: Name,
@@ -155,17 +137,13 @@ pub enum ChainError {
         purpose: &'static str,
     },
     /// A timestamping leaf whose extKeyUsage is not critical (X509-13).
-    #[error(
-        "timestamp signing certificate with subject \"{subject}\" must have extended key usage extension marked as critical"
-    )]
+    #[error("timestamp signing certificate with subject {} must have extended key usage extension marked as critical", subject.quoted())]
     PurposeNotCritical {
         /// Its subject.
         subject: Name,
     },
     /// A leaf key outside the algorithm table (X509-14).
-    #[error(
-        "certificate with subject \"{subject}\": a signing key must be RSA of 2048, 3072 or 4096 bits, P-256, P-384 or P-521"
-    )]
+    #[error("certificate with subject {}: a signing key must be RSA of 2048, 3072 or 4096 bits, P-256, P-384 or P-521", subject.quoted())]
     LeafKey {
         /// Its subject.
         subject: Name,
@@ -175,8 +153,8 @@ pub enum ChainError {
 /// A certificate was not valid at a time (X509-19).
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "certificate with subject \"{subject}\" was invalid at signing time of {}. Certificate is valid from [{}] to [{}]",
-    go_time(*checked_at), go_time(*not_before), go_time(*not_after)
+    "certificate with subject {} was invalid at signing time of {}. Certificate is valid from [{}] to [{}]",
+    subject.quoted(), go_time(*checked_at), go_time(*not_before), go_time(*not_after)
 )]
 #[non_exhaustive]
 pub struct NotValidAt {
@@ -297,14 +275,14 @@ fn check_ca(certificate: &Certificate, below: usize, rules: &Rules) -> Result<()
         .basic_constraints()
         .filter(|b| b.ca && b.critical)
         .ok_or_else(|| ChainError::NotCa { subject: subject() })?;
-    if let Some(allowed) = constraints.path_len {
-        if usize::try_from(allowed).is_ok_and(|allowed| allowed < below) {
-            return Err(ChainError::PathTooLong {
-                subject: subject(),
-                below,
-                allowed,
-            });
-        }
+    if let Some(allowed) = constraints.path_len
+        && usize::try_from(allowed).is_ok_and(|allowed| allowed < below)
+    {
+        return Err(ChainError::PathTooLong {
+            subject: subject(),
+            below,
+            allowed,
+        });
     }
     let usage = key_usage(certificate, rules)?;
     if !usage.allows(KeyUsage::KEY_CERT_SIGN) {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 
+use crate::artifact::Quoted;
+
 /// An X.500 name as it stands in a certificate. Equal means byte for byte equal DER (X509-29).
 ///
 /// `Display` is the text that the reference shows: `SERIALNUMBER, CN, OU, O, POSTALCODE, STREET,
@@ -86,6 +88,11 @@ impl Name {
     /// The last common name, if there is one.
     pub fn common_name(&self) -> Option<&str> {
         self.values(COMMON_NAME).next_back()
+    }
+
+    /// The text in double quotes, with quotes and characters that do not print escaped.
+    pub fn quoted(&self) -> String {
+        Quoted(&self.to_string()).to_string()
     }
 
     fn values(&self, oid: ObjectIdentifier) -> impl DoubleEndedIterator<Item = &str> {
