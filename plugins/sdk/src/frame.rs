@@ -36,6 +36,9 @@ pub enum FrameError {
     /// A value has no JSON form.
     #[error("message can't be written as JSON")]
     Json(#[source] serde_json::Error),
+    /// A line is not the JSON text that was expected.
+    #[error("line is not a message")]
+    NotJson(#[source] serde_json::Error),
 }
 
 /// Cuts a stream of bytes into lines, holding at most one unfinished line and one chunk.
@@ -137,7 +140,10 @@ impl<R: Read> LineReader<R> {
 ///
 /// # Errors
 /// When the value has no JSON form or the stream fails; nothing is written in the first case.
-pub fn write_line<W: Write, T: Serialize>(writer: &mut W, value: &T) -> Result<(), FrameError> {
+pub fn write_line<W: Write + ?Sized, T: Serialize>(
+    writer: &mut W,
+    value: &T,
+) -> Result<(), FrameError> {
     let mut line = serde_json::to_vec(value).map_err(FrameError::Json)?;
     line.push(b'\n');
     writer.write_all(&line)?;

@@ -1,0 +1,239 @@
+//! What a plugin may do beside answering: tell the user something, ask for a PIN.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::frame::{FrameError, write_line};
+use crate::os::Cancellation;
+use crate::proto::{Event, SessionLine};
+use crate::secret::{self, Exposure, PinError, PinSource, Secret};
+
+/// Longest notice in characters; the host shows no more.
+const MAX_NOTICE: usize = 200;
+
+/// The way from a plugin to its user while it serves a request.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    outlet: &'a dyn Outlet,
+    request: Option<u64>,
+}
+
+/// Where notices and questions of a process go.
+trait Outlet: Sync {
+    /// Whether the host hears of events.
+    fn is_session(&self) -> bool;
+
+    /// Tells the host, if it is a session.
+    fn event(&self, event: Event);
+
+    /// Held while a person is asked, so that questions don't overlap.
+    fn asking(&self) -> &Mutex<()>;
+}
+
+/// The streams of this process.
+pub(crate) struct Channel<'w> {
+    /// The session's output; `None` for a one-shot command.
+    output: Option<Output<'w>>,
+    asking: Mutex<()>,
+}
+
+/// The session's output, one line at a time.
+pub(crate) struct Output<'w>(Mutex<&'w mut (dyn Write + Send)>);
+
+impl<'w> Output<'w> {
+    pub(crate) fn new(writer: &'w mut (dyn Write + Send)) -> Self {
+        Self(Mutex::new(writer))
+    }
+}
+
+impl<'w> Channel<'w> {
+    pub(crate) fn new(output: Option<Output<'w>>) -> Self {
+        Self {
+            output,
+            asking: Mutex::new(()),
+        }
+    }
+
+    /// Writes a line to the host; nothing in a one-shot command.
+    pub(crate) fn write<T: Serialize>(&self, line: &T) -> Result<(), FrameError> {
+        let Some(Output(writer)) = &self.output else {
+            return Ok(());
+        };
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        write_line(&mut **writer, line)
+    }
+}
+
+impl Outlet for Channel<'_> {
+    fn is_session(&self) -> bool {
+        self.output.is_some()
+    }
+
+    fn event(&self, event: Event) {
+        // If the host has gone, the answer will find out.
+        drop(self.write(&SessionLine::Event(event)));
+    }
+
+    fn asking(&self) -> &Mutex<()> {
+        &self.asking
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(channel: &'a Channel<'_>, request: Option<u64>) -> Self {
+        Self {
+            outlet: channel,
+            request,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Runs `test` with a context for tests of a plugin: notices go nowhere and nobody is asked.
+    pub fn for_tests<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
+        let mut nowhere = std::io::sink();
+        let channel = Channel::new(Some(Output::new(&mut nowhere)));
+        test(&Context::new(&channel, None))
+    }
+
+    /// Whether this is a session, in contrast to a one-shot command.
+    pub fn is_session(&self) -> bool {
+        self.outlet.is_session()
+    }
+
+    /// Tells the user something in one line of at most 200 characters; `wait` says how long the
+    /// plugin will wait for the user to act.
+    ///
+    /// In a session the host shows it. A one-shot command has no way through the host, so the
+    /// line goes to the terminal, if there is one.
+    pub fn notice(&self, message: &str, wait: Option<Duration>) {
+        let message: String = secret::printable(message)
+            .chars()
+            .take(MAX_NOTICE)
+            .collect();
+        if !self.is_session() {
+            secret::tell_terminal(&message);
+            return;
+        }
+        self.outlet.event(Event::Notice {
+            id: self.request,
+            message,
+            wait_seconds: wait.map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
+        });
+    }
+
+    /// Runs something that asks the user outside the host, for instance at a PIN pad: one
+    /// question at a time, with the host's clocks stopped.
+    pub fn while_asking<T>(&self, ask: impl FnOnce() -> T) -> T {
+        let _turn = self
+            .outlet
+            .asking()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.outlet.event(Event::Prompting);
+        let _prompted = Prompted(self.outlet);
+        ask()
+    }
+
+    /// Gets a PIN from its source. `question` names what the PIN is for, for instance
+    /// `PIN of token "T"`; it is shown where a person is asked.
+    ///
+    /// # Errors
+    /// The source gave no PIN.
+    pub fn pin(&self, source: &PinSource, question: &str) -> Result<Secret, PinError> {
+        match source {
+            PinSource::Environment(name) => secret::read_environment(name),
+            PinSource::File(path) => {
+                let (pin, exposure) = secret::read_file(path)?;
+                if exposure == Exposure::WorldReadable {
+                    let path = path.display();
+                    self.notice(&format!("PIN file {path} can be read by every user"), None);
+                }
+                Ok(pin)
+            }
+            PinSource::Descriptor(number) if self.is_session() => secret::read_descriptor(*number),
+            PinSource::Descriptor(number) => {
+                Err(PinError::DescriptorOutsideSession { number: *number })
+            }
+            PinSource::Pinentry => self.ask(question, secret::ask_pinentry),
+            PinSource::Prompt => self.ask(question, secret::ask_terminal),
+        }
+    }
+
+    fn ask(
+        &self,
+        question: &str,
+        ask: impl FnOnce(&str, &Cancellation) -> Result<Secret, PinError>,
+    ) -> Result<Secret, PinError> {
+        let cancellation =
+            Cancellation::of_process().map_err(|source| PinError::Terminal { source })?;
+        self.while_asking(|| ask(question, cancellation))
+    }
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("session", &self.is_session())
+            .field("request", &self.request)
+            .finish()
+    }
+}
+
+/// Says that the question is over, also after a panic.
+struct Prompted<'a>(&'a dyn Outlet);
+
+impl Drop for Prompted<'_> {
+    fn drop(&mut self) {
+        self.0.event(Event::Prompted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(act: impl FnOnce(&Context<'_>)) -> String {
+        let mut written = Vec::new();
+        {
+            let channel = Channel::new(Some(Output::new(&mut written)));
+            act(&Context::new(&channel, Some(7)));
+        }
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn a_notice_is_one_bounded_line_with_its_request() {
+        let written = events(|context| {
+            context.notice("Touch\nthe \u{1b}key", Some(Duration::from_secs(15)));
+        });
+        assert_eq!(
+            written,
+            "{\"event\":\"notice\",\"id\":7,\"message\":\"Touch\\\\nthe \\\\u{1b}key\",\"waitSeconds\":15}\n"
+        );
+        let long = events(|context| context.notice(&"é".repeat(500), None));
+        assert_eq!(long.matches('é').count(), MAX_NOTICE);
+    }
+
+    #[test]
+    fn a_question_stands_between_its_events() {
+        let written = events(|context| context.while_asking(|| ()));
+        assert_eq!(
+            written,
+            "{\"event\":\"prompting\"}\n{\"event\":\"prompted\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_descriptor_is_for_sessions() {
+        let channel = Channel::new(None);
+        let error = Context::new(&channel, None).pin(&PinSource::Descriptor(9), "PIN");
+        assert!(matches!(
+            error,
+            Err(PinError::DescriptorOutsideSession { number: 9 })
+        ));
+    }
+}

@@ -1,0 +1,530 @@
+//! PINs and passwords: a type that does not leak them, and the places they may come from.
+//!
+//! A PIN never travels over the protocol, the command line or a log. A key's configuration names
+//! a source instead:
+//!
+//! | source | what is read |
+//! |---|---|
+//! | `env:NAME` | the environment variable `NAME` |
+//! | `file:/path`, `file:///path`, `/path` | the file at an absolute path |
+//! | `fd:N` | the inherited descriptor `N`, up to the first newline; sessions only |
+//! | `pinentry` | the program `pinentry` asks the user |
+//! | `prompt` | the user is asked on the terminal |
+//!
+//! One trailing newline is stripped. A command (`|command`, as RFC 7512 §2.4 allows) is refused.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::RawFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::error::ErrorCode;
+use crate::os;
+
+mod pinentry;
+mod terminal;
+
+pub(crate) use pinentry::ask as ask_pinentry;
+pub(crate) use terminal::{ask as ask_terminal, tell as tell_terminal};
+
+/// Longest PIN in bytes.
+pub const MAX_PIN: usize = 1024;
+
+/// A PIN or password. Zeroed when dropped; `Debug` says `REDACTED`; there is no `Display`.
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes over bytes that are already in memory.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes themselves. Don't copy them to where they outlive the secret.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(REDACTED)")
+    }
+}
+
+/// Where a PIN comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PinSource {
+    /// An environment variable.
+    Environment(String),
+    /// A file at an absolute path.
+    File(PathBuf),
+    /// An inherited descriptor.
+    Descriptor(RawFd),
+    /// The program `pinentry`.
+    Pinentry,
+    /// The terminal.
+    Prompt,
+}
+
+/// A source that is no source, or one that gave no PIN. Never holds the PIN.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinError {
+    /// `|command`.
+    #[error(
+        "PIN source starts with '|': a command is not run to get a PIN, since whoever can edit \
+         the key's configuration could then run anything"
+    )]
+    Command,
+    /// Nothing that is known.
+    #[error("unknown PIN source {text:?}")]
+    Unknown {
+        /// The source as given, shortened.
+        text: String,
+    },
+    /// A relative path.
+    #[error("PIN file {path:?} is not an absolute path")]
+    Relative {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The variable is not set.
+    #[error("environment variable {name} for the PIN is not set")]
+    Unset {
+        /// Its name.
+        name: String,
+    },
+    /// The file can't be read.
+    #[error("PIN file {path:?} can't be read")]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A directory, pipe or device.
+    #[error("PIN file {path:?} is not a regular file")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Everyone could put another PIN there, and so lock the token.
+    #[error("PIN file {path:?} can be written by every user")]
+    WorldWritable {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The descriptor can't be read.
+    #[error("PIN can't be read from descriptor {number}")]
+    Descriptor {
+        /// The number.
+        number: RawFd,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A descriptor can be read once, and one-shot commands are a process each.
+    #[error("PIN source fd:{number} can be used in a session only")]
+    DescriptorOutsideSession {
+        /// The number.
+        number: RawFd,
+    },
+    /// No controlling terminal.
+    #[error("there is no terminal to ask for the PIN at")]
+    NoTerminal {
+        /// Why it can't be opened.
+        source: io::Error,
+    },
+    /// The terminal failed.
+    #[error("PIN can't be read from the terminal")]
+    Terminal {
+        /// Why.
+        source: io::Error,
+    },
+    /// The program can't be started or spoke out of turn.
+    #[error("pinentry failed")]
+    Pinentry {
+        /// Why.
+        source: io::Error,
+    },
+    /// The user gave none.
+    #[error("the PIN was not entered: cancelled")]
+    Cancelled,
+    /// The user did not come.
+    #[error("the PIN was not entered in time")]
+    TimedOut,
+    /// Zero bytes.
+    #[error("the PIN is empty")]
+    Empty,
+    /// More than [`MAX_PIN`].
+    #[error("the PIN is longer than {MAX_PIN} bytes")]
+    TooLong,
+    /// A newline that is not the last byte.
+    #[error("the PIN holds more than one line")]
+    ManyLines,
+}
+
+impl FromStr for PinSource {
+    type Err = PinError;
+
+    fn from_str(text: &str) -> Result<Self, PinError> {
+        if text.starts_with('|') {
+            return Err(PinError::Command);
+        }
+        match text.split_once(':') {
+            _ if text.starts_with('/') => Ok(Self::File(text.into())),
+            Some(("env", name)) if is_variable_name(name) => Ok(Self::Environment(name.into())),
+            Some(("file", path)) => parse_file(path),
+            Some(("fd", number)) => match number.parse::<RawFd>() {
+                Ok(number) if number > 2 => Ok(Self::Descriptor(number)),
+                _ => Err(unknown(text)),
+            },
+            None if text == "pinentry" => Ok(Self::Pinentry),
+            None if text == "prompt" => Ok(Self::Prompt),
+            _ => Err(unknown(text)),
+        }
+    }
+}
+
+/// An unknown source may be a PIN that was put in the wrong place: show its start only.
+fn unknown(text: &str) -> PinError {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+    let text = match scheme {
+        Some(scheme) if scheme.len() <= 16 => format!("{scheme}:..."),
+        _ => "...".to_owned(),
+    };
+    PinError::Unknown { text }
+}
+
+fn parse_file(path: &str) -> Result<PinSource, PinError> {
+    // RFC 8089: an authority, if there is one, is empty or localhost.
+    let local = path
+        .strip_prefix("//localhost/")
+        .or_else(|| path.strip_prefix("///"))
+        .map(|rest| format!("/{rest}"));
+    let path = local.as_deref().unwrap_or(path);
+    if path.starts_with("//") || !path.starts_with('/') {
+        return Err(PinError::Relative { path: path.into() });
+    }
+    Ok(PinSource::File(path.into()))
+}
+
+fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+impl fmt::Display for PinSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Descriptor(number) => write!(f, "fd:{number}"),
+            Self::Pinentry => f.write_str("pinentry"),
+            Self::Prompt => f.write_str("prompt"),
+        }
+    }
+}
+
+impl PinSource {
+    /// Whether a person is asked.
+    pub const fn asks_a_person(&self) -> bool {
+        matches!(self, Self::Pinentry | Self::Prompt)
+    }
+}
+
+/// Reads an environment variable.
+pub(crate) fn read_environment(name: &str) -> Result<Secret, PinError> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the PIN source that reads the environment"
+    )]
+    let value = std::env::var_os(name).ok_or_else(|| PinError::Unset { name: name.into() })?;
+    let value = Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value));
+    read_secret(&mut value.as_slice(), Until::End).map_err(|fault| fault.into_error(never))
+}
+
+/// What was noticed about a PIN file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exposure {
+    /// Only its owner and group can read it.
+    Private,
+    /// Every user can read it.
+    WorldReadable,
+}
+
+/// Reads a PIN file. Links are followed, since secrets are mounted that way.
+pub(crate) fn read_file(path: &Path) -> Result<(Secret, Exposure), PinError> {
+    let failed = |source| PinError::File {
+        path: path.into(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(PinError::NotAFile { path: path.into() });
+    }
+    if metadata.mode() & 0o002 != 0 {
+        return Err(PinError::WorldWritable { path: path.into() });
+    }
+    let exposure = match metadata.mode() & 0o004 {
+        0 => Exposure::Private,
+        _ => Exposure::WorldReadable,
+    };
+    let secret = read_secret(&mut file, Until::End).map_err(|fault| fault.into_error(failed))?;
+    Ok((secret, exposure))
+}
+
+/// Reads an inherited descriptor up to its first newline or its end, and closes it.
+pub(crate) fn read_descriptor(number: RawFd) -> Result<Secret, PinError> {
+    let failed = |source| PinError::Descriptor { number, source };
+    let mut file: File = os::take_inherited(number).map_err(failed)?;
+    read_secret(&mut file, Until::Newline).map_err(|fault| fault.into_error(failed))
+}
+
+/// Where a secret ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Until {
+    End,
+    Newline,
+}
+
+/// Why no secret came out of a stream.
+enum Fault {
+    Io(io::Error),
+    Pin(PinError),
+}
+
+impl Fault {
+    fn into_error(self, io_error: impl FnOnce(io::Error) -> PinError) -> PinError {
+        match self {
+            Self::Io(error) => io_error(error),
+            Self::Pin(error) => error,
+        }
+    }
+}
+
+/// For a stream that can't fail.
+fn never(source: io::Error) -> PinError {
+    PinError::Terminal { source }
+}
+
+/// Reads a secret into one buffer that is zeroed and never moved.
+fn read_secret(reader: &mut impl Read, until: Until) -> Result<Secret, Fault> {
+    // Room for CR LF and for one byte that shows that there is more.
+    let mut buffer = Zeroizing::new([0_u8; MAX_PIN + 3]);
+    let mut filled = 0_usize;
+    loop {
+        let room = buffer.get_mut(filled..).unwrap_or_default();
+        if room.is_empty() {
+            return Err(Fault::Pin(PinError::TooLong));
+        }
+        match reader.read(room) {
+            Ok(0) => break,
+            Ok(count) => {
+                filled = filled.saturating_add(count);
+                let mut so_far = buffer.get(..filled).unwrap_or_default().iter();
+                if until == Until::Newline
+                    && let Some(at) = so_far.position(|byte| *byte == b'\n')
+                {
+                    filled = at.saturating_add(1);
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Fault::Io(error)),
+        }
+    }
+    finish(buffer.get(..filled).unwrap_or_default()).map_err(Fault::Pin)
+}
+
+/// Strips one trailing newline and checks what is left.
+fn finish(bytes: &[u8]) -> Result<Secret, PinError> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Err(PinError::Empty);
+    }
+    if bytes.len() > MAX_PIN {
+        return Err(PinError::TooLong);
+    }
+    if bytes.contains(&b'\n') {
+        return Err(PinError::ManyLines);
+    }
+    Ok(Secret::new(bytes.to_vec()))
+}
+
+/// Makes a text from outside harmless on a terminal and on one line.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+impl From<PinError> for Error {
+    fn from(error: PinError) -> Self {
+        let (code, hint) = match &error {
+            PinError::Cancelled => (ErrorCode::AccessDenied, None),
+            PinError::TimedOut => (ErrorCode::Timeout, None),
+            PinError::Command | PinError::Unknown { .. } => (
+                ErrorCode::ValidationError,
+                Some("use env:NAME, file:/path, fd:N, pinentry or prompt".to_owned()),
+            ),
+            PinError::Unset { name } => (
+                ErrorCode::ValidationError,
+                Some(format!("set {name}, or name another PIN source")),
+            ),
+            PinError::WorldWritable { path } => (
+                ErrorCode::ValidationError,
+                Some(format!("chmod 600 {}", path.display())),
+            ),
+            PinError::NoTerminal { .. } => (
+                ErrorCode::ValidationError,
+                Some("name a PIN source that asks nobody: env:NAME or file:/path".to_owned()),
+            ),
+            PinError::Pinentry { .. } => (
+                ErrorCode::Error,
+                Some("install a pinentry program, or use prompt as PIN source".to_owned()),
+            ),
+            PinError::DescriptorOutsideSession { .. } => (
+                ErrorCode::ValidationError,
+                Some("use env:NAME or file:/path".to_owned()),
+            ),
+            _ => (ErrorCode::ValidationError, None),
+        };
+        let answer = Self::from_error(code, &error);
+        match hint {
+            Some(hint) => answer.with_hint(hint),
+            None => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<PinSource, String> {
+        text.parse::<PinSource>().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn sources() {
+        assert_eq!(
+            parse("env:HSM_PIN"),
+            Ok(PinSource::Environment("HSM_PIN".into()))
+        );
+        for file in [
+            "file:/run/pin",
+            "file:///run/pin",
+            "file://localhost/run/pin",
+            "/run/pin",
+        ] {
+            assert_eq!(
+                parse(file),
+                Ok(PinSource::File("/run/pin".into())),
+                "{file}"
+            );
+        }
+        assert_eq!(parse("fd:3"), Ok(PinSource::Descriptor(3)));
+        assert_eq!(parse("pinentry"), Ok(PinSource::Pinentry));
+        assert_eq!(parse("prompt"), Ok(PinSource::Prompt));
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused_and_not_shown() {
+        assert!(parse("|cat /etc/pin").unwrap_err().contains("not run"));
+        assert!(parse("file:pin").unwrap_err().contains("absolute"));
+        assert!(parse("file://host/pin").unwrap_err().contains("absolute"));
+        for bad in [
+            "", "1234", "env:", "env:A B", "env:1A", "fd:0", "fd:2", "fd:-1", "fd:x", "vault:x",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(error.starts_with("unknown PIN source"), "{bad}: {error}");
+            assert!(!error.contains("1234"), "{error}");
+        }
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        let secret = Secret::new(b"1234".to_vec());
+        assert_eq!(format!("{secret:?}"), "Secret(REDACTED)");
+        assert_eq!(secret.expose(), b"1234");
+    }
+
+    fn from_file(content: &[u8], mode: u32) -> Result<(Vec<u8>, Exposure), PinError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let (secret, exposure) = read_file(file.path())?;
+        Ok((secret.expose().to_vec(), exposure))
+    }
+
+    #[test]
+    fn files_lose_one_newline() {
+        for content in ["1234", "1234\n", "1234\r\n"] {
+            let read = from_file(content.as_bytes(), 0o600).unwrap();
+            assert_eq!(read, (b"1234".to_vec(), Exposure::Private), "{content:?}");
+        }
+        assert_eq!(
+            from_file(&[b'1'; MAX_PIN], 0o644).unwrap(),
+            (vec![b'1'; MAX_PIN], Exposure::WorldReadable)
+        );
+    }
+
+    #[test]
+    fn files_that_give_no_pin() {
+        let text = |content: &[u8], mode| from_file(content, mode).unwrap_err().to_string();
+        assert_eq!(text(b"", 0o600), "the PIN is empty");
+        assert_eq!(text(b"\n", 0o600), "the PIN is empty");
+        assert_eq!(text(b"12\n34\n", 0o600), "the PIN holds more than one line");
+        assert!(text(&[b'1'; MAX_PIN + 1], 0o600).contains("longer than 1024"));
+        assert!(text(&[b'1'; 100_000], 0o600).contains("longer than 1024"));
+        assert!(text(b"1234", 0o602).contains("written by every user"));
+        let directory = tempfile::tempdir().unwrap();
+        let error = read_file(directory.path()).unwrap_err();
+        assert!(matches!(error, PinError::NotAFile { .. }));
+        let error = read_file(&directory.path().join("none")).unwrap_err();
+        assert!(matches!(error, PinError::File { .. }));
+    }
+
+    #[test]
+    fn a_descriptor_gives_its_first_line() {
+        let mut at_once = &b"1234\nrest"[..];
+        let secret = read_secret(&mut at_once, Until::Newline).ok().unwrap();
+        assert_eq!(secret.expose(), b"1234");
+        let mut endless = Read::chain(&b"1234\n"[..], io::repeat(b'x'));
+        let secret = read_secret(&mut endless, Until::Newline).ok().unwrap();
+        assert_eq!(secret.expose(), b"1234");
+    }
+
+    #[test]
+    fn unset_variables_are_named() {
+        let error = Error::from(read_environment("HARDSIGN_TEST_NOT_SET").unwrap_err());
+        assert!(error.to_string().contains("HARDSIGN_TEST_NOT_SET"));
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn text_for_the_terminal_is_escaped() {
+        assert_eq!(printable("a\x1b[2Jb\nc\u{9b}é"), "a\\u{1b}[2Jb\\nc\\u{9b}é");
+    }
+}
