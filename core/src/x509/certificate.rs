@@ -348,7 +348,8 @@ fn malformed(tag: Tag) -> der::Error {
 fn parse(bytes: &[u8]) -> der::Result<Inner> {
     let mut outer = SliceReader::new(bytes)?;
     let (tbs_at, tbs, signature_algorithm, signature) = outer.sequence(|reader| {
-        let at = usize::try_from(reader.position())?;
+        let at = usize::try_from(reader.input_len())?;
+        let at = bytes.len().saturating_sub(at);
         let tbs = reader.tlv_bytes()?;
         let algorithm = reader.tlv_bytes()?;
         let signature = BitStringRef::decode(reader)?;

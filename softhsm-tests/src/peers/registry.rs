@@ -125,20 +125,6 @@ impl Registry {
         flags
     }
 
-    /// The environment with which `notation` reaches this registry, flags aside: the certificate
-    /// to trust and the credentials.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut variables = Vec::new();
-        if let Some((user, password)) = self.credentials() {
-            variables.push(("NOTATION_USERNAME", user.to_owned()));
-            variables.push(("NOTATION_PASSWORD", password.to_owned()));
-        }
-        if let Some(file) = self.ca_file() {
-            variables.push(("SSL_CERT_FILE", file.display().to_string()));
-        }
-        variables
-    }
-
     /// What the registry wrote so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join(LOG)).unwrap_or_default()
@@ -350,7 +336,7 @@ const PASSWORD_BCRYPT: &str = "$2b$04$vw6TTPJmkmbKEyCwar.cZe2YZvdIT7yzbajXcEefQK
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Notation, *};
+    use super::*;
 
     fn fetch(oras: &Oras, registry: &Registry, reference: &str) -> String {
         let mut command = oras.command(["manifest", "fetch"]);
@@ -420,25 +406,6 @@ mod tests {
             .unwrap();
         let stderr = String::from_utf8(anonymous.stderr).unwrap();
         assert!(stderr.contains("basic credential not found"), "{stderr}");
-    }
-
-    #[test]
-    fn notation_reaches_a_registry_with_tls_and_a_password() {
-        let Some(registry) = Registry::docker().tls().basic_auth().start() else {
-            return;
-        };
-        let (Some(notation), Some(artifact)) =
-            (Notation::new(), registry.push("demo:v1", b"hello"))
-        else {
-            return;
-        };
-        notation.run(["cert", "generate-test", "--default", "peer"]);
-        let report = succeed(
-            notation
-                .command(["sign", &artifact])
-                .envs(registry.environment()),
-        );
-        assert_eq!(report, format!("Successfully signed {artifact}\n"));
     }
 
     #[test]

@@ -1,0 +1,229 @@
+//! The policy for files, `trustpolicy.blob.json` (TP-08 to TP-24, TP-43 to TP-45).
+//!
+//! ```json
+//! {
+//!   "version": "1.0",
+//!   "trustPolicies": [{
+//!     "name": "releases",
+//!     "signatureVerification": { "level": "strict" },
+//!     "trustStores": ["ca:acme-rockets"],
+//!     "trustedIdentities": ["x509.subject: C=US, ST=WA, O=acme-rockets.io, OU=Release"],
+//!     "globalPolicy": true
+//!   }]
+//! }
+//! ```
+
+use super::reader::{self, Object, Place};
+use super::statement::{self, RawStatement, Verification};
+use super::{Kind, PolicyError, SelectionError, Warning};
+
+/// A policy document for files that satisfies every rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Document {
+    statements: Vec<Statement>,
+    warnings: Vec<Warning>,
+}
+
+/// One statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Statement {
+    name: String,
+    global: bool,
+    verification: Verification,
+}
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        let value = reader::parse(bytes).map_err(PolicyError::Malformed)?;
+        let object = Object::new(&value, Place::default()).map_err(PolicyError::Malformed)?;
+        Self::read(&object, &["version", "trustPolicies"])
+    }
+
+    /// Reads a document from an object with the members `known`.
+    pub(super) fn read(object: &Object<'_>, known: &[&'static str]) -> Result<Self, PolicyError> {
+        let mut unknown = object.unknown(known).map_err(PolicyError::Malformed)?;
+        let mut globals = Vec::new();
+        let raw = statement::read_all(object, Kind::Blob, |statement| {
+            let members = [&statement::MEMBERS[..], &["globalPolicy"]].concat();
+            unknown.extend(statement.unknown(&members)?);
+            globals.push(statement.boolean("globalPolicy")?);
+            RawStatement::read(statement, &mut unknown)
+        })?;
+        let verifications = statement::check_all(&raw, Kind::Blob)?;
+        let statements: Vec<_> = raw
+            .iter()
+            .zip(verifications)
+            .zip(globals)
+            .map(|((raw, verification), global)| Statement {
+                name: raw.name().to_owned(),
+                global,
+                verification,
+            })
+            .collect();
+        check_global(&statements)?;
+        Ok(Self {
+            statements,
+            warnings: unknown.into_iter().map(Warning::UnknownMember).collect(),
+        })
+    }
+
+    /// The statements, in the order of the document.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// What the document says that is accepted but should be known.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The statement that applies: the one named, else the global one (TP-45).
+    ///
+    /// # Errors
+    /// If there is no such statement, or the name is blank.
+    pub fn statement_for(&self, name: Option<&str>) -> Result<&Statement, SelectionError> {
+        match name {
+            None => self
+                .statements
+                .iter()
+                .find(|s| s.global)
+                .ok_or(SelectionError::NoGlobal),
+            Some(name) if name.trim().is_empty() => Err(SelectionError::EmptyName),
+            Some(name) => self
+                .statement(name)
+                .ok_or_else(|| SelectionError::NoSuchName {
+                    name: name.to_owned(),
+                }),
+        }
+    }
+
+    /// The statement with that name.
+    pub fn statement(&self, name: &str) -> Option<&Statement> {
+        self.statements.iter().find(|s| s.name == name)
+    }
+}
+
+impl Statement {
+    /// The name, unique in its document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it applies where no name is given.
+    pub fn is_global(&self) -> bool {
+        self.global
+    }
+
+    /// What it demands.
+    pub fn verification(&self) -> &Verification {
+        &self.verification
+    }
+}
+
+/// At most one global statement, and that one verifies (TP-43, TP-44, DIF-28).
+fn check_global(statements: &[Statement]) -> Result<(), PolicyError> {
+    let mut globals = statements.iter().filter(|s| s.global);
+    let first = globals.next();
+    if let Some(second) = globals.next() {
+        return Err(PolicyError::SeveralGlobal {
+            statement: second.name.clone(),
+        });
+    }
+    match first {
+        Some(global) if global.verification == Verification::Skip => Err(PolicyError::GlobalSkip {
+            statement: global.name.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: &str = r#""signatureVerification":{"level":"strict"},"trustStores":["ca:a"],"trustedIdentities":["*"]"#;
+    const SKIP: &str = r#""signatureVerification":{"level":"skip"}"#;
+
+    fn parse(statements: &[(&str, &str, &str)]) -> Result<Document, PolicyError> {
+        let statements: Vec<_> = statements
+            .iter()
+            .map(|(name, rest, tail)| format!(r#"{{"name":"{name}",{rest}{tail}}}"#))
+            .collect();
+        let text = format!(
+            r#"{{"version":"1.0","trustPolicies":[{}]}}"#,
+            statements.join(",")
+        );
+        Document::parse(text.as_bytes())
+    }
+
+    const GLOBAL: &str = r#","globalPolicy":true"#;
+
+    /// TP-43: more than one global statement is refused, none is allowed (DIF-28).
+    #[test]
+    fn at_most_one_global_statement() {
+        assert_eq!(
+            parse(&[("a", STRICT, GLOBAL), ("b", STRICT, GLOBAL)])
+                .unwrap_err()
+                .to_string(),
+            "multiple blob trust policy statements have globalPolicy set to true. Only one trust policy statement can be marked as global policy"
+        );
+        assert!(parse(&[("a", STRICT, ""), ("b", STRICT, "")]).is_ok());
+    }
+
+    /// TP-44, DIF-07: the rule that the reference never applies.
+    #[test]
+    fn global_statement_never_skips() {
+        assert_eq!(
+            parse(&[("a", SKIP, GLOBAL)]).unwrap_err().to_string(),
+            "global blob trust policy statement cannot have verification level set to skip"
+        );
+        assert!(parse(&[("a", SKIP, r#","globalPolicy":false"#)]).is_ok());
+    }
+
+    /// TP-45.
+    #[test]
+    fn selection() {
+        let policy = parse(&[("a", STRICT, ""), ("b", STRICT, GLOBAL)]).unwrap();
+        let name = |n| policy.statement_for(n).map(Statement::name);
+        assert_eq!(name(Some("a")), Ok("a"));
+        assert_eq!(name(None), Ok("b"));
+        for (given, text) in [
+            (Some("A"), "no applicable blob trust policy with name \"A\""),
+            (Some(" "), "policy name cannot be empty"),
+            (Some(""), "policy name cannot be empty"),
+        ] {
+            assert_eq!(name(given).unwrap_err().to_string(), text);
+        }
+        let policy = parse(&[("a", STRICT, "")]).unwrap();
+        assert_eq!(
+            policy.statement_for(None).unwrap_err().to_string(),
+            "no global blob trust policy"
+        );
+    }
+
+    /// TP-08, TP-09: the texts begin with the kind of document.
+    #[test]
+    fn document_faults() {
+        for (text, expected) in [
+            (
+                "{}",
+                "blob trust policy document has empty version, version must be specified",
+            ),
+            (
+                r#"{"version":"2.0"}"#,
+                "blob trust policy document uses unsupported version \"2.0\"",
+            ),
+            (
+                r#"{"version":"1.0","trustPolicies":[]}"#,
+                "blob trust policy document can not have zero trust policy statements",
+            ),
+        ] {
+            let error = Document::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}

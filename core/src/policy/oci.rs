@@ -1,0 +1,387 @@
+//! The policy for OCI artifacts, `trustpolicy.oci.json` (TP-08 to TP-42).
+//!
+//! ```json
+//! {
+//!   "version": "1.0",
+//!   "trustPolicies": [{
+//!     "name": "production",
+//!     "registryScopes": ["registry.acme-rockets.io/software/net-monitor"],
+//!     "signatureVerification": { "level": "strict", "override": { "revocation": "log" } },
+//!     "trustStores": ["ca:acme-rockets"],
+//!     "trustedIdentities": ["x509.subject: C=US, ST=WA, O=acme-rockets.io, OU=Release"]
+//!   }]
+//! }
+//! ```
+
+use std::collections::BTreeSet;
+
+use super::reader::{self, Object, Place};
+use super::statement::{self, RawStatement, Verification};
+use super::{Kind, PolicyError, Scope, Scopes, SelectionError, Warning};
+
+/// A policy document for OCI artifacts that satisfies every rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Document {
+    statements: Vec<Statement>,
+    warnings: Vec<Warning>,
+}
+
+/// One statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Statement {
+    name: String,
+    scopes: Scopes,
+    verification: Verification,
+}
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// The first fault, in the order in which the reference looks for them.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        let value = reader::parse(bytes).map_err(PolicyError::Malformed)?;
+        let object = Object::new(&value, Place::default()).map_err(PolicyError::Malformed)?;
+        Self::read(&object, &["version", "trustPolicies"])
+    }
+
+    /// Reads a document from an object with the members `known`.
+    pub(super) fn read(object: &Object<'_>, known: &[&'static str]) -> Result<Self, PolicyError> {
+        let mut unknown = object.unknown(known).map_err(PolicyError::Malformed)?;
+        let mut scope_texts = Vec::new();
+        let raw = statement::read_all(object, Kind::Oci, |statement| {
+            let members = [&statement::MEMBERS[..], &["registryScopes"]].concat();
+            unknown.extend(statement.unknown(&members)?);
+            scope_texts.push(statement.strings("registryScopes")?);
+            RawStatement::read(statement, &mut unknown)
+        })?;
+        let verifications = statement::check_all(&raw, Kind::Oci)?;
+        let mut statements = Vec::new();
+        for ((raw, verification), texts) in raw.iter().zip(verifications).zip(&scope_texts) {
+            statements.push(Statement {
+                name: raw.name().to_owned(),
+                scopes: scopes(raw.name(), texts)?,
+                verification,
+            });
+        }
+        refuse_duplicate_scopes(scope_texts.iter().flatten())?;
+        let mut warnings: Vec<_> = unknown.into_iter().map(Warning::UnknownMember).collect();
+        warnings.extend(statements.iter().filter_map(Statement::warning));
+        Ok(Self {
+            statements,
+            warnings,
+        })
+    }
+
+    /// The statements, in the order of the document.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// What the document says that is accepted but should be known.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The statement with that name.
+    pub fn statement(&self, name: &str) -> Option<&Statement> {
+        self.statements.iter().find(|s| s.name == name)
+    }
+
+    /// The statement for `reference`, `<repository>@<digest>`: the one that names the repository,
+    /// else the one with `*` (TP-40).
+    ///
+    /// # Errors
+    /// If the reference has no digest or no fully qualified repository, or no statement applies.
+    pub fn statement_for(&self, reference: &str) -> Result<&Statement, SelectionError> {
+        let (repository, _) =
+            reference
+                .rsplit_once('@')
+                .ok_or_else(|| SelectionError::NoScope {
+                    reference: reference.to_owned(),
+                })?;
+        self.statement_for_scope(&Scope::parse(repository)?)
+            .ok_or_else(|| SelectionError::NoneApplies {
+                reference: reference.to_owned(),
+            })
+    }
+
+    /// The statement for a repository, if one applies.
+    pub fn statement_for_scope(&self, scope: &Scope) -> Option<&Statement> {
+        let exact = self.statements.iter().find(|s| s.scopes.names(scope));
+        exact.or_else(|| self.statements.iter().find(|s| s.scopes == Scopes::Any))
+    }
+}
+
+impl Statement {
+    /// The name, unique in its document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The repositories it speaks about.
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// What it demands.
+    pub fn verification(&self) -> &Verification {
+        &self.verification
+    }
+
+    fn warning(&self) -> Option<Warning> {
+        let skips_all = self.scopes == Scopes::Any && self.verification == Verification::Skip;
+        skips_all.then(|| Warning::WildcardSkip {
+            statement: self.name.clone(),
+        })
+    }
+}
+
+/// The scopes of one statement (TP-35, TP-36).
+fn scopes(statement: &str, texts: &[String]) -> Result<Scopes, PolicyError> {
+    let statement = || statement.to_owned();
+    match texts {
+        [] => Err(PolicyError::NoScopes {
+            statement: statement(),
+        }),
+        [only] if only == "*" => Ok(Scopes::Any),
+        several if several.iter().any(|t| t == "*") => Err(PolicyError::WildcardScopeNotAlone {
+            statement: statement(),
+        }),
+        several => {
+            let scopes: Result<Vec<_>, _> = several.iter().map(|t| Scope::parse(t)).collect();
+            Ok(Scopes::Repositories(scopes?))
+        }
+    }
+}
+
+/// One scope belongs to one statement, `*` included (TP-37).
+fn refuse_duplicate_scopes<'a>(
+    scopes: impl Iterator<Item = &'a String>,
+) -> Result<(), PolicyError> {
+    let mut seen = BTreeSet::new();
+    for scope in scopes {
+        if !seen.insert(scope) {
+            return Err(PolicyError::DuplicateScope {
+                scope: scope.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(name: &str, scopes: &str) -> String {
+        format!(
+            r#"{{"name":"{name}","registryScopes":{scopes},"signatureVerification":{{"level":"strict"}},"trustStores":["ca:a"],"trustedIdentities":["*"]}}"#
+        )
+    }
+
+    fn document(statements: &[String]) -> String {
+        format!(
+            r#"{{"version":"1.0","trustPolicies":[{}]}}"#,
+            statements.join(",")
+        )
+    }
+
+    fn fault(text: &str) -> String {
+        Document::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    fn fault_of(statements: &[String]) -> String {
+        fault(&document(statements))
+    }
+
+    /// TP-08, TP-09, TP-10: the document's own members.
+    #[test]
+    fn document_faults() {
+        for (text, expected) in [
+            (
+                "{}",
+                "oci trust policy document has empty version, version must be specified",
+            ),
+            (
+                r#"{"version":"1.1","trustPolicies":[]}"#,
+                "oci trust policy document uses unsupported version \"1.1\"",
+            ),
+            (
+                r#"{"version":"1.0"}"#,
+                "oci trust policy document can not have zero trust policy statements",
+            ),
+            (
+                r#"{"version":"1.0","trustPolicies":null}"#,
+                "oci trust policy document can not have zero trust policy statements",
+            ),
+        ] {
+            assert_eq!(fault(text), expected);
+        }
+    }
+
+    /// TP-04, TP-06, SEC-26: what is no policy document, and why.
+    #[test]
+    fn malformed_documents() {
+        let good = statement("a", r#"["a/b"]"#);
+        for (text, cause) in [
+            ("", ""),
+            ("[]", "document: must be an object, but is an array"),
+            (
+                r#"{"version":1}"#,
+                "version: must be a string, but is a number",
+            ),
+            (
+                r#"{"version":"1.0","version":"1.0","trustPolicies":[]}"#,
+                "",
+            ),
+            (
+                r#"{"Version":"1.0"}"#,
+                "Version: must be written \"version\"",
+            ),
+            (&format!("{} {{}}", document(&[good.clone()])), ""),
+            (
+                &document(&[good.replace(r#"["a/b"]"#, r#""a/b""#)]),
+                "trustPolicies[0] (\"a\").registryScopes: must be an array, but is a string",
+            ),
+            (
+                &document(&[good.replace(r#""ca:a""#, "7")]),
+                "trustPolicies[0] (\"a\").trustStores[0]: must be a string, but is a number",
+            ),
+            (
+                &document(&[good.replace("\"level\"", "\"Level\"")]),
+                "trustPolicies[0] (\"a\").signatureVerification.Level: must be written \"level\"",
+            ),
+        ] {
+            let error = Document::parse(text.as_bytes()).unwrap_err();
+            assert!(error.is_malformed(), "{text}: {error}");
+            assert_eq!(
+                error.to_string(),
+                "malformed trust policy. To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
+            );
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(cause), "{text}: {source}");
+        }
+    }
+
+    /// TP-06: a misspelt member is shown, since it has no effect.
+    #[test]
+    fn unknown_members_are_warnings() {
+        let text = document(&[statement("a", r#"["a/b"]"#)
+            .replace(r#""level":"strict""#, r#""level":"audit","overide":{}"#)])
+        .replace(r#""version""#, r#""x":1,"version""#);
+        let warnings: Vec<_> = Document::parse(text.as_bytes())
+            .unwrap()
+            .warnings()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "trust policy: unknown member x has no effect",
+                "trust policy: unknown member trustPolicies[0] (\"a\").signatureVerification.overide has no effect",
+            ]
+        );
+    }
+
+    /// TP-11.
+    #[test]
+    fn names_are_present_and_unique() {
+        assert_eq!(
+            fault_of(&[statement("", r#"["a/b"]"#)]),
+            "oci trust policy: a trust policy statement is missing a name, every statement requires a name"
+        );
+        assert_eq!(
+            fault_of(&[statement("a", r#"["a/b"]"#), statement("a", r#"["a/c"]"#)]),
+            "multiple oci trust policy statements use the same name \"a\", statement names must be unique"
+        );
+    }
+
+    /// TP-07: one bad statement fails a document whose other statements are good.
+    #[test]
+    fn one_fault_fails_the_document() {
+        let bad = statement("bad", r#"["a/c"]"#).replace("strict", "lax");
+        assert_eq!(
+            fault_of(&[statement("good", r#"["a/b"]"#), bad]),
+            "oci trust policy: trust policy statement \"bad\" has invalid signatureVerification: invalid signature verification level \"lax\""
+        );
+    }
+
+    /// TP-35 to TP-37, TP-39.
+    #[test]
+    fn scope_faults() {
+        for (scopes, expected) in [
+            (
+                "[]",
+                "oci trust policy statement \"a\" has zero registry scopes, it must specify registry scopes with at least one value",
+            ),
+            (
+                r#"["*","a/b"]"#,
+                "oci trust policy statement \"a\" uses wildcard registry scope '*', a wildcard scope cannot be used in conjunction with other scope values",
+            ),
+            (
+                r#"["a/b","a/b"]"#,
+                "registry scope \"a/b\" is present in multiple oci trust policy statements, one registry scope value can only be associated with one statement",
+            ),
+            (
+                r#"["b"]"#,
+                "registry scope \"b\" is not valid, make sure it is a fully qualified repository without the scheme, protocol or tag. For example domain.com/my/repository or a local scope like local/myOCILayout",
+            ),
+        ] {
+            assert_eq!(fault_of(&[statement("a", scopes)]), expected);
+        }
+        for shared in [r#"["a/b"]"#, r#"["*"]"#] {
+            let error = fault_of(&[statement("a", shared), statement("b", shared)]);
+            assert!(error.contains("is present in multiple"), "{error}");
+        }
+    }
+
+    /// TP-40, TP-41: exact before `*`, nothing expanded.
+    #[test]
+    fn selection() {
+        let text = document(&[
+            statement("any", r#"["*"]"#),
+            statement("two", r#"["a.io/b","a.io/c"]"#),
+        ]);
+        let policy = Document::parse(text.as_bytes()).unwrap();
+        for (reference, name) in [
+            ("a.io/b@sha256:00", "two"),
+            ("a.io/c@x", "two"),
+            ("a.io/b/d@x", "any"),
+            ("A.io/b@x", "any"),
+        ] {
+            assert_eq!(policy.statement_for(reference).unwrap().name(), name);
+        }
+        for (reference, expected) in [
+            ("a.io/b", "artifact URI \"a.io/b\" could not be parsed"),
+            ("b@x", "registry scope \"b\" is not valid"),
+            ("a.io/b@x@y", "registry scope \"a.io/b@x\" is not valid"),
+        ] {
+            let error = policy.statement_for(reference).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let text = document(&[statement("two", r#"["docker.io/library/x"]"#)]);
+        let policy = Document::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            policy.statement_for("a/x@d").unwrap_err().to_string(),
+            "artifact \"a/x@d\" has no applicable oci trust policy statement. Trust policy applicability for a given artifact is determined by registryScopes. To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
+        );
+    }
+
+    /// TP-42, DIF-07.
+    #[test]
+    fn wildcard_skip_is_accepted_with_a_warning() {
+        let skip = r#"{"name":"s","registryScopes":["*"],"signatureVerification":{"level":"skip"},"trustStores":null}"#;
+        let policy = Document::parse(document(&[skip.to_owned()]).as_bytes()).unwrap();
+        assert_eq!(
+            policy.warnings(),
+            [Warning::WildcardSkip {
+                statement: "s".to_owned()
+            }]
+        );
+        let named = skip.replace('*', "a/b");
+        let policy = Document::parse(document(&[named]).as_bytes()).unwrap();
+        assert_eq!(policy.warnings(), []);
+    }
+}

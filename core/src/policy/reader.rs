@@ -1,0 +1,230 @@
+//! Reading members of a policy document out of parsed JSON.
+//!
+//! The reader is strict where the reference is lenient (TP-05, TP-06, SEC-26): duplicate names
+//! and trailing data are refused by [`crate::json`], a name that differs from a known one only in
+//! its case is refused here, and unknown names are collected so that they can be shown. `null`
+//! counts as absent, as in the reference.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::artifact::Quoted;
+use crate::json::{self, JsonError, Value};
+
+/// Limits of one policy document.
+pub(super) const LIMITS: json::Limits = json::Limits {
+    bytes: 4 << 20,
+    depth: 16,
+    values: 200_000,
+};
+
+/// Why a text is not a policy document at all, before any rule about its contents.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedPolicy {
+    /// Not JSON, or JSON that this crate does not accept.
+    #[error("{0}")]
+    Json(#[source] JsonError),
+    /// A member of the wrong type.
+    #[error("{place}: must be {expected}, but is {found}")]
+    Type {
+        /// Where, for instance `trustPolicies[0] ("prod"): registryScopes`.
+        place: Place,
+        /// What is needed, for instance `an array of strings`.
+        expected: &'static str,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A name written in another case than the specification's (SEC-26).
+    #[error("{place}: must be written {}", Quoted(expected))]
+    NameCase {
+        /// Where.
+        place: Place,
+        /// The name as the specification has it.
+        expected: &'static str,
+    },
+}
+
+/// A place in a document: the names of the members that lead to it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Place(String);
+
+/// A member that the specification does not know (TP-06). It has no effect, so it is shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnknownMember(pub Place);
+
+/// An object of the document, and where it stands.
+pub(super) struct Object<'a> {
+    place: Place,
+    members: &'a [(String, Value)],
+}
+
+impl Place {
+    pub(super) fn member(&self, name: &str) -> Self {
+        if self.0.is_empty() {
+            Self(name.to_owned())
+        } else {
+            Self(format!("{}.{name}", self.0))
+        }
+    }
+
+    pub(super) fn item(&self, index: usize, name: Option<&str>) -> Self {
+        let name = name.map_or_else(String::new, |n| format!(" ({})", Quoted(n)));
+        Self(format!("{}[{index}]{name}", self.0))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.0.is_empty() {
+            "document"
+        } else {
+            &self.0
+        };
+        for c in place.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for UnknownMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown member {} has no effect", self.0)
+    }
+}
+
+/// Parses a whole document.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, MalformedPolicy> {
+    json::parse(bytes, LIMITS).map_err(MalformedPolicy::Json)
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn new(value: &'a Value, place: Place) -> Result<Self, MalformedPolicy> {
+        match value {
+            Value::Object(members) => Ok(Self { place, members }),
+            other => Err(wrong(place, "an object", other)),
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Refuses case variants of `known` and returns the members that are not among them.
+    pub(super) fn unknown(
+        &self,
+        known: &[&'static str],
+    ) -> Result<Vec<UnknownMember>, MalformedPolicy> {
+        let mut unknown = Vec::new();
+        for (name, _) in self.members {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let place = self.place.member(name);
+            // Go folds beyond ASCII: the long s and the Kelvin sign.
+            let folded = name.to_lowercase().replace('\u{17f}', "s");
+            if let Some(expected) = known.iter().find(|k| k.to_lowercase() == folded) {
+                return Err(MalformedPolicy::NameCase { place, expected });
+            }
+            unknown.push(UnknownMember(place));
+        }
+        Ok(unknown)
+    }
+
+    /// All members in order.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
+        self.members
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The member, unless it is absent or `null`.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+        let (_, value) = self.members.iter().find(|(n, _)| n == name)?;
+        (*value != Value::Null).then_some(value)
+    }
+
+    pub(super) fn object(&self, name: &str) -> Result<Option<Object<'a>>, MalformedPolicy> {
+        self.get(name)
+            .map(|value| Object::new(value, self.place.member(name)))
+            .transpose()
+    }
+
+    /// A string; absent is empty, as in the reference.
+    pub(super) fn string(&self, name: &str) -> Result<&'a str, MalformedPolicy> {
+        match self.get(name) {
+            None => Ok(""),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(wrong(self.place.member(name), "a string", other)),
+        }
+    }
+
+    pub(super) fn boolean(&self, name: &str) -> Result<bool, MalformedPolicy> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(other) => Err(wrong(self.place.member(name), "true or false", other)),
+        }
+    }
+
+    /// An array; absent is empty.
+    pub(super) fn array(&self, name: &str) -> Result<&'a [Value], MalformedPolicy> {
+        match self.get(name) {
+            None => Ok(&[]),
+            Some(Value::Array(items)) => Ok(items),
+            Some(other) => Err(wrong(self.place.member(name), "an array", other)),
+        }
+    }
+
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, MalformedPolicy> {
+        let items = self.array(name)?.iter().enumerate();
+        items
+            .map(|(i, item)| match item {
+                Value::String(text) => Ok(text.clone()),
+                other => Err(wrong(
+                    self.place.member(name).item(i, None),
+                    "a string",
+                    other,
+                )),
+            })
+            .collect()
+    }
+
+    /// An object whose members are strings; absent is empty.
+    pub(super) fn string_map(
+        &self,
+        name: &str,
+    ) -> Result<BTreeMap<String, String>, MalformedPolicy> {
+        let Some(object) = self.object(name)? else {
+            return Ok(BTreeMap::new());
+        };
+        object
+            .members()
+            .map(|(key, value)| match value {
+                Value::String(text) => Ok((key.to_owned(), text.clone())),
+                other => Err(wrong(object.place.member(key), "a string", other)),
+            })
+            .collect()
+    }
+}
+
+fn wrong(place: Place, expected: &'static str, found: &Value) -> MalformedPolicy {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    MalformedPolicy::Type {
+        place,
+        expected,
+        found,
+    }
+}
