@@ -171,7 +171,7 @@ pub enum TrustError {
         file: String,
         /// What is wrong with it.
         #[source]
-        source: Unsuitable,
+        source: Box<Unsuitable>,
     },
     /// A certificate that no `tsa` store may hold (TST-11).
     #[error("trusted certificate {} in trust store {} of type {} is invalid: {source}", file.escape_debug(), store.name, store.store_type)]
@@ -182,7 +182,7 @@ pub enum TrustError {
         file: String,
         /// What is wrong with it.
         #[source]
-        source: Unsuitable,
+        source: Box<Unsuitable>,
     },
     /// No certificate at all, or a file without one (TST-12).
     #[error("no x509 certificates were found in trust store {} of type {}", Quoted(store.name.as_str()), Quoted(store.store_type.name()))]
@@ -360,7 +360,7 @@ fn check_suitable(
         return Err(TrustError::Unsuitable {
             store: store.clone(),
             file: file.to_owned(),
-            source: Unsuitable::NeitherCaNorSelfSigned { subject: subject() },
+            source: Box::new(Unsuitable::NeitherCaNorSelfSigned { subject: subject() }),
         });
     }
     if store.store_type != StoreType::Tsa {
@@ -377,7 +377,7 @@ fn check_suitable(
     Err(TrustError::UnsuitableForTsa {
         store: store.clone(),
         file: file.to_owned(),
-        source,
+        source: Box::new(source),
     })
 }
 

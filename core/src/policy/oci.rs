@@ -239,7 +239,10 @@ mod tests {
                 r#"{"Version":"1.0"}"#,
                 "Version: must be written \"version\"",
             ),
-            (&format!("{} {{}}", document(&[good.clone()])), ""),
+            (
+                &format!("{} {{}}", document(std::slice::from_ref(&good))),
+                "",
+            ),
             (
                 &document(&[good.replace(r#"["a/b"]"#, r#""a/b""#)]),
                 "trustPolicies[0] (\"a\").registryScopes: must be an array, but is a string",
