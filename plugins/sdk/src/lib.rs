@@ -3,6 +3,8 @@
 //! Under construction: the complete example.
 
 pub mod algorithm;
+#[cfg(feature = "chain")]
+pub mod chain;
 mod context;
 pub mod error;
 pub mod frame;
