@@ -1,6 +1,36 @@
-//! Signature envelopes.
+//! Signature envelopes: what is signed, the two forms it is written in, and the only road from
+//! received bytes to content that may be believed.
+//!
+//! Implements the Notary Project signature specification with its JWS and COSE envelopes.
+//! Writing is prepare, sign elsewhere, assemble: [`Draft`] fixes the bytes to be signed, somebody
+//! else signs them, [`Draft::assemble`] checks the answer and the whole envelope and returns a
+//! [`Signature`], or nothing. Reading is [`Envelope::parse`], then [`Envelope::verify_integrity`],
+//! which also makes a [`Signature`]. Nothing else makes one.
+//!
+//! A [`Signature`] is intact: the leaf's key made it over these bytes and the chain meets the
+//! certificate rules. Whether the chain is trusted, was valid at the time or is revoked, and
+//! whether the attributes ask for more, are `verify`'s questions.
+
+mod attributes;
+mod cbor;
+mod cose;
+mod draft;
+mod error;
+mod jws;
+mod payload;
+mod signature;
 
 use std::str::FromStr;
+
+pub use attributes::{
+    AttributeError, AttributeKey, AttributeValue, ExtendedAttribute, SignedAttributes,
+    SigningScheme, UnsignedAttributes, VERIFICATION_PLUGIN, VERIFICATION_PLUGIN_MIN_VERSION,
+    VerificationPlugin,
+};
+pub use draft::{Draft, DraftAttributes, Signed, ToBeSigned};
+pub use error::{CborError, EnvelopeError};
+pub use payload::{PAYLOAD_CONTENT_TYPE, Payload, PayloadError};
+pub use signature::{Content, Envelope, MAX_ENVELOPE_LEN, Signature, Unverified};
 
 /// The form of an envelope (JWS-01, COSE-01).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -259,7 +259,6 @@ pub fn write_string(out: &mut String, text: &str) {
 
 /// Whether a reader that ignores case, as Go's `encoding/json` does, would take `name` for one of
 /// `known` although it is spelt differently (JWS-25).
-#[allow(dead_code, reason = "used by the envelope readers")]
 pub(crate) fn is_case_variant(name: &str, known: &[&str]) -> bool {
     !known.contains(&name)
         && known
@@ -268,7 +267,6 @@ pub(crate) fn is_case_variant(name: &str, known: &[&str]) -> bool {
 }
 
 /// Simple case folding onto ASCII, with the two letters outside ASCII that fold into it.
-#[allow(dead_code, reason = "used by the envelope readers")]
 fn fold(c: char) -> char {
     match c {
         '\u{17f}' => 's',

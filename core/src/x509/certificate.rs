@@ -346,19 +346,18 @@ fn malformed(tag: Tag) -> der::Error {
 }
 
 fn parse(bytes: &[u8]) -> der::Result<Inner> {
-    let mut outer = SliceReader::new(bytes)?;
-    let (tbs_at, tbs, signature_algorithm, signature) = outer.sequence(|reader| {
-        let at = usize::try_from(reader.input_len())?;
-        let at = bytes.len().saturating_sub(at);
-        let tbs = reader.tlv_bytes()?;
-        let algorithm = reader.tlv_bytes()?;
-        let signature = BitStringRef::decode(reader)?;
-        let signature = signature
-            .as_bytes()
-            .ok_or_else(|| malformed(Tag::BitString))?;
-        Ok((at, tbs, algorithm, signature))
-    })?;
-    outer.finish(())?;
+    let outer = AnyRef::try_from(bytes)?;
+    outer.tag().assert_eq(Tag::Sequence)?;
+    let content = outer.value();
+    // The whole is one element, so its content ends where the whole does.
+    let tbs_at = bytes.len().saturating_sub(content.len());
+    let mut reader = SliceReader::new(content)?;
+    let tbs = reader.tlv_bytes()?;
+    let signature_algorithm = reader.tlv_bytes()?;
+    let signature = BitStringRef::decode(&mut reader)?
+        .as_bytes()
+        .ok_or_else(|| malformed(Tag::BitString))?;
+    reader.finish(())?;
 
     let mut reader = SliceReader::new(tbs)?;
     let fields = reader.sequence(tbs_fields)?;

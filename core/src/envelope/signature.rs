@@ -1,0 +1,288 @@
+//! From received bytes to a [`Signature`]: the integrity check, in one place for both formats.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::{
+    EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload, SignedAttributes, UnsignedAttributes,
+    cose, jws,
+};
+use crate::algorithm::SignatureAlgorithm;
+use crate::crypto;
+use crate::x509::{Certificate, Chain, ChainError, CodeSigning, MAX_CHAIN_LEN};
+
+/// Longest envelope accepted, in bytes (ENV-42).
+pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
+
+/// A parsed envelope. Nothing in it is to be believed.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    format: Format,
+    bytes: Vec<u8>,
+    parts: Parts,
+}
+
+/// An intact signature: the leaf's key made it over exactly these bytes, and the chain meets
+/// every certificate rule. Only [`Envelope::verify_integrity`] and [`super::Draft::assemble`]
+/// make one.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    format: Format,
+    bytes: Vec<u8>,
+    content: Content,
+}
+
+/// The content of an envelope whose signature was not checked: for display only.
+#[derive(Clone, Debug)]
+pub struct Unverified(Content);
+
+/// What an envelope says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Content {
+    /// The signed payload.
+    pub payload: Payload,
+    /// The payload as it was received.
+    pub payload_bytes: Vec<u8>,
+    /// The signed attributes.
+    pub attributes: SignedAttributes,
+    /// The unsigned attributes: untrusted (SEC-30).
+    pub unsigned: UnsignedAttributes,
+    /// The certificate chain.
+    pub chain: Chain<CodeSigning>,
+    /// The signature algorithm, which the leaf's key decided.
+    pub algorithm: SignatureAlgorithm,
+    /// The primitive signature: RSASSA-PSS, or r‖s.
+    pub signature_bytes: Vec<u8>,
+}
+
+/// The pieces that both formats have, undigested.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub(super) protected: RawProtected,
+    pub(super) payload: Vec<u8>,
+    /// The bytes that the signature covers.
+    pub(super) signed: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    pub(super) certificates: Vec<Vec<u8>>,
+    pub(super) unsigned: UnsignedAttributes,
+}
+
+/// A protected header, well-formed but not interpreted.
+#[derive(Clone, Debug)]
+pub(super) enum RawProtected {
+    Jws(crate::json::Value),
+    Cose(Vec<(ciborium::Value, ciborium::Value)>),
+}
+
+/// An interpreted protected header.
+#[derive(Clone, Debug)]
+pub(super) struct Protected {
+    pub(super) algorithm: SignatureAlgorithm,
+    pub(super) content_type: String,
+    pub(super) attributes: SignedAttributes,
+}
+
+impl Envelope {
+    /// Parses an envelope. Its form is checked, its signature is not.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn parse(format: Format, bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        if bytes.len() > MAX_ENVELOPE_LEN {
+            return Err(EnvelopeError::TooLarge {
+                length: bytes.len(),
+            });
+        }
+        let parts = match format {
+            Format::Jws => jws::parse(bytes)?,
+            Format::Cose => cose::parse(bytes)?,
+        };
+        Ok(Self {
+            format,
+            bytes: bytes.to_vec(),
+            parts,
+        })
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Checks the signature with the leaf's key over the bytes as received, then everything that
+    /// an intact envelope must be: algorithm (ENV-33), content type (ENV-03), attributes, payload
+    /// (ENV-08), certificate rules (X509-01). Validity in time is not looked at (X509-20).
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn verify_integrity(self) -> Result<Signature, EnvelopeError> {
+        let leaf = self.leaf()?;
+        let spec = leaf.key_spec().ok_or(EnvelopeError::UnsupportedKey)?;
+        let digest = crypto::hash(spec.hash(), &self.parts.signed);
+        leaf.public_key()
+            .map_err(|_| EnvelopeError::UnsupportedKey)?
+            .verify_digest(&digest, &self.parts.signature)
+            .map_err(|source| EnvelopeError::Signature { source })?;
+        let format = self.format;
+        let (bytes, content) = self.into_content(leaf)?;
+        Ok(Signature {
+            format,
+            bytes,
+            content,
+        })
+    }
+
+    /// The content with its form and its certificate rules checked, but **not its signature**: for
+    /// showing what an envelope claims.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn danger_unverified(self) -> Result<Unverified, EnvelopeError> {
+        let leaf = self.leaf()?;
+        Ok(Unverified(self.into_content(leaf)?.1))
+    }
+
+    /// The bytes that the signature covers.
+    pub(super) fn signed_bytes(&self) -> &[u8] {
+        &self.parts.signed
+    }
+
+    fn leaf(&self) -> Result<Certificate, EnvelopeError> {
+        let leaf = self
+            .parts
+            .certificates
+            .first()
+            .ok_or(EnvelopeError::CertificateChainMissing)?;
+        Certificate::from_der(leaf).map_err(|source| EnvelopeError::MalformedLeaf { source })
+    }
+
+    fn into_content(self, leaf: Certificate) -> Result<(Vec<u8>, Content), EnvelopeError> {
+        let parts = self.parts;
+        let protected = match parts.protected {
+            RawProtected::Jws(header) => jws::interpret(&header)?,
+            RawProtected::Cose(header) => cose::interpret(&header)?,
+        };
+        check_times(&protected.attributes)?;
+        if protected.content_type != PAYLOAD_CONTENT_TYPE {
+            return Err(EnvelopeError::UnsupportedContentType {
+                content_type: protected.content_type,
+            });
+        }
+        let payload = Payload::parse(&parts.payload)?;
+        let chain = prove(leaf, &parts.certificates)?;
+        let derived = chain
+            .leaf()
+            .key_spec()
+            .ok_or(EnvelopeError::UnsupportedKey)?
+            .signature_algorithm();
+        if derived != protected.algorithm {
+            return Err(EnvelopeError::AlgorithmMismatch {
+                derived,
+                specified: protected.algorithm,
+            });
+        }
+        let content = Content {
+            payload,
+            payload_bytes: parts.payload,
+            attributes: protected.attributes,
+            unsigned: parts.unsigned,
+            chain,
+            algorithm: derived,
+            signature_bytes: parts.signature,
+        };
+        Ok((self.bytes, content))
+    }
+}
+
+impl Signature {
+    /// The format of the envelope.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The envelope, as received or assembled.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Everything the envelope says.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The signed payload.
+    pub fn payload(&self) -> &Payload {
+        &self.content.payload
+    }
+
+    /// The payload as it was received.
+    pub fn payload_bytes(&self) -> &[u8] {
+        &self.content.payload_bytes
+    }
+
+    /// The signed attributes.
+    pub fn attributes(&self) -> &SignedAttributes {
+        &self.content.attributes
+    }
+
+    /// The unsigned attributes: untrusted (SEC-30).
+    pub fn unsigned(&self) -> &UnsignedAttributes {
+        &self.content.unsigned
+    }
+
+    /// The certificate chain.
+    pub fn chain(&self) -> &Chain<CodeSigning> {
+        &self.content.chain
+    }
+
+    /// The signature algorithm, which the leaf's key decided.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.content.algorithm
+    }
+
+    /// The primitive signature: RSASSA-PSS, or r‖s.
+    pub fn signature_bytes(&self) -> &[u8] {
+        &self.content.signature_bytes
+    }
+}
+
+impl Unverified {
+    /// The content. Nobody vouches for it.
+    pub fn danger_content(&self) -> &Content {
+        &self.0
+    }
+}
+
+fn prove(leaf: Certificate, ders: &[Vec<u8>]) -> Result<Chain<CodeSigning>, EnvelopeError> {
+    if ders.len() > MAX_CHAIN_LEN {
+        let source = ChainError::TooLong { length: ders.len() };
+        return Err(EnvelopeError::Chain { source });
+    }
+    let mut certificates = vec![leaf];
+    for der in ders.iter().skip(1) {
+        let certificate = Certificate::from_der(der);
+        certificates.push(certificate.map_err(|source| EnvelopeError::Certificate { source })?);
+    }
+    Chain::prove(certificates).map_err(|source| EnvelopeError::Chain { source })
+}
+
+/// ENV-21, ENV-22.
+pub(super) fn check_times(attributes: &SignedAttributes) -> Result<(), EnvelopeError> {
+    if Some(attributes.signing_time) == zero_time() {
+        return Err(EnvelopeError::SigningTimeMissing);
+    }
+    match attributes.expiry {
+        Some(expiry) if expiry <= attributes.signing_time => {
+            Err(EnvelopeError::ExpiryNotAfterSigningTime)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The time that the reference takes for "none": the first second of the year 1.
+fn zero_time() -> Option<Timestamp> {
+    let midnight = DateTime::new(1, 1, 1, 0, 0, 0, 0).ok()?;
+    TimeZone::UTC.to_timestamp(midnight).ok()
+}
