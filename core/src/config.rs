@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::dirs::Dirs;
+use crate::json::{self, JsonError};
 
 mod file;
 mod keys;
@@ -38,7 +39,7 @@ pub enum ConfigError {
         file: &'static str,
         /// What the parser said.
         #[source]
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// A file can't be written as JSON.
     #[error("failed to write {file}: {source}")]
@@ -153,7 +154,7 @@ impl ConfigFile {
         let known = Known::deserialize(Value::Object(whole.clone())).map_err(|source| {
             ConfigError::Malformed {
                 file: CONFIG_FILE,
-                source,
+                source: JsonError::Data(source),
             }
         })?;
         Ok(Self { known, whole })
@@ -246,7 +247,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    serde_json::from_slice(&bytes)
+    json::from_slice(&bytes)
         .map(Some)
         .map_err(|source| ConfigError::Malformed { file, source })
 }

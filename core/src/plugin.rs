@@ -1,1 +1,173 @@
-//! Under construction.
+//! The host side of plugins: finding them, running them, believing as little of them as possible.
+//!
+//! Implements the plugin contract 1.0 of the Notary Project plugin specification (PLG-01 to
+//! PLG-51), sessions and digest signing as documented in `docs/`. Plugins hold the keys; this
+//! module sees digests go out and signatures come back. It is the only part of the crate that
+//! starts plugin processes, and the only one that `sign` and `verify` don't know: it implements
+//! their traits.
+//!
+//! What must hold: names are checked before a path is made of them; every process, line, answer and
+//! wait is bounded; an answer that is not for the request, the key and its algorithm is an error;
+//! after `ACCESS_DENIED` nothing is asked again. Whether a signature and its chain are good is
+//! proved where the envelope is assembled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use spawn::Environment;
+use terminal::Terminal;
+
+mod command;
+mod error;
+mod find;
+mod go;
+mod key;
+mod observe;
+mod session;
+mod signer;
+mod spawn;
+mod terminal;
+mod text;
+
+pub use command::Plugin;
+pub use error::{MetadataFault, PluginError, ProcessEnd, SessionEnd};
+pub use find::{Finder, Listed, Origin, PluginFile, PluginName};
+pub use go::platform;
+pub use key::{KeyChoice, PluginKey};
+pub use observe::{Event, Observer};
+pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
+pub use signer::{PluginSigner, Route};
+pub use spawn::Interrupt;
+
+/// How long plugins may take (PLG-11).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Clocks {
+    /// For `get-plugin-metadata`.
+    pub metadata: Duration,
+    /// For any other request.
+    pub request: Duration,
+    /// For a person, wherever one is waited for; also for one-shot commands on a terminal, since
+    /// those can't say that they ask.
+    pub person: Duration,
+    /// Between closing a plugin's stdin and killing it.
+    pub farewell: Duration,
+    /// For output that is on its way when a process has ended.
+    pub drain: Duration,
+    /// Before a throttled request to a foreign plugin is repeated; doubled each time.
+    pub backoff: Duration,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            metadata: Duration::from_secs(10),
+            request: Duration::from_secs(60),
+            person: Duration::from_secs(300),
+            farewell: Duration::from_secs(2),
+            drain: Duration::from_millis(250),
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Runs plugins: where they are, how long they may take, and who hears of it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    finder: Arc<Finder>,
+    clocks: Clocks,
+    on_terminal: bool,
+    told: observe::Told,
+    interrupt: Interrupt,
+}
+
+impl Host {
+    /// A host with the usual clocks, off a terminal, that tells nobody.
+    pub fn new(finder: Finder) -> Self {
+        Self {
+            finder: Arc::new(finder),
+            clocks: Clocks::default(),
+            on_terminal: false,
+            told: observe::Told::nobody(),
+            interrupt: Interrupt::new(),
+        }
+    }
+
+    /// Other clocks.
+    #[must_use]
+    pub fn with_clocks(self, clocks: Clocks) -> Self {
+        Self { clocks, ..self }
+    }
+
+    /// Whether a person sits at a terminal, so that a plugin may ask for a PIN.
+    #[must_use]
+    pub fn on_terminal(self, on_terminal: bool) -> Self {
+        Self {
+            on_terminal,
+            ..self
+        }
+    }
+
+    /// Who hears of notices, prompts and debug lines.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            told: observe::Told(Some(observer)),
+            ..self
+        }
+    }
+
+    /// What stops all plugins when the user wants to.
+    #[must_use]
+    pub fn with_interrupt(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// Where plugins are looked for.
+    pub fn finder(&self) -> &Finder {
+        &self.finder
+    }
+
+    /// The plugin `name`, to be run as the user's choice.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn plugin(&self, name: &str) -> Result<Plugin, PluginError> {
+        Ok(self.run(self.finder.find(name)?))
+    }
+
+    /// The plugin at `file`, to be run as the user's choice.
+    pub fn run(&self, file: PluginFile) -> Plugin {
+        Plugin {
+            host: self.clone(),
+            file,
+            environment: Environment::Inherited,
+        }
+    }
+
+    /// The plugin at `file`, to be run because a signature names it: it sees next to nothing of
+    /// the environment. The caller has checked that the signature's chain is trusted (SEC-24).
+    pub fn run_for_signature(&self, file: PluginFile) -> Plugin {
+        Plugin {
+            environment: Environment::Minimal,
+            ..self.run(file)
+        }
+    }
+
+    /// The clock of one-shot commands that may ask a person.
+    fn one_shot_clock(&self) -> Duration {
+        if self.on_terminal {
+            self.clocks.person
+        } else {
+            self.clocks.request
+        }
+    }
+
+    /// The terminal's settings, if a plugin may change them.
+    fn terminal(&self) -> Terminal {
+        if self.on_terminal {
+            Terminal::save()
+        } else {
+            Terminal::none()
+        }
+    }
+}

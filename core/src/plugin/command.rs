@@ -1,0 +1,476 @@
+//! One-shot commands: contract 1.0, with answers checked as far as they can be without a
+//! certificate or a signature check (PLG-06, PLG-07, PLG-13 to PLG-20, PLG-23 to PLG-29).
+//!
+//! Signature and chain are proved where the envelope is assembled.
+
+use std::time::Duration;
+
+use hardsign_plugin::algorithm::{KeySpec, SignatureAlgorithm};
+use hardsign_plugin::proto::{
+    Base64, CONTRACT_VERSION, Command, DescribeKeyRequest, ErrorResponse, GenerateEnvelopeRequest,
+    GenerateEnvelopeResponse, GenerateSignatureRequest, GetMetadataRequest, Metadata, PluginConfig,
+    SignDigestRequest, VerifySignatureRequest, VerifySignatureResponse,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::{MetadataFault, PluginError, ProcessEnd};
+use super::observe::Event;
+use super::spawn::{self, Environment, Launch, Output, Patience, RunError};
+use super::text::{last_lines, without_pin};
+use super::{Host, PluginFile};
+use crate::json::{self, JsonError};
+
+/// A plugin executable and how it is run.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    pub(super) host: Host,
+    pub(super) file: PluginFile,
+    pub(super) environment: Environment,
+}
+
+/// A signature and its chain as a one-shot command returned them: bounded, for the right key, of
+/// the right algorithm and length, but not verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct RawSignature {
+    pub(super) signature: Vec<u8>,
+    pub(super) certificate_chain: Vec<Vec<u8>>,
+}
+
+/// The key that requests are about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    pub(super) id: &'a str,
+    pub(super) config: &'a PluginConfig,
+}
+
+/// `describe-key`'s answer before its names are looked up, so that each fault has its own text.
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
+struct DescribeKeyAnswer {
+    key_id: String,
+    key_spec: String,
+}
+
+/// `generate-signature`'s answer, likewise.
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
+struct SignatureAnswer {
+    key_id: String,
+    signature: Base64,
+    signing_algorithm: String,
+    certificate_chain: Vec<Base64>,
+}
+
+impl Plugin {
+    /// The executable.
+    pub fn file(&self) -> &PluginFile {
+        &self.file
+    }
+
+    /// Asks the plugin who it is and checks the answer (PLG-17 to PLG-20).
+    ///
+    /// # Errors
+    /// If it can't be run, or its metadata is not as the contract asks.
+    pub async fn metadata(&self, config: &PluginConfig) -> Result<Metadata, PluginError> {
+        let request = GetMetadataRequest {
+            plugin_config: config.clone(),
+        };
+        let clock = self.host.clocks.metadata;
+        let metadata: Metadata = self
+            .ask(&Command::GetPluginMetadata, &request, clock, None)
+            .await?;
+        check_metadata(&metadata).map_err(|fault| PluginError::Metadata {
+            plugin: self.file.name.clone(),
+            fault,
+        })?;
+        if metadata.name == self.file.name.as_str() {
+            Ok(metadata)
+        } else {
+            Err(PluginError::WrongName {
+                plugin: self.file.name.clone(),
+                answered: metadata.name,
+                file: self.file.name.file_name(),
+            })
+        }
+    }
+
+    /// `describe-key` (PLG-23 to PLG-25).
+    pub(super) async fn describe_key(&self, key: Key<'_>) -> Result<KeySpec, PluginError> {
+        let request = DescribeKeyRequest {
+            contract_version: CONTRACT_VERSION.into(),
+            key_id: key.id.into(),
+            plugin_config: key.config.clone(),
+        };
+        let clock = self.host.one_shot_clock();
+        let answer: DescribeKeyAnswer = self
+            .ask(&Command::DescribeKey, &request, clock, Some(key.id))
+            .await?;
+        self.check_key("describeKey", &answer.key_id, key.id)?;
+        answer
+            .key_spec
+            .parse()
+            .map_err(|_| PluginError::UnknownKeySpec {
+                plugin: self.file.name.clone(),
+                key: without_pin(key.id),
+                answered: answer.key_spec,
+            })
+    }
+
+    /// `generate-signature` (PLG-26 to PLG-29): the payload travels.
+    pub(super) async fn generate_signature(
+        &self,
+        key: Key<'_>,
+        key_spec: KeySpec,
+        payload: &[u8],
+    ) -> Result<RawSignature, PluginError> {
+        let request = GenerateSignatureRequest {
+            contract_version: CONTRACT_VERSION.into(),
+            key_id: key.id.into(),
+            key_spec,
+            hash_algorithm: key_spec.hash(),
+            payload: Base64(payload.to_vec()),
+            plugin_config: key.config.clone(),
+        };
+        let command = Command::GenerateSignature;
+        self.signature(&command, "generateSignature", &request, key, key_spec)
+            .await
+    }
+
+    /// `sign-digest` (`HARDSIGN.DIGEST`): the digest alone travels.
+    pub(super) async fn sign_digest(
+        &self,
+        key: Key<'_>,
+        key_spec: KeySpec,
+        digest: &[u8],
+    ) -> Result<RawSignature, PluginError> {
+        let request = SignDigestRequest {
+            contract_version: CONTRACT_VERSION.into(),
+            key_id: key.id.into(),
+            plugin_config: key.config.clone(),
+            key_spec,
+            hash_algorithm: key_spec.hash(),
+            digest: Base64(digest.to_vec()),
+        };
+        let command = Command::SignDigest;
+        self.signature(&command, "signDigest", &request, key, key_spec)
+            .await
+    }
+
+    async fn signature<Q: Serialize>(
+        &self,
+        command: &Command,
+        label: &'static str,
+        request: &Q,
+        key: Key<'_>,
+        key_spec: KeySpec,
+    ) -> Result<RawSignature, PluginError> {
+        let clock = self.host.one_shot_clock();
+        let answer: SignatureAnswer = self.ask(command, request, clock, Some(key.id)).await?;
+        self.check_key(label, &answer.key_id, key.id)?;
+        let expected = key_spec.signature_algorithm();
+        if answer.signing_algorithm.parse() != Ok::<SignatureAlgorithm, _>(expected) {
+            return Err(PluginError::WrongAlgorithm {
+                plugin: self.file.name.clone(),
+                answer: label,
+                answered: answer.signing_algorithm,
+                expected,
+            });
+        }
+        Ok(RawSignature {
+            signature: self.check_signature(answer.signature, key_spec)?,
+            certificate_chain: self.check_chain(answer.certificate_chain)?,
+        })
+    }
+
+    /// `generate-envelope` (PLG-32 to PLG-34). What the envelope says is not looked at.
+    pub(super) async fn generate_envelope(
+        &self,
+        request: &GenerateEnvelopeRequest,
+    ) -> Result<GenerateEnvelopeResponse, PluginError> {
+        let clock = self.host.one_shot_clock();
+        let key = Some(request.key_id.as_str());
+        let answer: GenerateEnvelopeResponse = self
+            .ask(&Command::GenerateEnvelope, request, clock, key)
+            .await
+            .map_err(|error| PluginError::Envelope(Box::new(error)))?;
+        if answer.signature_envelope_type == request.signature_envelope_type {
+            Ok(answer)
+        } else {
+            Err(PluginError::WrongEnvelopeType {
+                plugin: self.file.name.clone(),
+                answered: answer.signature_envelope_type,
+                asked: request.signature_envelope_type.clone(),
+            })
+        }
+    }
+
+    /// `verify-signature` (PLG-40 to PLG-46). What the answer means is decided elsewhere.
+    ///
+    /// # Errors
+    /// If the plugin can't be run, refuses, or breaks the contract.
+    pub async fn verify_signature(
+        &self,
+        request: &VerifySignatureRequest,
+    ) -> Result<VerifySignatureResponse, PluginError> {
+        let clock = self.host.clocks.request;
+        self.ask(&Command::VerifySignature, request, clock, None)
+            .await
+    }
+
+    /// Any other command of the contract's shape, for the plugins of the box: `list-keys`,
+    /// `generate-test-key`.
+    ///
+    /// # Errors
+    /// If the plugin can't be run, refuses, or answers something that is no `A`.
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        command: &Command,
+        request: &Q,
+    ) -> Result<A, PluginError> {
+        self.ask(command, request, self.host.one_shot_clock(), None)
+            .await
+    }
+
+    /// The echoed key id is that of the request (PLG-24, PLG-29).
+    pub(super) fn check_key(
+        &self,
+        answer: &'static str,
+        answered: &str,
+        asked: &str,
+    ) -> Result<(), PluginError> {
+        if answered == asked {
+            return Ok(());
+        }
+        Err(PluginError::WrongKey {
+            plugin: self.file.name.clone(),
+            answer,
+            answered: without_pin(answered),
+            asked: without_pin(asked),
+        })
+    }
+
+    pub(super) fn check_signature(
+        &self,
+        signature: Base64,
+        key_spec: KeySpec,
+    ) -> Result<Vec<u8>, PluginError> {
+        let Base64(signature) = signature;
+        if signature.len() == key_spec.signature_len() {
+            return Ok(signature);
+        }
+        Err(PluginError::SignatureLength {
+            plugin: self.file.name.clone(),
+            length: signature.len(),
+            expected: key_spec.signature_len(),
+        })
+    }
+
+    /// Bounds of a chain; its rules are proved where the envelope is assembled.
+    pub(super) fn check_chain(&self, chain: Vec<Base64>) -> Result<Vec<Vec<u8>>, PluginError> {
+        let bytes = chain.iter().map(|certificate| certificate.0.len()).sum();
+        if chain.len() > MAX_CERTIFICATES || bytes > MAX_CHAIN_BYTES {
+            return Err(PluginError::ChainTooLarge {
+                plugin: self.file.name.clone(),
+                count: chain.len(),
+                bytes,
+            });
+        }
+        Ok(chain.into_iter().map(|certificate| certificate.0).collect())
+    }
+
+    /// Runs a command and reads its answer; a refusal is an error.
+    async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        command: &Command,
+        request: &Q,
+        clock: Duration,
+        key: Option<&str>,
+    ) -> Result<A, PluginError> {
+        match self.exchange(command, request, clock).await? {
+            Ok(answer) => Ok(answer),
+            Err(refusal) if refusal.is_empty() => Err(PluginError::EmptyRefusal {
+                plugin: self.file.name.clone(),
+                command: command.name().into(),
+            }),
+            Err(refusal) => Err(PluginError::Refused {
+                plugin: self.file.name.clone(),
+                command: command.name().into(),
+                key: key.map(without_pin),
+                error: Box::new(refusal),
+            }),
+        }
+    }
+
+    /// Runs a command: the outer result is the transport's, the inner one the plugin's.
+    async fn exchange<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        command: &Command,
+        request: &Q,
+        clock: Duration,
+    ) -> Result<Result<A, ErrorResponse>, PluginError> {
+        let malformed = |source| PluginError::Malformed {
+            plugin: self.file.name.clone(),
+            command: command.name().into(),
+            source,
+        };
+        let request = serde_json::to_value(request).map_err(|e| malformed(JsonError::Data(e)))?;
+        self.host.told.request(command.name(), &request);
+        let output = self.run(command, &request, clock).await?;
+        if output.status.success() {
+            self.host.told.response(command.name(), &output.stdout);
+            return json::from_slice(&output.stdout).map(Ok).map_err(malformed);
+        }
+        // The contract's error answer is read whatever the exit code is (PLG-07, DIF-13).
+        if let Ok(refusal) = json::from_slice::<ErrorResponse>(&output.stderr) {
+            return Ok(Err(refusal));
+        }
+        Err(PluginError::Failed {
+            plugin: self.file.name.clone(),
+            command: command.name().into(),
+            end: ProcessEnd {
+                status: Some(output.status),
+                stderr: last_lines(&output.stderr),
+            },
+        })
+    }
+
+    async fn run(
+        &self,
+        command: &Command,
+        request: &serde_json::Value,
+        clock: Duration,
+    ) -> Result<Output, PluginError> {
+        self.tell_start(command.name());
+        let patience = Patience {
+            answer: clock,
+            farewell: self.host.clocks.farewell,
+            drain: self.host.clocks.drain,
+        };
+        let request = request.to_string();
+        let launch = self.launch(command.name());
+        let terminal = self.host.terminal();
+        let output = spawn::run(launch, request.as_bytes(), patience, &self.host.interrupt).await;
+        output.map_err(|error| {
+            terminal.restore();
+            self.run_error(command.name(), error)
+        })
+    }
+
+    pub(super) fn launch<'a>(&'a self, command: &'a str) -> Launch<'a> {
+        Launch {
+            path: &self.file.path,
+            command,
+            environment: self.environment,
+        }
+    }
+
+    pub(super) fn tell_start(&self, command: &str) {
+        self.host.told.tell(Event::Started {
+            plugin: self.file.name.as_str(),
+            command,
+            path: &self.file.path,
+        });
+    }
+
+    fn run_error(&self, command: &str, error: RunError) -> PluginError {
+        let plugin = self.file.name.clone();
+        let command = command.to_owned();
+        match error {
+            RunError::Start(source) => PluginError::Start {
+                plugin,
+                command,
+                path: self.file.path.clone(),
+                source,
+            },
+            RunError::Pipe(source) => PluginError::Pipe {
+                plugin,
+                command,
+                source,
+            },
+            RunError::TooMuchOutput { stream, limit } => PluginError::TooMuchOutput {
+                plugin,
+                command,
+                stream,
+                limit,
+            },
+            RunError::Clock { after } => PluginError::Clock {
+                plugin,
+                command,
+                after,
+            },
+            RunError::Interrupted => PluginError::Interrupted { plugin, command },
+        }
+    }
+}
+
+/// The members that the contract requires, in the reference's order (PLG-18, PLG-19).
+fn check_metadata(metadata: &Metadata) -> Result<(), MetadataFault> {
+    let versions = &metadata.supported_contract_versions;
+    if metadata.name.is_empty() {
+        Err(MetadataFault::Name)
+    } else if metadata.description.is_empty() {
+        Err(MetadataFault::Description)
+    } else if metadata.version.is_empty() {
+        Err(MetadataFault::Version)
+    } else if metadata.url.is_empty() {
+        Err(MetadataFault::Url)
+    } else if metadata.capabilities.is_empty() {
+        Err(MetadataFault::Capabilities)
+    } else if versions.is_empty() {
+        Err(MetadataFault::NoContractVersions)
+    } else if !versions.iter().any(|version| version == CONTRACT_VERSION) {
+        Err(MetadataFault::ContractVersion {
+            versions: versions.clone(),
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Certificates read of a chain; real ones have two to four.
+const MAX_CERTIFICATES: usize = 32;
+
+/// Bytes read of a chain; real ones have a few thousand.
+const MAX_CHAIN_BYTES: usize = 512 << 10;
+
+#[cfg(test)]
+mod tests {
+    use hardsign_plugin::proto::Capability;
+
+    use super::*;
+
+    /// PLG-18, PLG-19: each missing member has its own text.
+    #[test]
+    fn plg_18_metadata_faults() {
+        let good = Metadata {
+            name: "n".into(),
+            description: "d".into(),
+            version: "1".into(),
+            url: "u".into(),
+            supported_contract_versions: vec!["0.9".into(), "1.0".into()],
+            capabilities: vec![Capability::RawSignature],
+        };
+        assert_eq!(check_metadata(&good), Ok(()));
+        let fault = |change: fn(&mut Metadata)| {
+            let mut metadata = good.clone();
+            change(&mut metadata);
+            check_metadata(&metadata).unwrap_err().to_string()
+        };
+        assert_eq!(fault(|m| m.name.clear()), "empty name");
+        assert_eq!(fault(|m| m.description.clear()), "empty description");
+        assert_eq!(fault(|m| m.version.clear()), "empty version");
+        assert_eq!(fault(|m| m.url.clear()), "empty url");
+        assert_eq!(fault(|m| m.capabilities.clear()), "empty capabilities");
+        assert_eq!(
+            fault(|m| m.supported_contract_versions.clear()),
+            "supported contract versions not specified"
+        );
+        assert_eq!(
+            fault(|m| m.supported_contract_versions = vec!["1.1".into(), "2.0".into()]),
+            "contract version \"1.0\" is not in the list of the plugin supported versions [1.1 2.0]"
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! From what the user chose to a plugin, its name for the key, and its settings (CLI-26).
+
+use std::path::Path;
+
+use hardsign_plugin::proto::PluginConfig;
+
+use super::{Finder, PluginError, PluginFile};
+use crate::config::{ConfigError, KeyEntry, KeyLocation, SigningKeys};
+use crate::dirs::Dirs;
+
+/// How the user chose a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyChoice<'a> {
+    /// `--plugin` and `--id`: no entry in the key list.
+    OnDemand {
+        /// The plugin's name.
+        plugin: &'a str,
+        /// The plugin's name for the key.
+        id: &'a str,
+    },
+    /// `--key`.
+    Named(&'a str),
+    /// Neither.
+    Default,
+}
+
+/// A key and the plugin that holds it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PluginKey {
+    /// The plugin's executable.
+    pub plugin: PluginFile,
+    /// The plugin's name for the key.
+    pub id: String,
+    /// The plugin's settings: the key's own, overridden by those of the command line (PLG-16).
+    pub config: PluginConfig,
+    /// The name in the key list, if it was chosen there.
+    pub name: Option<String>,
+}
+
+impl PluginKey {
+    /// A key that a known plugin holds.
+    pub fn new(plugin: PluginFile, id: impl Into<String>, config: PluginConfig) -> Self {
+        Self {
+            plugin,
+            id: id.into(),
+            config,
+            name: None,
+        }
+    }
+
+    /// Finds the key that the user chose. `config` is `--plugin-config`.
+    ///
+    /// A key in files goes to the `local` plugin of the box and to no other; the files are not
+    /// opened here (CFG-19).
+    ///
+    /// # Errors
+    /// If the key list doesn't say, or the plugin isn't there.
+    pub fn resolve(
+        finder: &Finder,
+        dirs: &Dirs,
+        choice: KeyChoice<'_>,
+        config: &PluginConfig,
+    ) -> Result<Self, PluginError> {
+        match choice {
+            KeyChoice::OnDemand { plugin, id } => {
+                if id.is_empty() {
+                    return Err(ConfigError::KeyIdMissing.into());
+                }
+                Ok(Self::new(finder.find(plugin)?, id, config.clone()))
+            }
+            KeyChoice::Named(name) => {
+                Self::of_entry(finder, SigningKeys::load(dirs)?.choose(Some(name))?, config)
+            }
+            KeyChoice::Default => {
+                Self::of_entry(finder, SigningKeys::load(dirs)?.choose(None)?, config)
+            }
+        }
+    }
+
+    fn of_entry(
+        finder: &Finder,
+        entry: &KeyEntry,
+        config: &PluginConfig,
+    ) -> Result<Self, PluginError> {
+        let (plugin, id, own) = match entry.location()? {
+            KeyLocation::Files { key, certificate } => {
+                let own = PluginConfig::from([(CERTIFICATE.to_owned(), certificate.to_owned())]);
+                // The files of the list stand, whatever the command line says.
+                return Ok(Self {
+                    plugin: finder.local()?,
+                    id: absolute(key),
+                    config: own,
+                    name: Some(entry.name.clone()),
+                });
+            }
+            KeyLocation::Plugin { plugin, id, config } => (plugin, id, config),
+        };
+        let mut merged = own.clone();
+        merged.extend(config.clone());
+        Ok(Self {
+            plugin: finder.find(plugin)?,
+            id: id.to_owned(),
+            config: merged,
+            name: Some(entry.name.clone()),
+        })
+    }
+}
+
+fn absolute(path: &str) -> String {
+    std::path::absolute(Path::new(path))
+        .ok()
+        .and_then(|path| path.into_os_string().into_string().ok())
+        .unwrap_or_else(|| path.to_owned())
+}
+
+const CERTIFICATE: &str = "cert-path";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Place {
+        root: tempfile::TempDir,
+        dirs: Dirs,
+        finder: Finder,
+    }
+
+    impl Place {
+        /// Plugins `pkcs11` and `local` in the box, and one of the user's that calls itself `local`.
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let dirs = Dirs::below(root.path());
+            let boxed = root.path().join("bin");
+            for path in [
+                boxed.join("notation-local"),
+                boxed.join("notation-pkcs11"),
+                dirs.plugins().join("local/notation-local"),
+            ] {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+            let finder = Finder::with_box(&dirs, vec![boxed]);
+            Self { root, dirs, finder }
+        }
+
+        fn boxed(&self, name: &str) -> PathBuf {
+            self.root.path().join("bin").join(name)
+        }
+
+        fn resolve(&self, choice: KeyChoice<'_>) -> Result<PluginKey, PluginError> {
+            PluginKey::resolve(&self.finder, &self.dirs, choice, &config(&[("b", "line")]))
+        }
+    }
+
+    fn config(entries: &[(&str, &str)]) -> PluginConfig {
+        let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        entries.iter().map(owned).collect()
+    }
+
+    fn add_plugin_key(dirs: &Dirs) {
+        SigningKeys::update(dirs, |keys| {
+            let own = config(&[("a", "key"), ("b", "key")]);
+            keys.add_plugin_key("hw", "pkcs11", "pkcs11:object=k", own)
+        })
+        .unwrap();
+    }
+
+    /// PLG-16, CLI-26: the command line's settings override the key's; a chosen name comes before
+    /// the default.
+    #[test]
+    fn plg_16_settings_are_merged() {
+        let place = Place::new();
+        add_plugin_key(&place.dirs);
+        let key = place.resolve(KeyChoice::Named("hw")).unwrap();
+        assert_eq!(key.plugin.path, place.boxed("notation-pkcs11"));
+        assert_eq!(key.id, "pkcs11:object=k");
+        assert_eq!(key.config, config(&[("a", "key"), ("b", "line")]));
+        assert_eq!(key.name.as_deref(), Some("hw"));
+        assert!(matches!(
+            place.resolve(KeyChoice::Default),
+            Err(PluginError::Key(ConfigError::NoDefaultKey))
+        ));
+        SigningKeys::update(&place.dirs, |keys| keys.set_default("hw")).unwrap();
+        assert_eq!(place.resolve(KeyChoice::Default).unwrap(), key);
+        let (plugin, id) = ("pkcs11", "other");
+        let key = place.resolve(KeyChoice::OnDemand { plugin, id }).unwrap();
+        assert_eq!((key.id.as_str(), key.name), ("other", None));
+        assert_eq!(key.config, config(&[("b", "line")]));
+    }
+
+    /// CFG-19: files go to the `local` of the box, although the user has a plugin of that name,
+    /// and are not opened: these don't exist.
+    #[test]
+    fn cfg_19_files_go_to_the_local_of_the_box() {
+        let place = Place::new();
+        SigningKeys::update(&place.dirs, |keys| {
+            keys.add_files("sw", "/k/sw.key", "/k/sw.crt")
+        })
+        .unwrap();
+        let key = place.resolve(KeyChoice::Named("sw")).unwrap();
+        assert_eq!(key.plugin.path, place.boxed("notation-local"));
+        assert_eq!(key.id, "/k/sw.key");
+        assert_eq!(key.config, config(&[(CERTIFICATE, "/k/sw.crt")]));
+        fs::remove_file(place.boxed("notation-local")).unwrap();
+        assert!(matches!(
+            place.resolve(KeyChoice::Named("sw")),
+            Err(PluginError::NotInTheBox { .. })
+        ));
+    }
+
+    /// PLG-04: a name in the key list can't lead anywhere else.
+    #[test]
+    fn plg_04_names_from_the_key_list() {
+        let place = Place::new();
+        SigningKeys::update(&place.dirs, |keys| {
+            keys.add_plugin_key("bad", "../x", "i", PluginConfig::new())
+        })
+        .unwrap();
+        assert!(matches!(
+            place.resolve(KeyChoice::Named("bad")),
+            Err(PluginError::InvalidName { .. })
+        ));
+    }
+}

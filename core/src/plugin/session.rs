@@ -1,0 +1,312 @@
+//! Sessions: many signatures from one plugin process (`HARDSIGN.SESSION`).
+//!
+//! Newline-delimited JSON in both directions: requests with ids, answers in any order, events in
+//! between. Generic over reader and writer, so that it is tested without a process; nothing here
+//! knows what a signature is, and nothing is retried.
+//!
+//! What must hold: at most `maxInFlight` requests are under way, each has a clock, and any breach of
+//! the protocol ends the session with one error that every request under way then has. The caller
+//! must end the process of a session that broke.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hardsign_plugin::algorithm::HashAlgorithm;
+use hardsign_plugin::frame::FrameError;
+use hardsign_plugin::proto::{
+    Base64, ErrorResponse, OPEN, OpenRequest, OpenResponse, SIGN_DIGEST, SessionSignRequest,
+    SessionSignResponse,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::spawn::Interrupt;
+use crate::json::JsonError;
+use driver::{Driver, Message, Outgoing};
+
+mod driver;
+
+/// How a session broke.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The plugin closed its stdout or ended, with requests still to be answered.
+    #[error("it ended its session before every request was answered")]
+    Ended,
+    /// A line that is too long, or half a line at the end.
+    #[error("its session is unreadable: {0}")]
+    Frame(#[source] FrameError),
+    /// A line that is no message of the protocol.
+    #[error("it wrote a line that is no message of a session: {line:?}")]
+    Line {
+        /// The start of the line, escaped.
+        line: String,
+        /// What the parser said.
+        #[source]
+        source: JsonError,
+    },
+    /// An answer of the wrong shape.
+    #[error("it answered {command} with something else than the protocol's answer: {source}")]
+    Answer {
+        /// The command.
+        command: &'static str,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An answer to a request that is not under way.
+    #[error("it answered request {id}, which is not under way")]
+    UnknownId {
+        /// The id as answered.
+        id: u64,
+    },
+    /// A notice about a request that is not under way.
+    #[error("it sent a notice about request {id}, which is not under way")]
+    UnknownNotice {
+        /// The id as given.
+        id: u64,
+    },
+    /// More notices than the protocol allows.
+    #[error("it sent more than {limit} notices for one request")]
+    TooManyNotices {
+        /// The limit.
+        limit: u32,
+    },
+    /// More events than anything sensible sends between two answers.
+    #[error("it sent more than {limit} events between two answers")]
+    TooManyEvents {
+        /// The limit.
+        limit: u32,
+    },
+    /// A prompt that begins or ends twice.
+    #[error("it sent {event} out of turn")]
+    OutOfTurn {
+        /// The event.
+        event: &'static str,
+    },
+    /// No requests allowed under way.
+    #[error("it allows no request under way")]
+    NoneInFlight,
+    /// A request was not answered in time (PLG-11).
+    #[error("it did not answer {command} within {} seconds", .after.as_secs_f32())]
+    Clock {
+        /// The command.
+        command: &'static str,
+        /// How long the request was given.
+        after: Duration,
+    },
+    /// A person was waited for too long.
+    #[error("it waited for a person for more than {} seconds", .after.as_secs_f32())]
+    Person {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A pipe failed.
+    #[error("its pipe failed: {0}")]
+    Pipe(#[source] io::Error),
+    /// It closed its stdin but kept its stdout open.
+    #[error("it closed its stdin while requests were being sent")]
+    StdinClosed,
+    /// The user interrupted the work.
+    #[error("interrupted")]
+    Interrupted,
+    /// The session was closed by us.
+    #[error("the session is closed")]
+    Closed,
+}
+
+impl SessionError {
+    /// Whether the process went away, as against breaking the protocol or hanging. Such a session
+    /// may be started again, once and only if it had signed.
+    pub fn is_death(&self) -> bool {
+        matches!(
+            self,
+            Self::Ended
+                | Self::StdinClosed
+                | Self::Pipe(_)
+                | Self::Frame(FrameError::Unfinished { .. })
+        )
+    }
+}
+
+/// An answer: the transport's result outside, the plugin's inside.
+pub type Answer<T> = Result<Result<T, ErrorResponse>, Arc<SessionError>>;
+
+/// How long a session's requests may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionClocks {
+    /// For each request, from being sent to its answer.
+    pub request: Duration,
+    /// For a person, wherever one is waited for.
+    pub person: Duration,
+    /// For the plugin to end after it stopped reading.
+    pub farewell: Duration,
+}
+
+/// An event that the session tells of as it happens.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// Something for the user: at most 200 characters, escaped.
+    Notice {
+        /// One line.
+        message: String,
+        /// How long the plugin will wait for the user.
+        wait: Option<Duration>,
+    },
+    /// The plugin is about to ask on the terminal.
+    Prompting,
+    /// It has asked.
+    Prompted,
+    /// A request that is being sent, for the debug log. It may hold settings of the key.
+    Request {
+        /// The command.
+        command: &'static str,
+        /// The request.
+        request: Value,
+    },
+    /// A line of the plugin's, as it came, for the debug log.
+    Line(Vec<u8>),
+}
+
+/// Hears of events.
+pub type Listener = Box<dyn Fn(SessionEvent) + Send + Sync>;
+
+/// An open session. Dropping it closes the plugin's stdin, which ends the session.
+#[derive(Debug)]
+pub struct Session {
+    messages: mpsc::UnboundedSender<Message>,
+    broken: Arc<OnceLock<Arc<SessionError>>>,
+    permits: Arc<Semaphore>,
+    driver: JoinHandle<()>,
+    interrupt: Interrupt,
+}
+
+impl Session {
+    /// Takes over the two ends of a pipe and opens a session for one key.
+    ///
+    /// # Errors
+    /// Outside: the session broke. Inside: the plugin refused.
+    pub async fn open<R, W>(
+        reader: R,
+        writer: W,
+        request: &OpenRequest,
+        clocks: SessionClocks,
+        listener: Listener,
+        interrupt: &Interrupt,
+    ) -> Answer<(Self, OpenResponse)>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let (messages, incoming) = mpsc::unbounded_channel();
+        let broken = Arc::new(OnceLock::new());
+        let driver = Driver::new(reader, writer, incoming, clocks, listener);
+        let told = Arc::clone(&broken);
+        let mut session = Self {
+            messages,
+            broken,
+            permits: Arc::new(Semaphore::new(1)),
+            driver: tokio::spawn(async move { driver.run(&told).await }),
+            interrupt: interrupt.clone(),
+        };
+        let opened: OpenResponse = match session.request(OPEN, request).await? {
+            Ok(opened) => opened,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let most = usize::try_from(opened.max_in_flight)
+            .unwrap_or(usize::MAX)
+            .min(MAX_IN_FLIGHT);
+        if most == 0 {
+            return Err(session.break_with(SessionError::NoneInFlight));
+        }
+        session.permits = Arc::new(Semaphore::new(most));
+        Ok(Ok((session, opened)))
+    }
+
+    /// Asks for a signature over a digest; waits while as many requests as allowed are under way.
+    ///
+    /// # Errors
+    /// Outside: the session broke, now or before. Inside: the plugin refused this request.
+    pub async fn sign_digest(&self, digest: &[u8], hash: HashAlgorithm) -> Answer<Base64> {
+        let request = SessionSignRequest {
+            digest: Base64(digest.to_vec()),
+            hash_algorithm: hash,
+        };
+        let answer: Result<SessionSignResponse, _> = self.request(SIGN_DIGEST, &request).await?;
+        Ok(answer.map(|response| response.signature))
+    }
+
+    /// Closes the plugin's stdin, which ends the session; requests that are under way fail.
+    pub fn close(&self) {
+        // A driver that is gone has closed it already.
+        let _gone = self.messages.send(Message::Close);
+    }
+
+    async fn request<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        command: &'static str,
+        request: &Q,
+    ) -> Answer<A> {
+        let answer = tokio::select! {
+            answer = self.exchange(command, request) => answer?,
+            () = self.interrupt.raised() => return Err(Arc::new(SessionError::Interrupted)),
+        };
+        match answer {
+            Ok(response) => match A::deserialize(response) {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(source) => Err(self.break_with(SessionError::Answer { command, source })),
+            },
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    async fn exchange<Q: Serialize>(&self, command: &'static str, request: &Q) -> Answer<Value> {
+        let closed = || {
+            self.error()
+                .unwrap_or_else(|| Arc::new(SessionError::Closed))
+        };
+        let permit: OwnedSemaphorePermit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| closed())?;
+        let request = serde_json::to_value(request)
+            .map_err(|source| self.break_with(SessionError::Answer { command, source }))?;
+        let (reply, answer) = oneshot::channel();
+        let outgoing = Outgoing {
+            command,
+            request,
+            reply,
+            // Kept until the answer is there, also when the caller lost its patience in between:
+            // the plugin is still at work on the request.
+            permit,
+        };
+        self.messages
+            .send(Message::Request(outgoing))
+            .map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())
+    }
+
+    /// How the session broke, if it did.
+    pub fn error(&self) -> Option<Arc<SessionError>> {
+        self.broken.get().cloned()
+    }
+
+    /// Ends the session for a reason that the driver can't see.
+    fn break_with(&self, error: SessionError) -> Arc<SessionError> {
+        let error = Arc::clone(self.broken.get_or_init(|| Arc::new(error)));
+        self.driver.abort();
+        error
+    }
+}
+
+/// Requests under way at most, whatever the plugin allows.
+const MAX_IN_FLIGHT: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! Signing through a plugin, by the best way that both sides have.
+//!
+//! Session over one-shot, `sign-digest` over `generate-signature` over `generate-envelope`
+//! (PLG-22). One metadata process and one session for all signatures of a signer; key and chain are
+//! looked up once.
+//!
+//! What must hold: nothing is started again or repeated before a session's first signature, nor ever
+//! after `ACCESS_DENIED`, so that a wrong PIN costs one login attempt.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hardsign_plugin::algorithm::KeySpec;
+use hardsign_plugin::proto::{
+    Capability, Command, ErrorCode, ErrorResponse, GenerateEnvelopeRequest,
+    GenerateEnvelopeResponse, Metadata, PluginConfig,
+};
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::command::{Key, Plugin, RawSignature};
+use super::observe::Event;
+use super::text::{Lines, escaped, without_pin};
+use super::{Host, PluginError, PluginKey, SessionEnd};
+use live::Live;
+
+mod live;
+
+/// The way in which a plugin is asked for signatures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Route {
+    /// One process for all; digests travel.
+    Session,
+    /// A process each; digests travel.
+    SignDigest,
+    /// A process each; the bytes to be signed travel (contract 1.0).
+    GenerateSignature,
+    /// A process each; the plugin makes whole envelopes (contract 1.0).
+    GenerateEnvelope,
+}
+
+impl Route {
+    /// The name, as `-v` shows it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::SignDigest => "sign-digest",
+            Self::GenerateSignature => "generate-signature",
+            Self::GenerateEnvelope => "generate-envelope",
+        }
+    }
+
+    /// The best way that the plugin offers.
+    fn best(capabilities: &[Capability]) -> Option<Self> {
+        let has = |capability: &Capability| capabilities.contains(capability);
+        if has(&Capability::Session) {
+            Some(Self::Session)
+        } else if has(&Capability::Digest) {
+            Some(Self::SignDigest)
+        } else if has(&Capability::RawSignature) {
+            Some(Self::GenerateSignature)
+        } else if has(&Capability::Envelope) || has(&Capability::EnvelopeForBlob) {
+            Some(Self::GenerateEnvelope)
+        } else {
+            None
+        }
+    }
+}
+
+/// The session in use.
+#[derive(Debug, Default)]
+struct Slot {
+    live: Option<Live>,
+    started_again: bool,
+}
+
+/// A key behind a plugin.
+#[derive(Debug)]
+pub struct PluginSigner {
+    plugin: Plugin,
+    id: String,
+    config: PluginConfig,
+    metadata: Metadata,
+    route: Route,
+    /// `None` for plugins that make envelopes only.
+    key_spec: Option<KeySpec>,
+    session: Mutex<Slot>,
+    max_in_flight: usize,
+    signed: AtomicBool,
+    denied: OnceLock<ErrorResponse>,
+}
+
+impl PluginSigner {
+    /// Asks the plugin who it is, chooses the way, and looks the key up: with a session this is
+    /// where the login happens.
+    ///
+    /// # Errors
+    /// If the plugin can't be run, breaks the contract, refuses, or can't sign.
+    pub async fn open(host: &Host, key: PluginKey) -> Result<Self, PluginError> {
+        let plugin = host.run(key.plugin);
+        let metadata = plugin.metadata(&key.config).await?;
+        let route = Route::best(&metadata.capabilities).ok_or_else(|| PluginError::CannotSign {
+            plugin: plugin.file.name.clone(),
+        })?;
+        host.told.tell(Event::Route {
+            plugin: plugin.file.name.as_str(),
+            route: route.name(),
+        });
+        let mut signer = Self {
+            plugin,
+            id: key.id,
+            config: key.config,
+            metadata,
+            route,
+            key_spec: None,
+            session: Mutex::default(),
+            max_in_flight: 1,
+            signed: AtomicBool::new(false),
+            denied: OnceLock::new(),
+        };
+        signer.look_up_key().await?;
+        Ok(signer)
+    }
+
+    async fn look_up_key(&mut self) -> Result<(), PluginError> {
+        match self.route {
+            Route::Session => {
+                let live = Live::start(&self.plugin, self.key()).await?;
+                self.key_spec = Some(live.key_spec());
+                self.max_in_flight = live.max_in_flight();
+                self.session.get_mut().live = Some(live);
+            }
+            Route::SignDigest | Route::GenerateSignature => {
+                let described = self
+                    .patiently(async || self.plugin.describe_key(self.key()).await)
+                    .await?;
+                self.key_spec = Some(described);
+            }
+            Route::GenerateEnvelope => {}
+        }
+        Ok(())
+    }
+
+    /// The plugin's name.
+    pub fn plugin_name(&self) -> &str {
+        self.plugin.file.name.as_str()
+    }
+
+    /// The plugin's metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// How signatures are asked for.
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// How many signatures may be asked for at once.
+    pub fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
+    /// The signing agent for envelopes: `hardsign/<version> <plugin>/<version>` (ENV-31).
+    pub fn signing_agent(&self) -> String {
+        let version = escaped(&self.metadata.version, MAX_VERSION, Lines::Escape);
+        format!(
+            "hardsign/{} {}/{version}",
+            env!("CARGO_PKG_VERSION"),
+            self.plugin_name()
+        )
+    }
+
+    /// The key's type and size.
+    ///
+    /// # Errors
+    /// [`PluginError::CannotSign`] for a plugin that makes envelopes only: it tells nothing of its
+    /// key.
+    pub fn key_spec(&self) -> Result<KeySpec, PluginError> {
+        self.key_spec.ok_or_else(|| PluginError::CannotSignBlobs {
+            plugin: self.plugin.file.name.clone(),
+        })
+    }
+
+    /// Signs: `digest` is that of `message` by the key's hash. The answer is bounded, and for the
+    /// right key, algorithm and length; it is not verified.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub async fn sign_bytes(
+        &self,
+        message: &[u8],
+        digest: &[u8],
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), PluginError> {
+        self.check_not_denied()?;
+        let key_spec = self.key_spec()?;
+        let signature = match self.route {
+            Route::Session => self.sign_in_session(digest).await,
+            Route::SignDigest => {
+                self.patiently(async || self.plugin.sign_digest(self.key(), key_spec, digest).await)
+                    .await
+            }
+            Route::GenerateSignature => {
+                self.patiently(async || {
+                    self.plugin
+                        .generate_signature(self.key(), key_spec, message)
+                        .await
+                })
+                .await
+            }
+            Route::GenerateEnvelope => Err(PluginError::CannotSign {
+                plugin: self.plugin.file.name.clone(),
+            }),
+        }
+        .inspect_err(|error| self.note_denial(error))?;
+        self.signed.store(true, Ordering::Relaxed);
+        Ok((signature.signature, signature.certificate_chain))
+    }
+
+    /// Has the plugin make an envelope; its contents are not looked at (PLG-32 to PLG-34).
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub async fn generate_envelope(
+        &self,
+        payload: &[u8],
+        payload_type: &str,
+        envelope_type: &str,
+        expiry: Option<Duration>,
+    ) -> Result<GenerateEnvelopeResponse, PluginError> {
+        self.check_not_denied()?;
+        let request = GenerateEnvelopeRequest {
+            contract_version: hardsign_plugin::proto::CONTRACT_VERSION.into(),
+            key_id: self.id.clone(),
+            payload_type: payload_type.into(),
+            signature_envelope_type: envelope_type.into(),
+            payload: payload.to_vec().into(),
+            expiry_duration_in_seconds: expiry.map_or(0, |expiry| expiry.as_secs()),
+            plugin_config: self.config.clone(),
+        };
+        self.patiently(async || self.plugin.generate_envelope(&request).await)
+            .await
+            .inspect_err(|error| self.note_denial(error))
+    }
+
+    /// Ends the session: the plugin logs out and its process is reaped. Without a session there is
+    /// nothing to do.
+    pub async fn close(&self) {
+        if let Some(live) = self.session.lock().await.live.take() {
+            live.end().await;
+        }
+    }
+
+    fn key(&self) -> Key<'_> {
+        Key {
+            id: &self.id,
+            config: &self.config,
+        }
+    }
+
+    async fn sign_in_session(&self, digest: &[u8]) -> Result<RawSignature, PluginError> {
+        let key_spec = self.key_spec()?;
+        let mut live = self.live(None).await?;
+        loop {
+            match live.session().sign_digest(digest, key_spec.hash()).await {
+                Ok(Ok(signature)) => {
+                    return Ok(RawSignature {
+                        signature: self.plugin.check_signature(signature, key_spec)?,
+                        certificate_chain: live.chain(),
+                    });
+                }
+                Ok(Err(refusal)) => return Err(self.refused(refusal)),
+                Err(source) => {
+                    let end = live.end().await;
+                    let broken = PluginError::Session {
+                        plugin: self.plugin.file.name.clone(),
+                        source: Arc::clone(&source),
+                        end: SessionEnd(end),
+                    };
+                    if !source.is_death() {
+                        return Err(broken);
+                    }
+                    live = self.live(Some((&live, broken))).await?;
+                }
+            }
+        }
+    }
+
+    /// The session to use: the one that is there; or, for a request that saw its session die, a new
+    /// one.
+    ///
+    /// A session is started again once, and only if it had signed and nothing was denied.
+    async fn live(&self, dead: Option<(&Live, PluginError)>) -> Result<Live, PluginError> {
+        let mut slot = self.session.lock().await;
+        let Some(live) = slot.live.clone() else {
+            return Err(PluginError::Closed {
+                plugin: self.plugin.file.name.clone(),
+            });
+        };
+        let Some((dead, error)) = dead.filter(|(dead, _)| live.is_same(dead)) else {
+            return Ok(live);
+        };
+        let had_signed = self.signed.load(Ordering::Relaxed);
+        if slot.started_again || !had_signed || self.denied.get().is_some() {
+            return Err(error);
+        }
+        slot.started_again = true;
+        self.plugin.host.told.tell(Event::Again {
+            plugin: self.plugin_name(),
+            reason: "its process had died",
+        });
+        let again = Live::start_again(&self.plugin, self.key(), dead)
+            .await
+            .inspect_err(|error| self.note_denial(error))?;
+        slot.live = Some(again.clone());
+        Ok(again)
+    }
+
+    fn refused(&self, refusal: ErrorResponse) -> PluginError {
+        PluginError::Refused {
+            plugin: self.plugin.file.name.clone(),
+            command: Command::SignDigest.name().into(),
+            key: Some(without_pin(&self.id)),
+            error: Box::new(refusal),
+        }
+    }
+
+    /// After `ACCESS_DENIED` nothing is asked again: the next attempt could lock the token.
+    fn note_denial(&self, error: &PluginError) {
+        let refusal = match error {
+            PluginError::Envelope(inner) => inner,
+            other => other,
+        };
+        if let PluginError::Refused { error, .. } = refusal
+            && error.error_code == Some(ErrorCode::AccessDenied)
+        {
+            self.denied.get_or_init(|| (**error).clone());
+        }
+    }
+
+    fn check_not_denied(&self) -> Result<(), PluginError> {
+        match self.denied.get() {
+            Some(refusal) => Err(self.refused(refusal.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Repeats what a foreign plugin says was throttled or took too long (PLG-09). Our own plugins
+    /// do that themselves, within the request's time.
+    async fn patiently<T>(
+        &self,
+        mut ask: impl AsyncFnMut() -> Result<T, PluginError>,
+    ) -> Result<T, PluginError> {
+        let foreign = !self
+            .metadata
+            .capabilities
+            .iter()
+            .any(|capability| capability.name().starts_with("HARDSIGN."));
+        let mut pause = self.plugin.host.clocks.backoff;
+        for _ in 1..ATTEMPTS {
+            match ask().await {
+                Err(error)
+                    if foreign
+                        && matches!(
+                            error.code(),
+                            Some(ErrorCode::Throttled | ErrorCode::Timeout)
+                        ) =>
+                {
+                    self.plugin.host.told.tell(Event::Again {
+                        plugin: self.plugin_name(),
+                        reason: "it was throttled",
+                    });
+                }
+                result => return result,
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.plugin.host.interrupt.raised() => break,
+            }
+            pause = pause.saturating_mul(2);
+        }
+        ask().await
+    }
+}
+
+/// How often a throttled request to a foreign plugin is made.
+const ATTEMPTS: u32 = 3;
+
+/// Characters of a plugin's version in the signing agent.
+const MAX_VERSION: usize = 100;
