@@ -1,6 +1,7 @@
 //! Notary Project signatures with keys that stay in hardware or in a cloud KMS.
 
 pub mod artifact;
+pub mod batch;
 pub mod blob;
 pub mod config;
 pub mod crypto;

@@ -12,6 +12,7 @@ use crate::artifact::Quoted;
 use crate::config;
 use crate::x509::{self, Certificate};
 
+pub mod edit;
 mod load;
 
 pub use load::{Loader, MAX_ENTRIES, MAX_FILE_LEN};
