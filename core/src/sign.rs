@@ -1,3 +1,383 @@
-//! Signing an artifact or a file: draft, sign elsewhere, assemble, store.
+//! Signing an artifact or a file: payload, draft, signature from elsewhere, envelope, store.
 //!
-//! Under construction.
+//! Implements "Signing Steps" of the Notary Project signing workflow. The private key is behind
+//! [`Signer`]; this module sees digests go out and signatures come back, and stores nothing that
+//! did not verify (ENV-39).
+//!
+//! What must hold: an envelope leaves this module only after [`Draft::assemble`] (or the parsing of
+//! a plugin's envelope) verified it over the bytes that are stored.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::{Future, ready};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::algorithm::KeySpec;
+use crate::artifact::Descriptor;
+use crate::envelope::{
+    Draft, DraftAttributes, Envelope, EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload,
+    Signature, Signed, ToBeSigned,
+};
+use crate::oci::{OciError, Pushed, Repository};
+
+/// A key that signs digests, wherever it lives.
+///
+/// Implemented by the plugin host; a test implements it in ten lines.
+pub trait Signer {
+    /// Type and size of the key, which decide algorithm and hash. Asked once per batch.
+    fn key_spec(&self) -> impl Future<Output = Result<KeySpec, SignerError>> + Send;
+
+    /// Signs `message` and returns signature and certificate chain, neither of them checked.
+    fn sign(
+        &self,
+        message: &ToBeSigned,
+    ) -> impl Future<Output = Result<Signed, SignerError>> + Send;
+
+    /// Makes a whole envelope, for a signer that can do nothing else
+    /// (`SIGNATURE_GENERATOR.ENVELOPE`). `None` means: call [`Signer::sign`].
+    fn envelope(
+        &self,
+        request: &EnvelopeRequest<'_>,
+    ) -> impl Future<Output = Result<Option<GeneratedEnvelope>, SignerError>> + Send {
+        let _ = request;
+        ready(Ok(None))
+    }
+
+    /// How many signatures may be asked for at once.
+    fn max_in_flight(&self) -> usize {
+        1
+    }
+}
+
+/// What an envelope-generating signer is given (PLG-32).
+#[derive(Clone, Copy, Debug)]
+pub struct EnvelopeRequest<'a> {
+    /// The payload, as JSON.
+    pub payload: &'a [u8],
+    /// Its content type.
+    pub payload_type: &'static str,
+    /// The envelope wanted.
+    pub format: Format,
+    /// Time from signing to expiry, if any.
+    pub expiry: Option<Duration>,
+    /// Whether a file is signed rather than an OCI artifact (BLOB-13).
+    pub blob: bool,
+}
+
+/// What an envelope-generating signer answers (PLG-33), unchecked.
+#[derive(Clone, Debug)]
+pub struct GeneratedEnvelope {
+    /// The envelope's bytes.
+    pub bytes: Vec<u8>,
+    /// Annotations for the signature manifest (OCI-07).
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Why a signer did not sign. The cause is the signer's own error, kept whole.
+pub struct SignerError(Box<dyn StdError + Send + Sync>);
+
+/// What is asked for when signing.
+#[derive(Clone, Debug)]
+pub struct SignOptions {
+    /// The envelope format.
+    pub format: Format,
+    /// Time from signing to expiry, whole seconds, if any (ENV-23).
+    pub expiry: Option<Duration>,
+    /// User metadata: annotations of the signed payload (ENV-13).
+    pub user_metadata: BTreeMap<String, String>,
+    /// The time of signing.
+    pub now: Timestamp,
+}
+
+/// An artifact that has been signed.
+#[derive(Clone, Debug)]
+pub struct SignedArtifact {
+    /// The artifact.
+    pub artifact: Descriptor,
+    /// The signature's manifest, as stored.
+    pub pushed: Pushed,
+}
+
+/// Why an artifact or file was not signed; nothing was stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// ENV-13.
+    #[error("error adding user metadata: metadata key {key} has reserved prefix io.cncf.notary")]
+    ReservedMetadata {
+        /// The key as given.
+        key: String,
+    },
+    /// ENV-14.
+    #[error(
+        "error adding user metadata: metadata key {key} is already present in the target artifact"
+    )]
+    MetadataPresent {
+        /// The key as given.
+        key: String,
+    },
+    /// The signing time and the expiry do not fit in a timestamp.
+    #[error("expiry lies beyond the year 9999")]
+    ExpiryRange,
+    /// The signer failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The to-be-signed bytes could not be built, or what came back does not verify.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// PLG-36: an envelope plugin signed something else.
+    #[error("during signing descriptor subject has changed from {requested} to {signed}")]
+    SubjectChanged {
+        /// What was to be signed.
+        requested: String,
+        /// What was signed.
+        signed: String,
+    },
+    /// PLG-36: an envelope plugin added members to the payload.
+    #[error(
+        "during signing, following unknown attributes were added to subject descriptor: {added:?}"
+    )]
+    UnknownAttributes {
+        /// Their names.
+        added: Vec<String>,
+    },
+    /// PLG-38: an envelope plugin left the expiry out or changed it.
+    #[error("the plugin's envelope does not have the requested expiry of {} seconds after signing", requested.as_secs())]
+    ExpiryChanged {
+        /// What was asked for.
+        requested: Duration,
+    },
+    /// OCI-08: an envelope plugin returned an annotation under the reserved prefix.
+    #[error("the plugin returned the annotation {key:?}, whose prefix io.cncf.notary is reserved")]
+    ReservedAnnotation {
+        /// The annotation's name.
+        key: String,
+    },
+    /// OCI-26.
+    #[error("failed to push signature to registry with error: {0}")]
+    Push(#[source] OciError),
+}
+
+impl SignerError {
+    /// Wraps a signer's own error.
+    pub fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+
+    /// The signer's own error, where it is an `E`.
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for SignerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for SignerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for SignerError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Signs `artifact`, as `repository` resolved it, and stores the signature beside it.
+///
+/// # Errors
+/// [`SignError`]; nothing is stored then, but for blobs that nothing refers to where the push
+/// itself failed.
+pub async fn sign_artifact<S: Signer, R: Repository>(
+    signer: &S,
+    repository: &R,
+    artifact: &Descriptor,
+    options: &SignOptions,
+) -> Result<SignedArtifact, SignError> {
+    let (signature, annotations) = sign_descriptor(signer, artifact, options, false).await?;
+    let annotations = manifest_annotations(&signature, annotations)?;
+    let pushed = repository
+        .push_signature(artifact, options.format, signature.bytes(), annotations)
+        .await
+        .map_err(SignError::Push)?;
+    Ok(SignedArtifact {
+        artifact: artifact.clone(),
+        pushed,
+    })
+}
+
+/// Signs the descriptor of a file; the envelope of what is returned is the signature file
+/// (BLOB-02).
+///
+/// # Errors
+/// [`SignError`].
+pub async fn sign_blob<S: Signer>(
+    signer: &S,
+    blob: &Descriptor,
+    options: &SignOptions,
+) -> Result<Signature, SignError> {
+    Ok(sign_descriptor(signer, blob, options, true).await?.0)
+}
+
+async fn sign_descriptor<S: Signer>(
+    signer: &S,
+    target: &Descriptor,
+    options: &SignOptions,
+    blob: bool,
+) -> Result<(Signature, BTreeMap<String, String>), SignError> {
+    let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
+    let payload_json = payload.to_json(options.format);
+    let request = EnvelopeRequest {
+        payload: &payload_json,
+        payload_type: PAYLOAD_CONTENT_TYPE,
+        format: options.format,
+        expiry: options.expiry,
+        blob,
+    };
+    if let Some(generated) = signer.envelope(&request).await? {
+        let signature = check_generated(&generated.bytes, &payload, options)?;
+        return Ok((signature, generated.annotations));
+    }
+    let draft = Draft::new(
+        options.format,
+        &payload,
+        &DraftAttributes {
+            signing_time: options.now,
+            expiry: expiry(options)?,
+        },
+        signer.key_spec().await?,
+    )?;
+    let signed = signer.sign(draft.to_be_signed()).await?;
+    Ok((draft.assemble(signed)?, BTreeMap::new()))
+}
+
+/// The descriptor to sign: what the reference keeps of it (ENV-05), and the user metadata.
+fn with_metadata(
+    target: &Descriptor,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Descriptor, SignError> {
+    let mut descriptor = target.clone();
+    for (key, value) in metadata {
+        if key.starts_with(RESERVED_PREFIX) {
+            return Err(SignError::ReservedMetadata { key: key.clone() });
+        }
+        if descriptor
+            .annotations
+            .insert(key.clone(), value.clone())
+            .is_some()
+        {
+            return Err(SignError::MetadataPresent { key: key.clone() });
+        }
+    }
+    Ok(descriptor)
+}
+
+fn expiry(options: &SignOptions) -> Result<Option<Timestamp>, SignError> {
+    let Some(duration) = options.expiry else {
+        return Ok(None);
+    };
+    options
+        .now
+        .checked_add(duration)
+        .map(Some)
+        .map_err(|_| SignError::ExpiryRange)
+}
+
+/// Checks an envelope that a plugin made (PLG-35, PLG-36, PLG-38): it verifies, signs the same
+/// artifact with the requested annotations, and has the requested expiry.
+fn check_generated(
+    bytes: &[u8],
+    requested: &Payload,
+    options: &SignOptions,
+) -> Result<Signature, SignError> {
+    let signature = Envelope::parse(options.format, bytes)
+        .and_then(Envelope::verify_integrity)
+        .and_then(|signature| {
+            let time = signature.attributes().signing_time;
+            match signature.chain().check_validity_at(time) {
+                Ok(()) => Ok(signature),
+                Err(source) => Err(EnvelopeError::NotValidAtSigningTime { source }),
+            }
+        })
+        .map_err(|source| EnvelopeError::GeneratedInvalid {
+            source: Box::new(source),
+        })?;
+    let signed = signature.payload();
+    if !signed.unknown.is_empty() {
+        return Err(SignError::UnknownAttributes {
+            added: signed.unknown.clone(),
+        });
+    }
+    let kept = requested
+        .target
+        .annotations
+        .iter()
+        .all(|(key, value)| signed.target.annotations.get(key) == Some(value));
+    if !kept || !signed.target.same_content(&requested.target) {
+        return Err(SignError::SubjectChanged {
+            requested: describe(&requested.target),
+            signed: describe(&signed.target),
+        });
+    }
+    if let Some(requested) = options.expiry {
+        let attributes = signature.attributes();
+        let expected = attributes.signing_time.checked_add(requested).ok();
+        if expected.is_none() || attributes.expiry != expected {
+            return Err(SignError::ExpiryChanged { requested });
+        }
+    }
+    Ok(signature)
+}
+
+fn describe(descriptor: &Descriptor) -> String {
+    format!(
+        "{{{} {} {} {:?}}}",
+        descriptor.media_type, descriptor.digest, descriptor.size, descriptor.annotations
+    )
+}
+
+/// The annotations of the signature manifest (OCI-05 to OCI-08).
+fn manifest_annotations(
+    signature: &Signature,
+    from_plugin: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, SignError> {
+    let mut annotations = from_plugin;
+    if let Some(key) = annotations
+        .keys()
+        .find(|k| k.starts_with(RESERVED_PREFIX) && *k != THUMBPRINTS)
+    {
+        return Err(SignError::ReservedAnnotation { key: key.clone() });
+    }
+    let thumbprints: Vec<String> = signature
+        .chain()
+        .certificates()
+        .iter()
+        .map(|certificate| format!("\"{}\"", certificate.thumbprint_hex()))
+        .collect();
+    annotations.insert(
+        THUMBPRINTS.to_owned(),
+        format!("[{}]", thumbprints.join(",")),
+    );
+    annotations.insert(
+        CREATED.to_owned(),
+        signature.attributes().signing_time.to_string(),
+    );
+    Ok(annotations)
+}
+
+/// Annotation with the SHA-256 thumbprints of the signing chain, leaf first, as a JSON array
+/// (OCI-05).
+pub const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
+
+/// Annotation with the time of signing (OCI-06).
+pub const CREATED: &str = "org.opencontainers.image.created";
+
+const RESERVED_PREFIX: &str = "io.cncf.notary";
