@@ -26,6 +26,7 @@ use super::{Host, PluginError, PluginKey, SessionEnd};
 use live::Live;
 
 mod live;
+mod port;
 
 /// The way in which a plugin is asked for signatures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -133,7 +134,7 @@ impl PluginSigner {
             }
             Route::SignDigest | Route::GenerateSignature => {
                 let described = self
-                    .patiently(async || self.plugin.describe_key(self.key()).await)
+                    .patiently(|| self.plugin.describe_key(self.key()))
                     .await?;
                 self.key_spec = Some(described);
             }
@@ -198,14 +199,13 @@ impl PluginSigner {
         let signature = match self.route {
             Route::Session => self.sign_in_session(digest).await,
             Route::SignDigest => {
-                self.patiently(async || self.plugin.sign_digest(self.key(), key_spec, digest).await)
+                self.patiently(|| self.plugin.sign_digest(self.key(), key_spec, digest))
                     .await
             }
             Route::GenerateSignature => {
-                self.patiently(async || {
+                self.patiently(|| {
                     self.plugin
                         .generate_signature(self.key(), key_spec, message)
-                        .await
                 })
                 .await
             }
@@ -239,7 +239,7 @@ impl PluginSigner {
             expiry_duration_in_seconds: expiry.map_or(0, |expiry| expiry.as_secs()),
             plugin_config: self.config.clone(),
         };
-        self.patiently(async || self.plugin.generate_envelope(&request).await)
+        self.patiently(|| self.plugin.generate_envelope(&request))
             .await
             .inspect_err(|error| self.note_denial(error))
     }
@@ -348,9 +348,9 @@ impl PluginSigner {
 
     /// Repeats what a foreign plugin says was throttled or took too long (PLG-09). Our own plugins
     /// do that themselves, within the request's time.
-    async fn patiently<T>(
+    async fn patiently<T, F: Future<Output = Result<T, PluginError>>>(
         &self,
-        mut ask: impl AsyncFnMut() -> Result<T, PluginError>,
+        mut ask: impl FnMut() -> F,
     ) -> Result<T, PluginError> {
         let foreign = !self
             .metadata
