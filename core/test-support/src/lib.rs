@@ -1,1 +1,19 @@
-//! Under construction.
+//! Keys, certificates and envelopes for hardsign's own tests: valid ones, and ones that break any
+//! single rule.
+//!
+//! Everything here writes its bytes by itself, with none of the code under test, so that a fault
+//! on both sides cannot cancel out. Never a dependency of anything but tests.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is how a test helper says that the test itself is wrong"
+)]
+
+pub mod asn1;
+pub mod certificate;
+pub mod cose;
+pub mod jws;
+pub mod key;
+
+pub use certificate::{Builder, Issued, Pki};
+pub use key::Key;
