@@ -275,6 +275,15 @@ pub enum PluginError {
         /// The type asked for.
         asked: String,
     },
+    /// What went wrong after the plugin had said who it is, when an OCI artifact is signed (PLG-31).
+    #[error("failed to sign with the plugin {plugin}: {source}")]
+    Signing {
+        /// The plugin.
+        plugin: PluginName,
+        /// What went wrong.
+        #[source]
+        source: Box<PluginError>,
+    },
     /// The signer was closed.
     #[error("the session with plugin {plugin} is closed")]
     Closed {
@@ -389,6 +398,7 @@ impl PluginError {
             | Self::ChainTooLarge { plugin, .. }
             | Self::KeyChanged { plugin }
             | Self::Closed { plugin }
+            | Self::Signing { plugin, .. }
             | Self::WrongEnvelopeType { plugin, .. }
             | Self::Session { plugin, .. } => Some(plugin),
         }
@@ -398,7 +408,7 @@ impl PluginError {
     pub fn code(&self) -> Option<&ErrorCode> {
         match self {
             Self::Refused { error, .. } => error.error_code.as_ref(),
-            Self::Envelope(inner) => inner.code(),
+            Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.code(),
             _ => None,
         }
     }
@@ -408,7 +418,7 @@ impl PluginError {
         match self {
             Self::Interrupted { .. } => true,
             Self::Session { source, .. } => matches!(**source, SessionError::Interrupted),
-            Self::Envelope(inner) => inner.is_interrupted(),
+            Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.is_interrupted(),
             _ => false,
         }
     }
@@ -419,7 +429,7 @@ impl PluginError {
             Self::Refused { error, .. } => {
                 error.hint().map(|hint| escaped(hint, HINT, Lines::Keep))
             }
-            Self::Envelope(inner) => inner.hint(),
+            Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.hint(),
             Self::NotFound { plugin, .. } => Some(format!(
                 "install plugin {plugin} with `hardsign plugin install`; `hardsign plugin list` shows what is installed"
             )),

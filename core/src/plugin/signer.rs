@@ -90,6 +90,8 @@ pub struct PluginSigner {
     max_in_flight: usize,
     signed: AtomicBool,
     denied: OnceLock<ErrorResponse>,
+    /// Whether OCI artifacts are signed; the reference's error texts differ (PLG-31).
+    artifacts: bool,
 }
 
 impl PluginSigner {
@@ -99,6 +101,19 @@ impl PluginSigner {
     /// # Errors
     /// If the plugin can't be run, breaks the contract, refuses, or can't sign.
     pub async fn open(host: &Host, key: PluginKey) -> Result<Self, PluginError> {
+        Self::open_for(host, key, false).await
+    }
+
+    /// [`Self::open`] for signing OCI artifacts: whatever goes wrong once the plugin has said who it
+    /// is, here and later, is told as [`PluginError::Signing`] (PLG-31).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_for_artifacts(host: &Host, key: PluginKey) -> Result<Self, PluginError> {
+        Self::open_for(host, key, true).await
+    }
+
+    async fn open_for(host: &Host, key: PluginKey, artifacts: bool) -> Result<Self, PluginError> {
         let plugin = host.run(key.plugin);
         let metadata = plugin.metadata(&key.config).await?;
         let route = Route::best(&metadata.capabilities).ok_or_else(|| PluginError::CannotSign {
@@ -119,9 +134,12 @@ impl PluginSigner {
             max_in_flight: 1,
             signed: AtomicBool::new(false),
             denied: OnceLock::new(),
+            artifacts,
         };
-        signer.look_up_key().await?;
-        Ok(signer)
+        match signer.look_up_key().await {
+            Ok(()) => Ok(signer),
+            Err(error) => Err(signer.in_context(error)),
+        }
     }
 
     async fn look_up_key(&mut self) -> Result<(), PluginError> {
@@ -179,9 +197,7 @@ impl PluginSigner {
     /// [`PluginError::CannotSign`] for a plugin that makes envelopes only: it tells nothing of its
     /// key.
     pub fn key_spec(&self) -> Result<KeySpec, PluginError> {
-        self.key_spec.ok_or_else(|| PluginError::CannotSignBlobs {
-            plugin: self.plugin.file.name.clone(),
-        })
+        self.key_spec.ok_or_else(|| self.cannot_sign())
     }
 
     /// Signs: `digest` is that of `message` by the key's hash. The answer is bounded, and for the
@@ -249,6 +265,27 @@ impl PluginSigner {
     pub async fn close(&self) {
         if let Some(live) = self.session.lock().await.live.take() {
             live.end().await;
+        }
+    }
+
+    /// An error as it is told to the user (PLG-31).
+    fn in_context(&self, error: PluginError) -> PluginError {
+        if self.artifacts {
+            PluginError::Signing {
+                plugin: self.plugin.file.name.clone(),
+                source: Box::new(error),
+            }
+        } else {
+            error
+        }
+    }
+
+    fn cannot_sign(&self) -> PluginError {
+        let plugin = self.plugin.file.name.clone();
+        if self.artifacts {
+            PluginError::CannotSign { plugin }
+        } else {
+            PluginError::CannotSignBlobs { plugin }
         }
     }
 

@@ -12,14 +12,17 @@ use crate::sign::{EnvelopeRequest, GeneratedEnvelope, Signer, SignerError};
 
 impl Signer for PluginSigner {
     fn key_spec(&self) -> impl Future<Output = Result<KeySpec, SignerError>> + Send {
-        ready(self.key_spec().map_err(SignerError::new))
+        ready(
+            self.key_spec()
+                .map_err(|error| SignerError::new(self.in_context(error))),
+        )
     }
 
     async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
         let (signature, certificate_chain) = self
             .sign_bytes(message.bytes(), message.digest())
             .await
-            .map_err(SignerError::new)?;
+            .map_err(|error| SignerError::new(self.in_context(error)))?;
         Ok(Signed {
             signature,
             certificate_chain,
@@ -46,7 +49,7 @@ impl Signer for PluginSigner {
             (Capability::Envelope, PluginError::CannotSign { plugin })
         };
         if !self.metadata.capabilities.contains(&needed) {
-            return Err(SignerError::new(missing));
+            return Err(SignerError::new(self.in_context(missing)));
         }
         let answer = self
             .generate_envelope(
@@ -56,7 +59,7 @@ impl Signer for PluginSigner {
                 request.expiry,
             )
             .await
-            .map_err(SignerError::new)?;
+            .map_err(|error| SignerError::new(self.in_context(error)))?;
         Ok(Some(GeneratedEnvelope {
             bytes: answer.signature_envelope.0,
             annotations: answer.annotations,

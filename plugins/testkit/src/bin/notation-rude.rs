@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The plugin that misbehaves on demand; see `hardsign_plugin_testkit::rude`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hardsign_plugin_testkit::rude::main()
+}

@@ -1,0 +1,165 @@
+//! `notation-rude`: a plugin that misbehaves on demand, and signs for real when it isn't asked to.
+//!
+//! It speaks contract 1.0 and the `HARDSIGN.*` extensions by hand, since the SDK would keep it from
+//! most of what it is for. Its key is a P-256 key in this crate, known to everyone: nothing that it
+//! signs means anything.
+//!
+//! What goes wrong is said by the key id, `rude:<fault>[@<stage>]`, or by settings:
+//!
+//! | setting | meaning |
+//! |---|---|
+//! | `fault` | what goes wrong; a name from [`FAULTS`] |
+//! | `at` | the stage where it does: a command, or `open` or `sign` within a session |
+//! | `after` | how many signatures of a session go well first |
+//! | `capabilities` | instead of the usual ones, separated by commas |
+//! | `in-flight` | `maxInFlight` of a session |
+//! | `log` | a file to which a line is added for each thing done |
+//!
+//! Without a stage, faults of metadata come with the metadata and all others with the signature.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use hardsign_plugin::proto::{Command, PluginConfig};
+use serde_json::{Value, json};
+
+mod answers;
+mod faults;
+mod key;
+mod session;
+
+pub use faults::FAULTS;
+
+/// The certificate that ends the plugin's chain, in DER: what a test has to trust.
+pub const ROOT: &[u8] = include_bytes!("../keys/root.der");
+
+/// The plugin's `main`.
+pub fn main() -> ExitCode {
+    let Some(command) = std::env::args().nth(1) else {
+        return ExitCode::FAILURE;
+    };
+    let command = Command::from(command.as_str());
+    match command {
+        Command::Session => session::serve(),
+        command => one_shot(&command),
+    }
+}
+
+/// What the plugin was asked to do wrong, and where.
+#[derive(Clone, Debug, Default)]
+struct Manners {
+    fault: String,
+    stage: String,
+    after: u64,
+    config: PluginConfig,
+    key_id: String,
+}
+
+impl Manners {
+    /// From a request with `keyId` and `pluginConfig`.
+    fn of(request: &Value) -> Self {
+        let key_id = request["keyId"].as_str().unwrap_or_default().to_owned();
+        let config: PluginConfig =
+            serde_json::from_value(request["pluginConfig"].clone()).unwrap_or_default();
+        let setting = |name: &str| config.get(name).cloned();
+        let (mut fault, mut stage) = (setting("fault"), setting("at"));
+        if let Some(told) = key_id.strip_prefix("rude:") {
+            let (name, at) = told.split_once('@').unwrap_or((told, ""));
+            fault = fault.or_else(|| Some(name.to_owned()));
+            stage = stage.or_else(|| Some(at.to_owned()));
+        }
+        let fault = fault.unwrap_or_default();
+        let stage = stage
+            .filter(|stage| !stage.is_empty())
+            .unwrap_or_else(|| faults::usual_stage(&fault).to_owned());
+        Self {
+            after: setting("after").and_then(|n| n.parse().ok()).unwrap_or(0),
+            fault,
+            stage,
+            key_id,
+            config,
+        }
+    }
+
+    /// The fault to commit at this stage, or an empty text.
+    fn at(&self, stage: &str) -> &str {
+        let signs = ["generate-signature", "sign-digest"].contains(&stage);
+        if self.stage == stage || (self.stage == "sign" && signs) {
+            &self.fault
+        } else {
+            ""
+        }
+    }
+
+    /// Adds a line to the log, if there is one.
+    fn note(&self, what: &str) {
+        let Some(path) = self.config.get("log") else {
+            return;
+        };
+        let written = File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .and_then(|mut log| log.write_all(format!("{what}\n").as_bytes()));
+        assert!(written.is_ok(), "the log can't be written");
+    }
+}
+
+fn one_shot(command: &Command) -> ExitCode {
+    let mut bytes = Vec::new();
+    if std::io::stdin().read_to_end(&mut bytes).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let request: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let manners = Manners::of(&request);
+    manners.note(command.name());
+    if *command == Command::GetPluginMetadata && manners.fault.is_empty() {
+        for (name, _) in std::env::vars_os() {
+            manners.note(&format!("env {}", name.display()));
+        }
+    }
+    let fault = manners.at(command.name());
+    if let Some(code) = faults::commit(fault) {
+        return code;
+    }
+    let answer = match command {
+        Command::GetPluginMetadata => answers::metadata(&manners),
+        Command::DescribeKey => answers::describe_key(&manners),
+        Command::GenerateSignature | Command::SignDigest => {
+            answers::signature(&manners, fault, &request)
+        }
+        Command::VerifySignature => answers::verification(fault, &request),
+        _ => return refuse("VALIDATION_ERROR", "no such command"),
+    };
+    let text = faults::mangle(fault, &answer.to_string());
+    say(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Fails as the contract asks.
+fn refuse(code: &str, message: &str) -> ExitCode {
+    let error = json!({"errorCode": code, "errorMessage": message,
+        "errorMetadata": {"hint": "ask it for something else"}});
+    complain(error.to_string().as_bytes());
+    ExitCode::FAILURE
+}
+
+/// Writes to stdout; a host that no longer listens ends the plugin.
+fn say(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    if stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
+        std::process::exit(9);
+    }
+}
+
+/// Writes to stderr, likewise.
+fn complain(bytes: &[u8]) {
+    if std::io::stderr().write_all(bytes).is_err() {
+        std::process::exit(9);
+    }
+}

@@ -1,0 +1,130 @@
+//! Sessions, good ones and others.
+
+use std::io::BufRead;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{Manners, answers, faults, say};
+
+/// Serves a session on stdin and stdout.
+pub(super) fn serve() -> ExitCode {
+    let mut manners = Manners::default();
+    let mut signed = 0;
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else {
+            return ExitCode::FAILURE;
+        };
+        let message: Value = serde_json::from_str(&line).unwrap_or_default();
+        let request = &message["request"];
+        let opening = message["command"] == "open";
+        if opening {
+            manners = Manners::of(request);
+            manners.note("session");
+        }
+        let stage = if opening { "open" } else { "sign" };
+        manners.note(stage);
+        let is_due = opening || signed >= manners.after;
+        let fault = if is_due { manners.at(stage) } else { "" };
+        if let Some(code) = refusal(fault) {
+            say_line(&json!({"id": message["id"], "error": {"errorCode": code,
+                "errorMessage": "no", "errorMetadata": {"hint": "ask again"}}}));
+            continue;
+        }
+        if let Some(code) = faults::commit(fault) {
+            return code;
+        }
+        let answer = if opening {
+            answers::open(&manners, fault)
+        } else {
+            signed += 1;
+            let digest = answers::bytes(&request["digest"]).unwrap_or_default();
+            json!({"signature": answers::sign(fault, &digest)})
+        };
+        misbehave(fault, &message["id"]);
+        answer_line(fault, &message["id"], &answer);
+    }
+    manners.note("end");
+    if manners.fault == "deaf" {
+        faults::hang();
+    }
+    ExitCode::SUCCESS
+}
+
+/// Refusals are answers in a session.
+fn refusal(fault: &str) -> Option<&'static str> {
+    match fault {
+        "refuse" => Some("ERROR"),
+        "denied" => Some("ACCESS_DENIED"),
+        "throttled" => Some("THROTTLED"),
+        "timeout" => Some("TIMEOUT"),
+        _ => None,
+    }
+}
+
+/// What comes before the answer.
+fn misbehave(fault: &str, id: &Value) {
+    match fault {
+        "garbage-line" => say(b"loading module...\n"),
+        "blank-line" => say(b"\n"),
+        "long-line" => {
+            for _ in 0..100 {
+                say(&vec![b' '; 1 << 20]);
+            }
+        }
+        "notices" => {
+            for _ in 0..11 {
+                notice(id);
+            }
+        }
+        "notices-forever" => loop {
+            notice(&Value::Null);
+        },
+        "notice-unknown" => notice(&json!(9999)),
+        "events-forever" => loop {
+            say_line(&json!({"event": "song"}));
+        },
+        "prompting-forever" => {
+            say_line(&json!({"event": "prompting"}));
+            faults::hang();
+        }
+        "prompting-twice" => {
+            say_line(&json!({"event": "prompting"}));
+            say_line(&json!({"event": "prompting"}));
+        }
+        "prompted-alone" => say_line(&json!({"event": "prompted"})),
+        "touch" => notice(id),
+        "close-stdin" => {
+            faults::close_stdin();
+            faults::hang();
+        }
+        _ => {}
+    }
+}
+
+fn notice(id: &Value) {
+    say_line(&json!({"event": "notice", "id": id, "message": "Touch the key", "waitSeconds": 15}));
+}
+
+fn answer_line(fault: &str, id: &Value, answer: &Value) {
+    let line = match fault {
+        "unknown-id" => json!({"id": 9999, "response": answer}),
+        "no-id" => json!({"response": answer}),
+        "wrong-shape" => json!({"id": id, "response": {"keySpec": "EC-256"}}),
+        "no-signature" => json!({"id": id, "response": {}}),
+        _ => json!({"id": id, "response": answer}),
+    };
+    let text = faults::mangle(fault, &line.to_string());
+    say(text.as_bytes());
+    if fault == "half" {
+        std::process::exit(0);
+    }
+    say(b"\n");
+    if fault == "answer-twice" {
+        say_line(&line);
+    }
+}
+
+fn say_line(line: &Value) {
+    say(format!("{line}\n").as_bytes());
+}
