@@ -1,2 +1,73 @@
-//! Under construction.
-fn main() {}
+//! `notation-pkcs11`: signs with keys in PKCS#11 tokens: HSMs, smart cards, SoftHSM.
+//!
+//! The key id is a PKCS#11 URI (RFC 7512), `id=` and hexadecimal digits, or a label:
+//!
+//! ```text
+//! pkcs11:token=T;object=K;id=%01?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin
+//! ```
+//!
+//! Plugin config, for what the URI leaves open:
+//!
+//! | setting | meaning |
+//! |---|---|
+//! | `module-path` | the PKCS#11 module, an absolute path |
+//! | `token-label` | the token |
+//! | `pin-source` | `env:NAME`, `file:/path`, `fd:N`, `pinentry`, `prompt` (used when nothing is said) |
+//! | `cert-chain` | a PEM file with the signer's certificate and those above it, or only the latter |
+//!
+//! The module is loaded once, one login is made and the key looked up once per process;
+//! signatures run in parallel sessions where the token allows. A private key's value is never
+//! read, whatever its attributes allow.
+
+use std::process::ExitCode;
+
+use hardsign_plugin::proto::{Capability, ListKeysRequest, ListKeysResponse, Metadata};
+use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
+
+use crate::key::TokenKey;
+
+mod certificates;
+mod config;
+mod error;
+mod key;
+mod list;
+mod login;
+mod module;
+mod objects;
+mod pss;
+mod raw;
+mod sign;
+mod uri;
+
+/// The plugin; all state belongs to the open key.
+struct Pkcs11Plugin;
+
+impl Plugin for Pkcs11Plugin {
+    type Key = TokenKey;
+
+    fn metadata(&self) -> Metadata {
+        Metadata::new(
+            "pkcs11",
+            env!("CARGO_PKG_DESCRIPTION"),
+            env!("CARGO_PKG_VERSION"),
+            env!("CARGO_PKG_REPOSITORY"),
+        )
+        .with(Capability::Keys)
+    }
+
+    fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<TokenKey, Error> {
+        TokenKey::open(request, context)
+    }
+
+    fn list_keys(
+        &self,
+        request: &ListKeysRequest,
+        context: &Context<'_>,
+    ) -> Result<ListKeysResponse, Error> {
+        list::list_keys(request, context)
+    }
+}
+
+fn main() -> ExitCode {
+    hardsign_plugin::serve(Pkcs11Plugin)
+}

@@ -1,0 +1,111 @@
+//! The certificate chain of a key: from the token, from a file, or from both.
+//!
+//! A file that holds a signer's certificate decides which one is used; a file of CA certificates
+//! completes what the token has. A certificate that should be the key's and is not is an error.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use hardsign_plugin::Error;
+use hardsign_plugin::chain::{self, ChainError, PublicKey};
+
+use crate::error::Pkcs11Error;
+use crate::objects::{CertificateObject, KeyObject};
+
+/// The largest certificate file.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Where certificates may come from.
+pub(crate) struct Sources<'a> {
+    pub(crate) token: &'a [CertificateObject],
+    pub(crate) file: Option<(&'a Path, Vec<Vec<u8>>)>,
+}
+
+/// Reads the certificate file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<Vec<u8>>, Pkcs11Error> {
+    let failed = |source| Pkcs11Error::CertificateFile {
+        path: path.into(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let limit = MAX_FILE.saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
+        return Err(Pkcs11Error::CertificateFileSize {
+            path: path.into(),
+            limit: MAX_FILE,
+        });
+    }
+    chain::parse_file(&bytes).map_err(|source| Pkcs11Error::CertificateFileContent {
+        path: path.into(),
+        source,
+    })
+}
+
+impl Sources<'_> {
+    /// A public key to go by when the token does not tell the key's: that of the certificate
+    /// with the key's id, else of the first certificate of the file. The host finds out by the
+    /// first signature whether it is right.
+    pub(crate) fn public_key(&self, key: &KeyObject) -> Option<PublicKey> {
+        let of_token = self.with_id(key).map(|certificate| &certificate.der);
+        let of_file = self.file.as_ref().and_then(|(_, file)| file.first());
+        chain::public_key(of_token.or(of_file)?).ok()
+    }
+
+    fn with_id(&self, key: &KeyObject) -> Option<&CertificateObject> {
+        let mut certificates = self.token.iter();
+        certificates.find(|certificate| !key.id.is_empty() && certificate.id == key.id)
+    }
+
+    /// The chain, leaf to root. `key_name` and `token_name` are for messages.
+    pub(crate) fn chain(
+        &self,
+        public: &PublicKey,
+        key: &KeyObject,
+        key_name: &str,
+        token_name: &str,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mismatch = |der: &[u8], place: String| Pkcs11Error::Mismatch {
+            subject: chain::subject(der).unwrap_or_default(),
+            place,
+            key: key_name.to_owned(),
+            token: token_name.to_owned(),
+        };
+        let is_keys = |der: &[u8]| chain::matches(public, der);
+        let mut pool: Vec<Vec<u8>> = self.token.iter().map(|c| c.der.clone()).collect();
+        if let Some((path, file)) = &self.file {
+            if file.iter().any(|der| is_keys(der)) {
+                pool.retain(|der| !is_keys(der));
+            } else if let Some(leaf) = file.iter().find(|der| !chain::is_ca(der)) {
+                return Err(mismatch(leaf, path.display().to_string()).into());
+            }
+            pool.extend(file.iter().cloned());
+        }
+        if !pool.iter().any(|der| is_keys(der))
+            && let Some(certificate) = self.with_id(key)
+        {
+            return Err(mismatch(&certificate.der, token_name.to_owned()).into());
+        }
+        chain::order(public, &pool).map_err(|error| explain(error, key_name, token_name))
+    }
+}
+
+/// Says of which key the chain is.
+fn explain(error: ChainError, key_name: &str, token_name: &str) -> Error {
+    let hint = match &error {
+        ChainError::NoCertificate | ChainError::NoMatch { .. } => Some(
+            "store its certificate in the token, or name a PEM file with cert-chain".to_owned(),
+        ),
+        ChainError::NoIssuer { issuer, .. } => Some(format!(
+            "name a PEM file with cert-chain that holds {issuer:?} and the certificates above it"
+        )),
+        _ => None,
+    };
+    let answer = Error::validation(format!("{key_name} in {token_name}: {error}"));
+    match hint {
+        Some(hint) => answer.with_hint(hint),
+        None => answer,
+    }
+}

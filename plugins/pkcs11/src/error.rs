@@ -1,0 +1,308 @@
+//! What can go wrong between this plugin and a token, with the user's next step.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use cryptoki::error::{Error as CryptokiError, RvError};
+use hardsign_plugin::Error;
+use hardsign_plugin::algorithm::KeySpec;
+use hardsign_plugin::chain::ChainError;
+use hardsign_plugin::error::ErrorCode;
+
+/// A failed call, under the names of PKCS#11.
+#[derive(Debug)]
+pub(crate) struct Call(pub(crate) CryptokiError);
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            CryptokiError::Pkcs11(value, function) => {
+                write!(f, "C_{function:?} gave {}", return_value(*value))
+            }
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Call {}
+
+impl From<CryptokiError> for Call {
+    fn from(error: CryptokiError) -> Self {
+        Self(error)
+    }
+}
+
+impl Call {
+    /// The return value, if a PKCS#11 function gave one.
+    pub(crate) fn value(&self) -> Option<RvError> {
+        match &self.0 {
+            CryptokiError::Pkcs11(value, _) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+/// `PinIncorrect` as `CKR_PIN_INCORRECT`.
+fn return_value(value: RvError) -> String {
+    let camel = format!("{value:?}");
+    let mut name = "CKR".to_owned();
+    for character in camel.chars() {
+        if character.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(character.to_ascii_uppercase());
+    }
+    name
+}
+
+/// Why a key can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Pkcs11Error {
+    #[error("no PKCS#11 module was named for {key}")]
+    NoModule { key: String, found: Vec<PathBuf> },
+    #[error("there is no PKCS#11 module at {path:?}")]
+    ModuleMissing { path: PathBuf, found: Vec<PathBuf> },
+    #[error("PKCS#11 module {path:?} can't be loaded")]
+    ModuleLoad { path: PathBuf, source: Call },
+    #[error("PKCS#11 module {path:?} can't be used")]
+    ModuleFailed { path: PathBuf, source: Call },
+    #[error("PKCS#11 module {module:?} is not what the URI asks for: {what}")]
+    OtherLibrary { module: PathBuf, what: String },
+    #[error("there is no token {wanted} at module {module:?}")]
+    NoToken {
+        module: PathBuf,
+        wanted: String,
+        seen: Vec<String>,
+    },
+    #[error("more than one token at module {module:?} is meant by {wanted}: {}", matching.join("; "))]
+    ManyTokens {
+        module: PathBuf,
+        wanted: String,
+        matching: Vec<String>,
+    },
+    #[error("the user PIN of {token} is locked")]
+    PinLocked { token: String },
+    #[error(
+        "{token} allows one more try of the user PIN before it locks itself; that try is not made here"
+    )]
+    FinalTry { token: String },
+    #[error("{token} has no user PIN yet")]
+    PinNotSet { token: String },
+    #[error("{token} refused the PIN: {source}")]
+    WrongPin {
+        token: String,
+        low: bool,
+        source: Call,
+    },
+    #[error("login to {token} failed")]
+    Login { token: String, source: Call },
+    #[error("there is no private {key} in {token}")]
+    NoKey {
+        token: String,
+        key: String,
+        seen: Vec<String>,
+        logged_in: bool,
+    },
+    #[error("more than one private key in {token} is meant by {key}: {}", matching.join("; "))]
+    ManyKeys {
+        token: String,
+        key: String,
+        matching: Vec<String>,
+    },
+    #[error("{key} in {token} can't be used: it is {what}")]
+    UnusableKey {
+        token: String,
+        key: String,
+        what: String,
+    },
+    #[error("{key} in {token} may not sign (CKA_SIGN is false)")]
+    NotForSigning { token: String, key: String },
+    #[error("public half of {key} was not found in {token}")]
+    NoPublicKey { token: String, key: String },
+    #[error("{token} can't sign with {key_spec} keys: it has no mechanism {mechanism}")]
+    NoMechanism {
+        token: String,
+        key_spec: KeySpec,
+        mechanism: &'static str,
+    },
+    #[error("{doing} {token} failed")]
+    Token {
+        doing: &'static str,
+        token: String,
+        source: Call,
+    },
+    #[error("certificate file {path:?} can't be read")]
+    CertificateFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("certificate file {path:?} is larger than {limit} bytes")]
+    CertificateFileSize { path: PathBuf, limit: u64 },
+    #[error("certificate file {path:?} can't be used")]
+    CertificateFileContent { path: PathBuf, source: ChainError },
+    #[error("certificate {subject:?} in {place} does not match {key} in {token}")]
+    Mismatch {
+        subject: String,
+        place: String,
+        key: String,
+        token: String,
+    },
+}
+
+impl From<Pkcs11Error> for Error {
+    fn from(error: Pkcs11Error) -> Self {
+        let answer = Self::from_error(code(&error), &error);
+        match hint(&error) {
+            Some(hint) => answer.with_hint(hint),
+            None => answer,
+        }
+    }
+}
+
+fn code(error: &Pkcs11Error) -> ErrorCode {
+    match error {
+        Pkcs11Error::PinLocked { .. }
+        | Pkcs11Error::FinalTry { .. }
+        | Pkcs11Error::PinNotSet { .. }
+        | Pkcs11Error::WrongPin { .. }
+        | Pkcs11Error::Login { .. } => ErrorCode::AccessDenied,
+        Pkcs11Error::Token { source, .. } if source.value() == Some(RvError::UserNotLoggedIn) => {
+            ErrorCode::AccessDenied
+        }
+        Pkcs11Error::Token { .. }
+        | Pkcs11Error::ModuleLoad { .. }
+        | Pkcs11Error::ModuleFailed { .. } => ErrorCode::Error,
+        _ => ErrorCode::ValidationError,
+    }
+}
+
+fn hint(error: &Pkcs11Error) -> Option<String> {
+    Some(match error {
+        Pkcs11Error::NoModule { found, .. } => format!(
+            "add ?module-path=/path/to/module.so to the URI, or set it as plugin config; {}",
+            modules(found)
+        ),
+        Pkcs11Error::ModuleMissing { found, .. } => modules(found),
+        Pkcs11Error::ModuleLoad { .. } => {
+            "check that the file is a PKCS#11 module for this machine and may be read".to_owned()
+        }
+        Pkcs11Error::ModuleFailed { .. } => {
+            "check the module's own configuration, for instance SOFTHSM2_CONF".to_owned()
+        }
+        Pkcs11Error::NoToken { seen, .. } if seen.is_empty() => {
+            "the module shows no token at all: is the device plugged in, and the module's \
+             configuration the right one?"
+                .to_owned()
+        }
+        Pkcs11Error::NoToken { seen, .. } => format!("tokens seen: {}", seen.join("; ")),
+        Pkcs11Error::ManyTokens { .. } => "add serial= or slot-id= to the URI".to_owned(),
+        Pkcs11Error::PinLocked { .. } => {
+            "unblock it with the SO PIN or PUK in the token's own tool".to_owned()
+        }
+        Pkcs11Error::FinalTry { .. } => {
+            "log in once with the right PIN in another tool, for instance pkcs11-tool --login \
+             --list-objects; that resets the count"
+                .to_owned()
+        }
+        Pkcs11Error::PinNotSet { .. } => "set the user PIN in the token's own tool".to_owned(),
+        Pkcs11Error::WrongPin { low: true, .. } => {
+            "check the PIN and its source; few tries are left before the token locks itself"
+                .to_owned()
+        }
+        Pkcs11Error::WrongPin { .. } => "check the PIN and its source".to_owned(),
+        Pkcs11Error::NoKey {
+            seen, logged_in, ..
+        } => keys(seen, *logged_in),
+        Pkcs11Error::ManyKeys { .. } => "add id= to the URI".to_owned(),
+        Pkcs11Error::UnusableKey { .. } => {
+            "Notary Project signatures need RSA with 2048, 3072 or 4096 bits, or EC on P-256, \
+             P-384 or P-521"
+                .to_owned()
+        }
+        Pkcs11Error::NoPublicKey { .. } => {
+            "store the public key or the certificate in the token under the same id, or name a \
+             certificate file with cert-chain"
+                .to_owned()
+        }
+        Pkcs11Error::Mismatch { .. } => {
+            "name the certificate that was issued for this key, or the key of this certificate"
+                .to_owned()
+        }
+        Pkcs11Error::CertificateFileContent {
+            source: ChainError::NoIssuer { .. },
+            ..
+        } => "add the missing certificates to the file".to_owned(),
+        Pkcs11Error::Token { source, .. } => return lost(source.value()?),
+        _ => return None,
+    })
+}
+
+fn lost(value: RvError) -> Option<String> {
+    matches!(
+        value,
+        RvError::DeviceRemoved | RvError::TokenNotPresent | RvError::DeviceError
+    )
+    .then(|| "check that the device is plugged in, then start again".to_owned())
+}
+
+fn modules(found: &[PathBuf]) -> String {
+    if found.is_empty() {
+        return "no module was found in the usual places; SoftHSM's is \
+                /usr/lib/softhsm/libsofthsm2.so"
+            .to_owned();
+    }
+    let found: Vec<_> = found
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!("modules on this machine: {}", found.join(", "))
+}
+
+fn keys(seen: &[String], logged_in: bool) -> String {
+    match (seen.is_empty(), logged_in) {
+        (false, _) => format!("keys seen: {}", seen.join("; ")),
+        (true, true) => "the token holds no private keys".to_owned(),
+        (true, false) => "no private keys can be seen without login".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+
+    use super::*;
+
+    #[test]
+    fn calls_have_their_pkcs11_names() {
+        let call = Call(CryptokiError::Pkcs11(
+            RvError::PinIncorrect,
+            Function::Login,
+        ));
+        assert_eq!(call.to_string(), "C_Login gave CKR_PIN_INCORRECT");
+    }
+
+    #[test]
+    fn login_failures_are_never_retried() {
+        let call = || {
+            Call(CryptokiError::Pkcs11(
+                RvError::PinIncorrect,
+                Function::Login,
+            ))
+        };
+        let token = || "token \"T\"".to_owned();
+        for error in [
+            Pkcs11Error::WrongPin {
+                token: token(),
+                low: false,
+                source: call(),
+            },
+            Pkcs11Error::FinalTry { token: token() },
+            Pkcs11Error::PinLocked { token: token() },
+        ] {
+            let error = Error::from(error);
+            assert_eq!(error.code(), &ErrorCode::AccessDenied);
+            assert!(error.hint().is_some());
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `list-keys`: the keys of one token or of all, as URIs that can be signed with.
+
+use cryptoki::object::ObjectClass;
+use hardsign_plugin::proto::{KeyEntry, ListKeysRequest, ListKeysResponse};
+use hardsign_plugin::{Context, Error};
+
+use crate::config::Config;
+use crate::error::{Call, Pkcs11Error};
+use crate::login::login;
+use crate::module::{Module, Token};
+use crate::objects::{self, KeyObject};
+use crate::uri::{SCHEME, encode};
+
+/// Keys in one answer.
+const MAX_KEYS: usize = 500;
+
+/// Lists what the key id (a URI, or nothing) and the config match.
+///
+/// Logs in only if a PIN source was named and one token is meant: a PIN is never tried at
+/// another token. Without login, keys are shown by their public halves.
+pub(crate) fn list_keys(
+    request: &ListKeysRequest,
+    context: &Context<'_>,
+) -> Result<ListKeysResponse, Error> {
+    let config = Config::read(&request.key_id, &request.plugin_config)?;
+    let module = Module::load(&config)?;
+    let tokens = match config.pin_source {
+        Some(_) => vec![module.token(&config.uri)?],
+        None => module.tokens(&config.uri)?,
+    };
+    let mut keys = Vec::new();
+    for token in &tokens {
+        keys.extend(keys_of(&module, token, &config, context)?);
+    }
+    let truncated = keys.len() > MAX_KEYS;
+    keys.truncate(MAX_KEYS);
+    Ok(ListKeysResponse { keys, truncated })
+}
+
+fn keys_of(
+    module: &Module,
+    token: &Token,
+    config: &Config,
+    context: &Context<'_>,
+) -> Result<Vec<KeyEntry>, Error> {
+    let failed = |source: Call| Pkcs11Error::Token {
+        doing: "reading",
+        token: token.name(),
+        source,
+    };
+    let session = module.open_session(token.slot).map_err(failed)?;
+    let source = config.pin_source.as_ref();
+    let logged_in = match source {
+        Some(_) => login(module, token, &session, source, context)?.is_some(),
+        None => false,
+    };
+    let private = objects::keys(&session, ObjectClass::PRIVATE_KEY, &config.uri).map_err(failed)?;
+    let keys = match private.is_empty() && !logged_in {
+        true => objects::keys(&session, ObjectClass::PUBLIC_KEY, &config.uri).map_err(failed)?,
+        false => private.into_iter().filter(|key| key.may_sign).collect(),
+    };
+    let mut entries = Vec::new();
+    for key in keys {
+        let public = objects::public_key(&session, &key).map_err(failed)?;
+        let key_spec = public.as_ref().and_then(|public| public.key_spec());
+        let mut description = format!("{:?} in {}", key.label, token.name());
+        if let (None, Some(public)) = (key_spec, &public) {
+            description = format!("{description}: can't be used, it is {}", public.describe());
+        }
+        entries.push(KeyEntry {
+            key_id: uri(module, token, &key),
+            key_spec,
+            description,
+        });
+    }
+    if logged_in {
+        // Closing the last session logs out as well.
+        session.logout().unwrap_or(());
+    }
+    Ok(entries)
+}
+
+/// The URI of a key; where its PIN comes from is left to the user.
+fn uri(module: &Module, token: &Token, key: &KeyObject) -> String {
+    let mut attributes = vec![
+        ("token", token.info.label().as_bytes()),
+        ("serial", token.info.serial_number().as_bytes()),
+        ("object", key.label.as_bytes()),
+        ("id", key.id.as_slice()),
+    ];
+    attributes.retain(|(_, value)| !value.is_empty());
+    let path: Vec<_> = attributes
+        .into_iter()
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect();
+    let module = encode(module.path().as_os_str().as_encoded_bytes()).replace("%2F", "/");
+    format!("{SCHEME}{}?module-path={module}", path.join(";"))
+}
