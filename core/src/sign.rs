@@ -312,8 +312,10 @@ fn check_generated(
         })?;
     let signed = signature.payload();
     if !signed.unknown.is_empty() {
+        // The reference names members without the path to them.
+        let name = |path: &String| path.rsplit('.').next().unwrap_or(path).to_owned();
         return Err(SignError::UnknownAttributes {
-            added: signed.unknown.clone(),
+            added: signed.unknown.iter().map(name).collect(),
         });
     }
     let kept = requested

@@ -25,6 +25,7 @@ use hardsign_plugin::proto::{Command, PluginConfig};
 use serde_json::{Value, json};
 
 mod answers;
+mod envelope;
 mod faults;
 mod key;
 mod session;
@@ -84,7 +85,7 @@ impl Manners {
 
     /// The fault to commit at this stage, or an empty text.
     fn at(&self, stage: &str) -> &str {
-        let signs = ["generate-signature", "sign-digest"].contains(&stage);
+        let signs = ["generate-signature", "sign-digest", "generate-envelope"].contains(&stage);
         if self.stage == stage || (self.stage == "sign" && signs) {
             &self.fault
         } else {
@@ -129,6 +130,7 @@ fn one_shot(command: &Command) -> ExitCode {
         Command::GenerateSignature | Command::SignDigest => {
             answers::signature(&manners, fault, &request)
         }
+        Command::GenerateEnvelope => envelope::generate(fault, &request),
         Command::VerifySignature => answers::verification(fault, &request),
         _ => return refuse("VALIDATION_ERROR", "no such command"),
     };

@@ -146,7 +146,7 @@ fn key_spec(fault: &str) -> &'static str {
     }
 }
 
-fn chain(fault: &str) -> Vec<Value> {
+pub(super) fn chain(fault: &str) -> Vec<Value> {
     let certificates: &[&[u8]] = match fault {
         "no-chain" => &[],
         "other-chain" => &[key::OTHER, ROOT],
@@ -160,7 +160,7 @@ fn chain(fault: &str) -> Vec<Value> {
     certificates.iter().map(|der| base64(der)).collect()
 }
 
-fn base64(bytes: &[u8]) -> Value {
+pub(super) fn base64(bytes: &[u8]) -> Value {
     serde_json::to_value(Base64(bytes.to_vec())).unwrap_or_default()
 }
 

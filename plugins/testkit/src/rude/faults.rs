@@ -98,6 +98,23 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("prompted-alone", "says that it has asked, and hasn't"),
     ("touch", "asks for a touch first, as it may"),
     ("deaf", "ignores the end of stdin"),
+    // Envelopes.
+    (
+        "wrong-envelope-type",
+        "answers with another type of envelope",
+    ),
+    ("garbage-envelope", "answers with an envelope that is none"),
+    ("other-subject", "signs another artifact"),
+    ("drop-annotation", "leaves the requested annotations out"),
+    ("change-annotation", "changes the requested annotations"),
+    ("extra-annotation", "adds an annotation, as it may"),
+    ("unknown-member", "adds a member to the payload"),
+    ("no-expiry", "leaves the requested expiry out"),
+    ("wrong-expiry", "gives another expiry"),
+    (
+        "reserved-annotation",
+        "answers with a manifest annotation under the reserved prefix",
+    ),
     // Verification.
     ("identity-fails", "does not trust the signer"),
     ("revocation-fails", "says that the certificate is revoked"),
@@ -125,6 +142,16 @@ pub(super) fn usual_stage(fault: &str) -> &'static str {
         "wrong-key-spec" | "unknown-key-spec" => "describe-key",
         "identity-fails" | "revocation-fails" | "missing-result" | "surplus-result"
         | "unprocessed" => "verify-signature",
+        "wrong-envelope-type"
+        | "garbage-envelope"
+        | "other-subject"
+        | "drop-annotation"
+        | "change-annotation"
+        | "extra-annotation"
+        | "unknown-member"
+        | "no-expiry"
+        | "wrong-expiry"
+        | "reserved-annotation" => "generate-envelope",
         fault if OF_METADATA.contains(&fault) => "get-plugin-metadata",
         _ => "sign",
     }
