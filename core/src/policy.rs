@@ -14,6 +14,7 @@ use std::fmt;
 use crate::artifact::Quoted;
 
 pub mod blob;
+pub mod hardsign;
 mod level;
 pub mod oci;
 mod reader;
@@ -41,6 +42,12 @@ pub enum PolicyError {
     /// Not a policy document at all (TP-04).
     #[error("malformed trust policy. To create a trust policy, see: {}", LINK)]
     Malformed(#[source] MalformedPolicy),
+    /// Hardsign's own rules in a file that the reference reads, where nobody would enforce them
+    /// (REQ-13).
+    #[error(
+        "trust policy has a member \"hardsign\": rules of hardsign's own belong into policy.hardsign.json beside it, or into a file given for one run"
+    )]
+    Misplaced,
     /// No version (TP-08).
     #[error("{kind} trust policy document has empty version, version must be specified")]
     EmptyVersion {
@@ -230,3 +237,6 @@ impl<T: AsRef<str>> fmt::Display for QuotedList<'_, T> {
 
 /// Where the reference sends people who have no policy.
 const LINK: &str = "https://notaryproject.dev/docs/quickstart/#create-a-trust-policy";
+
+/// The member of a policy for one run that holds hardsign's own rules.
+const RULES: &str = "hardsign";

@@ -1,1 +1,198 @@
-//! Under construction.
+//! Revocation of certificates.
+//!
+//! Implements "Certificate Revocation Evaluation" of the trust policy specification as far as it
+//! needs no network: which certificates have to be checked (REV-01, REV-02), and what the statuses
+//! of a chain add up to (REV-06). Asking OCSP responders and fetching CRLs is **not built in this
+//! version**: [`NotBuilt`] says "unknown" for every certificate that names an address, and never
+//! "good" (SEC-08).
+
+use jiff::Timestamp;
+
+use crate::artifact::Quoted;
+use crate::x509::{Certificate, Chain};
+
+/// What is known about one certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Status {
+    /// A valid answer says that it is not revoked.
+    Good,
+    /// The root, or a certificate without any address to ask (REV-01, REV-02).
+    NotRevocable,
+    /// No answer, and why.
+    Unknown(Unknown),
+    /// A valid answer says that it is revoked.
+    Revoked,
+}
+
+/// Why nothing is known about a certificate.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// The certificate names OCSP or CRL addresses, which this version does not ask.
+    #[error(
+        "revocation checking is not built in this version of hardsign, and the certificate names OCSP or CRL addresses"
+    )]
+    NotBuilt,
+}
+
+/// A chain that is not known to be good (REV-06).
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotGood {
+    /// A certificate is revoked.
+    #[error("signing certificate with subject {} is revoked", Quoted(subject))]
+    Revoked {
+        /// Its subject.
+        subject: String,
+    },
+    /// Nothing is known about a certificate.
+    #[error(
+        "signing certificate with subject {} revocation status is unknown: {reason}",
+        Quoted(subject)
+    )]
+    Unknown {
+        /// Its subject.
+        subject: String,
+        /// Why.
+        #[source]
+        reason: Unknown,
+    },
+    /// The checker did not answer for every certificate.
+    #[error(
+        "signing certificate with subject {} revocation status is unknown: no answer",
+        Quoted(subject)
+    )]
+    Unanswered {
+        /// The first certificate without an answer.
+        subject: String,
+    },
+}
+
+/// Finds out whether the certificates of a chain are revoked.
+pub trait Checker: Send + Sync {
+    /// The status of each certificate, leaf first. `authentic_signing_time` is given where a
+    /// signing authority vouches for it (REV-25).
+    fn check<P: Sync>(
+        &self,
+        chain: &Chain<P>,
+        authentic_signing_time: Option<Timestamp>,
+        now: Timestamp,
+    ) -> impl Future<Output = Vec<Status>> + Send;
+}
+
+/// The honest stand-in: asks nobody, so knows only about certificates that can't be revoked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NotBuilt;
+
+impl Checker for NotBuilt {
+    async fn check<P: Sync>(
+        &self,
+        chain: &Chain<P>,
+        _authentic_signing_time: Option<Timestamp>,
+        _now: Timestamp,
+    ) -> Vec<Status> {
+        let last = chain.certificates().len().saturating_sub(1);
+        let status = |(position, certificate)| {
+            if position == last || !names_addresses(certificate) {
+                Status::NotRevocable
+            } else {
+                Status::Unknown(Unknown::NotBuilt)
+            }
+        };
+        chain
+            .certificates()
+            .iter()
+            .enumerate()
+            .map(status)
+            .collect()
+    }
+}
+
+/// Whether the certificate says where its revocation is published (REV-02).
+pub fn names_addresses(certificate: &Certificate) -> bool {
+    !certificate.ocsp_urls().is_empty() || !certificate.crl_urls().is_empty()
+}
+
+/// What the statuses of a chain add up to: revoked before unknown, the certificate nearest the
+/// leaf first (REV-06, REV-09).
+///
+/// # Errors
+/// [`NotGood`], also where a status is missing.
+pub fn conclude(certificates: &[Certificate], statuses: &[Status]) -> Result<(), NotGood> {
+    let subject = |c: &Certificate| c.subject().to_string();
+    let pairs = || certificates.iter().zip(statuses);
+    if let Some((revoked, _)) = pairs().find(|(_, status)| **status == Status::Revoked) {
+        return Err(NotGood::Revoked {
+            subject: subject(revoked),
+        });
+    }
+    for (certificate, status) in pairs() {
+        match status {
+            Status::Good | Status::NotRevocable => {}
+            Status::Unknown(reason) => {
+                return Err(NotGood::Unknown {
+                    subject: subject(certificate),
+                    reason: reason.clone(),
+                });
+            }
+            Status::Revoked => {
+                return Err(NotGood::Revoked {
+                    subject: subject(certificate),
+                });
+            }
+        }
+    }
+    match certificates.get(statuses.len()) {
+        Some(unanswered) => Err(NotGood::Unanswered {
+            subject: subject(unanswered),
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain() -> Vec<Certificate> {
+        Certificate::parse_file(include_bytes!(
+            "../tests/vectors/reference/certificates/p256.chain.pem"
+        ))
+        .unwrap()
+    }
+
+    /// REV-06, REV-09, SEC-08: nothing but an answer for each certificate passes.
+    #[test]
+    fn statuses_add_up() {
+        use Status::{Good as G, NotRevocable as N, Revoked as R};
+        let u = || Status::Unknown(Unknown::NotBuilt);
+        let chain = chain();
+        let subject = |i: usize| Quoted(&chain[i].subject().to_string()).to_string();
+        let unknown = |i| {
+            format!(
+                "signing certificate with subject {} revocation status is unknown: revocation checking is not built in this version of hardsign, and the certificate names OCSP or CRL addresses",
+                subject(i)
+            )
+        };
+        let revoked = |i| format!("signing certificate with subject {} is revoked", subject(i));
+        for (statuses, expected) in [
+            (vec![G, G, N], None),
+            (vec![N, N, N], None),
+            (vec![u(), G, N], Some(unknown(0))),
+            (vec![G, u(), N], Some(unknown(1))),
+            (vec![u(), R, N], Some(revoked(1))),
+            (vec![R, R, N], Some(revoked(0))),
+            (
+                vec![G, G],
+                Some(format!(
+                    "signing certificate with subject {} revocation status is unknown: no answer",
+                    subject(2)
+                )),
+            ),
+        ] {
+            let got = conclude(&chain, &statuses).err().map(|e| e.to_string());
+            assert_eq!(got, expected, "{statuses:?}");
+        }
+    }
+}

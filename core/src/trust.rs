@@ -267,28 +267,28 @@ pub struct Anchor {
 
 /// Decides whether a chain is trusted: it is when one of its certificates, whichever, is
 /// identical to one of a store (TST-13). `stores` are those of the scheme's type only (TST-02).
+/// Returns an anchor for each store that trusts the chain, in the order of `stores`; never empty.
 ///
 /// # Errors
 /// [`Untrusted`].
 pub fn decide<'a>(
     chain: &[Certificate],
     stores: impl Iterator<Item = &'a TrustStore>,
-) -> Result<Anchor, Untrusted> {
+) -> Result<Vec<Anchor>, Untrusted> {
     let mut consulted = false;
+    let mut anchors = Vec::new();
     for store in stores {
         consulted = true;
-        if let Some(certificate) = store.find(chain) {
-            return Ok(Anchor {
-                store: store.store.clone(),
-                certificate: certificate.clone(),
-            });
-        }
+        anchors.extend(store.find(chain).map(|certificate| Anchor {
+            store: store.store.clone(),
+            certificate: certificate.clone(),
+        }));
     }
-    Err(if consulted {
-        Untrusted::NotFound
-    } else {
-        Untrusted::NoCertificates
-    })
+    match (anchors.is_empty(), consulted) {
+        (false, _) => Ok(anchors),
+        (true, true) => Err(Untrusted::NotFound),
+        (true, false) => Err(Untrusted::NoCertificates),
+    }
 }
 
 impl TrustError {

@@ -13,9 +13,10 @@
 //! }
 //! ```
 
+use super::hardsign::{self, HardsignError};
 use super::reader::{self, Object, Place};
 use super::statement::{self, RawStatement, Verification};
-use super::{Kind, PolicyError, SelectionError, Warning};
+use super::{Kind, PolicyError, RULES, SelectionError, Warning};
 
 /// A policy document for files that satisfies every rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,11 +37,33 @@ impl Document {
     /// Reads a document.
     ///
     /// # Errors
-    /// The first fault.
+    /// The first fault, in the order in which the reference looks for them.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let value = reader::parse(bytes).map_err(PolicyError::Malformed)?;
         let object = Object::new(&value, Place::default()).map_err(PolicyError::Malformed)?;
+        if object.get(RULES).is_some() {
+            return Err(PolicyError::Misplaced);
+        }
         Self::read(&object, &["version", "trustPolicies"])
+    }
+
+    /// Reads a document that may carry hardsign's own rules in its member `hardsign`, which are
+    /// not yet checked against its statements. The two layers of errors are those of the two.
+    ///
+    /// # Errors
+    /// As [`Document::parse`].
+    pub fn parse_with_rules(
+        bytes: &[u8],
+    ) -> Result<Result<(Self, hardsign::Document), HardsignError>, PolicyError> {
+        let value = reader::parse(bytes).map_err(PolicyError::Malformed)?;
+        let object = Object::new(&value, Place::default()).map_err(PolicyError::Malformed)?;
+        let document = Self::read(&object, &["version", "trustPolicies", RULES])?;
+        Ok(
+            match object.object(RULES).map_err(PolicyError::Malformed)? {
+                None => Ok((document, hardsign::Document::default())),
+                Some(rules) => hardsign::Document::read(&rules).map(|rules| (document, rules)),
+            },
+        )
     }
 
     /// Reads a document from an object with the members `known`.

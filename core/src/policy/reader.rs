@@ -213,7 +213,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn wrong(place: Place, expected: &'static str, found: &Value) -> MalformedPolicy {
+pub(super) fn wrong(place: Place, expected: &'static str, found: &Value) -> MalformedPolicy {
     let found = match found {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

@@ -390,7 +390,10 @@ mod tests {
         };
         let (root, intermediate) = (load(ROOT), load(INTERMEDIATE));
         for (trusted, position) in [(&root, 2), (&intermediate, 1)] {
-            let anchor = decide(&chain(), [&**trusted].into_iter()).unwrap();
+            let anchors = decide(&chain(), [&**trusted].into_iter()).unwrap();
+            let [anchor] = &anchors[..] else {
+                panic!("{anchors:?}");
+            };
             assert_eq!(anchor.certificate.der(), chain()[position].der());
             assert_eq!(anchor.store, store("ca:acme"));
         }

@@ -1,0 +1,484 @@
+//! Hardsign's own policy, `policy.hardsign.json`: rules on top of those of the Notary Project.
+//!
+//! For a statement of `trustpolicy.oci.json` or `trustpolicy.blob.json`, by name, it says how many
+//! parties must have signed (REQ-13):
+//!
+//! ```json
+//! {
+//!   "version": "1.0",
+//!   "oci": {
+//!     "production": {
+//!       "signers": {
+//!         "atLeast": 2,
+//!         "of": [
+//!           { "name": "build",    "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Acme, CN=build"] },
+//!           { "name": "security", "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Acme, CN=security"] },
+//!           { "name": "auditor",  "trustStores": ["ca:auditor"] }
+//!         ]
+//!       }
+//!     }
+//!   },
+//!   "blob": {}
+//! }
+//! ```
+//!
+//! A signer is one of a party when its leaf has one of the party's identities and its chain is
+//! trusted by one of the party's stores; a party names identities, stores or both.
+//!
+//! The file is read strictly: an unknown member, a statement that does not exist, a rule that could
+//! never be met or never be enforced is an error, and an error fails every verification. `notation`
+//! does not read this file. Rules on hardware and on attached artifacts will stand beside
+//! `signers`; in this version they are unknown members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::reader::{self, MalformedPolicy, Object, Place, UnknownMember};
+use super::{Kind, Verification};
+use crate::artifact::Quoted;
+use crate::json::Value;
+use crate::trust::{StoreRef, StoreRefFault, StoreType};
+use crate::x509::Certificate;
+use crate::x509::identity::{IdentityError, TrustedIdentities, TrustedIdentity};
+
+mod tally;
+
+pub use tally::{Signer, Tally};
+
+/// Rules for the statements of both documents, each by the statement's name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Document {
+    oci: BTreeMap<String, StatementRules>,
+    blob: BTreeMap<String, StatementRules>,
+}
+
+/// The rules for one statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StatementRules {
+    /// Who must have signed.
+    pub signers: Signers,
+}
+
+/// How many of which parties must have signed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signers {
+    at_least: usize,
+    parties: Vec<Party>,
+}
+
+/// One party.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Party {
+    name: String,
+    identities: Vec<TrustedIdentity>,
+    stores: Vec<StoreRef>,
+}
+
+/// Why the rules can't be used. Every verification fails with it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HardsignError {
+    /// Not such a document at all.
+    #[error("malformed hardsign policy: {0}")]
+    Malformed(#[source] MalformedPolicy),
+    /// A member that this version does not know, so can't enforce.
+    #[error("hardsign policy: unknown member {}", .0.0)]
+    UnknownMember(UnknownMember),
+    /// A version other than 1.0, or none.
+    #[error("hardsign policy: version must be \"1.0\", but is {}", Quoted(version))]
+    Version {
+        /// The version as written.
+        version: String,
+    },
+    /// Rules for a statement that does not exist.
+    #[error(
+        "hardsign policy: there are rules for the {kind} trust policy statement {}, which does not exist",
+        Quoted(statement)
+    )]
+    UnknownStatement {
+        /// The document that should have the statement.
+        kind: Kind,
+        /// The statement.
+        statement: String,
+    },
+    /// A fault in the rules for one statement.
+    #[error(
+        "hardsign policy: rules for the {kind} trust policy statement {}: {fault}",
+        Quoted(statement)
+    )]
+    Rules {
+        /// The document of the statement.
+        kind: Kind,
+        /// The statement.
+        statement: String,
+        /// What is wrong.
+        #[source]
+        fault: Box<RuleFault>,
+    },
+}
+
+/// What is wrong with the rules for a statement.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleFault {
+    /// No rule.
+    #[error("\"signers\" is missing")]
+    NoSigners,
+    /// No `atLeast`, zero, or more than there are parties.
+    #[error(
+        "\"signers.atLeast\" must be between 1 and the number of parties in \"signers.of\", {parties}, but is {}",
+        at_least.map_or_else(|| "missing".to_owned(), |n| n.to_string())
+    )]
+    AtLeast {
+        /// The value as written.
+        at_least: Option<u64>,
+        /// How many parties there are.
+        parties: usize,
+    },
+    /// More parties than anybody has.
+    #[error("\"signers.of\" names {parties} parties, more than {MAX_PARTIES}")]
+    TooMany {
+        /// How many there are.
+        parties: usize,
+    },
+    /// A party without a name.
+    #[error("a party in \"signers.of\" is missing a name")]
+    MissingName,
+    /// Two parties with one name.
+    #[error("several parties in \"signers.of\" are named {}", Quoted(party))]
+    DuplicateName {
+        /// The name.
+        party: String,
+    },
+    /// A party that anybody or nobody is.
+    #[error(
+        "party {} has neither trusted identities nor trust stores",
+        Quoted(party)
+    )]
+    EmptyParty {
+        /// The party.
+        party: String,
+    },
+    /// An identity that is none.
+    #[error("party {} {fault}", Quoted(party))]
+    Identity {
+        /// The party.
+        party: String,
+        /// What is wrong.
+        #[source]
+        fault: IdentityError,
+    },
+    /// An identity that is not `x509.subject`.
+    #[error(
+        "party {} has trusted identity {}: only x509.subject identities are proof of a signer",
+        Quoted(party),
+        Quoted(identity)
+    )]
+    NotSubject {
+        /// The party.
+        party: String,
+        /// The identity.
+        identity: String,
+    },
+    /// A store that is none.
+    #[error("party {} {fault}", Quoted(party))]
+    Store {
+        /// The party.
+        party: String,
+        /// What is wrong.
+        #[source]
+        fault: StoreRefFault,
+    },
+    /// A store that trusts no signers.
+    #[error(
+        "party {} names the trust store {store}, which is not for signers",
+        Quoted(party)
+    )]
+    TsaStore {
+        /// The party.
+        party: String,
+        /// The store.
+        store: StoreRef,
+    },
+    /// A store that the statement does not name, so that nothing is trusted by it (TST-03).
+    #[error(
+        "party {} names the trust store {store}, which the statement does not name",
+        Quoted(party)
+    )]
+    StoreNotInStatement {
+        /// The party.
+        party: String,
+        /// The store.
+        store: StoreRef,
+    },
+    /// The statement skips verification, so nobody's signature is looked at.
+    #[error("the statement skips signature verification, so the rules could never be enforced")]
+    StatementSkips,
+}
+
+impl Document {
+    /// Reads `policy.hardsign.json`.
+    ///
+    /// # Errors
+    /// The first fault that can be seen without the trust policies. [`Document::bind`] finds the
+    /// others.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HardsignError> {
+        let value = reader::parse(bytes).map_err(HardsignError::Malformed)?;
+        let object = Object::new(&value, Place::default()).map_err(HardsignError::Malformed)?;
+        Self::read(&object)
+    }
+
+    /// Reads the rules out of an object of a larger document.
+    pub(super) fn read(object: &Object<'_>) -> Result<Self, HardsignError> {
+        known_only(object, &["version", "oci", "blob"])?;
+        let version = object.string("version").map_err(HardsignError::Malformed)?;
+        if version != "1.0" {
+            return Err(HardsignError::Version {
+                version: version.to_owned(),
+            });
+        }
+        Ok(Self {
+            oci: read_section(object, "oci", Kind::Oci)?,
+            blob: read_section(object, "blob", Kind::Blob)?,
+        })
+    }
+
+    /// Whether there are rules for statements of that kind, so that its document is needed to
+    /// check the names.
+    pub fn concerns(&self, kind: Kind) -> bool {
+        !self.section(kind).is_empty()
+    }
+
+    /// Checks the rules of one kind against the statements of that kind's document: every name
+    /// exists, no statement skips, every store is the statement's. `statement` looks one up.
+    ///
+    /// # Errors
+    /// The first fault, in the order of the names.
+    pub fn bind<'s>(
+        &self,
+        kind: Kind,
+        statement: impl Fn(&str) -> Option<&'s Verification>,
+    ) -> Result<(), HardsignError> {
+        for (name, rules) in self.section(kind) {
+            let found = statement(name).ok_or_else(|| HardsignError::UnknownStatement {
+                kind,
+                statement: name.clone(),
+            })?;
+            check_against(rules, found).map_err(|fault| HardsignError::Rules {
+                kind,
+                statement: name.clone(),
+                fault: Box::new(fault),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The rules for a statement, if it has any.
+    pub fn rules(&self, kind: Kind, statement: &str) -> Option<&StatementRules> {
+        self.section(kind).get(statement)
+    }
+
+    fn section(&self, kind: Kind) -> &BTreeMap<String, StatementRules> {
+        match kind {
+            Kind::Oci => &self.oci,
+            Kind::Blob => &self.blob,
+        }
+    }
+}
+
+impl Signers {
+    /// How many parties must have signed; at least one.
+    pub fn at_least(&self) -> usize {
+        self.at_least
+    }
+
+    /// The parties, in the order of the file; at least as many as must have signed.
+    pub fn parties(&self) -> &[Party] {
+        &self.parties
+    }
+}
+
+impl Party {
+    /// The name, unique in its rule.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its identities; where there are any, the leaf must have one.
+    pub fn identities(&self) -> &[TrustedIdentity] {
+        &self.identities
+    }
+
+    /// Its stores; where there are any, one must trust the chain.
+    pub fn stores(&self) -> &[StoreRef] {
+        &self.stores
+    }
+
+    fn includes(&self, leaf: &Certificate, trusted_by: &[StoreRef]) -> bool {
+        let identity =
+            self.identities.is_empty() || self.identities.iter().any(|i| i.matches(leaf));
+        let store = self.stores.is_empty() || self.stores.iter().any(|s| trusted_by.contains(s));
+        identity && store
+    }
+}
+
+fn check_against(rules: &StatementRules, statement: &Verification) -> Result<(), RuleFault> {
+    let Some(statement) = statement.rules() else {
+        return Err(RuleFault::StatementSkips);
+    };
+    for party in &rules.signers.parties {
+        if let Some(store) = party
+            .stores
+            .iter()
+            .find(|s| !statement.stores().contains(s))
+        {
+            return Err(RuleFault::StoreNotInStatement {
+                party: party.name.clone(),
+                store: store.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_section(
+    document: &Object<'_>,
+    name: &'static str,
+    kind: Kind,
+) -> Result<BTreeMap<String, StatementRules>, HardsignError> {
+    let malformed = HardsignError::Malformed;
+    let Some(section) = document.object(name).map_err(malformed)? else {
+        return Ok(BTreeMap::new());
+    };
+    let mut rules = BTreeMap::new();
+    for (statement, value) in section.members() {
+        let place = section.place().member(statement);
+        let object = Object::new(value, place).map_err(malformed)?;
+        let fault = |fault| HardsignError::Rules {
+            kind,
+            statement: statement.to_owned(),
+            fault: Box::new(fault),
+        };
+        known_only(&object, &["signers"])?;
+        let signers = object.object("signers").map_err(malformed)?;
+        let signers = signers.ok_or_else(|| fault(RuleFault::NoSigners))?;
+        let signers = read_signers(&signers)?.map_err(fault)?;
+        rules.insert(statement.to_owned(), StatementRules { signers });
+    }
+    Ok(rules)
+}
+
+/// Two layers: what is no such document at all, and what breaks a rule.
+fn read_signers(object: &Object<'_>) -> Result<Result<Signers, RuleFault>, HardsignError> {
+    let malformed = HardsignError::Malformed;
+    known_only(object, &["atLeast", "of"])?;
+    let at_least = match object.get("atLeast") {
+        None => None,
+        Some(value) => Some(value.as_u64().ok_or_else(|| {
+            malformed(reader::wrong(
+                object.place().member("atLeast"),
+                "a whole number",
+                value,
+            ))
+        })?),
+    };
+    let mut parties = Vec::new();
+    let place = object.place().member("of");
+    for (index, item) in object.array("of").map_err(malformed)?.iter().enumerate() {
+        let name = item.get("name").and_then(Value::as_str);
+        let party = Object::new(item, place.item(index, name)).map_err(malformed)?;
+        match read_party(&party)? {
+            Ok(party) => parties.push(party),
+            Err(fault) => return Ok(Err(fault)),
+        }
+    }
+    Ok(check_signers(at_least, parties))
+}
+
+fn check_signers(at_least: Option<u64>, parties: Vec<Party>) -> Result<Signers, RuleFault> {
+    if parties.len() > MAX_PARTIES {
+        return Err(RuleFault::TooMany {
+            parties: parties.len(),
+        });
+    }
+    let mut names = BTreeSet::new();
+    for party in &parties {
+        if !names.insert(&party.name) {
+            return Err(RuleFault::DuplicateName {
+                party: party.name.clone(),
+            });
+        }
+    }
+    let number = at_least.and_then(|n| usize::try_from(n).ok());
+    match number {
+        Some(at_least) if (1..=parties.len()).contains(&at_least) => {
+            Ok(Signers { at_least, parties })
+        }
+        _ => Err(RuleFault::AtLeast {
+            at_least,
+            parties: parties.len(),
+        }),
+    }
+}
+
+fn read_party(object: &Object<'_>) -> Result<Result<Party, RuleFault>, HardsignError> {
+    let malformed = HardsignError::Malformed;
+    known_only(object, &["name", "trustedIdentities", "trustStores"])?;
+    let name = object.string("name").map_err(malformed)?.to_owned();
+    let identities = object.strings("trustedIdentities").map_err(malformed)?;
+    let stores = object.strings("trustStores").map_err(malformed)?;
+    Ok(check_party(name, &identities, &stores))
+}
+
+fn check_party(name: String, identities: &[String], stores: &[String]) -> Result<Party, RuleFault> {
+    if name.is_empty() {
+        return Err(RuleFault::MissingName);
+    }
+    let party = || name.clone();
+    if identities.is_empty() && stores.is_empty() {
+        return Err(RuleFault::EmptyParty { party: party() });
+    }
+    let identities = TrustedIdentities::parse(identities).map_err(|fault| RuleFault::Identity {
+        party: party(),
+        fault,
+    })?;
+    let identities = identities.items().to_vec();
+    let other = |i: &&TrustedIdentity| !matches!(i, TrustedIdentity::Subject { .. });
+    if let Some(other) = identities.iter().find(other) {
+        return Err(RuleFault::NotSubject {
+            party: party(),
+            identity: other.text().to_owned(),
+        });
+    }
+    let mut parsed = Vec::new();
+    for text in stores {
+        let store = StoreRef::parse(text).map_err(|fault| RuleFault::Store {
+            party: party(),
+            fault,
+        })?;
+        if store.store_type == StoreType::Tsa {
+            return Err(RuleFault::TsaStore {
+                party: party(),
+                store,
+            });
+        }
+        parsed.push(store);
+    }
+    Ok(Party {
+        name,
+        identities,
+        stores: parsed,
+    })
+}
+
+/// Refuses every member but these: what is not understood can't be enforced.
+fn known_only(object: &Object<'_>, known: &[&'static str]) -> Result<(), HardsignError> {
+    let unknown = object.unknown(known).map_err(HardsignError::Malformed)?;
+    match unknown.into_iter().next() {
+        Some(member) => Err(HardsignError::UnknownMember(member)),
+        None => Ok(()),
+    }
+}
+
+/// Most parties in one rule.
+const MAX_PARTIES: usize = 64;

@@ -1,0 +1,135 @@
+//! Whether the chain was valid when the signature was made (VER-16, TSA-26 to TSA-36).
+
+use jiff::Timestamp;
+
+use crate::artifact::Quoted;
+use crate::envelope::{Signature, SigningScheme};
+use crate::policy::{Rules, VerifyTimestamp};
+use crate::timestamp::{self, TimestampError};
+use crate::trust::StoreType;
+use crate::x509::Certificate;
+
+/// A chain that is not known to have been valid when it signed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimestampFailure {
+    /// No timestamp is looked at, and a certificate is not valid yet (TSA-28).
+    #[error(
+        "verification time is before certificate {} validity period, it will be valid from \"{}\"",
+        Quoted(subject),
+        super::rfc1123(*not_before)
+    )]
+    NotYetValid {
+        /// Its subject.
+        subject: String,
+        /// Begin of its validity.
+        not_before: Timestamp,
+    },
+    /// No timestamp is looked at, and a certificate has expired (TSA-28).
+    #[error(
+        "verification time is after certificate {} validity period, it was expired at \"{}\"",
+        Quoted(subject),
+        super::rfc1123(*not_after)
+    )]
+    Expired {
+        /// Its subject.
+        subject: String,
+        /// End of its validity.
+        not_after: Timestamp,
+    },
+    /// A timestamp is needed and there is none (TSA-30).
+    #[error("no timestamp countersignature was found in the signature envelope")]
+    NoToken,
+    /// A timestamp is needed and the one there can't be relied on.
+    #[error(transparent)]
+    Token(#[from] TimestampError),
+    /// A certificate was not valid at the time that the signing authority vouches for (TSA-36).
+    #[error(
+        "certificate {} was not valid when the digital signature was produced at \"{}\"",
+        Quoted(subject),
+        super::rfc1123(*signing_time)
+    )]
+    NotValidWhenSigned {
+        /// Its subject.
+        subject: String,
+        /// The authentic signing time.
+        signing_time: Timestamp,
+    },
+}
+
+/// Whether the timestamp countersignature is looked at under `notary.x509` (TSA-26, TSA-29).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// The statement names no `tsa` store.
+    NoStore,
+    /// The statement asks for it after expiry only, and no certificate has expired.
+    Unexpired,
+    /// It is needed.
+    Token,
+}
+
+/// Decides whether the timestamp countersignature is looked at.
+pub(super) fn need(chain: &[Certificate], rules: &Rules, now: Timestamp) -> Need {
+    if rules.stores_of(StoreType::Tsa).next().is_none() {
+        return Need::NoStore;
+    }
+    let expired = chain.iter().any(|c| now > c.not_after());
+    match rules.verify_timestamp() {
+        VerifyTimestamp::AfterCertExpiry if !expired => Need::Unexpired,
+        VerifyTimestamp::AfterCertExpiry | VerifyTimestamp::Always => Need::Token,
+    }
+}
+
+/// The whole check. Where no timestamp is looked at, every certificate must be valid now, at one
+/// instant for all of them; a token that is there all the same is ignored (TSA-34).
+pub(super) fn authentic_timestamp(
+    signature: &Signature,
+    rules: &Rules,
+    now: Timestamp,
+) -> Result<(), TimestampFailure> {
+    let chain = signature.chain().certificates();
+    let attributes = signature.attributes();
+    if attributes.signing_scheme == SigningScheme::SigningAuthority {
+        return valid_when_signed(chain, attributes.signing_time);
+    }
+    match need(chain, rules, now) {
+        Need::NoStore | Need::Unexpired => valid_now(chain, now),
+        Need::Token => {
+            let token = signature.unsigned().timestamp_token.as_deref();
+            let token = token.ok_or(TimestampFailure::NoToken)?;
+            Ok(timestamp::verify_token(token, signature.signature_bytes())?)
+        }
+    }
+}
+
+fn valid_now(chain: &[Certificate], now: Timestamp) -> Result<(), TimestampFailure> {
+    for certificate in chain {
+        let subject = || certificate.subject().to_string();
+        if now < certificate.not_before() {
+            return Err(TimestampFailure::NotYetValid {
+                subject: subject(),
+                not_before: certificate.not_before(),
+            });
+        }
+        if now > certificate.not_after() {
+            return Err(TimestampFailure::Expired {
+                subject: subject(),
+                not_after: certificate.not_after(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn valid_when_signed(
+    chain: &[Certificate],
+    signing_time: Timestamp,
+) -> Result<(), TimestampFailure> {
+    match chain.iter().find(|c| !c.is_valid_at(signing_time)) {
+        None => Ok(()),
+        Some(certificate) => Err(TimestampFailure::NotValidWhenSigned {
+            subject: certificate.subject().to_string(),
+            signing_time,
+        }),
+    }
+}

@@ -1,0 +1,262 @@
+//! What comes out of verifying an artifact or a file.
+
+use super::pipeline::VerifiedSignature;
+use super::policy::Source;
+use super::report::Rejected;
+use crate::artifact::{Descriptor, Digest, Quoted};
+use crate::blob::InvalidMediaType;
+use crate::oci::OciError;
+use crate::policy::hardsign::Tally;
+use crate::policy::{Level, SelectionError};
+use crate::trust::TrustError;
+
+/// The answer where there is no error.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Verified.
+    Verified(Verified),
+    /// Nothing was verified, because the policy says so (VER-04, BLOB-12).
+    Skipped(Skipped),
+}
+
+/// An artifact or file that satisfies its whole policy.
+///
+/// Only a verification that went all the way makes one, so holding it is the success (DIF-45).
+#[derive(Debug)]
+pub struct Verified {
+    pub(super) reference: String,
+    pub(super) target: Descriptor,
+    pub(super) statement: String,
+    pub(super) level: Level,
+    pub(super) policy: Source,
+    /// Never empty.
+    pub(super) signatures: Vec<Accepted>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) tally: Option<Tally>,
+}
+
+/// A signature that counts.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The signature's manifest; none for a file.
+    pub manifest: Option<Digest>,
+    /// The signature and what was found about it.
+    pub signature: VerifiedSignature,
+}
+
+/// The policy's leave not to verify.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// The artifact or file, as the user knows it.
+    pub reference: String,
+    /// The statement.
+    pub statement: String,
+    /// The file of the policy.
+    pub policy: Source,
+}
+
+/// A signature that was tried in vain.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The signature's manifest, or for a file its position among the signatures given.
+    pub signature: SignatureName,
+    /// Why it does not count.
+    pub failure: AttemptFailure,
+}
+
+/// Which signature.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SignatureName {
+    /// The manifest's digest.
+    Manifest(Digest),
+    /// The position, from 0, among the signatures given for a file.
+    Position(usize),
+}
+
+/// Why a signature does not count.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttemptFailure {
+    /// It could not be fetched or read (VER-28, VER-30).
+    #[error(transparent)]
+    Unreadable(#[from] OciError),
+    /// It did not verify.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+}
+
+/// Why an artifact or file is not verified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// No statement applies (TP-41, TP-45).
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// The signatures could not be listed.
+    #[error("unable to list the signatures of {reference}")]
+    List {
+        /// The artifact.
+        reference: String,
+        /// Why.
+        #[source]
+        source: OciError,
+    },
+    /// There is no signature (VER-26, SEC-13).
+    #[error(
+        "no signature is associated with {}, make sure the artifact was signed successfully",
+        Quoted(reference)
+    )]
+    NoSignature {
+        /// The artifact.
+        reference: String,
+    },
+    /// No signature verified (VER-27).
+    #[error("signature verification failed for all the signatures associated with {reference}")]
+    AllFailed {
+        /// The artifact.
+        reference: String,
+        /// Every signature that was tried.
+        attempts: Vec<Attempt>,
+    },
+    /// No signature among the first ones verified, and there are more (VER-25, DIF-44, DIF-52).
+    #[error(
+        "signature evaluation stopped. The configured limit of {limit} signatures to verify per artifact exceeded"
+    )]
+    LimitReached {
+        /// The artifact.
+        reference: String,
+        /// How many were tried.
+        limit: usize,
+        /// Every signature that was tried.
+        attempts: Vec<Attempt>,
+    },
+    /// Signatures verified, but not by enough parties (VER-31).
+    #[error(
+        "{reference} is not signed by enough of the signers that hardsign's own policy demands for statement {}: {tally}",
+        Quoted(statement)
+    )]
+    Signers {
+        /// The artifact or file.
+        reference: String,
+        /// The statement.
+        statement: String,
+        /// Who signed and who did not.
+        tally: Box<Tally>,
+        /// Whether there are more signatures than were tried.
+        truncated: bool,
+        /// Every signature that was tried in vain.
+        attempts: Vec<Attempt>,
+    },
+    /// The one signature of a file did not verify.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// No signature was given for a file.
+    #[error("no signature was given for {reference}")]
+    NoSignatureGiven {
+        /// The file.
+        reference: String,
+    },
+    /// The media type asked for is none (BLOB-03).
+    #[error(transparent)]
+    MediaType(#[from] InvalidMediaType),
+    /// The file can't be read.
+    #[error("failed to read {reference}")]
+    ReadBlob {
+        /// The file.
+        reference: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Verified {
+    /// The artifact or file, as the user knows it.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// What was verified: consume it by this digest (SEC-31). The annotations are the user
+    /// metadata of the first signature (VER-33).
+    pub fn target(&self) -> &Descriptor {
+        &self.target
+    }
+
+    /// The statement.
+    pub fn statement(&self) -> &str {
+        &self.statement
+    }
+
+    /// Its base level.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The file of the policy.
+    pub fn policy(&self) -> &Source {
+        &self.policy
+    }
+
+    /// The signatures that verified, in the order in which they were tried; never empty.
+    pub fn signatures(&self) -> &[Accepted] {
+        &self.signatures
+    }
+
+    /// The signatures that were tried in vain.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// Who signed, where hardsign's own policy asks.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
+    }
+}
+
+impl VerifyError {
+    /// The signatures that were tried in vain.
+    pub fn attempts(&self) -> &[Attempt] {
+        match self {
+            Self::AllFailed { attempts, .. }
+            | Self::LimitReached { attempts, .. }
+            | Self::Signers { attempts, .. } => attempts,
+            _ => &[],
+        }
+    }
+
+    /// Where the one signature of a file failed, its own reason instead of "all failed" (CLI-97).
+    pub(super) fn of_single(self) -> Self {
+        match self {
+            Self::AllFailed {
+                reference,
+                mut attempts,
+            } if attempts.len() == 1 => match attempts.pop() {
+                Some(Attempt {
+                    failure: AttemptFailure::Rejected(rejected),
+                    ..
+                }) => Self::Rejected(rejected),
+                other => Self::AllFailed {
+                    reference,
+                    attempts: other.into_iter().collect(),
+                },
+            },
+            other => other,
+        }
+    }
+
+    /// The fault of a trust store that made a signature fail, which the user can mend (CLI-41).
+    pub fn trust_store_fault(&self) -> Option<&TrustError> {
+        match self {
+            Self::Rejected(rejected) => rejected.trust_store_fault(),
+            _ => self
+                .attempts()
+                .iter()
+                .find_map(|attempt| match &attempt.failure {
+                    AttemptFailure::Rejected(rejected) => rejected.trust_store_fault(),
+                    AttemptFailure::Unreadable(_) => None,
+                }),
+        }
+    }
+}

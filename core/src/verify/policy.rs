@@ -1,0 +1,256 @@
+//! The policy of one run: read once, and the same for every artifact of the run (SEC-32).
+//!
+//! A [`Policy`] is a trust policy document together with hardsign's own rules for it, which were
+//! checked against each other, and the files that both came from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, FileError, PolicyFileError, PolicyKind};
+use crate::crypto;
+use crate::dirs::Dirs;
+use crate::policy::hardsign::{self, HardsignError, StatementRules};
+use crate::policy::{Kind, PolicyError, Verification, Warning, blob, oci};
+
+/// A trust policy document, hardsign's own rules for it, and where both came from.
+#[derive(Clone, Debug)]
+pub struct Policy<D> {
+    document: D,
+    rules: hardsign::Document,
+    source: Source,
+    rules_source: Option<Source>,
+}
+
+/// A file as it was when it was read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// Its path.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
+
+/// Why there is no policy to verify under.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyLoadError {
+    /// The trust policy can't be read (TP-03, TP-04).
+    #[error(transparent)]
+    File(#[from] PolicyFileError),
+    /// The trust policy breaks a rule.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The file given for this run, or hardsign's own policy, can't be read.
+    #[error("policy file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<FileError>,
+    },
+    /// Hardsign's own rules can't be used.
+    #[error(transparent)]
+    Hardsign(#[from] HardsignError),
+}
+
+/// A kind of trust policy document.
+pub trait Document: Sized {
+    /// The kind.
+    const KIND: Kind;
+    /// The same, for finding its file.
+    const FILE: PolicyKind;
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    fn parse(bytes: &[u8]) -> Result<Self, PolicyError>;
+
+    /// Reads a document that may carry hardsign's own rules in the member `hardsign`.
+    ///
+    /// # Errors
+    /// See [`PolicyError`] and [`HardsignError`].
+    fn parse_with_rules(bytes: &[u8]) -> Result<(Self, hardsign::Document), PolicyLoadError>;
+
+    /// What the statement with that name demands.
+    fn verification(&self, statement: &str) -> Option<&Verification>;
+
+    /// What the document says that is accepted but should be known.
+    fn warnings(&self) -> &[Warning];
+}
+
+impl<D: Document> Policy<D> {
+    /// The user's policy: the trust policy file, and `policy.hardsign.json` beside it if there is
+    /// one. Rules for statements of the other kind make that kind's document needed too, since a
+    /// name that does not exist fails every verification.
+    ///
+    /// # Errors
+    /// See [`PolicyLoadError`].
+    pub fn load(dirs: &Dirs) -> Result<Self, PolicyLoadError> {
+        let file = config::read_policy(dirs, D::FILE)?;
+        let document = D::parse(&file.bytes)?;
+        let mut policy = Self {
+            document,
+            rules: hardsign::Document::default(),
+            source: Source::new(file.path, &file.bytes),
+            rules_source: None,
+        };
+        let path = dirs.hardsign_policy();
+        match config::read_regular(&path, MAX_POLICY) {
+            Err(error) if error.is_not_found() => return Ok(policy),
+            Err(source) => {
+                let source = Box::new(source);
+                return Err(PolicyLoadError::Read { path, source });
+            }
+            Ok(bytes) => {
+                policy.rules = hardsign::Document::parse(&bytes)?;
+                policy.rules_source = Some(Source::new(path, &bytes));
+            }
+        }
+        policy.bind()?;
+        let rules = &policy.rules;
+        match D::KIND {
+            Kind::Oci if rules.concerns(Kind::Blob) => {
+                let file = config::read_policy(dirs, PolicyKind::Blob)?;
+                bind(rules, &<blob::Document as Document>::parse(&file.bytes)?)?;
+            }
+            Kind::Blob if rules.concerns(Kind::Oci) => {
+                let file = config::read_policy(dirs, PolicyKind::Oci)?;
+                bind(rules, &<oci::Document as Document>::parse(&file.bytes)?)?;
+            }
+            Kind::Oci | Kind::Blob => {}
+        }
+        Ok(policy)
+    }
+
+    /// A policy for this run alone, which takes the place of the trust policy and of
+    /// `policy.hardsign.json`. The file is a trust policy document of this kind; its member
+    /// `hardsign`, if there is one, holds what `policy.hardsign.json` would. The user names the
+    /// file, so a symbolic link is followed.
+    ///
+    /// # Errors
+    /// See [`PolicyLoadError`].
+    pub fn from_file(path: &Path) -> Result<Self, PolicyLoadError> {
+        let read = |source| PolicyLoadError::Read {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
+        let real = fs::canonicalize(path).map_err(|source| {
+            read(FileError::Io {
+                action: "open",
+                path: path.to_owned(),
+                source,
+            })
+        })?;
+        let bytes = config::read_regular(&real, MAX_POLICY).map_err(read)?;
+        let (document, rules) = D::parse_with_rules(&bytes)?;
+        let policy = Self {
+            document,
+            rules,
+            source: Source::new(path.to_owned(), &bytes),
+            rules_source: None,
+        };
+        policy.bind()?;
+        // The file takes the place of both documents, so it has no statements of the other kind.
+        let other = match D::KIND {
+            Kind::Oci => Kind::Blob,
+            Kind::Blob => Kind::Oci,
+        };
+        policy.rules.bind(other, |_| None)?;
+        Ok(policy)
+    }
+
+    /// A policy that is at hand already, without rules of hardsign's own.
+    pub fn from_document(document: D, source: Source) -> Self {
+        Self {
+            document,
+            rules: hardsign::Document::default(),
+            source,
+            rules_source: None,
+        }
+    }
+
+    /// The trust policy.
+    pub fn document(&self) -> &D {
+        &self.document
+    }
+
+    /// The file of the trust policy.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The file of hardsign's own policy, where one was read beside the trust policy.
+    pub fn rules_source(&self) -> Option<&Source> {
+        self.rules_source.as_ref()
+    }
+
+    /// Hardsign's own rules for a statement.
+    pub fn rules(&self, statement: &str) -> Option<&StatementRules> {
+        self.rules.rules(D::KIND, statement)
+    }
+
+    fn bind(&self) -> Result<(), HardsignError> {
+        bind(&self.rules, &self.document)
+    }
+}
+
+fn bind<D: Document>(rules: &hardsign::Document, document: &D) -> Result<(), HardsignError> {
+    rules.bind(D::KIND, |statement| document.verification(statement))
+}
+
+impl Source {
+    /// A file that was read as these bytes.
+    pub fn new(path: PathBuf, bytes: &[u8]) -> Self {
+        Self {
+            path,
+            sha256: crypto::sha256(bytes),
+        }
+    }
+}
+
+impl Document for oci::Document {
+    const KIND: Kind = Kind::Oci;
+    const FILE: PolicyKind = PolicyKind::Oci;
+
+    fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::parse(bytes)
+    }
+
+    fn parse_with_rules(bytes: &[u8]) -> Result<(Self, hardsign::Document), PolicyLoadError> {
+        Ok(Self::parse_with_rules(bytes)??)
+    }
+
+    fn verification(&self, statement: &str) -> Option<&Verification> {
+        self.statement(statement).map(oci::Statement::verification)
+    }
+
+    fn warnings(&self) -> &[Warning] {
+        self.warnings()
+    }
+}
+
+impl Document for blob::Document {
+    const KIND: Kind = Kind::Blob;
+    const FILE: PolicyKind = PolicyKind::Blob;
+
+    fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::parse(bytes)
+    }
+
+    fn parse_with_rules(bytes: &[u8]) -> Result<(Self, hardsign::Document), PolicyLoadError> {
+        Ok(Self::parse_with_rules(bytes)??)
+    }
+
+    fn verification(&self, statement: &str) -> Option<&Verification> {
+        self.statement(statement).map(blob::Statement::verification)
+    }
+
+    fn warnings(&self) -> &[Warning] {
+        self.warnings()
+    }
+}
+
+/// Longest policy file, in bytes.
+const MAX_POLICY: u64 = 4 << 20;

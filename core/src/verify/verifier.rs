@@ -1,0 +1,522 @@
+//! Verification of whole artifacts and files: which signatures are tried, in which order, and when
+//! it is enough (VER-24 to VER-31). The checks themselves are in [`super::pipeline`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use hardsign_plugin::proto::PluginConfig;
+use jiff::Timestamp;
+
+use super::content::Expected;
+use super::event::{Event, Observer};
+use super::extension::{Extension, NoPlugins};
+use super::integrity::integrity;
+use super::outcome::{
+    Accepted, Attempt, AttemptFailure, Outcome, SignatureName, Skipped, Verified, VerifyError,
+};
+use super::pipeline::{self, Context};
+use super::policy::{Policy, Source};
+use super::window::Window;
+use crate::artifact::Descriptor;
+use crate::blob::{Digests, check_media_type};
+use crate::envelope::{Format, Signature};
+use crate::json;
+use crate::oci::{FetchedSignature, OciError, Repository};
+use crate::policy::hardsign::{Signer, StatementRules, Tally};
+use crate::policy::{Level, Rules, Verification, blob, oci};
+use crate::revocation::{self, Checker};
+use crate::trust::{Loader, StoreRef, StoreType, TrustError, TrustStore};
+use crate::x509::Certificate;
+
+/// Verifies artifacts and files. One verifier serves a whole batch, also at once: trust stores are
+/// read once and looked at for changes between artifacts (TST-16, SEC-32).
+#[derive(Debug)]
+pub struct Verifier<E = NoPlugins, R = revocation::NotBuilt> {
+    stores: Loader,
+    extension: E,
+    revocation: R,
+}
+
+/// What the user asks of one verification.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Most signatures that are tried (VER-25).
+    pub max_signatures: NonZeroUsize,
+    /// Pairs that the payload's annotations must contain (VER-20).
+    pub user_metadata: &'a BTreeMap<String, String>,
+    /// Settings for a verification plugin (PLG-16).
+    pub plugin_config: &'a PluginConfig,
+    /// The time of verification.
+    pub now: Timestamp,
+    /// Hears what happens.
+    pub observer: Observer<'a>,
+}
+
+/// One signature of a file, as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct BlobSignature<'a> {
+    /// The format, by the file's name.
+    pub format: Format,
+    /// The envelope.
+    pub envelope: &'a [u8],
+}
+
+/// A file to verify.
+#[derive(Debug)]
+pub struct Blob<'a, F> {
+    /// The file, as the user knows it.
+    pub reference: &'a str,
+    /// Its bytes; read to the end at most once.
+    pub reader: F,
+    /// The media type that the signature must give it (BLOB-09).
+    pub media_type: Option<&'a str>,
+}
+
+/// How many signatures are fetched at once.
+const FETCHES: usize = 4;
+
+/// The stores of a statement, each loaded at most once for one artifact, so that all its
+/// signatures meet the same state (SEC-32).
+type Stores = BTreeMap<StoreRef, Result<Arc<TrustStore>, Arc<TrustError>>>;
+
+impl Verifier {
+    /// A verifier with the trust stores below `<config>/truststore/x509`, without verification
+    /// plugins.
+    pub fn new(stores: Loader) -> Self {
+        Self {
+            stores,
+            extension: NoPlugins,
+            revocation: revocation::NotBuilt,
+        }
+    }
+}
+
+impl<E: Extension, R: Checker> Verifier<E, R> {
+    /// The same with verification plugins.
+    pub fn with_extension<E2: Extension>(self, extension: E2) -> Verifier<E2, R> {
+        Verifier {
+            stores: self.stores,
+            extension,
+            revocation: self.revocation,
+        }
+    }
+
+    /// The same with another way to check revocation.
+    pub fn with_revocation<R2: Checker>(self, revocation: R2) -> Verifier<E, R2> {
+        Verifier {
+            stores: self.stores,
+            extension: self.extension,
+            revocation,
+        }
+    }
+
+    /// Verifies one artifact of a repository.
+    ///
+    /// `artifact` is what the reference was resolved to; `scope` is the repository by which the
+    /// statement is chosen: the artifact's own, or what the user gives for a layout (OCI-39). A
+    /// signature that fails or can't be read never hides a good one (VER-24, VER-28).
+    ///
+    /// # Errors
+    /// [`VerifyError`]. There is no success but the value (DIF-45).
+    pub async fn verify_artifact<P: Repository>(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &P,
+        scope: &str,
+        artifact: &Descriptor,
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        let shown = format!("{}@{}", repository.name(), artifact.digest);
+        let reference = format!("{scope}@{}", artifact.digest);
+        (options.observer)(&Event::CheckLevel {
+            reference: &reference,
+        });
+        let statement = policy.document().statement_for(&reference)?;
+        let rules = match statement.verification() {
+            Verification::Verify(rules) => rules,
+            Verification::Skip => {
+                (options.observer)(&Event::Skipping);
+                return Ok(Outcome::Skipped(Skipped {
+                    reference: shown,
+                    statement: statement.name().to_owned(),
+                    policy: policy.source().clone(),
+                }));
+            }
+        };
+        let limit = options.max_signatures.get();
+        let listing = repository
+            .list_signatures(artifact, limit)
+            .await
+            .map_err(|source| VerifyError::List {
+                reference: shown.clone(),
+                source,
+            })?;
+        for warning in &listing.warnings {
+            (options.observer)(&Event::Listing(warning));
+        }
+        let truncated = listing.truncated || listing.signatures.len() > limit;
+        let mut candidates = listing.signatures;
+        candidates.truncate(limit);
+        if candidates.is_empty() {
+            return Err(VerifyError::NoSignature { reference: shown });
+        }
+        let stores = self.load(rules, options.observer);
+        order(&mut candidates, &stores);
+
+        let load = |store: &StoreRef| self.find(&stores, store);
+        let context = self.context(statement.name(), rules, &load, options);
+        let mut gathered = Gathered::new(policy.rules(statement.name()), truncated);
+        let mut queue = candidates.iter();
+        let mut window = Window::new();
+        loop {
+            while window.len() < FETCHES
+                && let Some(manifest) = queue.next()
+            {
+                window.push(async move { (manifest, repository.fetch_signature(manifest).await) });
+            }
+            let Some((manifest, fetched)) = window.next().await else {
+                break;
+            };
+            let tried = context
+                .try_artifact(&reference, artifact, manifest, fetched)
+                .await;
+            if gathered.add(tried) {
+                break;
+            }
+        }
+        gathered.conclude(shown, statement.name(), rules.level(), policy.source())
+    }
+
+    /// Verifies a file against the signatures that the user names. `statement` is the policy
+    /// statement's name, or none for the global one (TP-45).
+    ///
+    /// # Errors
+    /// [`VerifyError`]. There is no success but the value (DIF-45).
+    pub async fn verify_blob<F: Read + Send>(
+        &self,
+        policy: &Policy<blob::Document>,
+        statement: Option<&str>,
+        blob: Blob<'_, F>,
+        signatures: &[BlobSignature<'_>],
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        let reference = blob.reference.to_owned();
+        if let Some(media_type) = blob.media_type {
+            check_media_type(media_type)?;
+        }
+        let statement = policy.document().statement_for(statement)?;
+        let rules = match statement.verification() {
+            Verification::Verify(rules) => rules,
+            Verification::Skip => {
+                (options.observer)(&Event::Skipping);
+                return Ok(Outcome::Skipped(Skipped {
+                    reference,
+                    statement: statement.name().to_owned(),
+                    policy: policy.source().clone(),
+                }));
+            }
+        };
+        let limit = options.max_signatures.get();
+        let tried = signatures.get(..limit).unwrap_or(signatures);
+        // The signatures say which hashes are needed; then one pass over the file for all.
+        let intact: Vec<_> = tried
+            .iter()
+            .map(|s| (s.format, integrity(s.format, s.envelope)))
+            .collect();
+        let digests = digests(
+            blob.reader,
+            intact.iter().filter_map(|(_, s)| s.as_ref().ok()),
+        );
+        let digests = digests.map_err(|source| VerifyError::ReadBlob {
+            reference: reference.clone(),
+            source,
+        })?;
+        let stores = self.load(rules, options.observer);
+        let load = |store: &StoreRef| self.find(&stores, store);
+        let context = self.context(statement.name(), rules, &load, options);
+        let truncated = tried.len() < signatures.len();
+        let mut gathered = Gathered::new(policy.rules(statement.name()), truncated);
+        for (position, (format, integrity)) in intact.into_iter().enumerate() {
+            (options.observer)(&Event::VerifyBlobSignature {
+                media_type: format.media_type(),
+            });
+            let expected = Expected::Blob {
+                digests: &digests,
+                media_type: blob.media_type,
+            };
+            let tried = match pipeline::verify(&context, integrity, expected).await {
+                Ok(signature) => Ok(Accepted {
+                    manifest: None,
+                    signature,
+                }),
+                Err(rejected) => Err(Attempt {
+                    signature: SignatureName::Position(position),
+                    failure: rejected.into(),
+                }),
+            };
+            if gathered.add(tried) {
+                break;
+            }
+        }
+        if tried.is_empty() {
+            return Err(VerifyError::NoSignatureGiven { reference });
+        }
+        gathered
+            .conclude(reference, statement.name(), rules.level(), policy.source())
+            .map_err(VerifyError::of_single)
+    }
+
+    fn context<'c>(
+        &'c self,
+        statement: &'c str,
+        rules: &'c Rules,
+        load: super::authenticity::Load<'c>,
+        options: Options<'c>,
+    ) -> Context<'c, E, R> {
+        Context {
+            statement,
+            rules,
+            load,
+            extension: &self.extension,
+            revocation: &self.revocation,
+            user_metadata: options.user_metadata,
+            plugin_config: options.plugin_config,
+            now: options.now,
+            observer: options.observer,
+        }
+    }
+
+    /// The stores that signers are looked up in.
+    fn load(&self, rules: &Rules, observer: Observer<'_>) -> Stores {
+        let mut stores = Stores::new();
+        for store in rules.stores() {
+            if store.store_type != StoreType::Tsa {
+                let loaded = self.stores.load(store);
+                for warning in loaded.iter().flat_map(|store| store.warnings()) {
+                    observer(&Event::Store(warning));
+                }
+                stores.insert(store.clone(), loaded);
+            }
+        }
+        stores
+    }
+
+    fn find(&self, stores: &Stores, store: &StoreRef) -> Result<Arc<TrustStore>, Arc<TrustError>> {
+        match stores.get(store) {
+            Some(loaded) => loaded.clone(),
+            None => self.stores.load(store),
+        }
+    }
+}
+
+impl<E: Extension, R: Checker> Context<'_, E, R> {
+    /// Verifies one fetched signature of an artifact.
+    async fn try_artifact(
+        &self,
+        reference: &str,
+        artifact: &Descriptor,
+        manifest: &Descriptor,
+        fetched: Result<FetchedSignature, OciError>,
+    ) -> Result<Accepted, Attempt> {
+        let digest = &manifest.digest;
+        let failure = match fetched {
+            Err(error) => {
+                (self.observer)(&Event::SignatureUnreadable {
+                    digest,
+                    error: &error,
+                });
+                AttemptFailure::Unreadable(error)
+            }
+            Ok(fetched) => {
+                (self.observer)(&Event::VerifySignature {
+                    artifact: &artifact.digest,
+                    reference,
+                    media_type: fetched.format.media_type(),
+                });
+                let integrity = integrity(fetched.format, &fetched.envelope);
+                match pipeline::verify(self, integrity, Expected::Artifact(artifact)).await {
+                    Ok(signature) => {
+                        (self.observer)(&Event::Succeeded {
+                            artifact: &artifact.digest,
+                            digest,
+                        });
+                        return Ok(Accepted {
+                            manifest: Some(digest.clone()),
+                            signature,
+                        });
+                    }
+                    Err(rejected) => {
+                        (self.observer)(&Event::SignatureFailed {
+                            digest,
+                            error: &rejected,
+                        });
+                        AttemptFailure::Rejected(rejected)
+                    }
+                }
+            }
+        };
+        Err(Attempt {
+            signature: SignatureName::Manifest(digest.clone()),
+            failure,
+        })
+    }
+}
+
+/// What came of the signatures tried so far.
+struct Gathered<'a> {
+    rules: Option<&'a StatementRules>,
+    /// Whether there are more signatures than may be tried.
+    truncated: bool,
+    accepted: Vec<Accepted>,
+    attempts: Vec<Attempt>,
+    tally: Option<Tally>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(rules: Option<&'a StatementRules>, truncated: bool) -> Self {
+        Self {
+            rules,
+            truncated,
+            accepted: Vec::new(),
+            attempts: Vec::new(),
+            tally: None,
+        }
+    }
+
+    /// Notes a signature; true once no other is needed.
+    fn add(&mut self, tried: Result<Accepted, Attempt>) -> bool {
+        match tried {
+            Ok(accepted) => self.accepted.push(accepted),
+            Err(attempt) => {
+                self.attempts.push(attempt);
+                return false;
+            }
+        }
+        let Some(rules) = self.rules else {
+            return true;
+        };
+        let tally = rules.signers.tally(&self.signers());
+        let enough = tally.is_enough();
+        self.tally = Some(tally);
+        enough
+    }
+
+    /// Those whose signatures are authentic: one that a lenient statement merely lets pass is
+    /// nobody's (VER-31).
+    fn signers(&self) -> Vec<Signer> {
+        let authentic = |a: &&Accepted| a.signature.report().authenticity.is_passed();
+        let accepted = self.accepted.iter().filter(authentic);
+        accepted
+            .map(|accepted| Signer {
+                leaf: accepted.signature.signature().chain().leaf().clone(),
+                trusted_by: accepted
+                    .signature
+                    .anchors()
+                    .iter()
+                    .map(|anchor| anchor.store.clone())
+                    .collect(),
+            })
+            .collect()
+    }
+
+    /// The verdict: the only place that makes a [`Verified`].
+    fn conclude(
+        self,
+        reference: String,
+        statement: &str,
+        level: Level,
+        policy: &Source,
+    ) -> Result<Outcome, VerifyError> {
+        let attempts = self.attempts;
+        let Some(first) = self.accepted.first() else {
+            return Err(if self.truncated {
+                VerifyError::LimitReached {
+                    reference,
+                    limit: attempts.len(),
+                    attempts,
+                }
+            } else {
+                VerifyError::AllFailed {
+                    reference,
+                    attempts,
+                }
+            });
+        };
+        let target = first.signature.signature().payload().target.clone();
+        let tally = match (self.rules, self.tally) {
+            (None, _) => None,
+            (Some(_), Some(tally)) if tally.is_enough() => Some(tally),
+            (Some(rules), tally) => {
+                return Err(VerifyError::Signers {
+                    reference,
+                    statement: statement.to_owned(),
+                    tally: Box::new(tally.unwrap_or_else(|| rules.signers.tally(&[]))),
+                    truncated: self.truncated,
+                    attempts,
+                });
+            }
+        };
+        Ok(Outcome::Verified(Verified {
+            reference,
+            target,
+            statement: statement.to_owned(),
+            level,
+            policy: policy.clone(),
+            signatures: self.accepted,
+            attempts,
+            tally,
+        }))
+    }
+}
+
+/// Puts the signatures first whose annotation names a trusted certificate. The annotation is
+/// unsigned, so it decides the order and nothing else (VER-29, DIF-14).
+fn order(candidates: &mut [Descriptor], stores: &Stores) {
+    let trusted: BTreeSet<_> = stores
+        .values()
+        .flatten()
+        .flat_map(|store| store.certificates())
+        .map(Certificate::thumbprint_hex)
+        .collect();
+    candidates.sort_by_cached_key(|candidate| {
+        let named = thumbprints(candidate);
+        !named.iter().any(|thumbprint| trusted.contains(thumbprint))
+    });
+}
+
+/// The thumbprints in a manifest's annotation, in lower case (DIF-31).
+fn thumbprints(manifest: &Descriptor) -> Vec<String> {
+    let text = manifest.annotations.get(THUMBPRINTS);
+    let parsed = text.and_then(|text| json::parse(text.as_bytes(), THUMBPRINT_LIMITS).ok());
+    let items = parsed.as_ref().and_then(json::Value::as_array);
+    items
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|item| item.as_str().map(str::to_ascii_lowercase))
+        .collect()
+}
+
+/// Reads a file once, for the hashes of these signatures. Without any, nothing is read.
+fn digests<'s>(
+    reader: impl Read,
+    signatures: impl Iterator<Item = &'s Signature>,
+) -> io::Result<Digests> {
+    let hashes: BTreeSet<_> = signatures
+        .map(|s| s.payload().target.digest.algorithm())
+        .collect();
+    if hashes.is_empty() {
+        return Digests::of(io::empty(), &[]);
+    }
+    Digests::of(reader, &hashes.into_iter().collect::<Vec<_>>())
+}
+
+/// Annotation of a signature's manifest with its chain's thumbprints (OCI-05).
+const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
+
+const THUMBPRINT_LIMITS: json::Limits = json::Limits {
+    bytes: 64 << 10,
+    depth: 2,
+    values: 256,
+};
