@@ -169,7 +169,7 @@ async fn reference_blob_signatures_of_something_else() {
 async fn reference_layout() {
     let (_root, verifier) = stores();
     let policy = Policy::from_file(&vectors().join("trustpolicy.oci.json")).unwrap();
-    let layout = Layout::open(&vectors().join("layout")).unwrap();
+    let layout = Layout::open(vectors().join("layout")).unwrap();
     let artifact = layout
         .resolve(&TagOrDigest::Tag("v1".to_owned()))
         .await
