@@ -1,1 +1,590 @@
-//! Under construction.
+//! A bounded HTTP client: for registries, and for everything else that is fetched.
+//!
+//! Each exchange is bounded in size, in time (a server that drips bytes included), in redirects
+//! and in repetitions. Credentials go to the origin (scheme, host and port) they were given for and
+//! to no other, whatever a redirect says (REG-05); a redirect from HTTPS to HTTP is refused. Bodies
+//! are never decompressed. TLS is verified against the system's roots, and no option turns that
+//! off (REG-02). What is fetched is not trusted here: callers check digests and signatures.
+//!
+//! Proxy variables, `SSL_CERT_FILE` and `SSL_CERT_DIR` work as in Go, where requests to this
+//! machine itself use no proxy (REG-10).
+
+mod retry;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::{Method, StatusCode, Url};
+
+pub use retry::jitter;
+
+/// What a client may spend.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Time to connect, TLS included.
+    pub connect: Duration,
+    /// Longest wait for the next bytes.
+    pub idle: Duration,
+    /// Time for one exchange, beside what [`Self::min_rate`] grants for its bytes.
+    pub total: Duration,
+    /// Bytes per second below which an exchange is too slow.
+    pub min_rate: u64,
+    /// Redirects followed in one exchange.
+    pub redirects: usize,
+    /// Times that a request is repeated (REG-11).
+    pub repeats: u32,
+    /// Time for a request with all its repetitions, waits included.
+    pub repeat_total: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            idle: Duration::from_secs(30),
+            total: Duration::from_secs(60),
+            min_rate: 16 * 1024,
+            redirects: 5,
+            repeats: 4,
+            repeat_total: Duration::from_secs(90),
+        }
+    }
+}
+
+/// How to make a [`Client`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// `User-Agent` of every request (REG-09).
+    pub user_agent: String,
+    /// PEM certificates trusted beside the system's roots.
+    pub extra_roots: Vec<Vec<u8>>,
+    /// What may be spent.
+    pub limits: Limits,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self {
+            user_agent: format!("notation/{version} hardsign/{version}"),
+            extra_roots: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The client. Clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    outside: reqwest::Client,
+    loopback: reqwest::Client,
+    limits: Limits,
+    round_trips: AtomicU64,
+}
+
+/// A request.
+#[derive(Clone)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Headers, without credentials.
+    pub headers: HeaderMap,
+    /// `Authorization`, sent to the origin of `url` only.
+    pub authorization: Option<HeaderValue>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// A whole answer, whatever its status.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// An answer whose body is still to be read.
+#[derive(Debug)]
+pub struct Streaming {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Where it comes from, after redirects.
+    pub url: Url,
+    response: reqwest::Response,
+    left: u64,
+    limit: u64,
+    deadline: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The client could not be made.
+    #[error("failed to set up TLS and proxies")]
+    Setup(#[source] reqwest::Error),
+    /// Not an `http` or `https` URL, or one with a user name in it.
+    #[error("{url} is not an address to fetch from")]
+    Url {
+        /// The URL.
+        url: String,
+    },
+    /// The exchange failed below HTTP.
+    #[error("{method} {url}")]
+    Transport {
+        /// Method.
+        method: Method,
+        /// URL without its query.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The exchange took too long.
+    #[error("{method} {url}: no complete answer within {} seconds", after.as_secs())]
+    Timeout {
+        /// Method.
+        method: Method,
+        /// URL without its query.
+        url: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// The body is larger than is read.
+    #[error("{url}: the answer has more than {limit} bytes")]
+    TooLarge {
+        /// URL without its query.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Redirects without end.
+    #[error("{url}: more than {limit} redirects")]
+    TooManyRedirects {
+        /// URL of the request, without its query.
+        url: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A redirect that is not followed.
+    #[error("{from}: refusing the redirect to {to}: {reason}")]
+    Redirect {
+        /// URL without its query.
+        from: String,
+        /// Where it leads, without its query.
+        to: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// The server asks for a longer wait than is granted.
+    #[error("{url}: status {status}; the server asks to wait {} seconds", wait.as_secs())]
+    Wait {
+        /// URL without its query.
+        url: String,
+        /// Status.
+        status: StatusCode,
+        /// The wait asked for.
+        wait: Duration,
+    },
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("limits", &self.inner.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, shown(&self.url))
+    }
+}
+
+impl Request {
+    /// A request without headers, credentials and body.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            authorization: None,
+            body: Vec::new(),
+        }
+    }
+
+    /// The request with a header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The request with a body.
+    pub fn body(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self
+    }
+}
+
+impl Answer {
+    /// An answer without headers.
+    #[cfg(test)]
+    pub(crate) fn new(status: StatusCode, url: Url, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            url,
+            body,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a client.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`] where a certificate cannot be read or TLS cannot be set up.
+    pub fn new(options: &ClientOptions) -> Result<Self, NetError> {
+        let build = |proxy: bool| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(&options.user_agent)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .connect_timeout(options.limits.connect)
+                .read_timeout(options.limits.idle);
+            if !proxy {
+                builder = builder.no_proxy();
+            }
+            let mut roots = Vec::new();
+            for pem in &options.extra_roots {
+                roots.extend(reqwest::Certificate::from_pem_bundle(pem)?);
+            }
+            builder.tls_certs_merge(roots).build()
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                outside: build(true).map_err(NetError::Setup)?,
+                loopback: build(false).map_err(NetError::Setup)?,
+                limits: options.limits.clone(),
+                round_trips: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Requests sent so far, redirects and repetitions included.
+    pub fn round_trips(&self) -> u64 {
+        self.inner.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// What this client may spend.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Sends a request and reads the whole answer, of at most `limit` bytes. Where that is
+    /// harmless, a request that failed on the way or was turned away for the moment is repeated.
+    ///
+    /// # Errors
+    /// [`NetError`]; no status is an error here.
+    pub async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, NetError> {
+        let started = Instant::now();
+        let mut repeats = 0;
+        loop {
+            let result = self.attempt(request, limit).await;
+            let limits = self.limits();
+            match retry::decide(request, &result, repeats, started.elapsed(), limits)? {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return result,
+            }
+            repeats = repeats.saturating_add(1);
+        }
+    }
+
+    async fn attempt(&self, request: &Request, limit: u64) -> Result<Answer, NetError> {
+        self.open(request, limit).await?.read().await
+    }
+
+    /// Sends a request once and hands out the body in pieces, of at most `limit` bytes in all.
+    ///
+    /// # Errors
+    /// [`NetError`]; no status is an error here.
+    pub async fn open(&self, request: &Request, limit: u64) -> Result<Streaming, NetError> {
+        let size = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
+        let time = self.time_for(limit.saturating_add(size));
+        let deadline = Instant::now() + time;
+        let response = within(request, deadline, time, self.follow(request)).await??;
+        if request.method != Method::HEAD && response.content_length().is_some_and(|n| n > limit) {
+            return Err(NetError::TooLarge {
+                url: shown(response.url()),
+                limit,
+            });
+        }
+        Ok(Streaming::new(response, limit, deadline))
+    }
+
+    /// Sends a request whose body is made while it is sent; it is never repeated or redirected.
+    ///
+    /// # Errors
+    /// [`NetError`]; no status is an error here.
+    pub async fn upload(
+        &self,
+        request: &Request,
+        body: reqwest::Body,
+        size: u64,
+        limit: u64,
+    ) -> Result<Answer, NetError> {
+        let time = self.time_for(limit.saturating_add(size));
+        let deadline = Instant::now() + time;
+        let send = async {
+            self.send_one(request, &request.url, true, body)
+                .await
+                .map_err(|source| transport(request, &request.url, source))
+        };
+        let response = within(request, deadline, time, send).await??;
+        Streaming::new(response, limit, deadline).read().await
+    }
+
+    fn time_for(&self, bytes: u64) -> Duration {
+        let limits = self.limits();
+        let extra = bytes.checked_div(limits.min_rate).unwrap_or(0);
+        // A year is as good as endless, and no sum with it overflows.
+        let extra = Duration::from_secs(extra.min(365 * 24 * 3600));
+        limits.total.saturating_add(extra)
+    }
+
+    /// Sends the request, and follows redirects.
+    async fn follow(&self, request: &Request) -> Result<reqwest::Response, NetError> {
+        let mut url = request.url.clone();
+        let mut at_home = true;
+        for _ in 0..=self.limits().redirects {
+            check_url(&url)?;
+            let body = reqwest::Body::from(request.body.clone());
+            let response = self
+                .send_one(request, &url, at_home, body)
+                .await
+                .map_err(|source| transport(request, &url, source))?;
+            let Some(next) = redirect(request, &response)? else {
+                return Ok(response);
+            };
+            // Once elsewhere, credentials stay at home even if the way leads back.
+            at_home = at_home && next.origin() == request.url.origin();
+            url = next;
+        }
+        Err(NetError::TooManyRedirects {
+            url: shown(&request.url),
+            limit: self.limits().redirects,
+        })
+    }
+
+    async fn send_one(
+        &self,
+        request: &Request,
+        url: &Url,
+        at_home: bool,
+        body: reqwest::Body,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        let client = if is_loopback(url) {
+            &self.inner.loopback
+        } else {
+            &self.inner.outside
+        };
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(request.headers.clone());
+        if let (true, Some(authorization)) = (at_home, &request.authorization) {
+            let mut value = authorization.clone();
+            value.set_sensitive(true);
+            builder = builder.header(reqwest::header::AUTHORIZATION, value);
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            builder = builder.body(body);
+        }
+        self.inner.round_trips.fetch_add(1, Ordering::Relaxed);
+        builder.send().await
+    }
+}
+
+impl Streaming {
+    fn new(response: reqwest::Response, limit: u64, deadline: Instant) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            url: response.url().clone(),
+            response,
+            left: limit,
+            limit,
+            deadline,
+        }
+    }
+
+    async fn read(mut self) -> Result<Answer, NetError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: self.status,
+            headers: self.headers,
+            url: self.url,
+            body,
+        })
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// [`NetError::TooLarge`], [`NetError::Timeout`], [`NetError::Transport`] (a body that ends
+    /// before its announced length among them).
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout = |url: &Url, after| NetError::Timeout {
+            method: Method::GET,
+            url: shown(url),
+            after,
+        };
+        let chunk = match tokio::time::timeout(left, self.response.chunk()).await {
+            Err(_) => return Err(timeout(&self.url, left)),
+            Ok(Err(error)) if error.is_timeout() => return Err(timeout(&self.url, left)),
+            Ok(Err(source)) => {
+                return Err(NetError::Transport {
+                    method: Method::GET,
+                    url: shown(&self.url),
+                    source: source.without_url(),
+                });
+            }
+            Ok(Ok(chunk)) => chunk,
+        };
+        let size = chunk.as_ref().map_or(0, |c| c.len());
+        match self
+            .left
+            .checked_sub(u64::try_from(size).unwrap_or(u64::MAX))
+        {
+            Some(left) => self.left = left,
+            None => {
+                return Err(NetError::TooLarge {
+                    url: shown(&self.url),
+                    limit: self.limit,
+                });
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// Waits for `work` until the deadline.
+async fn within<T>(
+    request: &Request,
+    deadline: Instant,
+    time: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, NetError> {
+    tokio::time::timeout_at(deadline.into(), work)
+        .await
+        .map_err(|_| NetError::Timeout {
+            method: request.method.clone(),
+            url: shown(&request.url),
+            after: time,
+        })
+}
+
+/// Where a redirect leads, if the answer is one and it may be followed.
+fn redirect(request: &Request, response: &reqwest::Response) -> Result<Option<Url>, NetError> {
+    let status = response.status();
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let from = response.url();
+    let Some(location) = response.headers().get(reqwest::header::LOCATION) else {
+        return Ok(None);
+    };
+    let refuse = |to: String, reason| NetError::Redirect {
+        from: shown(from),
+        to,
+        reason,
+    };
+    let next = location
+        .to_str()
+        .ok()
+        .and_then(|text| from.join(text).ok())
+        .ok_or_else(|| refuse("an unreadable address".to_owned(), "it is no URL"))?;
+    if from.scheme() == "https" && next.scheme() != "https" {
+        return Err(refuse(shown(&next), "it leaves HTTPS"));
+    }
+    let reads = matches!(request.method, Method::GET | Method::HEAD);
+    if !reads && (next.origin() != from.origin() || !matches!(status.as_u16(), 307 | 308)) {
+        return Err(refuse(shown(&next), "it would send content elsewhere"));
+    }
+    Ok(Some(next))
+}
+
+fn check_url(url: &Url) -> Result<(), NetError> {
+    let good = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if good {
+        Ok(())
+    } else {
+        Err(NetError::Url { url: shown(url) })
+    }
+}
+
+fn transport(request: &Request, url: &Url, source: reqwest::Error) -> NetError {
+    NetError::Transport {
+        method: request.method.clone(),
+        url: shown(url),
+        source: source.without_url(),
+    }
+}
+
+/// Whether a URL leads to this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
+    }
+}
+
+/// A URL as it may be shown and logged: without user, query and fragment, which can hold secrets.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Neither can fail for a URL that had them.
+    let cleaned = url.set_username("").is_ok() && url.set_password(None).is_ok();
+    if cleaned || url.username().is_empty() {
+        url.to_string()
+    } else {
+        "an address with a user name".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

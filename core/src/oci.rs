@@ -5,8 +5,11 @@
 //! (OCI-13, OCI-14). Nothing here decides whether a signature is good: a repository hands out
 //! candidates in its own order, and one that cannot be read never hides the others (VER-28).
 
+pub mod auth;
 pub mod layout;
 pub mod manifest;
+mod referrers;
+pub mod registry;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +19,7 @@ use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::envelope::Format;
 use layout::LayoutError;
 use manifest::{Entry, Manifest, ManifestError, SignatureForm};
+use registry::RegistryError;
 
 /// A place that holds artifacts and their signatures.
 pub trait Repository: Send + Sync {
@@ -252,6 +256,12 @@ pub enum OciError {
     /// A manifest that cannot be written.
     #[error("signature manifest")]
     Write(#[source] ManifestError),
+    /// A signature that could not be stored (OCI-26).
+    #[error("failed to push signature to registry with error: {0}")]
+    Push(#[source] Box<OciError>),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The layout directory.
     #[error(transparent)]
     Layout(#[from] LayoutError),

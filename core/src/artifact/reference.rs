@@ -347,7 +347,7 @@ fn is_component(text: &str) -> bool {
 }
 
 /// Whether `text` is a tag: a word character, then at most 127 word characters, dots and dashes.
-fn is_tag(text: &str) -> bool {
+pub fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     text.len() <= 128
         && text.bytes().next().is_some_and(word)

@@ -16,6 +16,7 @@ use crate::algorithm::HashAlgorithm;
 use crate::artifact::{Descriptor, Digest};
 use crate::crypto;
 use crate::envelope::Format;
+use crate::json::{self, JsonError};
 
 /// Artifact type of a Notary Project signature.
 pub const SIGNATURE_ARTIFACT_TYPE: &str = "application/vnd.cncf.notary.signature";
@@ -97,7 +98,7 @@ pub struct Manifest {
 pub enum ManifestError {
     /// Not JSON, or members of the wrong type.
     #[error("not a valid manifest")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] JsonError),
     /// A media type that is no manifest's.
     #[error("{media_type:?} is not the media type of a manifest")]
     MediaType {
@@ -230,7 +231,7 @@ impl Entry {
     pub fn from_value(value: &Value) -> Result<Self, ManifestError> {
         WireEntry::deserialize(value)
             .map(Self::from)
-            .map_err(ManifestError::Json)
+            .map_err(unserializable)
     }
 
     /// The entry as an element of a `manifests` array, members in the reference's order.
@@ -244,7 +245,7 @@ impl Entry {
             artifact_type: self.artifact_type.as_deref(),
             ..WrittenEntry::plain(&self.descriptor)
         })
-        .map_err(ManifestError::Json)
+        .map_err(unserializable)
     }
 }
 
@@ -426,7 +427,7 @@ pub fn sniff_media_type(bytes: &[u8]) -> Result<String, ManifestError> {
 /// # Errors
 /// [`ManifestError::Json`].
 pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ManifestError> {
-    serde_json::from_slice(bytes).map_err(ManifestError::Json)
+    json::from_slice(bytes).map_err(ManifestError::Json)
 }
 
 /// Writes compact JSON with the characters escaped that Go escapes.
@@ -436,10 +437,12 @@ pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, ManifestError> {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, GoFormatter);
-    value
-        .serialize(&mut serializer)
-        .map_err(ManifestError::Json)?;
+    value.serialize(&mut serializer).map_err(unserializable)?;
     Ok(bytes)
+}
+
+fn unserializable(error: serde_json::Error) -> ManifestError {
+    ManifestError::Json(error.into())
 }
 
 /// Compact JSON in which `<`, `>`, `&` and the two Unicode line ends are escaped, as Go does.

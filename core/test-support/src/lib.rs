@@ -1,1 +1,3 @@
-//! Under construction.
+//! Keys, certificates and servers for hardsign's own tests.
+
+pub mod registry;

@@ -25,8 +25,8 @@ use super::{LayoutError, files};
 use crate::artifact::Digest;
 use crate::oci::manifest::{self, Entry, ManifestError};
 
-/// Largest `index.json`, in bytes: about a hundred thousand entries.
-const MAX_INDEX: u64 = 64 * 1024 * 1024;
+/// Largest `index.json`, in bytes: about seventy thousand signatures.
+const MAX_INDEX: u64 = 32 * 1024 * 1024;
 /// Annotation that holds a tag (OCI-36).
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 

@@ -1,0 +1,195 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+struct Fixture {
+    directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A credential helper that keeps one secret in a file.
+    fn helper(&self, name: &str) {
+        let kept = self.directory.path().join("kept");
+        let script = format!(
+            "#!/bin/sh\ncase $1 in\n\
+             get) test -f {0} && cat {0} || {{ echo credentials not found in native keychain; exit 1; }};;\n\
+             store) test -z \"$NOTATION_PASSWORD\" && cat > {0};;\n\
+             erase) rm -f {0};;\nesac\n",
+            kept.display()
+        );
+        let path = self.file(&format!("docker-credential-{name}"), &script);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn store(&self) -> CredentialStore {
+        let path = |name: &str| self.directory.path().join(name);
+        CredentialStore::new(CredentialPlaces {
+            notation: path("notation.json"),
+            docker: Some(path("docker.json")),
+            podman: vec![path("auth.json")],
+            search_path: vec![self.directory.path().to_owned()],
+        })
+    }
+}
+
+fn password(username: &str, password: &str) -> Credential {
+    Credential::from_user(username, password).unwrap()
+}
+
+fn auths(server: &str, pair: &str) -> String {
+    format!(
+        r#"{{"auths":{{"{server}":{{"auth":"{}"}}}}}}"#,
+        STANDARD.encode(pair)
+    )
+}
+
+#[tokio::test]
+async fn the_first_file_that_speaks_of_credentials_is_used() {
+    // CFG-22, CFG-24
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    assert_eq!(store.get("r.io").await.unwrap(), None);
+    fixture.file("auth.json", &auths("r.io", "podman:p"));
+    assert_eq!(
+        store.get("r.io").await.unwrap(),
+        Some(password("podman", "p"))
+    );
+    fixture.file("docker.json", &auths("https://r.io/v1/", "docker:d:d"));
+    assert_eq!(
+        store.get("r.io").await.unwrap(),
+        Some(password("docker", "d:d"))
+    );
+    fixture.file("notation.json", r#"{"insecureRegistries":["x"]}"#);
+    assert_eq!(
+        store.get("r.io").await.unwrap(),
+        Some(password("docker", "d:d"))
+    );
+    fixture.file("notation.json", &auths("r.io", "notation:n"));
+    assert_eq!(
+        store.get("r.io").await.unwrap(),
+        Some(password("notation", "n"))
+    );
+    // Another port is another registry.
+    assert_eq!(store.get("r.io:5000").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn kinds_of_entries() {
+    // CFG-23, REG-08
+    let fixture = Fixture::new();
+    fixture.file(
+        "docker.json",
+        r#"{"auths":{
+            "https://index.docker.io/v1/":{"username":"u","password":"p"},
+            "identity.io":{"identitytoken":"t"},
+            "access.io":{"registrytoken":"t"},
+            "empty.io":{},
+            "bad.io":{"auth":"%"}
+        }}"#,
+    );
+    let store = fixture.store();
+    let token = || Secret::new("t");
+    for (server, expected) in [
+        ("docker.io", Some(password("u", "p"))),
+        ("registry-1.docker.io", Some(password("u", "p"))),
+        ("identity.io", Some(Credential::RefreshToken(token()))),
+        ("access.io", Some(Credential::AccessToken(token()))),
+        ("empty.io", None),
+    ] {
+        assert_eq!(store.get(server).await.unwrap(), expected, "{server}");
+    }
+    assert!(matches!(
+        store.get("bad.io").await,
+        Err(CredentialError::Entry { .. })
+    ));
+}
+
+#[tokio::test]
+async fn helpers_get_store_and_erase() {
+    // CFG-23
+    let fixture = Fixture::new();
+    fixture.helper("test");
+    fixture.file(
+        "docker.json",
+        r#"{"credHelpers":{"r.io":"test"},"credsStore":"absent"}"#,
+    );
+    let store = fixture.store();
+    assert_eq!(store.get("r.io").await.unwrap(), None);
+    for credential in [
+        password("u", "p\"q"),
+        Credential::RefreshToken(Secret::new("t")),
+    ] {
+        store.put("r.io", &credential).await.unwrap();
+        assert_eq!(store.get("r.io").await.unwrap(), Some(credential));
+    }
+    store.erase("r.io").await.unwrap();
+    assert_eq!(store.get("r.io").await.unwrap(), None);
+    let error = store.get("other.io").await.unwrap_err();
+    assert!(matches!(
+        error,
+        CredentialError::Helper {
+            source: HelperError::NotFound { .. },
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn the_platform_s_helper_is_the_last_resort() {
+    // CFG-22
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let credential = password("u", "p");
+    assert!(matches!(
+        store.put("r.io", &credential).await,
+        Err(CredentialError::NoHelper)
+    ));
+    fixture.helper(platform_helpers()[0]);
+    store.put("r.io", &credential).await.unwrap();
+    assert_eq!(store.get("r.io").await.unwrap(), Some(credential));
+}
+
+#[tokio::test]
+async fn plain_text_is_removed_and_never_written() {
+    // CFG-08, CFG-24
+    let fixture = Fixture::new();
+    let path = fixture.file(
+        "notation.json",
+        r#"{"auths":{"r.io":{"auth":"dTpw"}},"other":1}"#,
+    );
+    let store = fixture.store();
+    assert!(matches!(
+        store.put("r.io", &password("u", "new")).await,
+        Err(CredentialError::NoHelper)
+    ));
+    store.erase("r.io").await.unwrap();
+    let left: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!(left, serde_json::json!({"auths": {}, "other": 1}));
+}
+
+#[tokio::test]
+async fn helper_names_are_no_paths() {
+    // SEC-04
+    let fixture = Fixture::new();
+    fixture.file("docker.json", r#"{"credsStore":"../../bin/sh"}"#);
+    let error = fixture.store().get("r.io").await.unwrap_err();
+    assert!(matches!(
+        error,
+        CredentialError::Helper {
+            source: HelperError::Name { .. },
+            ..
+        }
+    ));
+}

@@ -1,0 +1,260 @@
+//! Docker's credential helpers (CFG-23): `docker-credential-<name> get|store|erase`, the server
+//! address or a JSON object on standard input, `{"ServerURL","Username","Secret"}` on standard
+//! output.
+//!
+//! A helper is a program of the user's own choice and runs with the user's rights; its name is
+//! checked before a path is made of it, and its answer is bounded in size and time.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use zeroize::Zeroizing;
+
+use super::credentials::from_helper;
+use super::{Credential, Secret};
+use crate::artifact::Quoted;
+use crate::json::{self, JsonError};
+
+/// Largest answer, in bytes.
+const MAX_ANSWER: u64 = 1024 * 1024;
+/// How long a helper may take: it may be waiting for a person.
+const MAX_TIME: Duration = Duration::from_secs(300);
+/// How long a pipe is read after the helper ended; something that it started may hold it open.
+const GRACE: Duration = Duration::from_secs(1);
+/// What every helper says when it has no entry.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// A helper that may or may not be installed.
+#[derive(Debug)]
+pub(super) struct Helper {
+    program: Result<PathBuf, HelperError>,
+}
+
+/// Why a helper did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HelperError {
+    /// A name that is no file name.
+    #[error("{} is not the name of a credential helper", Quoted(name))]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// There is no such program.
+    #[error("the program docker-credential-{name} was not found in PATH")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// The program could not be run.
+    #[error("failed to run {}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program took too long.
+    #[error("{} did not end within {} seconds", program.display(), after.as_secs())]
+    Timeout {
+        /// The program.
+        program: PathBuf,
+        /// The limit.
+        after: Duration,
+    },
+    /// The program failed.
+    #[error("{} failed: {}", program.display(), Quoted(message))]
+    Failed {
+        /// The program.
+        program: PathBuf,
+        /// The beginning of what it said.
+        message: String,
+    },
+    /// The program's answer is not what it should be.
+    #[error("the answer of {} cannot be read", program.display())]
+    Answer {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: JsonError,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(rename = "ServerURL")]
+    server_url: &'a str,
+    username: &'a str,
+    secret: &'a str,
+}
+
+impl Helper {
+    pub(super) fn new(name: &str, search_path: &[PathBuf]) -> Self {
+        Self {
+            program: find(name, search_path),
+        }
+    }
+
+    pub(super) fn is_installed(&self) -> bool {
+        self.program.is_ok()
+    }
+
+    pub(super) async fn get(self, server: &str) -> Result<Option<Credential>, HelperError> {
+        let program = self.program?;
+        match run(&program, "get", server.as_bytes()).await? {
+            Ok(output) => {
+                let answer: Answer = json::from_slice(&output).map_err(|source| {
+                    let program = program.clone();
+                    HelperError::Answer { program, source }
+                })?;
+                let secret = Secret::new(answer.secret);
+                Ok(Some(from_helper(answer.username, secret)))
+            }
+            Err(message) if message.trim() == NOT_FOUND => Ok(None),
+            Err(message) => Err(HelperError::Failed { program, message }),
+        }
+    }
+
+    pub(super) async fn store(
+        self,
+        server: &str,
+        username: &str,
+        secret: &Secret,
+    ) -> Result<(), HelperError> {
+        let program = self.program?;
+        let entry = Entry {
+            server_url: server,
+            username,
+            secret: secret.expose(),
+        };
+        let input = serde_json::to_vec(&entry).map_err(|error| HelperError::Answer {
+            program: program.clone(),
+            source: error.into(),
+        })?;
+        let input = Zeroizing::new(input);
+        match run(&program, "store", &input).await? {
+            Ok(_) => Ok(()),
+            Err(message) => Err(HelperError::Failed { program, message }),
+        }
+    }
+
+    pub(super) async fn erase(self, server: &str) -> Result<(), HelperError> {
+        let program = self.program?;
+        match run(&program, "erase", server.as_bytes()).await? {
+            Ok(_) => Ok(()),
+            Err(message) if message.trim() == NOT_FOUND => Ok(()),
+            Err(message) => Err(HelperError::Failed { program, message }),
+        }
+    }
+}
+
+fn find(name: &str, search_path: &[PathBuf]) -> Result<PathBuf, HelperError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(HelperError::Name {
+            name: name.to_owned(),
+        });
+    }
+    let file = format!("docker-credential-{name}{}", std::env::consts::EXE_SUFFIX);
+    search_path
+        .iter()
+        .map(|directory| directory.join(&file))
+        .find(|path| path.is_file())
+        .ok_or_else(|| HelperError::NotFound {
+            name: name.to_owned(),
+        })
+}
+
+/// Runs a helper: its output, or, if it failed, the beginning of what it said.
+async fn run(
+    program: &PathBuf,
+    action: &str,
+    input: &[u8],
+) -> Result<Result<Zeroizing<Vec<u8>>, String>, HelperError> {
+    let fail = |source| HelperError::Run {
+        program: program.clone(),
+        source,
+    };
+    let work = run_unbounded(program, action, input);
+    match tokio::time::timeout(MAX_TIME, work).await {
+        Ok(result) => result.map_err(fail),
+        Err(_) => Err(HelperError::Timeout {
+            program: program.clone(),
+            after: MAX_TIME,
+        }),
+    }
+}
+
+async fn run_unbounded(
+    program: &PathBuf,
+    action: &str,
+    input: &[u8],
+) -> io::Result<Result<Zeroizing<Vec<u8>>, String>> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "credential helpers are the one kind of process started outside plugin::spawn"
+    )]
+    let mut command = Command::new(program);
+    command
+        .arg(action)
+        .env_remove("NOTATION_USERNAME")
+        .env_remove("NOTATION_PASSWORD")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that ends without reading says why on its output.
+        let sent = stdin.write_all(input).await;
+        if sent.is_ok() {
+            drop(stdin.shutdown().await);
+        }
+    }
+    let mut output = Zeroizing::new(Vec::new());
+    let status = match child.stdout.take() {
+        Some(stdout) => {
+            let mut stdout = stdout.take(MAX_ANSWER);
+            let mut read = std::pin::pin!(stdout.read_to_end(&mut output));
+            tokio::select! {
+                done = &mut read => { done?; None }
+                status = child.wait() => {
+                    drop(tokio::time::timeout(GRACE, read).await);
+                    Some(status?)
+                }
+            }
+        }
+        None => None,
+    };
+    let status = match status {
+        Some(status) => status,
+        None => child.wait().await?,
+    };
+    if status.success() {
+        return Ok(Ok(output));
+    }
+    let beginning = output.get(..output.len().min(300)).unwrap_or_default();
+    let message = String::from_utf8_lossy(beginning).trim().to_owned();
+    Ok(Err(if message.is_empty() {
+        status.to_string()
+    } else {
+        message
+    }))
+}

@@ -1,0 +1,201 @@
+//! Which token service a registry may name (REG-05).
+
+use crate::net::{Url, is_loopback};
+
+/// Checks the address of a token service.
+///
+/// # Errors
+/// The reason for which it is refused.
+pub(super) fn check(
+    realm: &str,
+    registry: &str,
+    plain_http: bool,
+    secret: bool,
+    allowed: &[String],
+) -> Result<Url, &'static str> {
+    let url: Url = realm.parse().map_err(|_| "it is no URL")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("there is a user name in its address");
+    }
+    let Some(host) = url.host_str() else {
+        return Err("it names no host");
+    };
+    let home = host_of(registry);
+    match url.scheme() {
+        "https" => {}
+        "http" if !plain_http => return Err("it is not on HTTPS"),
+        // Whoever listens to the registry's traffic hears what is sent to that host anyway.
+        "http" if host == home || is_loopback(&url) || !secret => {}
+        "http" => return Err("it is on another host and not on HTTPS"),
+        _ => return Err("it is not on HTTPS"),
+    }
+    let named = allowed.iter().any(|a| a.eq_ignore_ascii_case(host));
+    if !secret || named || same_site(host, home) {
+        Ok(url)
+    } else {
+        Err("it belongs to another site, and credentials for the registry would be sent there")
+    }
+}
+
+/// The registry's host without its port.
+fn host_of(registry: &str) -> &str {
+    match registry.strip_prefix('[') {
+        Some(_) => registry.split_inclusive(']').next().unwrap_or(registry),
+        None => registry.split_once(':').map_or(registry, |(host, _)| host),
+    }
+}
+
+/// Whether two hosts are one, or belong to one site: they share the domain below which names are
+/// registered. A list of such domains would be exact; the last two labels, or three where the last
+/// two look like `co.uk`, err on the side of asking the user.
+fn same_site(host: &str, other: &str) -> bool {
+    if host.eq_ignore_ascii_case(other) {
+        return true;
+    }
+    let pairs = [
+        ("docker.io", "docker.io"),
+        ("registry.redhat.io", "sso.redhat.com"),
+        ("nvcr.io", "authn.nvidia.com"),
+    ];
+    let known = |(registry, service): &(&str, &str)| {
+        other.eq_ignore_ascii_case(registry) && host.eq_ignore_ascii_case(service)
+    };
+    pairs.iter().any(known) || site(host).is_some_and(|s| site(other) == Some(s))
+}
+
+fn site(host: &str) -> Option<String> {
+    let host = host.to_ascii_lowercase();
+    if host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok() {
+        return None;
+    }
+    let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
+    match labels.as_slice() {
+        [second, last] => Some(format!("{second}.{last}")),
+        [.., third, second, last] if second.len() <= 3 && last.len() == 2 => {
+            Some(format!("{third}.{second}.{last}"))
+        }
+        [.., second, last] => Some(format!("{second}.{last}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms() {
+        // REG-05, SEC-03: no credential is sent to a token service elsewhere.
+        for (realm, registry, plain_http, secret, good) in [
+            (
+                "https://auth.docker.io/token",
+                "docker.io",
+                false,
+                true,
+                true,
+            ),
+            ("https://ghcr.io/token", "ghcr.io", false, true, true),
+            (
+                "https://gitlab.com/jwt/auth",
+                "registry.gitlab.com:5050",
+                false,
+                true,
+                true,
+            ),
+            (
+                "https://sso.redhat.com/auth",
+                "registry.redhat.io",
+                false,
+                true,
+                true,
+            ),
+            (
+                "https://evil.example/token",
+                "registry.corp.com",
+                false,
+                true,
+                false,
+            ),
+            (
+                "https://evil.example/token",
+                "registry.corp.com",
+                false,
+                false,
+                true,
+            ),
+            (
+                "https://evil.co.uk/token",
+                "registry.corp.co.uk",
+                false,
+                true,
+                false,
+            ),
+            (
+                "https://auth.corp.co.uk/token",
+                "registry.corp.co.uk",
+                false,
+                true,
+                true,
+            ),
+            (
+                "http://registry.corp.com/token",
+                "registry.corp.com",
+                false,
+                true,
+                false,
+            ),
+            (
+                "http://registry.corp.com/token",
+                "registry.corp.com",
+                false,
+                false,
+                false,
+            ),
+            (
+                "http://registry.corp.com:81/token",
+                "registry.corp.com:80",
+                true,
+                true,
+                true,
+            ),
+            (
+                "http://auth.corp.com/token",
+                "registry.corp.com",
+                true,
+                true,
+                false,
+            ),
+            ("https://10.0.0.2/token", "10.0.0.1", false, true, false),
+            ("http://[::1]:1/token", "[::1]:5000", true, true, true),
+            (
+                "https://user@registry.corp.com/",
+                "registry.corp.com",
+                false,
+                true,
+                false,
+            ),
+            (
+                "ftp://registry.corp.com/",
+                "registry.corp.com",
+                true,
+                true,
+                false,
+            ),
+            (
+                "file:///etc/passwd",
+                "registry.corp.com",
+                true,
+                false,
+                false,
+            ),
+            ("/token", "registry.corp.com", false, true, false),
+            ("https://token", "localhost:5000", true, true, false),
+        ] {
+            let result = check(realm, registry, plain_http, secret, &[]);
+            assert_eq!(result.is_ok(), good, "{realm} {registry} {result:?}");
+        }
+        let named = ["sso.other.net".to_owned()];
+        assert!(check("https://sso.other.net/t", "r.corp.com", false, true, &named).is_ok());
+        assert!(check("http://sso.other.net/t", "r.corp.com", false, true, &named).is_err());
+    }
+}

@@ -1,0 +1,534 @@
+//! Artifacts and signatures in a registry (OCI distribution specification 1.1).
+//!
+//! A [`Connector`] holds what all requests of a run share: connections, tokens, and what was
+//! learnt of each registry. A [`Registry`] is one repository.
+//!
+//! Requests in a row, the authentication challenge aside. *Verify by digest*: resolve and list at
+//! once, signature manifest, envelope: three. *Sign*: manifest; then envelope (POST, PUT) and
+//! configuration (HEAD, and where it is missing POST, PUT) at once; signature manifest: four or
+//! five. Later signatures in the same repository know that the configuration is there.
+//!
+//! Whoever signs must know what is signed, so that with [`Access::Write`] resolving fetches the
+//! manifest and compares it with its digest, where reading asks for the headers alone (OCI-17).
+
+mod error;
+pub(in crate::oci) mod host;
+mod push;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::auth::Credentials;
+use super::manifest::{self, MAX_MANIFEST, Manifest, SIGNATURE_ARTIFACT_TYPE};
+use super::referrers::{self, Prefetched};
+use super::{
+    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning, check_content,
+    envelope_of,
+};
+use crate::artifact::reference::{RepositoryName, TagOrDigest, is_tag};
+use crate::artifact::{Descriptor, Digest};
+use crate::envelope::Format;
+use crate::net::{
+    Answer, Client, ClientOptions, HeaderName, HeaderValue, Method, Request, StatusCode,
+};
+pub use error::{Faults, RegistryError};
+use host::{Host, unexpected};
+
+/// What a run wants of registries.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectorOptions {
+    /// The HTTP client's options.
+    pub client: ClientOptions,
+    /// Credentials for every registry of the run.
+    pub credentials: Credentials,
+    /// Plain HTTP everywhere (`--insecure-registry`, REG-01).
+    pub plain_http: bool,
+    /// Registries spoken to by plain HTTP (`insecureRegistries`, REG-01).
+    pub insecure_registries: Vec<String>,
+    /// List signatures by the tag schema without asking the referrers API (OCI-27).
+    pub force_referrers_tag: bool,
+    /// Hosts that may be token services for any registry.
+    pub token_services: Vec<String>,
+    /// How long a writer of a referrers index waits before it looks whether another has
+    /// overwritten it (OCI-28); up to as much again is added at random.
+    pub settle: Duration,
+}
+
+impl Default for ConnectorOptions {
+    fn default() -> Self {
+        Self {
+            client: ClientOptions::default(),
+            credentials: Credentials::None,
+            plain_http: false,
+            insecure_registries: Vec::new(),
+            force_referrers_tag: false,
+            token_services: Vec::new(),
+            settle: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What will be done in a repository, which decides what the registry is asked to permit (REG-13).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Verify, list, inspect.
+    Read,
+    /// Sign, copy to, delete.
+    Write,
+}
+
+/// What all requests of a run share. Clones share it too.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    inner: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: ConnectorOptions,
+    client: Client,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// Content known to be in a repository.
+    present: Mutex<HashSet<(RepositoryName, Digest)>>,
+    indexes: referrers::Writers,
+}
+
+/// A repository in a registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    connector: Connector,
+    host: Arc<Host>,
+    name: RepositoryName,
+    access: Access,
+    prefetched: Arc<Mutex<Option<Prefetched>>>,
+}
+
+impl Connector {
+    /// Makes a connector; nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Net`] where TLS cannot be set up.
+    pub fn new(options: ConnectorOptions) -> Result<Self, OciError> {
+        let client = Client::new(&options.client).map_err(RegistryError::Net)?;
+        Ok(Self {
+            inner: Arc::new(Shared {
+                options,
+                client,
+                hosts: Mutex::default(),
+                present: Mutex::default(),
+                indexes: referrers::Writers::default(),
+            }),
+        })
+    }
+
+    /// A repository.
+    ///
+    /// # Errors
+    /// [`RegistryError::Address`] where no URL can be made of its registry's name.
+    pub fn repository(&self, name: RepositoryName, access: Access) -> Result<Registry, OciError> {
+        Ok(Registry {
+            host: self.host(name.registry())?,
+            connector: self.clone(),
+            name,
+            access,
+            prefetched: Arc::default(),
+        })
+    }
+
+    /// Requests sent so far, those for tokens included.
+    pub fn round_trips(&self) -> u64 {
+        self.inner.client.round_trips()
+    }
+
+    /// Asks a registry whether it accepts a credential.
+    pub(super) async fn ping(
+        &self,
+        registry: &str,
+        credentials: Credentials,
+    ) -> Result<(), OciError> {
+        let host = self.new_host(registry, credentials)?;
+        let request = Request::new(Method::GET, host.base().clone());
+        let answer = host.call(request, "", MAX_MANIFEST).await?;
+        if answer.status == StatusCode::OK {
+            Ok(())
+        } else {
+            Err(unexpected(Method::GET, &answer))
+        }
+    }
+
+    fn host(&self, registry: &str) -> Result<Arc<Host>, OciError> {
+        let mut hosts = guard(&self.inner.hosts);
+        if let Some(host) = hosts.get(registry) {
+            return Ok(Arc::clone(host));
+        }
+        let host = self.new_host(registry, self.inner.options.credentials.clone())?;
+        let host = Arc::new(host);
+        hosts.insert(registry.to_owned(), Arc::clone(&host));
+        Ok(host)
+    }
+
+    fn new_host(&self, registry: &str, credentials: Credentials) -> Result<Host, OciError> {
+        let options = &self.inner.options;
+        Host::new(
+            &self.inner.client,
+            registry,
+            uses_plain_http(registry, options),
+            credentials,
+            options.token_services.clone(),
+        )
+    }
+}
+
+/// REG-01: asked for, listed, or `localhost` with a port. There is no way back from HTTPS to HTTP
+/// (REG-03).
+fn uses_plain_http(registry: &str, options: &ConnectorOptions) -> bool {
+    let listed = |r: &String| r.eq_ignore_ascii_case(registry);
+    options.plain_http
+        || options.insecure_registries.iter().any(listed)
+        || registry
+            .split_once(':')
+            .is_some_and(|(host, _)| host == "localhost")
+}
+
+impl Registry {
+    /// The repository's name.
+    pub fn repository_name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// What the registry is asked to permit for everything that this value does, so that one
+    /// token serves for all (REG-13).
+    pub(super) fn scope(&self) -> String {
+        let actions = match self.access {
+            Access::Read => "pull",
+            Access::Write => "pull,push",
+        };
+        format!("repository:{}:{actions}", self.name.repository())
+    }
+
+    pub(super) fn write_scope(&self) -> String {
+        format!("repository:{}:pull,push", self.name.repository())
+    }
+
+    fn delete_scope(&self) -> String {
+        format!("repository:{}:pull,push,delete", self.name.repository())
+    }
+
+    pub(super) fn options(&self) -> &ConnectorOptions {
+        &self.connector.inner.options
+    }
+
+    pub(super) fn index_writers(&self) -> &referrers::Writers {
+        &self.connector.inner.indexes
+    }
+
+    fn not_found(&self, target: &TagOrDigest) -> OciError {
+        let mark = match target {
+            TagOrDigest::Tag(_) => ':',
+            TagOrDigest::Digest(_) => '@',
+        };
+        OciError::NotFound {
+            reference: format!("{}{mark}{target}", self.name),
+        }
+    }
+
+    /// A request for the manifest that `target` names.
+    pub(super) fn manifest_request(
+        &self,
+        method: Method,
+        target: &TagOrDigest,
+    ) -> Result<Request, OciError> {
+        if let TagOrDigest::Tag(tag) = target
+            && !is_tag(tag)
+        {
+            return Err(self.not_found(target));
+        }
+        let url = self.host.url(&self.name, &format!("manifests/{target}"))?;
+        Ok(Request::new(method, url).header(
+            HeaderName::from_static("accept"),
+            HeaderValue::from_static(ACCEPT),
+        ))
+    }
+
+    /// Resolves by the headers alone; `None` where they do not say enough (OCI-17).
+    async fn resolve_by_head(&self, target: &TagOrDigest) -> Result<Option<Descriptor>, OciError> {
+        let request = self.manifest_request(Method::HEAD, target)?;
+        let answer = self.host.call(request, &self.scope(), 0).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(self.not_found(target)),
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => return Ok(None),
+            _ => return Err(unexpected(Method::HEAD, &answer)),
+        }
+        let text = |name: &str| answer.headers.get(name)?.to_str().ok().map(str::trim);
+        let digest = text("docker-content-digest").map(str::parse::<Digest>);
+        let size = text("content-length").and_then(|t| t.parse().ok());
+        let (Some(Ok(digest)), Some(size), Some(media_type)) = (digest, size, media_type(&answer))
+        else {
+            return Ok(None);
+        };
+        if !manifest::is_manifest(&media_type) {
+            return Ok(None);
+        }
+        self.same_digest(target, &digest)?;
+        Ok(Some(Descriptor {
+            media_type,
+            digest,
+            size,
+            annotations: BTreeMap::new(),
+        }))
+    }
+
+    /// Resolves by fetching the manifest.
+    pub(super) async fn resolve_by_get(
+        &self,
+        target: &TagOrDigest,
+    ) -> Result<(Descriptor, Vec<u8>), OciError> {
+        let request = self.manifest_request(Method::GET, target)?;
+        let url = crate::net::shown(&request.url);
+        let answer = self.host.call(request, &self.scope(), MAX_MANIFEST).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(self.not_found(target)),
+            _ => return Err(unexpected(Method::GET, &answer)),
+        }
+        let media_type = media_type(&answer).unwrap_or_default();
+        if !manifest::is_manifest(&media_type) {
+            return Err(RegistryError::MediaType {
+                url,
+                found: media_type,
+            }
+            .into());
+        }
+        let said = answer.headers.get("docker-content-digest");
+        let said = said.and_then(|v| v.to_str().ok()?.trim().parse::<Digest>().ok());
+        let mut descriptor = manifest::describe(&media_type, &answer.body);
+        let algorithm = match (target, &said) {
+            (TagOrDigest::Digest(digest), _) | (_, Some(digest)) => digest.algorithm(),
+            _ => descriptor.digest.algorithm(),
+        };
+        descriptor.digest = manifest::digest(algorithm, &answer.body);
+        self.same_digest(target, &descriptor.digest)?;
+        if let Some(said) = said.filter(|s| s.algorithm() == algorithm && *s != descriptor.digest) {
+            return Err(OciError::DigestMismatch {
+                expected: said,
+                found: descriptor.digest,
+            });
+        }
+        Manifest::parse(&media_type, &answer.body).map_err(|source| OciError::Manifest {
+            digest: descriptor.digest.clone(),
+            source,
+        })?;
+        Ok((descriptor, answer.body))
+    }
+
+    /// OCI-18
+    fn same_digest(&self, target: &TagOrDigest, resolved: &Digest) -> Result<(), OciError> {
+        match target {
+            TagOrDigest::Digest(given) if given != resolved => Err(OciError::UserDigest {
+                given: given.clone(),
+                resolved: resolved.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches a manifest of at most [`MAX_MANIFEST`] bytes and compares it with its descriptor
+    /// and media type (OCI-14).
+    pub(super) async fn manifest_bytes(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        if wanted.size > MAX_MANIFEST {
+            return Err(OciError::ManifestTooLarge {
+                digest: wanted.digest.clone(),
+                size: wanted.size,
+            });
+        }
+        let target = TagOrDigest::Digest(wanted.digest.clone());
+        let request = self.manifest_request(Method::GET, &target)?;
+        let answer = self
+            .host
+            .call(request, &self.scope(), wanted.size.max(MAX_ERROR))
+            .await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(self.not_found(&target)),
+            _ => return Err(unexpected(Method::GET, &answer)),
+        }
+        let found = media_type(&answer).unwrap_or_default();
+        if found != wanted.media_type {
+            return Err(RegistryError::MediaType {
+                url: crate::net::shown(&answer.url),
+                found,
+            }
+            .into());
+        }
+        check_content(wanted, &answer.body)?;
+        Ok(answer.body)
+    }
+
+    /// Fetches content that is no manifest. The caller has bounded its size.
+    pub(super) async fn blob_bytes(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        let path = format!("blobs/{}", wanted.digest);
+        let request = Request::new(Method::GET, self.host.url(&self.name, &path)?);
+        let answer = self
+            .host
+            .call(request, &self.scope(), wanted.size.max(MAX_ERROR))
+            .await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                let target = TagOrDigest::Digest(wanted.digest.clone());
+                return Err(self.not_found(&target));
+            }
+            _ => return Err(unexpected(Method::GET, &answer)),
+        }
+        check_content(wanted, &answer.body)?;
+        Ok(answer.body)
+    }
+}
+
+impl Repository for Registry {
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
+        if self.access == Access::Write {
+            return Ok(self.resolve_by_get(target).await?.0);
+        }
+        if let TagOrDigest::Digest(digest) = target {
+            // Whoever reads goes on to list the signatures: ask for both at once.
+            let prefetched = referrers::prefetch(self, digest)?;
+            *guard(&self.prefetched) = Some(prefetched);
+        }
+        match self.resolve_by_head(target).await? {
+            Some(descriptor) => Ok(descriptor),
+            None => Ok(self.resolve_by_get(target).await?.0),
+        }
+    }
+
+    async fn list_signatures(
+        &self,
+        subject: &Descriptor,
+        limit: usize,
+    ) -> Result<Listing, OciError> {
+        let prefetched = guard(&self.prefetched).take();
+        let wanted = Some(SIGNATURE_ARTIFACT_TYPE);
+        let found = referrers::list(self, subject, wanted, limit, prefetched).await?;
+        Ok(Listing {
+            signatures: found.entries.into_iter().map(|e| e.descriptor).collect(),
+            truncated: found.truncated,
+            warnings: found.warnings,
+        })
+    }
+
+    async fn fetch_signature(&self, wanted: &Descriptor) -> Result<FetchedSignature, OciError> {
+        if wanted.size > MAX_MANIFEST {
+            return Err(OciError::SignatureManifestTooLarge { size: wanted.size });
+        }
+        let bytes = self.manifest_bytes(wanted).await?;
+        let parsed =
+            Manifest::parse(&wanted.media_type, &bytes).map_err(|source| OciError::Manifest {
+                digest: wanted.digest.clone(),
+                source,
+            })?;
+        let (format, envelope) = envelope_of(wanted, &parsed)?;
+        Ok(FetchedSignature {
+            format,
+            envelope: self.blob_bytes(&envelope).await?,
+            manifest: wanted.clone(),
+            annotations: parsed.annotations,
+            subject: parsed.subject.map(|s| s.descriptor),
+        })
+    }
+
+    async fn push_signature(
+        &self,
+        subject: &Descriptor,
+        format: Format,
+        envelope: &[u8],
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Pushed, OciError> {
+        self.push(subject, format, envelope, annotations)
+            .await
+            .map_err(|error| OciError::Push(Box::new(error)))
+    }
+
+    async fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        artifact_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Referrers, OciError> {
+        referrers::list(self, subject, artifact_type, limit, None).await
+    }
+
+    async fn delete_signature(&self, digest: &Digest) -> Result<Vec<Warning>, OciError> {
+        self.delete(digest).await
+    }
+}
+
+/// The media type of an answer, without parameters.
+pub(super) fn media_type(answer: &Answer) -> Option<String> {
+    let text = answer.headers.get("content-type")?.to_str().ok()?;
+    let essence = text.split(';').next()?.trim();
+    (!essence.is_empty()).then(|| essence.to_ascii_lowercase())
+}
+
+/// A mutex is only ever held over code that leaves its content whole.
+pub(super) fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Largest answer that says why there is no content, in bytes.
+const MAX_ERROR: u64 = 64 * 1024;
+/// The manifests that are understood, in the reference's order (OCI-17).
+const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.oci.artifact.manifest.v1+json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::manifest::{
+        DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST,
+    };
+
+    #[test]
+    fn accepts_every_manifest_that_is_understood() {
+        // OCI-17
+        let accepted: Vec<&str> = ACCEPT.split(", ").collect();
+        let known = [
+            DOCKER_MANIFEST,
+            DOCKER_LIST,
+            OCI_MANIFEST,
+            OCI_INDEX,
+            OCI_ARTIFACT,
+        ];
+        assert_eq!(accepted, known);
+    }
+
+    #[test]
+    fn plain_http_only_where_it_is_asked_for() {
+        // REG-01 to REG-03
+        let mut options = ConnectorOptions {
+            insecure_registries: vec!["Registry.Example:5000".to_owned()],
+            ..ConnectorOptions::default()
+        };
+        for (registry, plain) in [
+            ("localhost:5000", true),
+            ("localhost", false),
+            ("127.0.0.1:5000", false),
+            ("registry.example:5000", true),
+            ("registry.example", false),
+            ("localhost.evil.example:5000", false),
+        ] {
+            assert_eq!(uses_plain_http(registry, &options), plain, "{registry}");
+        }
+        options.plain_http = true;
+        assert!(uses_plain_http("registry.example", &options));
+    }
+}

@@ -1,0 +1,219 @@
+//! What a registry can answer that is not what was asked for.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::artifact::Quoted;
+use crate::net::{Answer, Method, NetError, shown};
+use crate::oci::auth::AuthError;
+use crate::oci::manifest::ManifestError;
+
+/// Most errors that are shown of one answer.
+const MAX_FAULTS: usize = 5;
+/// Most characters that are shown of one error's message.
+const MAX_MESSAGE: usize = 300;
+
+/// Why a registry did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No answer.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The registry could not be told who we are.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// An answer with a status that was not asked for.
+    #[error("{method} {url}: response status code {status}: {faults}")]
+    Status {
+        /// Method of the request.
+        method: Method,
+        /// URL of the request, without its query.
+        url: String,
+        /// The status.
+        status: u16,
+        /// What the registry says.
+        faults: Faults,
+    },
+    /// A registry or repository of which no URL can be made.
+    #[error("{} is not the address of anything in a registry", Quoted(.0))]
+    Address(String),
+    /// An answer with an unexpected media type.
+    #[error("{url}: unexpected Content-Type {}", Quoted(found))]
+    MediaType {
+        /// URL of the request, without its query.
+        url: String,
+        /// What was found.
+        found: String,
+    },
+    /// An upload that has no address.
+    #[error("{url}: the registry accepted an upload and gave no usable Location")]
+    Location {
+        /// URL of the request, without its query.
+        url: String,
+    },
+    /// An upload that would leave HTTPS.
+    #[error("{url}: refusing to upload to {location}, which is not on HTTPS")]
+    Downgrade {
+        /// URL of the request, without its query.
+        url: String,
+        /// Where the upload would go.
+        location: String,
+    },
+    /// A list of referrers that continues on another host.
+    #[error("{url}: refusing to follow the list of referrers to {next}")]
+    Link {
+        /// URL of the request, without its query.
+        url: String,
+        /// Where the list continues.
+        next: String,
+    },
+    /// A list of referrers that is none.
+    #[error("{url}: the list of referrers cannot be read")]
+    Referrers {
+        /// URL of the request, without its query.
+        url: String,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// The index of the tag schema has no room.
+    #[error("the referrers index {tag} would have {size} bytes, more than registries store")]
+    IndexFull {
+        /// The tag.
+        tag: String,
+        /// Size in bytes.
+        size: usize,
+    },
+    /// Other writers replaced the index each time (OCI-28).
+    #[error(
+        "the referrers index {tag} was overwritten by others {attempts} times; what was to be listed there is stored and not listed"
+    )]
+    Contention {
+        /// The tag.
+        tag: String,
+        /// How often it was written.
+        attempts: u32,
+    },
+}
+
+/// The errors in a registry's answer (distribution specification, "Error Codes"). The texts are
+/// the registry's, shortened and escaped.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Faults {
+    /// The codes, for example `NAME_UNKNOWN`.
+    codes: Vec<String>,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    errors: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Faults {
+    fn of(answer: &Answer) -> Self {
+        let body: Option<Body> = crate::json::from_slice(&answer.body).ok();
+        let faults = body.map(|b| b.errors).unwrap_or_default();
+        if faults.is_empty() {
+            let reason = answer.status.canonical_reason().unwrap_or("unknown");
+            return Self {
+                codes: Vec::new(),
+                text: reason.to_lowercase(),
+            };
+        }
+        let texts: Vec<String> = faults.iter().take(MAX_FAULTS).map(text).collect();
+        Self {
+            text: texts.join("; "),
+            codes: faults.into_iter().map(|f| f.code).collect(),
+        }
+    }
+
+    /// Whether one of the errors has that code.
+    pub fn has(&self, code: &str) -> bool {
+        self.codes.iter().any(|c| c == code)
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `unauthorized: authentication required`.
+fn text(fault: &Fault) -> String {
+    let clean = |text: &str| {
+        let short: String = text.chars().take(MAX_MESSAGE).collect();
+        // Escaped like a quoted text, without the quotes (SEC-29).
+        let quoted = Quoted(&short).to_string();
+        let inner = quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"'));
+        inner.unwrap_or_default().replace("\\\"", "\"")
+    };
+    let code = clean(&fault.code).to_lowercase().replace('_', " ");
+    match fault.message.as_deref() {
+        Some(message) if !message.is_empty() => format!("{code}: {}", clean(message)),
+        _ => code,
+    }
+}
+
+impl RegistryError {
+    /// The error of an answer with an unexpected status.
+    pub(crate) fn status(method: &Method, answer: &Answer) -> Self {
+        Self::Status {
+            method: method.clone(),
+            url: shown(&answer.url),
+            status: answer.status.as_u16(),
+            faults: Faults::of(answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::StatusCode;
+
+    fn faults(status: u16, body: &str) -> Faults {
+        Faults::of(&Answer::new(
+            StatusCode::from_u16(status).unwrap(),
+            "http://localhost/v2/".parse().unwrap(),
+            body.as_bytes().to_vec(),
+        ))
+    }
+
+    #[test]
+    fn faults_are_readable_and_harmless() {
+        // REG-07, SEC-29
+        for (status, body, text) in [
+            (401, "", "unauthorized"),
+            (401, "<html>", "unauthorized"),
+            (
+                401,
+                r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":[1]}]}"#,
+                "unauthorized: authentication required",
+            ),
+            (
+                404,
+                r#"{"errors":[{"code":"NAME_UNKNOWN"},{"code":"A","message":"say \"hi\"\u001b[2J"}]}"#,
+                r#"name unknown; a: say "hi"\x1b[2J"#,
+            ),
+        ] {
+            assert_eq!(faults(status, body).to_string(), text);
+        }
+        let long = format!(
+            r#"{{"errors":[{{"code":"A","message":"{}"}}]}}"#,
+            "x".repeat(9999)
+        );
+        assert!(faults(400, &long).to_string().len() < 400);
+    }
+}

@@ -1,0 +1,129 @@
+//! One registry host: its address, its authentication, and requests to it.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::RegistryError;
+use crate::artifact::reference::{RepositoryName, api_host};
+use crate::net::{Answer, Client, Method, Request, StatusCode, Url};
+use crate::oci::OciError;
+use crate::oci::auth::{Authenticator, Credentials};
+
+/// What is known of a registry's referrers API.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(in crate::oci) enum ReferrersApi {
+    /// It was not asked yet.
+    Unknown = 0,
+    /// It answers.
+    Supported = 1,
+    /// It does not; the tag schema is used.
+    Unsupported = 2,
+}
+
+/// A registry host, shared by the repositories on it.
+#[derive(Debug)]
+pub(in crate::oci) struct Host {
+    base: Url,
+    client: Client,
+    authenticator: Authenticator,
+    api: AtomicU8,
+}
+
+impl Host {
+    /// `registry` is the name as the user writes it.
+    pub(super) fn new(
+        client: &Client,
+        registry: &str,
+        plain_http: bool,
+        credentials: Credentials,
+        token_services: Vec<String>,
+    ) -> Result<Self, OciError> {
+        let scheme = if plain_http { "http" } else { "https" };
+        let host = api_host(registry);
+        let base: Url = format!("{scheme}://{host}/v2/")
+            .parse()
+            .map_err(|_| RegistryError::Address(registry.to_owned()))?;
+        Ok(Self {
+            base,
+            authenticator: Authenticator::new(
+                client.clone(),
+                registry,
+                plain_http,
+                credentials,
+                token_services,
+            ),
+            client: client.clone(),
+            api: AtomicU8::new(0),
+        })
+    }
+
+    pub(in crate::oci) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// `<base>/v2/<repository>/<path>`; the path is made of checked tags, digests and fixed words.
+    pub(in crate::oci) fn url(&self, name: &RepositoryName, path: &str) -> Result<Url, OciError> {
+        let text = format!("{}/{path}", name.repository());
+        self.base
+            .join(&text)
+            .map_err(|_| RegistryError::Address(text).into())
+    }
+
+    /// The address at which a registry says that it is one.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    pub(in crate::oci) fn is_home(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Sends a request to this host, authenticating where it is asked for.
+    pub(in crate::oci) async fn call(
+        &self,
+        mut request: Request,
+        scope: &str,
+        limit: u64,
+    ) -> Result<Answer, OciError> {
+        request.authorization = self.authenticator.header(scope).await;
+        let answer = self.exchange(&request, limit).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || !self.is_home(&answer.url) {
+            return Ok(answer);
+        }
+        let sent = request.authorization.take();
+        let header = self
+            .authenticator
+            .answer(scope, &answer.headers, sent.as_ref())
+            .await
+            .map_err(RegistryError::Auth)?;
+        request.authorization = Some(header);
+        self.exchange(&request, limit).await
+    }
+
+    async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, OciError> {
+        let answer = self.client.exchange(request, limit).await;
+        answer.map_err(|source| RegistryError::Net(source).into())
+    }
+
+    pub(in crate::oci) fn referrers_api(&self) -> ReferrersApi {
+        match self.api.load(Ordering::Relaxed) {
+            1 => ReferrersApi::Supported,
+            2 => ReferrersApi::Unsupported,
+            _ => ReferrersApi::Unknown,
+        }
+    }
+
+    pub(in crate::oci) fn set_referrers_api(&self, api: ReferrersApi) {
+        let value = match api {
+            ReferrersApi::Unknown => 0,
+            ReferrersApi::Supported => 1,
+            ReferrersApi::Unsupported => 2,
+        };
+        self.api.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The error of an unexpected answer.
+pub(in crate::oci) fn unexpected(method: Method, answer: &Answer) -> OciError {
+    RegistryError::status(&method, answer).into()
+}

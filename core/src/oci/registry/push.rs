@@ -1,0 +1,263 @@
+//! Storing and deleting signatures in a registry (OCI-21 to OCI-28).
+
+use std::collections::BTreeMap;
+
+use super::host::{ReferrersApi, unexpected};
+use super::{Registry, RegistryError, guard};
+use crate::artifact::reference::TagOrDigest;
+use crate::artifact::{Descriptor, Digest};
+use crate::envelope::Format;
+use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
+use crate::oci::manifest::{
+    self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, OCI_MANIFEST, SIGNATURE_ARTIFACT_TYPE,
+    SignatureForm,
+};
+use crate::oci::referrers::{self, IndexChange};
+use crate::oci::{OciError, Pushed, Warning};
+
+impl Registry {
+    pub(super) async fn push(
+        &self,
+        subject: &Descriptor,
+        format: Format,
+        envelope: &[u8],
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Pushed, OciError> {
+        let blob = manifest::envelope_descriptor(format, envelope);
+        let bytes =
+            manifest::signature_manifest(subject, &blob, &annotations).map_err(OciError::Write)?;
+        let descriptor = manifest::describe(OCI_MANIFEST, &bytes);
+        let config = manifest::empty_descriptor();
+        // The manifest comes last, and makes the signature visible (OCI-21).
+        let (envelope, config) = tokio::join!(
+            self.upload(&blob, envelope),
+            self.upload_if_missing(&config, EMPTY_CONTENT)
+        );
+        envelope?;
+        config?;
+        let indexed = self.put_manifest(&descriptor, bytes).await?;
+        let mut warnings = Vec::new();
+        if !indexed || self.options().force_referrers_tag {
+            let entry = Entry::new(Descriptor {
+                annotations,
+                ..descriptor.clone()
+            })
+            .with_artifact_type(SIGNATURE_ARTIFACT_TYPE);
+            warnings =
+                referrers::update_index(self, &subject.digest, IndexChange::Add(entry)).await?;
+        }
+        Ok(Pushed {
+            manifest: descriptor,
+            warnings,
+        })
+    }
+
+    /// Stores a manifest; whether the registry lists it among its subject's referrers (OCI-23).
+    pub(in crate::oci) async fn put_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+    ) -> Result<bool, OciError> {
+        let target = TagOrDigest::Digest(descriptor.digest.clone());
+        let answer = self.put_manifest_as(&target, descriptor, bytes).await?;
+        let indexed = answer.headers.contains_key("oci-subject");
+        if indexed {
+            self.host().set_referrers_api(ReferrersApi::Supported);
+        }
+        Ok(indexed)
+    }
+
+    /// Stores a manifest under a tag or its digest.
+    pub(in crate::oci) async fn put_manifest_as(
+        &self,
+        target: &TagOrDigest,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+    ) -> Result<Answer, OciError> {
+        let content_type = HeaderValue::from_str(&descriptor.media_type)
+            .map_err(|_| RegistryError::Address(descriptor.media_type.clone()))?;
+        let request = self
+            .manifest_request(Method::PUT, target)?
+            .header(HeaderName::from_static("content-type"), content_type)
+            .body(bytes);
+        let answer = self
+            .host()
+            .call(request, &self.write_scope(), MAX_MANIFEST)
+            .await?;
+        if !matches!(
+            answer.status,
+            StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED
+        ) {
+            return Err(unexpected(Method::PUT, &answer));
+        }
+        same_digest(&answer, &descriptor.digest)?;
+        Ok(answer)
+    }
+
+    /// Whether the repository holds the content.
+    pub(in crate::oci) async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, OciError> {
+        let key = (self.name.clone(), descriptor.digest.clone());
+        if guard(&self.connector.inner.present).contains(&key) {
+            return Ok(true);
+        }
+        let path = format!("blobs/{}", descriptor.digest);
+        let request = Request::new(Method::HEAD, self.host().url(&self.name, &path)?);
+        let answer = self.host().call(request, &self.write_scope(), 0).await?;
+        match answer.status {
+            StatusCode::OK => {
+                guard(&self.connector.inner.present).insert(key);
+                Ok(true)
+            }
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(unexpected(Method::HEAD, &answer)),
+        }
+    }
+
+    pub(in crate::oci) async fn upload_if_missing(
+        &self,
+        descriptor: &Descriptor,
+        content: &[u8],
+    ) -> Result<(), OciError> {
+        if self.has_blob(descriptor).await? {
+            return Ok(());
+        }
+        self.upload(descriptor, content).await
+    }
+
+    /// Stores content in two requests (OCI-22).
+    pub(in crate::oci) async fn upload(
+        &self,
+        descriptor: &Descriptor,
+        content: &[u8],
+    ) -> Result<(), OciError> {
+        let url = self.begin_upload(&descriptor.digest).await?;
+        let request = put_blob(url).body(content.to_vec());
+        let at_home = self.host().is_home(&request.url);
+        let answer = if at_home {
+            self.host()
+                .call(request, &self.write_scope(), MAX_MANIFEST)
+                .await?
+        } else {
+            // Elsewhere, content goes without credentials (REG-05).
+            let client = self.host().client();
+            let answer = client.exchange(&request, MAX_MANIFEST).await;
+            answer.map_err(RegistryError::Net)?
+        };
+        self.end_upload(descriptor, &answer).await
+    }
+
+    /// Asks for an upload, and says where the content with that digest goes.
+    pub(in crate::oci) async fn begin_upload(&self, digest: &Digest) -> Result<Url, OciError> {
+        let url = self.host().url(&self.name, "blobs/uploads/")?;
+        let request = Request::new(Method::POST, url);
+        let answer = self
+            .host()
+            .call(request, &self.write_scope(), MAX_MANIFEST)
+            .await?;
+        if answer.status != StatusCode::ACCEPTED {
+            return Err(unexpected(Method::POST, &answer));
+        }
+        let location = answer.headers.get("location");
+        let mut url = location
+            .and_then(|l| answer.url.join(l.to_str().ok()?).ok())
+            .filter(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some())
+            .ok_or_else(|| RegistryError::Location {
+                url: shown(&answer.url),
+            })?;
+        if answer.url.scheme() == "https" && url.scheme() != "https" {
+            return Err(RegistryError::Downgrade {
+                url: shown(&answer.url),
+                location: shown(&url),
+            }
+            .into());
+        }
+        url.query_pairs_mut()
+            .append_pair("digest", &digest.to_string());
+        Ok(url)
+    }
+
+    /// Judges the answer to an upload.
+    pub(in crate::oci) async fn end_upload(
+        &self,
+        descriptor: &Descriptor,
+        answer: &Answer,
+    ) -> Result<(), OciError> {
+        let good = matches!(
+            answer.status,
+            StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT
+        );
+        // A repeated PUT finds its upload gone where the first one arrived after all.
+        if !good && !self.has_blob(descriptor).await? {
+            return Err(unexpected(Method::PUT, answer));
+        }
+        if good {
+            same_digest(answer, &descriptor.digest)?;
+        }
+        let key = (self.name.clone(), descriptor.digest.clone());
+        guard(&self.connector.inner.present).insert(key);
+        Ok(())
+    }
+
+    /// Deletes a signature, and its entry in the tag schema's index.
+    pub(super) async fn delete(&self, digest: &Digest) -> Result<Vec<Warning>, OciError> {
+        let target = TagOrDigest::Digest(digest.clone());
+        let (descriptor, bytes) = self.resolve_by_get(&target).await?;
+        let parsed = Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| {
+            OciError::Manifest {
+                digest: digest.clone(),
+                source,
+            }
+        })?;
+        if parsed.signature_form() != SignatureForm::Signature {
+            return Err(OciError::NotASignature {
+                digest: digest.clone(),
+            });
+        }
+        self.delete_manifest(digest).await?;
+        match parsed.subject {
+            Some(subject) => {
+                let change = IndexChange::Remove(digest.clone());
+                referrers::update_index(self, &subject.descriptor.digest, change).await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes a manifest; one that is gone already is no error.
+    pub(in crate::oci) async fn delete_manifest(&self, digest: &Digest) -> Result<(), OciError> {
+        let target = TagOrDigest::Digest(digest.clone());
+        let request = self.manifest_request(Method::DELETE, &target)?;
+        let answer = self
+            .host()
+            .call(request, &self.delete_scope(), MAX_MANIFEST)
+            .await?;
+        match answer.status {
+            StatusCode::ACCEPTED
+            | StatusCode::OK
+            | StatusCode::NO_CONTENT
+            | StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(unexpected(Method::DELETE, &answer)),
+        }
+    }
+}
+
+/// The request that carries a blob's content.
+pub(in crate::oci) fn put_blob(url: Url) -> Request {
+    Request::new(Method::PUT, url).header(
+        HeaderName::from_static("content-type"),
+        HeaderValue::from_static("application/octet-stream"),
+    )
+}
+
+/// Compares the digest under which a registry says that it stored content.
+fn same_digest(answer: &Answer, expected: &Digest) -> Result<(), OciError> {
+    let said = answer.headers.get("docker-content-digest");
+    let said = said.and_then(|v| v.to_str().ok()?.trim().parse::<Digest>().ok());
+    match said {
+        Some(found) if found != *expected => Err(OciError::DigestMismatch {
+            expected: expected.clone(),
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
