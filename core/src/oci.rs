@@ -261,10 +261,16 @@ pub enum OciError {
     Push(#[source] Box<OciError>),
     /// The registry.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     /// The layout directory.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+}
+
+impl From<RegistryError> for OciError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
 }
 
 /// Checks a signature's manifest and says where its envelope is (OCI-10 to OCI-13, VER-30).
