@@ -1,3 +1,20 @@
-//! Keys, certificates and servers for hardsign's own tests.
+//! Keys, certificates, envelopes and servers for hardsign's own tests: valid ones, and ones that
+//! break any single rule.
+//!
+//! Everything here writes its bytes by itself, with none of the code under test, so that a fault
+//! on both sides cannot cancel out. Never a dependency of anything but tests.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is how a test helper says that the test itself is wrong"
+)]
+
+pub mod asn1;
+pub mod certificate;
+pub mod cose;
+pub mod jws;
+pub mod key;
 pub mod registry;
+
+pub use certificate::{Builder, Issued, Pki};
+pub use key::Key;

@@ -1,10 +1,13 @@
 //! Registries that a test starts for itself and that are gone when it ends.
 //!
-//! | registry | referrers API | TLS | basic authentication | storage |
+//! | registry | referrers API | TLS | authentication | storage |
 //! |---|---|---|---|---|
-//! | [`Registry::olareg`] | yes | yes | no (v0.1.2 has none) | memory |
-//! | [`Registry::docker`] | no: the tag schema must serve | yes | yes | temporary directory |
-//! | [`Registry::crane`] | no | no | no | memory |
+//! | [`Registry::olareg`] | yes | yes | none (v0.1.2 has none) | memory |
+//! | [`Registry::ggcr`] | yes, wrong, or no | yes | basic, bearer tokens | memory |
+//! | [`Registry::docker`] | no: the tag schema must serve | yes | basic | temporary directory |
+//! | [`Registry::crane`] | no | no | none | memory |
+//!
+//! [`Registry::ggcr`] also records every request ([`Registry::requests`]) and can be slow.
 
 use std::{
     fs::{self, File},
@@ -20,28 +23,37 @@ use tempfile::TempDir;
 
 use super::{Oras, find, find_installed, found_or_skip, succeed};
 
+mod ggcr;
+
+pub use ggcr::{Referrers, Request, in_a_row};
+
 /// A running registry. It is stopped, and what it stored is deleted, when this value is dropped.
 #[derive(Debug)]
 pub struct Registry {
     child: Child,
     port: u16,
     home: TempDir,
+    /// How many requests were recorded while it started.
+    probes: usize,
     tls: bool,
     auth: bool,
 }
 
-/// What to start; see [`Registry::olareg`], [`Registry::docker`], [`Registry::crane`].
+/// What to start; see [`Registry::olareg`], [`Registry::ggcr`], [`Registry::docker`],
+/// [`Registry::crane`].
 #[derive(Clone, Debug)]
 #[must_use = "start it"]
 pub struct Builder {
     kind: Kind,
     tls: bool,
     auth: bool,
+    ggcr: ggcr::Options,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Olareg,
+    Ggcr,
     Docker,
     Crane,
 }
@@ -50,6 +62,12 @@ impl Registry {
     /// `olareg`, in memory: has the referrers API.
     pub fn olareg() -> Builder {
         Builder::new(Kind::Olareg)
+    }
+
+    /// `ggcr-registry`, our own on the registry package of go-containerregistry, in memory: has
+    /// the referrers API.
+    pub fn ggcr() -> Builder {
+        Builder::new(Kind::Ggcr)
     }
 
     /// Debian's `docker-registry`: has no referrers API.
@@ -143,6 +161,7 @@ impl Builder {
             kind,
             tls: false,
             auth: false,
+            ggcr: ggcr::Options::default(),
         }
     }
 
@@ -160,12 +179,11 @@ impl Builder {
     /// Ask for the user name and password of [`Registry::credentials`].
     ///
     /// # Panics
-    /// For registries other than `docker`, which cannot.
+    /// For registries other than `docker` and `ggcr`, which cannot.
     pub fn basic_auth(mut self) -> Self {
-        assert_eq!(
-            self.kind,
-            Kind::Docker,
-            "only docker-registry has authentication"
+        assert!(
+            matches!(self.kind, Kind::Docker | Kind::Ggcr),
+            "only docker-registry and ggcr-registry have authentication"
         );
         self.auth = true;
         self
@@ -179,6 +197,7 @@ impl Builder {
     pub fn start(&self) -> Option<Registry> {
         let program = match self.kind {
             Kind::Olareg => found_or_skip(find("olareg"), "olareg"),
+            Kind::Ggcr => found_or_skip(find("ggcr-registry"), "ggcr-registry"),
             Kind::Docker => found_or_skip(find_installed("docker-registry"), "docker-registry"),
             Kind::Crane => found_or_skip(find("crane"), "crane"),
         }?;
@@ -199,6 +218,7 @@ impl Builder {
             let mut child = command.spawn().expect("start of the registry");
             if answers(&mut child, port) {
                 return Some(Registry {
+                    probes: ggcr::recorded(home.path()).len(),
                     child,
                     port,
                     home,
@@ -221,6 +241,16 @@ impl Builder {
                 command.args(["--port", &port.to_string()]);
                 if self.tls {
                     command.args(["--tls-cert", CERTIFICATE, "--tls-key", KEY]);
+                }
+            }
+            Kind::Ggcr => {
+                command.arg("-address").arg(format!("127.0.0.1:{port}"));
+                self.ggcr.apply(&mut command);
+                if self.tls {
+                    command.args(["-tls-cert", CERTIFICATE, "-tls-key", KEY]);
+                }
+                if self.auth {
+                    command.args(["-user", USER, "-password", PASSWORD]);
                 }
             }
             Kind::Docker => {
@@ -418,10 +448,12 @@ mod tests {
 
     /// The table at the top of this module, for a subject that has no referrers.
     #[test]
-    fn only_olareg_has_the_referrers_api() {
+    fn the_referrers_api_is_there_or_not() {
         let path = format!("/v2/demo/referrers/sha256:{}", "0".repeat(64));
         for (builder, status) in [
             (Registry::olareg(), "HTTP/1.1 200"),
+            (Registry::ggcr(), "HTTP/1.1 200"),
+            (Registry::ggcr().referrers(Referrers::Off), "HTTP/1.1 404"),
             (Registry::docker(), "HTTP/1.1 404"),
             (Registry::crane(), "HTTP/1.1 404"),
         ] {
