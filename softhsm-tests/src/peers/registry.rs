@@ -344,6 +344,8 @@ fn make_certificate(openssl: &Path, home: &Path) {
         "-addext",
         "subjectAltName=DNS:localhost,IP:127.0.0.1",
     ]);
+    // rustls refuses a certificate authority's certificate as a server's own.
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     succeed(command.current_dir(home));
 }
 
