@@ -96,7 +96,13 @@ pub enum SignedDataError {
     /// The AlgorithmIdentifier is not well-formed.
     #[error("malformed signature algorithm")]
     Malformed,
-    /// The key is of another kind than the algorithm, or too short to be trusted (X509-16).
+    /// An RSA key of fewer than 2048 bits (X509-16).
+    #[error("RSA key of {bits} bits is too weak")]
+    WeakKey {
+        /// Length of its modulus.
+        bits: usize,
+    },
+    /// The key is of another kind than the algorithm.
     #[error("the issuer's key does not fit the signature algorithm {algorithm}")]
     WrongKey {
         /// The algorithm.
@@ -200,14 +206,6 @@ impl PublicKey {
         self.kind.key_spec()
     }
 
-    /// Whether a CA may have this key: RSA of 2048 bits or more, P-256 or more, Ed25519 (X509-16).
-    pub fn is_strong_enough_for_ca(&self) -> bool {
-        match self.kind {
-            Kind::Rsa(bits) => bits >= 2048,
-            Kind::P256 | Kind::P384 | Kind::P521 | Kind::Ed25519 => true,
-        }
-    }
-
     /// Checks an envelope's signature over the digest of the signed bytes, with the algorithm
     /// that the key decides. `signature` is the RSASSA-PSS signature, or r‖s.
     ///
@@ -232,7 +230,7 @@ impl PublicKey {
     ///
     /// `algorithm` is the DER AlgorithmIdentifier, `message` the signed bytes, `signature` the
     /// content of the BIT STRING. RSA PKCS#1 v1.5, RSASSA-PSS (salt as long as the hash), ECDSA
-    /// (DER), each with SHA-256, SHA-384 or SHA-512, and Ed25519.
+    /// (DER), each with SHA-256, SHA-384 or SHA-512, and Ed25519. RSA keys have 2048 bits or more.
     ///
     /// # Errors
     /// [`SignedDataError`].
@@ -243,6 +241,9 @@ impl PublicKey {
         signature: &[u8],
     ) -> Result<(), SignedDataError> {
         let (oid, scheme) = SignedDataScheme::from_der(algorithm)?;
+        if let Kind::Rsa(bits @ ..2048) = self.kind {
+            return Err(SignedDataError::WeakKey { bits });
+        }
         let algorithm = scheme
             .lc_algorithm(self.kind)
             .ok_or(SignedDataError::WrongKey { algorithm: oid })?;

@@ -54,7 +54,7 @@ pub enum ChainError {
         /// Its subject.
         subject: Name,
     },
-    /// A certificate is not issued by the next (X509-02, X509-15).
+    /// A certificate is not issued by the next (X509-02, X509-15, X509-16).
     #[error("certificate with subject {} is not issued by {}: {source}", subject.quoted(), next.quoted())]
     NotIssuedByNext {
         /// Its subject.
@@ -79,12 +79,6 @@ pub enum ChainError {
         below: usize,
         /// What it allows.
         allowed: u32,
-    },
-    /// A CA key that is too weak or of an unsupported kind (X509-16).
-    #[error("certificate with subject {}: a CA key must be RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519", subject.quoted())]
-    WeakCaKey {
-        /// Its subject.
-        subject: Name,
     },
     /// A leaf whose basicConstraints make it a CA (X509-08).
     #[error("certificate with subject {}: if the basic constraints extension is present, the ca field must be set to false", subject.quoted())]
@@ -290,12 +284,6 @@ fn check_ca(certificate: &Certificate, below: usize, rules: &Rules) -> Result<()
             subject: subject(),
             usage: "key cert sign",
         });
-    }
-    if !certificate
-        .public_key()
-        .is_ok_and(|key| key.is_strong_enough_for_ca())
-    {
-        return Err(ChainError::WeakCaKey { subject: subject() });
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Every signature that the reference tool made is intact here, and its content is what was asked
 //! for.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
 use std::fs;
 use std::path::{Path, PathBuf};
 

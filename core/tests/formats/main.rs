@@ -1,0 +1,12 @@
+//! The rules of envelopes, certificates and signatures, each with the number of its requirement.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
+
+mod cose;
+mod crypto;
+mod draft;
+mod identity;
+mod jws;
+mod reference;
+mod swap;
+mod x509;
