@@ -1,0 +1,100 @@
+//! What can go wrong with key and certificate files; the texts are those of CFG-20.
+
+use std::io;
+use std::path::PathBuf;
+
+use hardsign_plugin::Error;
+use hardsign_plugin::chain::ChainError;
+use hardsign_plugin::error::ErrorCode;
+
+/// A file operation that failed, in the words that users of the reference know.
+#[derive(Debug, thiserror::Error)]
+#[error("open {}: {}", path.display(), reason(source))]
+pub(crate) struct FileError {
+    pub(crate) path: PathBuf,
+    /// Told in the text already.
+    pub(crate) source: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::AlreadyExists => "file exists".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Why a local key can't be used or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum LocalError {
+    #[error("{0}")]
+    Open(FileError),
+    #[error("{path:?} is not a regular file")]
+    NotAFile { path: PathBuf },
+    #[error("{path:?} is larger than {limit} bytes")]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error("certificate path not specified")]
+    NoCertificatePath,
+    #[error("{path:?} does not contain certificate")]
+    NoCertificate { path: PathBuf },
+    #[error("{path:?}")]
+    Certificates { path: PathBuf, source: ChainError },
+    #[error("{path:?}: no PEM data found")]
+    NoPem { path: PathBuf },
+    #[error("{path:?}: unsupported PEM block type: {label}")]
+    PemLabel { path: PathBuf, label: String },
+    #[error("{path:?}: PEM data is damaged")]
+    PemDamaged { path: PathBuf },
+    #[error("{path:?}: the private key is encrypted")]
+    Encrypted { path: PathBuf },
+    #[error("{path:?}: the private key can't be read, or is of a kind that can't sign here")]
+    Key { path: PathBuf },
+    #[error("{path:?}: the private key can't be used: it is {what}")]
+    KeyKind { path: PathBuf, what: String },
+    #[error("private key does not match public key: {key:?} and {certificate:?}")]
+    Mismatch { key: PathBuf, certificate: PathBuf },
+    #[error("signing with {path:?} failed")]
+    Sign { path: PathBuf },
+    #[error("RSA keys have 2048, 3072 or 4096 bits, not {bits}")]
+    Bits { bits: u32 },
+    #[error(
+        "common name {name:?} is not made of 1 to 200 of the characters a-z, A-Z, 0-9, '_', '.', '-'"
+    )]
+    CommonName { name: String },
+    #[error("test key can't be made")]
+    Generate,
+    #[error("test certificate can't be made")]
+    Certificate(#[source] der::Error),
+    #[error("failed to write key file: {0}")]
+    WriteKey(FileError),
+    #[error("failed to write certificate file: {0}")]
+    WriteCertificate(FileError),
+}
+
+impl From<LocalError> for Error {
+    fn from(error: LocalError) -> Self {
+        let hint = match &error {
+            LocalError::Encrypted { .. } => {
+                "decrypt it, for instance with openssl pkey; better, keep the key in a token or a \
+                 KMS and use the plugin for that"
+            }
+            LocalError::KeyKind { .. } | LocalError::Key { .. } => {
+                "Notary Project signatures need RSA with 2048, 3072 or 4096 bits, or EC on P-256, \
+                 P-384 or P-521"
+            }
+            LocalError::NoCertificatePath => "set cert-path to the certificate file of the key",
+            LocalError::Mismatch { .. } => {
+                "the first certificate of the file must be the one issued for this key"
+            }
+            _ => "",
+        };
+        let answer = Self::from_error(ErrorCode::ValidationError, &error);
+        match hint {
+            "" => answer,
+            hint => answer.with_hint(hint),
+        }
+    }
+}
