@@ -177,7 +177,7 @@ fn cfg_20_faults() {
     place.openssl("rsa -in k.pem -out enc1.pem -traditional -aes128 -passout pass:x");
     place.openssl("genpkey -algorithm ED25519 -out ed.pem");
     place.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out k1.pem");
-    place.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2047 -out odd.pem");
+    place.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2560 -out odd.pem");
     let text = |key: &str, certificate: &str| {
         let error = place.describe(key, certificate).unwrap_err();
         error.error_message.unwrap()
@@ -203,7 +203,7 @@ fn cfg_20_faults() {
         ("enc1.pem", "c.pem", "is encrypted"),
         ("ed.pem", "c.pem", "can't be read, or is of a kind"),
         ("k1.pem", "c.pem", "can't be read, or is of a kind"),
-        ("odd.pem", "c.pem", "RSA with 2047 bits"),
+        ("odd.pem", "c.pem", "RSA with 2560 bits"),
         (".", "c.pem", "not a regular file"),
     ] {
         let text = text(key, certificate);
