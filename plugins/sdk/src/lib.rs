@@ -1,11 +1,70 @@
 //! Write signing plugins for hardsign and `notation`.
 //!
-//! Under construction: the complete example.
+//! A plugin is an executable `notation-<name>` that a host starts when it needs a signature from
+//! a key that it can't hold itself: in a token, a card, a KMS. An author writes a [`Plugin`] that
+//! opens keys, a [`Key`] that signs digests, and a `main` of one line; [`serve()`] does the rest:
+//!
+//! - the commands of the Notary Project's plugin contract 1.0 (`get-plugin-metadata`,
+//!   `describe-key`, `generate-signature`), so that the plugin works under `notation` as well;
+//! - hardsign's extensions: `sign-digest`, where the payload never leaves the host, and
+//!   `session`, where one process and one login serve many signatures;
+//! - error answers, with a hint for the user ([`Error`]); a panic becomes one too;
+//! - PINs from an environment variable, a file, a descriptor, pinentry or the terminal
+//!   ([`Context::pin`], [`secret`]), kept out of arguments, logs and core dumps;
+//! - stdin and stdout out of reach of stray prints, of the plugin's code and of C libraries;
+//! - the interrupt held back while the host lives, so that a device is never left half-way.
+//!
+//! What no plugin should have to get right twice is here as well: the table of algorithms
+//! ([`algorithm`]), a login that is tried once ([`Once`]), ECDSA signatures from DER ([`ecdsa`]),
+//! and, with the feature `chain`, loose certificates in order (`chain`).
+//!
+//! # PINs and logins
+//!
+//! ```
+//! use hardsign_plugin::secret::PinSource;
+//! use hardsign_plugin::{Context, Error, Once};
+//!
+//! struct Device {
+//!     login: Once<()>,
+//! }
+//!
+//! impl Device {
+//!     /// Whoever comes first logs in; everyone else gets the same outcome. A wrong PIN is so
+//!     /// tried once, however many signatures wait for it.
+//!     fn log_in(&self, source: &str, context: &Context<'_>) -> Result<(), Error> {
+//!         let login = self.login.get(|| {
+//!             let source: PinSource = source.parse()?;
+//!             let pin = context.pin(&source, "PIN of the device")?;
+//!             self.verify(pin.expose())
+//!         });
+//!         login.copied()
+//!     }
+//! #   fn verify(&self, pin: &[u8]) -> Result<(), Error> {
+//! #       assert_eq!(pin, b"1234");
+//! #       Ok(())
+//! #   }
+//! }
+//! # let file = tempfile::NamedTempFile::new().unwrap();
+//! # std::fs::write(file.path(), "1234\n").unwrap();
+//! # let device = Device { login: Once::new() };
+//! # let source = format!("file:{}", file.path().display());
+//! # Context::for_tests(|context| device.log_in(&source, context)).unwrap();
+//! ```
+#![cfg_attr(
+    feature = "chain",
+    doc = "",
+    doc = "# A complete plugin",
+    doc = "",
+    doc = "```no_run"
+)]
+#![cfg_attr(feature = "chain", doc = include_str!("../examples/notation-echo.rs"))]
+#![cfg_attr(feature = "chain", doc = "```")]
 
 pub mod algorithm;
 #[cfg(feature = "chain")]
 pub mod chain;
 mod context;
+pub mod ecdsa;
 pub mod error;
 pub mod frame;
 mod os;
