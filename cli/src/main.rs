@@ -1,2 +1,78 @@
-//! Under construction.
-fn main() {}
+//! `hardsign`: signs and verifies OCI artifacts and files with keys that never leave hardware or a
+//! cloud KMS.
+//!
+//! `args` says what was typed, `command` does it, `output` prints it; decisions are in
+//! `hardsign-core`. This file is the table of exit codes.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use hardsign_core::plugin::Interrupt;
+
+mod args;
+mod command;
+mod failure;
+mod output;
+
+use args::Parsed;
+use command::Context;
+use failure::{Exit, Failure};
+use output::{Console, Level};
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let program = program_name(arguments.first());
+    let definition = args::definition(program);
+    let quiet = Console::new(Level::Quiet, true);
+    let matches = match args::parse(&definition, program, arguments) {
+        Parsed::Run(matches) => matches,
+        Parsed::Print(text) => return print(&quiet, &text),
+        Parsed::Fault(fault) => return report(&quiet, fault.into()),
+    };
+    let level = match args::level(&matches) {
+        Ok(level) => level,
+        Err(fault) => return report(&quiet, fault.into()),
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR concerns nothing but this terminal"
+    )]
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let context = Context {
+        console: Arc::new(Console::new(level, no_color)),
+        program,
+        interrupt: Interrupt::new(),
+    };
+    match command::run(&matches, &definition, &context) {
+        Ok(()) => Exit::Success.into(),
+        Err(failure) => report(&context.console, failure),
+    }
+}
+
+/// The name to speak of ourselves by: `notation` where we were started under that name, so that
+/// texts which scripts compare stay the same (CLI-04).
+fn program_name(argv0: Option<&std::ffi::OsString>) -> &'static str {
+    let stem = argv0.and_then(|path| std::path::Path::new(path).file_stem());
+    if stem.is_some_and(|stem| stem == "notation") {
+        "notation"
+    } else {
+        "hardsign"
+    }
+}
+
+fn print(console: &Console, text: &str) -> ExitCode {
+    match console.bytes(text.as_bytes()) {
+        Ok(()) => Exit::Success.into(),
+        Err(_) => Exit::Failed.into(),
+    }
+}
+
+fn report(console: &Console, failure: Failure) -> ExitCode {
+    for message in &failure.messages {
+        console.error(message);
+    }
+    if let Some(hint) = &failure.hint {
+        console.hint(hint);
+    }
+    failure.exit.into()
+}

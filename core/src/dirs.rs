@@ -168,6 +168,23 @@ pub fn docker_config_file() -> Option<PathBuf> {
     Some(dir.join("config.json"))
 }
 
+/// Podman's `auth.json` files, the first to be asked first: `$REGISTRY_AUTH_FILE`, else those below
+/// `$XDG_RUNTIME_DIR` and the user's configuration directory (containers-auth.json(5)).
+pub fn podman_auth_files() -> Vec<PathBuf> {
+    if let Some(file) = variable("REGISTRY_AUTH_FILE") {
+        return vec![file.into()];
+    }
+    let configuration = variable("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(variable(home_variable())?).join(".config")));
+    variable("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(configuration)
+        .map(|directory| directory.join("containers/auth.json"))
+        .collect()
+}
+
 /// The directories of `PATH`, for finding credential helpers. Plugins are never looked for there.
 pub fn search_path() -> Vec<PathBuf> {
     variable("PATH")

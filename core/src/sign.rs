@@ -168,8 +168,11 @@ impl SignerError {
     }
 
     /// The signer's own error, where it is an `E`.
-    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        self.0.downcast_ref()
+    ///
+    /// # Errors
+    /// It is none; this is given back.
+    pub fn downcast<E: StdError + 'static>(self) -> Result<E, Self> {
+        self.0.downcast().map(|error| *error).map_err(Self)
     }
 }
 

@@ -426,9 +426,16 @@ impl PluginError {
     /// What the user can do next, if that is known: the plugin's own hint first.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { error, .. } => {
-                error.hint().map(|hint| escaped(hint, HINT, Lines::Keep))
-            }
+            Self::Refused { error, .. } => Some(match (error.hint(), &error.error_code) {
+                (Some(hint), _) => escaped(hint, HINT, Lines::Keep),
+                (None, Some(ErrorCode::AccessDenied)) => {
+                    "check the PIN or the credentials that the key is used with".into()
+                }
+                (None, Some(ErrorCode::Throttled | ErrorCode::Timeout)) => {
+                    "try again later, with fewer signatures at once".into()
+                }
+                (None, _) => "the plugin says no more; run it again with -d to see what was asked".into(),
+            }),
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.hint(),
             Self::NotFound { plugin, .. } => Some(format!(
                 "install plugin {plugin} with `hardsign plugin install`; `hardsign plugin list` shows what is installed"
@@ -458,7 +465,31 @@ impl PluginError {
                     .map(|spec| spec.name())
                     .join(", ")
             )),
-            _ => None,
+            Self::InvalidName { .. } => {
+                Some("give the plugin's name, for instance pkcs11, not a path".into())
+            }
+            Self::List { .. } | Self::Key(_) | Self::Interrupted { .. } => None,
+            Self::CannotSign { .. } | Self::CannotSignBlobs { .. } => Some(
+                "choose a plugin that can; `hardsign plugin list` shows what each one does".into(),
+            ),
+            Self::Pipe { plugin, .. }
+            | Self::Failed { plugin, .. }
+            | Self::EmptyRefusal { plugin, .. }
+            | Self::Session { plugin, .. }
+            | Self::Closed { plugin } => Some(format!(
+                "run it again with -d to see what hardsign and plugin {plugin} said to each other"
+            )),
+            Self::TooMuchOutput { .. }
+            | Self::WrongName { .. }
+            | Self::WrongKey { .. }
+            | Self::WrongAlgorithm { .. }
+            | Self::SignatureLength { .. }
+            | Self::ChainTooLarge { .. }
+            | Self::KeyChanged { .. }
+            | Self::WrongEnvelopeType { .. } => Some(
+                "the plugin broke the plugin contract, and nothing of its answer was used; tell its publisher"
+                    .into(),
+            ),
         }
     }
 }

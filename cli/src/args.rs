@@ -1,0 +1,70 @@
+//! What was typed: the command tree, and the arguments of each command as plain values.
+//!
+//! Nothing here acts. Flags follow the conventions that scripts written for `notation` rely on
+//! (CLI-05 to CLI-12): any value may start with a hyphen, a repeated flag takes the last value,
+//! switches accept `=true` and `=false`, list flags accumulate without splitting at commas.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::output::Level;
+
+pub(crate) mod blob;
+pub(crate) mod certificate;
+mod duration;
+mod error;
+mod flags;
+pub(crate) mod inspect;
+pub(crate) mod key;
+pub(crate) mod list;
+pub(crate) mod policy;
+pub(crate) mod sign;
+pub(crate) mod verify;
+
+pub(crate) use error::{Parsed, parse};
+pub(crate) use flags::{Output, Registry, Usage};
+
+/// The whole command tree; help, completions and man pages come from it.
+pub(crate) fn definition(program: &'static str) -> Command {
+    Command::new(program)
+        .about("Sign and verify OCI artifacts and files with keys that never leave hardware or a cloud KMS")
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .infer_long_args(false)
+        .arg(flags::debug())
+        .arg(flags::verbose())
+        .subcommand(sign::definition())
+        .subcommand(verify::definition())
+        .subcommand(list::definition())
+        .subcommand(inspect::definition())
+        .subcommand(blob::definition())
+        .subcommand(certificate::definition())
+        .subcommand(policy::definition())
+        .subcommand(key::definition())
+        .subcommand(version())
+}
+
+fn version() -> Command {
+    Command::new("version").about("Show the version")
+}
+
+/// How much to tell on standard error: `-d` before `-v`.
+///
+/// # Errors
+/// A switch with a value that is no truth value.
+pub(crate) fn level(matches: &ArgMatches) -> Result<Level, Usage> {
+    let mut deepest = matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
+    let reader = flags::Reader(deepest);
+    Ok(if reader.switch("debug")? {
+        Level::Debug
+    } else if reader.switch("verbose")? {
+        Level::Info
+    } else {
+        Level::Quiet
+    })
+}

@@ -1,0 +1,337 @@
+//! `hardsign blob`: flags and their rules (CLI-94 to CLI-101).
+
+use super::flags::{self, Reader};
+use super::policy;
+use super::sign::{Signing, signing_flags};
+use super::{ArgMatches, BTreeMap, Command, Output, Usage};
+
+const SIGN_EXAMPLES: &str = "\
+Examples:
+  Sign a file; the signature goes beside it, as release.tar.gz.jws.sig:
+    hardsign blob sign --key release release.tar.gz
+
+  Sign several files with one login, the signatures in a directory of their own:
+    hardsign blob sign --key release --signature-directory sigs dist/*
+
+  Sign standard input:
+    make-sbom | hardsign blob sign --key release --signature sbom.json.jws.sig -";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  Verify a file under the global statement of the blob trust policy:
+    hardsign blob verify --signature release.tar.gz.jws.sig release.tar.gz
+
+  Verify it under a statement by name:
+    hardsign blob verify --policy-name releases --signature release.tar.gz.jws.sig release.tar.gz";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  Show what is in a signature file, without verifying it:
+    hardsign blob inspect release.tar.gz.jws.sig";
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  Trust one signer for all files:
+    hardsign blob policy init --global --name releases --trust-store ca:acme \\
+      --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme'
+
+  Use the trust policy of a file:
+    hardsign blob policy import my-policy.json";
+
+/// `hardsign blob sign`.
+#[derive(Debug)]
+pub(crate) struct SignArgs {
+    /// Files as typed; `-` is standard input.
+    pub(crate) blobs: Vec<String>,
+    pub(crate) signing: Signing,
+    pub(crate) media_type: String,
+    pub(crate) directory: Option<String>,
+    /// `--signature`: the file to write, for a single blob.
+    pub(crate) signature: Option<String>,
+    pub(crate) force: bool,
+}
+
+/// `hardsign blob verify`.
+#[derive(Debug)]
+pub(crate) struct VerifyArgs {
+    pub(crate) blob: String,
+    pub(crate) signature: String,
+    pub(crate) policy_name: Option<String>,
+    pub(crate) media_type: Option<String>,
+    pub(crate) plugin_config: BTreeMap<String, String>,
+    pub(crate) user_metadata: BTreeMap<String, String>,
+    pub(crate) policy_file: Option<String>,
+    pub(crate) output: Output,
+}
+
+/// `hardsign blob inspect`.
+#[derive(Debug)]
+pub(crate) struct InspectArgs {
+    pub(crate) signature: String,
+    pub(crate) output: Output,
+}
+
+/// `hardsign blob policy init`.
+#[derive(Debug)]
+pub(crate) struct InitArgs {
+    pub(crate) name: String,
+    pub(crate) trust_stores: Vec<String>,
+    pub(crate) trusted_identities: Vec<String>,
+    pub(crate) global: bool,
+    pub(crate) force: bool,
+}
+
+pub(super) fn definition() -> Command {
+    flags::verb("blob", "Sign, verify and inspect files", SIGN_EXAMPLES)
+        .subcommand(sign())
+        .subcommand(verify())
+        .subcommand(inspect())
+        .subcommand(policy_group())
+}
+
+fn sign() -> Command {
+    signing_flags(flags::verb(
+        "sign",
+        "Sign files; signatures are written beside them",
+        SIGN_EXAMPLES,
+    ))
+    .arg(flags::value(
+        "media-type",
+        "TYPE",
+        "Media type of the file [default: application/octet-stream]",
+    ))
+    .arg(flags::value(
+        "signature-directory",
+        "DIRECTORY",
+        "Directory for the signature files [default: that of each file]",
+    ))
+    .arg(
+        flags::value(
+            "signature",
+            "FILE",
+            "The signature file to write, for one file or -",
+        )
+        .short('s'),
+    )
+    .arg(flags::force(
+        "Replace an existing signature file without a question",
+    ))
+    .arg(flags::positional(
+        "blob_path",
+        "Files to sign; - is standard input",
+    ))
+}
+
+fn verify() -> Command {
+    flags::verb(
+        "verify",
+        "Verify a file against its signature",
+        VERIFY_EXAMPLES,
+    )
+    .arg(flags::value("signature", "FILE", "Signature file (required)").short('s'))
+    .arg(flags::value(
+        "policy-name",
+        "NAME",
+        "Statement of the trust policy [default: the global one]",
+    ))
+    .arg(flags::value(
+        "media-type",
+        "TYPE",
+        "Media type that the signature must have signed",
+    ))
+    .arg(flags::plugin_config(
+        "Setting that is passed to a verification plugin (repeatable)",
+    ))
+    .arg(flags::user_metadata(
+        "Metadata that the signed payload must have (repeatable)",
+    ))
+    .arg(flags::policy())
+    .arg(flags::output())
+    .arg(flags::positional(
+        "blob_path",
+        "The file; - is standard input",
+    ))
+}
+
+fn inspect() -> Command {
+    flags::verb(
+        "inspect",
+        "Show a signature file, without verifying it",
+        INSPECT_EXAMPLES,
+    )
+    .arg(
+        flags::value(
+            "output",
+            "FORMAT",
+            "Output format: tree or json [default: tree]",
+        )
+        .short('o'),
+    )
+    .arg(flags::positional("signature_path", "The signature file"))
+}
+
+fn policy_group() -> Command {
+    policy::group("Manage the trust policy for files", POLICY_EXAMPLES).subcommand(
+        flags::verb(
+            "init",
+            "Write a trust policy with one statement of level strict",
+            POLICY_EXAMPLES,
+        )
+        .arg(flags::value("name", "NAME", "Name of the statement (required)").short('n'))
+        .arg(flags::list(
+            "trust-store",
+            "TYPE:NAME",
+            "Trust store (required, repeatable)",
+        ))
+        .arg(flags::list(
+            "trusted-identity",
+            "IDENTITY",
+            "Signer that is trusted: x509.subject:<subject>, or * (required, repeatable)",
+        ))
+        .arg(flags::switch(
+            "global",
+            "The statement holds for every file",
+        ))
+        .arg(flags::force(
+            "Replace an existing policy without a question",
+        ))
+        .arg(flags::positional("none", "").hide(true)),
+    )
+}
+
+impl SignArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let blobs = reader.all("positional");
+        if blobs.is_empty() {
+            return Err(Usage(format!(
+                "missing file path to the blob artifact: use `{program} blob sign --help` to see what parameters are required"
+            )));
+        }
+        if blobs.iter().any(String::is_empty) {
+            return Err(Usage("blob path cannot be empty".to_owned()));
+        }
+        let directory = reader.text("signature-directory");
+        if directory.as_deref() == Some("") {
+            return Err(Usage("signature directory cannot be empty".to_owned()));
+        }
+        reader.exclusive(&["signature-directory", "signature"])?;
+        let signature = reader.text("signature");
+        match (
+            &signature,
+            blobs.len(),
+            blobs.iter().any(|blob| blob == "-"),
+        ) {
+            (Some(_), 2.., _) => {
+                return Err(Usage(
+                    "--signature names one file, but several are to be signed".to_owned(),
+                ));
+            }
+            (None, _, true) => {
+                return Err(Usage(
+                    "standard input has no name: give --signature with the file to write"
+                        .to_owned(),
+                ));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            blobs,
+            signing: Signing::read(&reader)?,
+            media_type: reader
+                .text("media-type")
+                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            directory,
+            signature,
+            force: reader.switch("force")?,
+        })
+    }
+}
+
+impl VerifyArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06 and CLI-96.
+    pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let mut blobs = reader.all("positional");
+        match blobs.len() {
+            0 => {
+                return Err(Usage(format!(
+                    "missing path to the blob artifact: use `{program} blob verify --help` to see what parameters are required"
+                )));
+            }
+            1 => {}
+            more => return Err(Usage(format!("blob verify takes one file, but got {more}"))),
+        }
+        let signature = reader.text("signature").unwrap_or_default();
+        if signature.is_empty() {
+            return Err(Usage(
+                "filepath of the signature cannot be empty".to_owned(),
+            ));
+        }
+        let media_type = reader.text("media-type");
+        if media_type.as_deref() == Some("") {
+            return Err(Usage("--media-type is set but with empty value".to_owned()));
+        }
+        Ok(Self {
+            blob: blobs.remove(0),
+            signature,
+            policy_name: reader.text("policy-name"),
+            media_type,
+            plugin_config: reader.pairs("plugin-config")?,
+            user_metadata: reader.pairs("user-metadata")?,
+            policy_file: reader.text("policy"),
+            output: reader.output()?,
+        })
+    }
+}
+
+impl InspectArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let mut signatures = reader.all("positional");
+        match signatures.len() {
+            0 => {
+                return Err(Usage(format!(
+                    "missing signature path: use `{program} blob inspect --help` to see what parameters are required"
+                )));
+            }
+            1 => {}
+            more => {
+                return Err(Usage(format!(
+                    "blob inspect takes one signature file, but got {more}"
+                )));
+            }
+        }
+        let output = match reader.text("output").as_deref() {
+            None | Some("tree") => Output::Text,
+            Some("json") => Output::Json,
+            Some(other) => return Err(Usage(format!("unrecognized output format {other}"))),
+        };
+        Ok(Self {
+            signature: signatures.remove(0),
+            output,
+        })
+    }
+}
+
+impl InitArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        policy::no_arguments(matches)?;
+        let reader = Reader(matches);
+        reader.required(&["name", "trust-store", "trusted-identity"])?;
+        Ok(Self {
+            name: reader.text("name").unwrap_or_default(),
+            trust_stores: reader.all("trust-store"),
+            trusted_identities: reader.all("trusted-identity"),
+            global: reader.switch("global")?,
+            force: reader.switch("force")?,
+        })
+    }
+}

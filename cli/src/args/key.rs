@@ -1,0 +1,142 @@
+//! `hardsign key`: flags and their rules (CLI-64 to CLI-68).
+
+use super::flags::{self, Reader};
+use super::{ArgMatches, BTreeMap, Command, Output, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Add a key of a token, and make it the default:
+    hardsign key add --plugin pkcs11 --id 'pkcs11:token=release;object=signing' --default release
+
+  List the keys:
+    hardsign key list
+
+  Make another key the default:
+    hardsign key set --default staging
+
+  Remove keys from the list; the keys themselves stay where they are:
+    hardsign key delete staging old";
+
+/// `hardsign key add`.
+#[derive(Debug)]
+pub(crate) struct AddArgs {
+    pub(crate) name: String,
+    pub(crate) plugin: String,
+    pub(crate) id: String,
+    pub(crate) plugin_config: BTreeMap<String, String>,
+    pub(crate) default: bool,
+}
+
+/// `hardsign key update`.
+#[derive(Debug)]
+pub(crate) struct UpdateArgs {
+    pub(crate) name: String,
+    pub(crate) default: bool,
+}
+
+/// `hardsign key list`.
+#[derive(Debug)]
+pub(crate) struct ListArgs {
+    pub(crate) output: Output,
+}
+
+/// `hardsign key delete`.
+#[derive(Debug)]
+pub(crate) struct DeleteArgs {
+    pub(crate) names: Vec<String>,
+}
+
+pub(super) fn definition() -> Command {
+    let default = || flags::switch("default", "Make it the default signing key");
+    flags::verb("key", "Manage the list of signing keys", EXAMPLES)
+        .subcommand(
+            flags::verb("add", "Add a key to the list", EXAMPLES)
+                .arg(flags::value("plugin", "NAME", "Signing plugin (required)"))
+                .arg(flags::value(
+                    "id",
+                    "KEY-ID",
+                    "Key id, in the plugin's own form (required)",
+                ))
+                .arg(flags::plugin_config(
+                    "Setting that is passed to the plugin (repeatable)",
+                ))
+                .arg(default())
+                .arg(flags::positional("key_name", "Name of the key in the list")),
+        )
+        .subcommand(
+            flags::verb("update", "Choose the default key", EXAMPLES)
+                .visible_alias("set")
+                .arg(default())
+                .arg(flags::positional("key_name", "Name of a key in the list")),
+        )
+        .subcommand(
+            flags::verb("list", "List the keys", EXAMPLES)
+                .visible_alias("ls")
+                .arg(flags::output()),
+        )
+        .subcommand(
+            flags::verb("delete", "Remove keys from the list", EXAMPLES)
+                .arg(flags::positional("key_name", "Names of keys in the list")),
+        )
+}
+
+impl AddArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let mut names = reader.all("positional");
+        if names.len() != 1 {
+            return Err(Usage(
+                "either missing key name or unnecessary parameters passed".to_owned(),
+            ));
+        }
+        reader.required(&["plugin"])?;
+        Ok(Self {
+            name: names.remove(0),
+            plugin: reader.text("plugin").unwrap_or_default(),
+            id: reader.text("id").unwrap_or_default(),
+            plugin_config: reader.pairs("plugin-config")?,
+            default: reader.switch("default")?,
+        })
+    }
+}
+
+impl UpdateArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let mut names = reader.all("positional");
+        match names.len() {
+            0 => Err(Usage("missing key name".to_owned())),
+            1 => Ok(Self {
+                name: names.remove(0),
+                default: reader.switch("default")?,
+            }),
+            more => Err(Usage(format!("accepts 1 arg(s), received {more}"))),
+        }
+    }
+}
+
+impl ListArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        Ok(Self {
+            output: Reader(matches).output()?,
+        })
+    }
+}
+
+impl DeleteArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let names = Reader(matches).all("positional");
+        if names.is_empty() {
+            return Err(Usage("missing key names".to_owned()));
+        }
+        Ok(Self { names })
+    }
+}

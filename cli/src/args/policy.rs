@@ -1,0 +1,71 @@
+//! `hardsign policy`: flags and their rules (CLI-84 to CLI-90).
+
+use super::flags::{self, Reader};
+use super::{ArgMatches, Command, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Use a trust policy for OCI artifacts:
+    hardsign policy import my-policy.json
+
+  Show the one in use:
+    hardsign policy show";
+
+/// `hardsign policy import`.
+#[derive(Debug)]
+pub(crate) struct ImportArgs {
+    pub(crate) path: String,
+    pub(crate) force: bool,
+}
+
+pub(super) fn definition() -> Command {
+    group("Manage the trust policy for OCI artifacts", EXAMPLES)
+}
+
+/// The commands that the policies for artifacts and for files have in common.
+pub(super) fn group(about: &'static str, examples: &'static str) -> Command {
+    flags::verb("policy", about, examples)
+        .subcommand(
+            flags::verb("import", "Use the trust policy of a JSON file", examples)
+                .arg(flags::force(
+                    "Replace an existing policy without a question",
+                ))
+                .arg(flags::positional("path", "The file")),
+        )
+        .subcommand(
+            flags::verb("show", "Print the trust policy in use", examples)
+                .arg(flags::positional("none", "").hide(true)),
+        )
+}
+
+impl ImportArgs {
+    /// `command` is the whole command, for instance `policy import`.
+    ///
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches, program: &str, command: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let mut paths = reader.all("positional");
+        if paths.len() != 1 {
+            return Err(Usage(format!(
+                "requires 1 argument but received {}.\nUsage: {program} {command} <path-to-policy.json>\nPlease specify a trust policy file location as the argument",
+                paths.len()
+            )));
+        }
+        Ok(Self {
+            path: paths.remove(0),
+            force: reader.switch("force")?,
+        })
+    }
+}
+
+/// Refuses arguments to a command that takes none.
+///
+/// # Errors
+/// [`Usage`] with the number of arguments.
+pub(crate) fn no_arguments(matches: &ArgMatches) -> Result<(), Usage> {
+    match Reader(matches).all("positional").len() {
+        0 => Ok(()),
+        more => Err(Usage(format!("accepts 0 arg(s), received {more}"))),
+    }
+}

@@ -1,0 +1,154 @@
+//! `hardsign sign`: flags and their rules (CLI-22 to CLI-32).
+
+use hardsign_core::envelope::Format;
+
+use super::flags::{self, Reader};
+use super::{ArgMatches, BTreeMap, Command, Duration, Output, Registry, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Sign with the default key:
+    hardsign sign registry.example.com/app@sha256:<digest>
+
+  Sign with a key of a YubiKey, an HSM or a cloud KMS, named by plugin and key id:
+    hardsign sign --plugin pkcs11 --id 'pkcs11:token=release;object=signing' registry.example.com/app@sha256:<digest>
+
+  Sign several artifacts with one login:
+    hardsign sign --key release registry.example.com/a@sha256:<digest> registry.example.com/b@sha256:<digest>
+
+  Sign what a file lists, one reference a line:
+    hardsign sign --key release - < references.txt
+
+  Sign an artifact in an OCI layout:
+    hardsign sign --oci-layout ./layout:v1";
+
+/// The signing key that was asked for (CLI-26).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum KeyChoice {
+    /// `--key`, a name in the key list.
+    Named(String),
+    /// `--plugin` and `--id`, a key that is in no list.
+    Direct { plugin: String, id: String },
+    /// The default key of the key list.
+    Default,
+}
+
+/// The flags that all signing commands share.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    pub(crate) key: KeyChoice,
+    /// `--signature-format`, or nothing: then the configuration decides.
+    pub(crate) format: Option<Format>,
+    pub(crate) expiry: Option<Duration>,
+    pub(crate) plugin_config: BTreeMap<String, String>,
+    pub(crate) user_metadata: BTreeMap<String, String>,
+    pub(crate) output: Output,
+}
+
+/// `hardsign sign`.
+#[derive(Debug)]
+pub(crate) struct SignArgs {
+    /// References as typed; `-` stands for those listed on standard input.
+    pub(crate) references: Vec<String>,
+    pub(crate) signing: Signing,
+    pub(crate) registry: Registry,
+}
+
+pub(super) fn definition() -> Command {
+    signing_flags(flags::verb("sign", "Sign artifacts", EXAMPLES))
+        .args(flags::registry())
+        .arg(flags::oci_layout())
+        .arg(flags::switch(
+            "force-referrers-tag",
+            "Store the signature under the referrers tag, without asking the referrers API",
+        ))
+        .arg(flags::positional(
+            "reference",
+            "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
+        ))
+}
+
+/// Adds the flags that all signing commands share.
+pub(super) fn signing_flags(command: Command) -> Command {
+    command
+        .arg(flags::value("key", "NAME", "Signing key, as named in the key list").short('k'))
+        .arg(flags::value(
+            "id",
+            "KEY-ID",
+            "Key id of a key that is in no list (with --plugin)",
+        ))
+        .arg(flags::value("plugin", "NAME", "Signing plugin (with --id)"))
+        .arg(flags::value(
+            "signature-format",
+            "FORMAT",
+            "Signature envelope format: jws or cose [default: jws]",
+        ))
+        .arg(
+            flags::value(
+                "expiry",
+                "DURATION",
+                "How long the signature is good for, for instance 24h [default: for ever]",
+            )
+            .short('e'),
+        )
+        .arg(flags::plugin_config(
+            "Setting that is passed to the signing plugin (repeatable)",
+        ))
+        .arg(flags::user_metadata(
+            "Metadata added to the signed payload (repeatable)",
+        ))
+        .arg(flags::output())
+}
+
+impl SignArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let references = reader.all("positional");
+        if references.is_empty() {
+            return Err(flags::missing_reference("sign", program));
+        }
+        Ok(Self {
+            references,
+            signing: Signing::read(&reader)?,
+            registry: Registry::read(&reader)?,
+        })
+    }
+}
+
+impl Signing {
+    pub(super) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
+        let expiry = reader.expiry()?;
+        reader.together(&["id", "plugin"])?;
+        reader.exclusive(&["key", "id"])?;
+        reader.exclusive(&["key", "plugin"])?;
+        let key = match (reader.text("plugin"), reader.text("id"), reader.text("key")) {
+            (Some(plugin), Some(id), _) => KeyChoice::Direct { plugin, id },
+            (_, _, Some(name)) => KeyChoice::Named(name),
+            _ => KeyChoice::Default,
+        };
+        Ok(Self {
+            key,
+            format: reader
+                .text("signature-format")
+                .map(|f| format(&f))
+                .transpose()?,
+            expiry,
+            plugin_config: reader.pairs("plugin-config")?,
+            user_metadata: reader.pairs("user-metadata")?,
+            output: reader.output()?,
+        })
+    }
+}
+
+/// Reads a signature format, exact lower case (CLI-28).
+pub(crate) fn format(name: &str) -> Result<Format, Usage> {
+    match name {
+        "jws" => Ok(Format::Jws),
+        "cose" => Ok(Format::Cose),
+        other => Err(Usage(format!(
+            "signature format {other:?} not supported\nSupported signature envelope formats are \"jws\" and \"cose\""
+        ))),
+    }
+}

@@ -1,0 +1,75 @@
+//! `hardsign verify`: flags and their rules (CLI-33 to CLI-42).
+
+use std::num::NonZeroUsize;
+
+use super::flags::{self, Reader};
+use super::{ArgMatches, BTreeMap, Command, Output, Registry, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Verify an artifact under the trust policy:
+    hardsign verify registry.example.com/app@sha256:<digest>
+
+  Verify, and demand metadata that the signer signed:
+    hardsign verify -m build=17 registry.example.com/app@sha256:<digest>
+
+  Verify an artifact in an OCI layout under the statement for a scope:
+    hardsign verify --oci-layout ./layout:v1 --scope local/app";
+
+/// `hardsign verify`.
+#[derive(Debug)]
+pub(crate) struct VerifyArgs {
+    /// References as typed; `-` stands for those listed on standard input.
+    pub(crate) references: Vec<String>,
+    pub(crate) max_signatures: NonZeroUsize,
+    pub(crate) plugin_config: BTreeMap<String, String>,
+    pub(crate) user_metadata: BTreeMap<String, String>,
+    pub(crate) scope: Option<String>,
+    /// `--policy`.
+    pub(crate) policy_file: Option<String>,
+    pub(crate) output: Output,
+    pub(crate) registry: Registry,
+}
+
+pub(super) fn definition() -> Command {
+    flags::verb("verify", "Verify artifacts", EXAMPLES)
+        .arg(flags::max_signatures())
+        .arg(flags::plugin_config("Setting that is passed to a verification plugin (repeatable)"))
+        .arg(flags::user_metadata("Metadata that the signed payload must have (repeatable)"))
+        .args(flags::registry())
+        .arg(flags::oci_layout())
+        .arg(flags::value(
+            "scope",
+            "SCOPE",
+            "Registry scope that selects the trust policy statement (with --oci-layout)",
+        ))
+        .arg(flags::policy())
+        .arg(flags::output())
+        .arg(flags::positional(
+            "reference",
+            "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
+        ))
+}
+
+impl VerifyArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let references = reader.all("positional");
+        if references.is_empty() {
+            return Err(flags::missing_reference("verify", program));
+        }
+        reader.together(&["oci-layout", "scope"])?;
+        Ok(Self {
+            references,
+            max_signatures: reader.max_signatures()?,
+            plugin_config: reader.pairs("plugin-config")?,
+            user_metadata: reader.pairs("user-metadata")?,
+            scope: reader.text("scope"),
+            policy_file: reader.text("policy"),
+            output: reader.output()?,
+            registry: Registry::read(&reader)?,
+        })
+    }
+}

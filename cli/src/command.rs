@@ -1,0 +1,260 @@
+//! Doing what was asked, one file a command. Nothing here decides whether a signature is good.
+
+use std::io::{self, BufRead as _, Read as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::Interrupt;
+use jiff::Timestamp;
+use tokio::runtime::Builder;
+
+use crate::args::{self, Usage};
+use crate::failure::Failure;
+use crate::output::Console;
+
+mod blob;
+mod certificate;
+mod inspect;
+mod key;
+mod list;
+mod policy;
+mod repository;
+mod sign;
+mod signer;
+mod verify;
+mod version;
+
+/// What every command works with.
+pub(crate) struct Context {
+    pub(crate) console: Arc<Console>,
+    pub(crate) program: &'static str,
+    /// Raised by Ctrl-C.
+    pub(crate) interrupt: Interrupt,
+}
+
+impl Context {
+    /// The user's directories (CFG-01 to CFG-05).
+    pub(crate) fn dirs(&self) -> Result<Dirs, Failure> {
+        Dirs::from_environment().map_err(Failure::failed)
+    }
+
+    /// Asks `question` and reads one line (CLI-13). Without a line the answer is a silent no.
+    pub(crate) fn confirm(&self, question: &str, already: bool) -> Result<bool, Failure> {
+        if already {
+            return Ok(true);
+        }
+        self.console
+            .bytes(format!("{question} [y/N] ").as_bytes())?;
+        let mut answer = String::new();
+        let read = io::stdin()
+            .lock()
+            .take(MAX_ANSWER)
+            .read_line(&mut answer)
+            .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
+        let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+        if !yes && read > 0 {
+            self.console.line("Operation cancelled.")?;
+        }
+        Ok(yes)
+    }
+
+    /// The time now; everything below takes it as an argument.
+    pub(crate) fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "the executable reads the clock")]
+        Timestamp::now()
+    }
+
+    /// Runs work that waits for processes or the network, until it is done or the user interrupts
+    /// it (CLI-16). Plugins are told of the interruption and given the time to end.
+    pub(crate) fn wait<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;
+        let interrupt = self.interrupt.clone();
+        let result = runtime.block_on(async {
+            tokio::pin!(work);
+            tokio::select! {
+                result = &mut work => return result,
+                signal = tokio::signal::ctrl_c() => if signal.is_err() { return work.await },
+            }
+            interrupt.raise();
+            tokio::select! {
+                result = work => result,
+                () = tokio::time::sleep(FAREWELL) => Err(Failure::failed("interrupted")),
+            }
+        });
+        runtime.shutdown_background();
+        result
+    }
+}
+
+/// Runs the command that `matches` names.
+///
+/// # Errors
+/// The command's failure, not yet printed.
+pub(crate) fn run(
+    matches: &ArgMatches,
+    definition: &Command,
+    context: &Context,
+) -> Result<(), Failure> {
+    match matches.subcommand() {
+        Some(("version", _)) => version::run(context),
+        Some(("key", group)) => match group.subcommand() {
+            Some(("add", m)) => key::add(args::key::AddArgs::read(m)?, context),
+            Some(("update", m)) => key::update(args::key::UpdateArgs::read(m)?, context),
+            Some(("verify", m)) => {
+                verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
+            }
+            Some(("blob", group)) => match group.subcommand() {
+                Some(("sign", m)) => {
+                    blob::sign(args::blob::SignArgs::read(m, context.program)?, context)
+                }
+                Some(("verify", m)) => {
+                    verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
+                }
+                Some(("inspect", m)) => {
+                    blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
+                }
+                Some(("policy", group)) => match group.subcommand() {
+                    Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
+                    _ => policy(
+                        &policy::BLOB,
+                        group,
+                        &["blob", "policy"],
+                        definition,
+                        context,
+                    ),
+                },
+                _ => help(&["blob"], definition, context),
+            },
+            Some(("list", m)) => key::list(args::key::ListArgs::read(m)?, context),
+            Some(("delete", m)) => key::delete(args::key::DeleteArgs::read(m)?, context),
+            _ => help(&["key"], definition, context),
+        },
+        Some(("certificate", group)) => match group.subcommand() {
+            Some(("add", m)) => certificate::add(args::certificate::AddArgs::read(m)?, context),
+            Some(("verify", m)) => {
+                verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
+            }
+            Some(("blob", group)) => match group.subcommand() {
+                Some(("sign", m)) => {
+                    blob::sign(args::blob::SignArgs::read(m, context.program)?, context)
+                }
+                Some(("verify", m)) => {
+                    verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
+                }
+                Some(("inspect", m)) => {
+                    blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
+                }
+                Some(("policy", group)) => match group.subcommand() {
+                    Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
+                    _ => policy(
+                        &policy::BLOB,
+                        group,
+                        &["blob", "policy"],
+                        definition,
+                        context,
+                    ),
+                },
+                _ => help(&["blob"], definition, context),
+            },
+            Some(("list", m)) => certificate::list(args::certificate::ListArgs::read(m)?, context),
+            Some(("show", m)) => certificate::show(args::certificate::ShowArgs::read(m)?, context),
+            Some(("delete", m)) => {
+                certificate::delete(args::certificate::DeleteArgs::read(m)?, context)
+            }
+            Some(("generate-test", m)) => {
+                certificate::generate_test(args::certificate::GenerateTestArgs::read(m)?, context)
+            }
+            Some(("cleanup-test", m)) => {
+                certificate::cleanup_test(args::certificate::CleanupTestArgs::read(m)?, context)
+            }
+            _ => help(&["certificate"], definition, context),
+        },
+        Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
+        Some(("sign", m)) => sign::run(args::sign::SignArgs::read(m, context.program)?, context),
+        Some(("verify", m)) => {
+            verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
+        }
+        Some(("blob", group)) => match group.subcommand() {
+            Some(("sign", m)) => {
+                blob::sign(args::blob::SignArgs::read(m, context.program)?, context)
+            }
+            Some(("verify", m)) => {
+                verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
+            }
+            Some(("inspect", m)) => {
+                blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
+            }
+            Some(("policy", group)) => match group.subcommand() {
+                Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
+                _ => policy(
+                    &policy::BLOB,
+                    group,
+                    &["blob", "policy"],
+                    definition,
+                    context,
+                ),
+            },
+            _ => help(&["blob"], definition, context),
+        },
+        Some(("list", m)) => list::run(args::list::ListArgs::read(m, context.program)?, context),
+        Some(("inspect", m)) => inspect::run(
+            args::inspect::InspectArgs::read(m, context.program)?,
+            context,
+        ),
+        _ => help(&[], definition, context),
+    }
+}
+
+/// `policy` and `blob policy`.
+fn policy(
+    subject: &policy::Subject,
+    group: &ArgMatches,
+    path: &[&str],
+    definition: &Command,
+    context: &Context,
+) -> Result<(), Failure> {
+    match group.subcommand() {
+        Some(("import", m)) => {
+            let args = args::policy::ImportArgs::read(m, context.program, &path.join(" "))?;
+            policy::import(subject, args, context)
+        }
+        Some(("show", m)) => {
+            args::policy::no_arguments(m)?;
+            policy::show(subject, context)
+        }
+        _ => help(path, definition, context),
+    }
+}
+
+/// A command group without a command prints its help and succeeds (CLI-04, CLI-19).
+fn help(path: &[&str], definition: &Command, context: &Context) -> Result<(), Failure> {
+    let mut command = definition.clone();
+    command.build();
+    let mut found = &mut command;
+    for name in path {
+        found = found.find_subcommand_mut(name).ok_or_else(|| {
+            Usage(format!(
+                "unknown command {name:?} for {:?}",
+                context.program
+            ))
+        })?;
+    }
+    Ok(context
+        .console
+        .bytes(found.render_help().to_string().as_bytes())?)
+}
+
+/// Longest answer to a question, in bytes.
+const MAX_ANSWER: u64 = 1024;
+
+/// Time for plugins to log out after an interruption; then they are killed.
+const FAREWELL: Duration = Duration::from_secs(3);

@@ -1,0 +1,243 @@
+//! `hardsign blob sign`, `blob inspect` and `blob policy init` (CLI-94 to CLI-99); verification is
+//! in `verify`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use hardsign_core::algorithm::HashAlgorithm;
+use hardsign_core::artifact::Descriptor;
+use hardsign_core::batch;
+use hardsign_core::blob::{self, check_media_type, describe};
+use hardsign_core::config::{read_regular, write_atomic};
+use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
+use hardsign_core::plugin::PluginSigner;
+use hardsign_core::sign::{SignOptions, sign_blob};
+use serde_json::{Map, Value, json};
+
+use super::{Context, policy, signer};
+use crate::args::Output;
+use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
+use crate::failure::{Exit, Failure};
+use crate::output::{one_line, signature};
+
+/// A file to sign and where its signature goes.
+struct Job {
+    blob: String,
+    signature: PathBuf,
+}
+
+/// A file that was signed.
+struct Done {
+    descriptor: Descriptor,
+    signature: PathBuf,
+}
+
+pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
+    check_media_type(&args.media_type).map_err(Failure::failed)?;
+    let dirs = context.dirs()?;
+    context.wait(async {
+        let signer = signer::open(&args.signing, &dirs, context).await?;
+        let result = sign_all(&args, &signer, &dirs, context).await;
+        signer.close().await;
+        result
+    })
+}
+
+async fn sign_all(
+    args: &SignArgs,
+    signer: &PluginSigner,
+    dirs: &hardsign_core::dirs::Dirs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let options = SignOptions {
+        format: signer::format(&args.signing, dirs)?,
+        expiry: args.signing.expiry,
+        user_metadata: args.signing.user_metadata.clone(),
+        now: context.now(),
+    };
+    let hash = signer.key_spec().map_err(Failure::from)?.hash();
+    let mut jobs = Vec::new();
+    for blob in &args.blobs {
+        let signature = signature_path(blob, args, options.format)?;
+        if may_write(&signature, args.force, context)? {
+            jobs.push(Job {
+                blob: blob.clone(),
+                signature,
+            });
+        }
+    }
+    let many = args.blobs.len() > 1;
+    let progress = context.console.progress("signing", jobs.len());
+    let mut failures = Vec::new();
+    let mut report = Vec::new();
+    let mut printing = Ok(());
+    let work = async |job: Job| {
+        let done = sign_one(&job, signer, hash, &args.media_type, &options).await;
+        (job.blob, done)
+    };
+    batch::in_order(jobs, signer.max_in_flight(), work, |(blob, done)| {
+        progress.step();
+        match done {
+            Ok(done) => {
+                printing = print(&blob, &done, args.signing.output, context);
+                report.push(json!({
+                    "blob": blob,
+                    "mediaType": done.descriptor.media_type,
+                    "digest": done.descriptor.digest,
+                    "size": done.descriptor.size,
+                    "signature": done.signature,
+                    "signatureEnvelopeType": options.format.media_type(),
+                }));
+            }
+            Err(failure) => {
+                let stop = failure.exit == Exit::Unreachable;
+                failures.push(if many { failure.about(&blob) } else { failure });
+                if stop {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        if printing.is_err() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .await;
+    drop(progress);
+    printing?;
+    if args.signing.output == Output::Json {
+        context.console.json(&json!({ "signed": report }))?;
+    }
+    Failure::all(failures).map_or(Ok(()), Err)
+}
+
+fn print(blob: &str, done: &Done, output: Output, context: &Context) -> Result<(), Failure> {
+    if output == Output::Text {
+        // The space at the start of the second line is the reference's (CLI-95).
+        context.console.line(format_args!(
+            "Successfully signed {}\n Signature file written to {}",
+            one_line(blob),
+            one_line(&done.signature.display().to_string())
+        ))?;
+    }
+    Ok(())
+}
+
+/// Hashes, signs and writes one file's signature; a failure leaves no file.
+async fn sign_one(
+    job: &Job,
+    signer: &PluginSigner,
+    hash: HashAlgorithm,
+    media_type: &str,
+    options: &SignOptions,
+) -> Result<Done, Failure> {
+    let (blob, media_type) = (job.blob.clone(), media_type.to_owned());
+    let descriptor = tokio::task::spawn_blocking(move || {
+        open(&blob).and_then(|reader| describe(reader, hash, &media_type))
+    })
+    .await
+    .map_err(Failure::failed)?
+    .map_err(|error| Failure::failed(format!("failed to read {}: {error}", job.blob)))?;
+    let signed = sign_blob(signer, &descriptor, options).await?;
+    write_atomic(&job.signature, signed.bytes(), 0o600)
+        .map_err(|error| Failure::failed(format!("failed to write signature to file: {error}")))?;
+    Ok(Done {
+        descriptor,
+        signature: job.signature.clone(),
+    })
+}
+
+/// The file, or standard input for `-`.
+pub(super) fn open(blob: &str) -> io::Result<Box<dyn Read + Send>> {
+    if blob == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = File::open(blob)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    Ok(Box::new(file))
+}
+
+fn signature_path(blob: &str, args: &SignArgs, format: Format) -> Result<PathBuf, Failure> {
+    if let Some(path) = &args.signature {
+        return Ok(PathBuf::from(path));
+    }
+    blob::signature_path(
+        Path::new(blob),
+        format,
+        args.directory.as_deref().map(Path::new),
+    )
+    .ok_or_else(|| Failure::failed(format!("{blob} is no file")))
+}
+
+/// Asks before a signature file is replaced, and before anything is signed (BLOB-04, BLOB-05).
+fn may_write(signature: &Path, force: bool, context: &Context) -> Result<bool, Failure> {
+    if force {
+        context
+            .console
+            .warning("existing signature file will be overwritten");
+        return Ok(true);
+    }
+    let exists = std::fs::symlink_metadata(signature).is_ok();
+    context.confirm(
+        "The signature file already exists, do you want to overwrite it?",
+        !exists,
+    )
+}
+
+pub(super) fn inspect(args: InspectArgs, context: &Context) -> Result<(), Failure> {
+    let path = Path::new(&args.signature);
+    let format = blob::signature_format(path).map_err(Failure::failed)?;
+    let bytes = read_regular(path, MAX_ENVELOPE_LEN as u64)
+        .map_err(|error| Failure::failed(format!("failed to read signature file: {error}")))?;
+    let parsed = Envelope::parse(format, &bytes)
+        .and_then(Envelope::danger_unverified)
+        .map_err(|error| Failure::failed(format!("failed to parse signature: {error}")))?;
+    let content = parsed.danger_content();
+    match args.output {
+        Output::Json => context
+            .console
+            .json(&signature::json(None, format, content))?,
+        Output::Text => {
+            let root = signature::root(&args.signature, format, content);
+            context.console.bytes(root.render().as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a policy of one statement (CLI-99): two spaces of indent, no final newline.
+pub(super) fn policy_init(args: InitArgs, context: &Context) -> Result<(), Failure> {
+    let mut statement = Map::from_iter([
+        ("name".to_owned(), json!(args.name)),
+        (
+            "signatureVerification".to_owned(),
+            json!({"level": "strict"}),
+        ),
+        ("trustStores".to_owned(), json!(args.trust_stores)),
+        (
+            "trustedIdentities".to_owned(),
+            json!(args.trusted_identities),
+        ),
+    ]);
+    if args.global {
+        statement.insert("globalPolicy".to_owned(), Value::Bool(true));
+    }
+    let policy = json!({"version": "1.0", "trustPolicies": [statement]});
+    let bytes = serde_json::to_vec_pretty(&policy).map_err(Failure::failed)?;
+    policy::check(&policy::BLOB, &bytes)
+        .map_err(|error| Failure::failed(format!("invalid blob policy: {error}")))?;
+    let dirs = context.dirs()?;
+    if !policy::may_replace(&policy::BLOB, args.force, &dirs, context)? {
+        return Ok(());
+    }
+    let path = policy::write(&policy::BLOB, &bytes, &dirs)?;
+    Ok(context.console.line(format_args!(
+        "Successfully initialized blob trust policy file to {}.",
+        path.display()
+    ))?)
+}

@@ -1,0 +1,141 @@
+//! `hardsign key`: the list of signing keys (CLI-64 to CLI-68). No key is contacted.
+
+use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
+use hardsign_core::plugin::Finder;
+use serde::Serialize;
+
+use super::Context;
+use crate::args::Output;
+use crate::args::key::{AddArgs, DeleteArgs, ListArgs, UpdateArgs};
+use crate::failure::Failure;
+use crate::output::table::table;
+
+/// One key as `key list --output json` shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    name: &'a str,
+    default: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin_name: Option<&'a str>,
+}
+
+pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    Finder::new(&dirs).find(&args.plugin)?;
+    SigningKeys::update(&dirs, |keys| {
+        keys.add_plugin_key(&args.name, &args.plugin, &args.id, args.plugin_config)?;
+        if args.default {
+            keys.set_default(&args.name)?;
+        }
+        Ok::<_, ConfigError>(())
+    })?;
+    let marked = if args.default {
+        ": marked as default"
+    } else {
+        ""
+    };
+    Ok(context
+        .console
+        .line(format_args!("{}{marked}", args.name))?)
+}
+
+pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure> {
+    if !args.default {
+        context.console.log(
+            "warning",
+            "--default flag is not set, command did not take effect",
+        );
+        return Ok(());
+    }
+    SigningKeys::update(&context.dirs()?, |keys| keys.set_default(&args.name))?;
+    Ok(context
+        .console
+        .line(format_args!("{}: marked as default", args.name))?)
+}
+
+pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
+    let keys = SigningKeys::load(&context.dirs()?)?;
+    let listed: Vec<Listed<'_>> = keys
+        .entries()
+        .iter()
+        .map(|entry| {
+            let mut listed = Listed {
+                name: &entry.name,
+                default: keys.default_name() == Some(entry.name.as_str()),
+                key_path: None,
+                certificate_path: None,
+                id: None,
+                plugin_name: None,
+            };
+            match entry.location() {
+                Ok(KeyLocation::Files { key, certificate }) => {
+                    listed.key_path = Some(key);
+                    listed.certificate_path = Some(certificate);
+                }
+                Ok(KeyLocation::Plugin { plugin, id, .. }) => {
+                    listed.id = Some(id);
+                    listed.plugin_name = Some(plugin);
+                }
+                Err(_) => {}
+            }
+            listed
+        })
+        .collect();
+    if args.output == Output::Json {
+        return Ok(context
+            .console
+            .json(&serde_json::json!({ "keys": listed }))?);
+    }
+    let rows: Vec<_> = listed
+        .iter()
+        .map(|key| {
+            let cell = |value: Option<&str>| value.unwrap_or_default().to_owned();
+            let mark = if key.default { "* " } else { "" };
+            [
+                format!("{mark}{}", key.name),
+                cell(key.key_path),
+                cell(key.certificate_path),
+                cell(key.id),
+                cell(key.plugin_name),
+            ]
+        })
+        .collect();
+    let header = ["NAME", "KEY PATH", "CERTIFICATE PATH", "ID", "PLUGIN NAME"];
+    Ok(context.console.bytes(table(header, &rows).as_bytes())?)
+}
+
+/// Removes all of them or none (CLI-68).
+pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
+    let removed = SigningKeys::update(&context.dirs()?, |keys| {
+        args.names
+            .iter()
+            .map(|name| Ok((name, keys.remove(name)?)))
+            .collect::<Result<Vec<_>, ConfigError>>()
+    })?;
+    let console = &context.console;
+    match removed.as_slice() {
+        [(name, was_default)] => {
+            let kind = if *was_default { "default key " } else { "" };
+            console.line(format_args!(
+                "Removed {kind}{name} from Notation signing key list. The source key still exists."
+            ))?;
+        }
+        several => {
+            console.line(
+                "Removed the following keys from Notation signing key list. The source keys still exist.",
+            )?;
+            for (name, was_default) in several {
+                let mark = if *was_default { " (default)" } else { "" };
+                console.line(format_args!("{name}{mark}"))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `hardsign list` (CLI-43 to CLI-45).
+
+use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::registry::Access;
+use serde_json::json;
+
+use super::Context;
+use super::repository::Opener;
+use crate::args::Output;
+use crate::args::list::ListArgs;
+use crate::failure::Failure;
+use crate::output::one_line;
+
+pub(super) fn run(args: ListArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let target = Opener::new(&args.registry, Access::Read, &dirs)?.open(&args.reference)?;
+    let (artifact, listing) = context.wait(async {
+        let artifact = target.resolve("list", context).await?;
+        let listing = target
+            .place
+            .list_signatures(&artifact, args.max_signatures)
+            .await?;
+        Ok::<_, Failure>((artifact, listing))
+    })?;
+    let console = &context.console;
+    for warning in &listing.warnings {
+        console.warning(warning);
+    }
+    if listing.truncated {
+        console.warning(format_args!(
+            "exceeded configured limit of max signatures {} to examine",
+            args.max_signatures
+        ));
+    }
+    let reference = format!("{}@{}", target.place.name(), artifact.digest);
+    if args.output == Output::Json {
+        let signatures: Vec<_> = listing
+            .signatures
+            .iter()
+            .map(|s| json!({"mediaType": s.media_type, "digest": s.digest, "size": s.size}))
+            .collect();
+        return Ok(console.json(&json!({
+            "reference": reference,
+            "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
+            "signatures": signatures,
+            "truncated": listing.truncated,
+        }))?);
+    }
+    let reference = one_line(&reference);
+    let Some((last, others)) = listing.signatures.split_last() else {
+        return Ok(console.line(format_args!("{reference} has no associated signatures"))?);
+    };
+    console.line(reference)?;
+    console.line("└── application/vnd.cncf.notary.signature")?;
+    for signature in others {
+        console.line(format_args!("    ├── {}", signature.digest))?;
+    }
+    Ok(console.line(format_args!("    └── {}", last.digest))?)
+}

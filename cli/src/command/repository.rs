@@ -1,0 +1,258 @@
+//! From what was typed to a repository and what to find in it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use hardsign_core::artifact::reference::{
+    LayoutReference, LayoutReferenceError, Reference, ReferenceError, TagOrDigest,
+};
+use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::config::{ConfigFile, read_regular};
+use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
+use hardsign_core::envelope::Format;
+use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
+use hardsign_core::oci::layout::Layout;
+use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry};
+use hardsign_core::oci::{
+    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning,
+};
+
+use super::Context;
+use crate::args::Registry as RegistryFlags;
+use crate::failure::Failure;
+
+/// A repository of either kind.
+#[derive(Clone)]
+pub(super) enum Place {
+    Layout(Layout),
+    Registry(Registry),
+}
+
+/// An artifact that was named on the command line.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) place: Place,
+    pub(super) target: TagOrDigest,
+}
+
+/// Opens each repository once, however many references name it, over shared connections.
+pub(super) struct Opener {
+    oci_layout: bool,
+    access: Access,
+    connector: Connector,
+    layouts: Mutex<HashMap<PathBuf, Layout>>,
+}
+
+impl Repository for Place {
+    fn name(&self) -> String {
+        match self {
+            Self::Layout(layout) => layout.name(),
+            Self::Registry(registry) => registry.name(),
+        }
+    }
+
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
+        match self {
+            Self::Layout(layout) => layout.resolve(target).await,
+            Self::Registry(registry) => registry.resolve(target).await,
+        }
+    }
+
+    async fn list_signatures(
+        &self,
+        subject: &Descriptor,
+        limit: usize,
+    ) -> Result<Listing, OciError> {
+        match self {
+            Self::Layout(layout) => layout.list_signatures(subject, limit).await,
+            Self::Registry(registry) => registry.list_signatures(subject, limit).await,
+        }
+    }
+
+    async fn fetch_signature(&self, manifest: &Descriptor) -> Result<FetchedSignature, OciError> {
+        match self {
+            Self::Layout(layout) => layout.fetch_signature(manifest).await,
+            Self::Registry(registry) => registry.fetch_signature(manifest).await,
+        }
+    }
+
+    async fn push_signature(
+        &self,
+        subject: &Descriptor,
+        format: Format,
+        envelope: &[u8],
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Pushed, OciError> {
+        match self {
+            Self::Layout(layout) => {
+                layout
+                    .push_signature(subject, format, envelope, annotations)
+                    .await
+            }
+            Self::Registry(registry) => {
+                registry
+                    .push_signature(subject, format, envelope, annotations)
+                    .await
+            }
+        }
+    }
+
+    async fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        artifact_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Referrers, OciError> {
+        match self {
+            Self::Layout(layout) => layout.list_referrers(subject, artifact_type, limit).await,
+            Self::Registry(registry) => {
+                registry.list_referrers(subject, artifact_type, limit).await
+            }
+        }
+    }
+
+    async fn delete_signature(&self, manifest: &Digest) -> Result<Vec<Warning>, OciError> {
+        match self {
+            Self::Layout(layout) => layout.delete_signature(manifest).await,
+            Self::Registry(registry) => registry.delete_signature(manifest).await,
+        }
+    }
+}
+
+impl Opener {
+    pub(super) fn new(flags: &RegistryFlags, access: Access, dirs: &Dirs) -> Result<Self, Failure> {
+        Ok(Self {
+            oci_layout: flags.oci_layout,
+            access,
+            connector: connector(flags, dirs)?,
+            layouts: Mutex::default(),
+        })
+    }
+
+    /// Finds the repository of `reference`; nothing is looked up in it yet.
+    pub(super) fn open(&self, reference: &str) -> Result<Target, Failure> {
+        if self.oci_layout {
+            let LayoutReference { path, target } = reference
+                .parse()
+                .map_err(|e: LayoutReferenceError| Failure::failed(e))?;
+            return Ok(Target {
+                place: Place::Layout(self.layout(path)?),
+                target,
+            });
+        }
+        let Reference { repository, target } = reference
+            .parse()
+            .map_err(|e: ReferenceError| Failure::failed(e))?;
+        let registry = self.connector.repository(repository, self.access)?;
+        Ok(Target {
+            place: Place::Registry(registry),
+            target,
+        })
+    }
+
+    fn layout(&self, path: PathBuf) -> Result<Layout, Failure> {
+        let mut layouts = self
+            .layouts
+            .lock()
+            .map_err(|_| Failure::failed("an earlier reference failed"))?;
+        if let Some(open) = layouts.get(&path) {
+            return Ok(open.clone());
+        }
+        let layout = Layout::open(path.clone()).map_err(OciError::from)?;
+        layouts.insert(path, layout.clone());
+        Ok(layout)
+    }
+}
+
+impl Target {
+    /// Resolves the reference, with a warning where it is a tag (CLI-30, CLI-36, CLI-45).
+    pub(super) async fn resolve(
+        &self,
+        verb: &str,
+        context: &Context,
+    ) -> Result<Descriptor, Failure> {
+        let descriptor = self.place.resolve(&self.target).await?;
+        if let TagOrDigest::Tag(tag) = &self.target {
+            let why = if verb == "sign" {
+                "tags are mutable and a tag reference can point to a different artifact than the one signed."
+            } else {
+                "resolved digest may not point to the same signed artifact, as tags are mutable."
+            };
+            context.console.warning(format_args!(
+                "Always {verb} the artifact using digest(@sha256:...) rather than a tag(:{tag}) because {why}"
+            ));
+        }
+        Ok(descriptor)
+    }
+}
+
+/// The references of a batch: as typed, with `-` replaced by the lines of standard input.
+pub(super) fn expand(typed: Vec<String>) -> Result<Vec<String>, Failure> {
+    let mut references = Vec::new();
+    let mut read = false;
+    for reference in typed {
+        if reference != "-" {
+            references.push(reference);
+        } else if read {
+            return Err(Failure::usage("- may be given once"));
+        } else {
+            read = true;
+            references.extend(from_stdin()?);
+        }
+    }
+    if references.is_empty() {
+        return Err(Failure::usage("no reference on standard input"));
+    }
+    Ok(references)
+}
+
+fn from_stdin() -> Result<Vec<String>, Failure> {
+    let mut references = Vec::new();
+    for line in std::io::stdin().lock().take(MAX_LIST).lines() {
+        let line = line.map_err(|error| {
+            Failure::failed(format!(
+                "failed to read references from standard input: {error}"
+            ))
+        })?;
+        let line = line.trim();
+        if !line.is_empty() {
+            references.push(line.to_owned());
+        }
+    }
+    Ok(references)
+}
+
+/// Longest list of references on standard input, in bytes.
+const MAX_LIST: u64 = 64 << 20;
+
+/// What all requests of this run share (REG-01, REG-06, CFG-22).
+pub(super) fn connector(flags: &RegistryFlags, dirs: &Dirs) -> Result<Connector, Failure> {
+    let mut options = ConnectorOptions::default();
+    options.plain_http = flags.insecure;
+    options.force_referrers_tag = flags.force_referrers_tag;
+    options.insecure_registries = ConfigFile::load(dirs)?.insecure_registries().to_vec();
+    options.credentials = match Credential::from_user(&flags.username, flags.password.expose()) {
+        Some(given) => Credentials::Given(given),
+        None => Credentials::Store(Arc::new(credential_store(dirs))),
+    };
+    if let Some(path) = &flags.ca_file {
+        let pem = read_regular(Path::new(path), MAX_CA_FILE).map_err(Failure::failed)?;
+        options.client.extra_roots.push(pem);
+    }
+    Ok(Connector::new(options)?)
+}
+
+/// Where this user's credentials are (CFG-22).
+pub(super) fn credential_store(dirs: &Dirs) -> CredentialStore {
+    CredentialStore::new(CredentialPlaces {
+        notation: dirs.config_file(),
+        docker: docker_config_file(),
+        podman: podman_auth_files(),
+        search_path: search_path(),
+    })
+}
+
+/// Largest file of CA certificates, in bytes.
+const MAX_CA_FILE: u64 = 16 << 20;

@@ -1,0 +1,67 @@
+//! From the signing flags to a signer, and what its plugin tells on the way.
+
+use std::sync::Arc;
+
+use hardsign_core::config::ConfigFile;
+use hardsign_core::dirs::Dirs;
+use hardsign_core::envelope::Format;
+use hardsign_core::plugin::{
+    Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner,
+};
+
+use super::Context;
+use crate::args::sign::{self as args, KeyChoice, Signing};
+use crate::failure::Failure;
+use crate::output::Console;
+
+/// Finds the key that was asked for and opens its plugin; with a session this is the login.
+pub(super) async fn open(
+    signing: &Signing,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<PluginSigner, Failure> {
+    let host = host(dirs, context);
+    let choice = match &signing.key {
+        KeyChoice::Named(name) => Choice::Named(name),
+        KeyChoice::Direct { plugin, id } => Choice::OnDemand { plugin, id },
+        KeyChoice::Default => Choice::Default,
+    };
+    let key = PluginKey::resolve(host.finder(), dirs, choice, &signing.plugin_config)?;
+    Ok(PluginSigner::open(&host, key).await?)
+}
+
+/// The envelope format: the flag, else the configuration, else JWS (CFG-09).
+pub(super) fn format(signing: &Signing, dirs: &Dirs) -> Result<Format, Failure> {
+    match signing.format {
+        Some(format) => Ok(format),
+        None => Ok(args::format(&ConfigFile::load(dirs)?.signature_format())?),
+    }
+}
+
+/// A plugin host that speaks to this user.
+pub(super) fn host(dirs: &Dirs, context: &Context) -> Host {
+    Host::new(Finder::new(dirs))
+        .on_terminal(context.console.is_terminal())
+        .with_interrupt(context.interrupt.clone())
+        .with_observer(Arc::new(Teller(Arc::clone(&context.console))))
+}
+
+/// Prints what plugins tell.
+struct Teller(Arc<Console>);
+
+impl Observer for Teller {
+    fn observe(&self, event: &Event<'_>) {
+        let console = &self.0;
+        match event {
+            Event::Notice { message, .. } => console.notice(message),
+            Event::Prompting { .. } => console.hold_progress(true),
+            Event::Prompted { .. } => console.hold_progress(false),
+            Event::Request { .. } | Event::Response { .. } => console.log("debug", event),
+            _ => console.log("info", event),
+        }
+    }
+
+    fn wants_messages(&self) -> bool {
+        self.0.shows_debug()
+    }
+}

@@ -1,0 +1,34 @@
+//! `hardsign version` (CLI-102).
+
+use super::Context;
+use crate::failure::Failure;
+
+/// Prints version and platform, under the labels that scripts parse.
+pub(super) fn run(context: &Context) -> Result<(), Failure> {
+    let console = &context.console;
+    console.line("Hardsign - a tool to sign and verify artifacts with keys in hardware.\n")?;
+    console.line(format_args!("Version:     {}", env!("CARGO_PKG_VERSION")))?;
+    console.line(format_args!("OS/Arch:     {}/{}", os(), arch()))?;
+    if let Some(commit) = option_env!("HARDSIGN_GIT_COMMIT") {
+        console.line(format_args!("Git commit:  {commit}"))?;
+    }
+    Ok(())
+}
+
+/// The operating system in Go's spelling.
+pub(crate) fn os() -> &'static str {
+    match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    }
+}
+
+/// The architecture in Go's spelling.
+pub(crate) fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}

@@ -1,0 +1,154 @@
+//! How a command fails: messages, one hint, and an exit code that a script can tell apart.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use hardsign_core::config::ConfigError;
+use hardsign_core::envelope::EnvelopeError;
+use hardsign_core::oci::OciError;
+use hardsign_core::plugin::PluginError;
+use hardsign_core::sign::SignError;
+
+use crate::args::Usage;
+
+/// The exit codes (CLI-01, CLI-03); `docs/exit-codes.md` explains them to users.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exit {
+    /// Done; for a verification: verified.
+    Success = 0,
+    /// Not done; for a verification: not verified.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A registry, a plugin or a token could not be reached or used.
+    Unreachable = 3,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// Each is printed after `Error: `.
+    pub(crate) messages: Vec<String>,
+    /// Printed after `Hint: `.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
+        Self {
+            exit,
+            messages: vec![message.to_string()],
+            hint: None,
+        }
+    }
+
+    /// A failure of the ordinary kind, exit code 1.
+    pub(crate) fn failed(message: impl Display) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// A fault in how the command was called.
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what failed in front of each message, for one item of a batch.
+    pub(crate) fn about(mut self, item: &str) -> Self {
+        for message in &mut self.messages {
+            *message = format!("{item}: {message}");
+        }
+        self
+    }
+
+    /// One failure for a batch: all messages, the first hint, the exit code that all share, else 1.
+    pub(crate) fn all(failures: Vec<Self>) -> Option<Self> {
+        failures.into_iter().reduce(|mut all, next| {
+            if all.exit != next.exit {
+                all.exit = Exit::Failed;
+            }
+            all.messages.extend(next.messages);
+            all.hint = all.hint.or(next.hint);
+            all
+        })
+    }
+}
+
+impl From<Usage> for Failure {
+    fn from(usage: Usage) -> Self {
+        Self::new(Exit::Usage, usage)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(format!("failed to write to standard output: {error}"))
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::from(0),
+            Exit::Failed => Self::from(1),
+            Exit::Usage => Self::from(2),
+            Exit::Unreachable => Self::from(3),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let hint = match error {
+            ConfigError::KeyNotFound { .. } => Some("`hardsign key list` shows the keys there are"),
+            ConfigError::NoDefaultKey => Some(
+                "name a key with --key, or with --plugin and --id, or make one the default with `hardsign key set --default <name>`",
+            ),
+            _ => None,
+        };
+        Self {
+            hint: hint.map(str::to_owned),
+            ..Self::failed(error)
+        }
+    }
+}
+
+impl From<OciError> for Failure {
+    fn from(error: OciError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        match error {
+            PluginError::Key(error) => error.into(),
+            other => Self {
+                hint: other.hint(),
+                ..Self::new(Exit::Unreachable, other)
+            },
+        }
+    }
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Signer(error) => match error.downcast::<PluginError>() {
+                Ok(error) => error.into(),
+                Err(error) => Self::failed(error),
+            },
+            SignError::Envelope(error @ EnvelopeError::GeneratedInvalid { .. }) => {
+                Self::failed(error).hint(
+                    "nothing was stored; check that the key's certificate chain is complete, valid now, for code signing, and that of this very key",
+                )
+            }
+            other => Self::failed(other),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Speaking to the user. The rules, all kept here:
+//!
+//! - Results go to standard output, one line each; nothing else does. With `--output json` standard
+//!   output is exactly one JSON document.
+//! - `Warning: …`, `Error: …`, then `Hint: …`, debug lines and progress go to standard error.
+//!   A message starts with a small letter unless a name stands first, and has no full stop.
+//! - Text that came from a registry, a plugin, a certificate or a file is made harmless before it is
+//!   printed: control characters are shown escaped (SEC-29).
+//! - Colours and progress appear only where standard error is a terminal; colours also respect
+//!   `NO_COLOR`.
+//! - Nothing is printed with `print!`: a closed pipe is an error that ends the program, not a panic.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+pub(crate) mod progress;
+pub(crate) mod signature;
+pub(crate) mod table;
+pub(crate) mod tree;
+
+/// Where everything that the program prints goes through.
+pub(crate) struct Console {
+    colours: bool,
+    terminal: bool,
+    level: Level,
+    progress: Mutex<Option<indicatif::ProgressBar>>,
+}
+
+/// How much of what is being done is told on standard error.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Level {
+    /// Warnings and errors of the command itself.
+    Quiet,
+    /// `-v`: what is being done.
+    Info,
+    /// `-d`: everything (LOG-01).
+    Debug,
+}
+
+impl Console {
+    pub(crate) fn new(level: Level, no_color: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self {
+            colours: terminal && !no_color,
+            terminal,
+            level,
+            progress: Mutex::new(None),
+        }
+    }
+
+    /// Whether a person watches standard error.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether debug records are shown.
+    pub(crate) fn shows_debug(&self) -> bool {
+        self.level == Level::Debug
+    }
+
+    /// One line of result on standard output. The caller makes foreign parts harmless first.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn line(&self, text: impl Display) -> io::Result<()> {
+        self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// Bytes of result on standard output, as they are.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        self.suspended(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        })
+    }
+
+    /// The one JSON document of `--output json`: two spaces of indent, a final newline.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn json(&self, document: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
+        text.push('\n');
+        self.bytes(text.as_bytes())
+    }
+
+    /// `Warning: …` on standard error (CLI-14).
+    pub(crate) fn warning(&self, text: impl Display) {
+        self.stderr("Warning:", "\x1b[33m", &text);
+    }
+
+    /// `Error: …` on standard error (CLI-02).
+    pub(crate) fn error(&self, text: impl Display) {
+        self.stderr("Error:", "\x1b[31m", &text);
+    }
+
+    /// `Hint: …` on standard error, below an error (CLI-02).
+    pub(crate) fn hint(&self, text: impl Display) {
+        self.stderr("Hint:", "\x1b[36m", &text);
+    }
+
+    /// A line on standard error without a label, where the reference tool has none.
+    pub(crate) fn plain(&self, text: impl Display) {
+        self.to_stderr(&format!("{}\n", harmless(&text.to_string())));
+    }
+
+    /// What a plugin wants its user to know, for instance to touch the key now.
+    pub(crate) fn notice(&self, text: impl Display) {
+        self.to_stderr(&format!("{}\n", harmless(&text.to_string())));
+    }
+
+    /// A record of the debug log (LOG-01): shown with `-d`, and from level info on with `-v`.
+    pub(crate) fn log(&self, level: &str, text: impl Display) {
+        let shown = match self.level {
+            Level::Quiet => false,
+            Level::Info => level != "debug",
+            Level::Debug => true,
+        };
+        if shown {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "log records carry the time of printing"
+            )]
+            let now = jiff::Timestamp::now();
+            let time = now.strftime("%Y-%m-%d %H:%M:%S.%9f");
+            let text = harmless(&text.to_string());
+            self.to_stderr(&format!("time={time}Z level={level} msg={text}\n"));
+        }
+    }
+
+    fn stderr(&self, label: &str, colour: &str, text: &dyn Display) {
+        let text = harmless(&text.to_string());
+        if self.colours {
+            self.to_stderr(&format!("{colour}{label}\x1b[0m {text}\n"));
+        } else {
+            self.to_stderr(&format!("{label} {text}\n"));
+        }
+    }
+
+    /// Nothing can be told to anyone where standard error fails, so its errors are dropped.
+    fn to_stderr(&self, text: &str) {
+        self.suspended(|| drop(io::stderr().lock().write_all(text.as_bytes())));
+    }
+
+    /// Runs `print` while a progress bar, if there is one, is off the screen.
+    fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
+        let bar = self.progress.lock().ok().and_then(|bar| bar.clone());
+        match bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+/// The same text with control characters, line separators and direction marks escaped, so that
+/// nothing foreign can move the cursor or reorder a line (SEC-29). Newlines stay.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let dangerous = c.is_control() && c != '\n'
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if dangerous {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Like [`harmless`], for what must stay on one line: newlines are escaped too.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(text).replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-29: escape sequences, carriage returns and bidirectional overrides lose their power.
+    #[test]
+    fn sec_29_foreign_text_is_harmless() {
+        assert_eq!(
+            harmless("a\x1b[2Jb\rc\u{202e}d\u{9b}1m"),
+            "a\\u{1b}[2Jb\\rc\\u{202e}d\\u{9b}1m"
+        );
+        assert_eq!(harmless("zwei\nZeilen, ünï"), "zwei\nZeilen, ünï");
+        assert_eq!(one_line("a\nb"), "a\\nb");
+    }
+}

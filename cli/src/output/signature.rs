@@ -1,0 +1,188 @@
+//! One signature as `inspect` and `blob inspect` show it: a tree or JSON (CLI-46 to CLI-58).
+//!
+//! Nothing shown here is verified; what the signature does not cover stands under
+//! `unsigned attributes` (SEC-30).
+
+use hardsign_core::artifact::Digest;
+use hardsign_core::envelope::{
+    AttributeValue, Content, ExtendedAttribute, Format, PAYLOAD_CONTENT_TYPE,
+};
+use hardsign_core::x509::Certificate;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::tree::Node;
+
+/// Adds the signature below `parent`, as a node named `name`.
+pub(crate) fn tree(parent: &mut Node, name: &str, format: Format, content: &Content) {
+    let node = parent.add(name);
+    fill(node, format, content);
+}
+
+/// The signature as a tree of its own, with `name` as its root.
+pub(crate) fn root(name: &str, format: Format, content: &Content) -> Node {
+    let mut node = Node::new(name);
+    fill(&mut node, format, content);
+    node
+}
+
+fn fill(node: &mut Node, format: Format, content: &Content) {
+    node.pair("signature algorithm", content.algorithm);
+    node.pair("signature envelope type", format.media_type());
+    let attributes = &content.attributes;
+    let signed = node.add("signed attributes");
+    signed.pair("content type", PAYLOAD_CONTENT_TYPE);
+    signed.pair("signing scheme", attributes.signing_scheme);
+    signed.pair("signing time", ansi_c(attributes.signing_time));
+    if let Some(expiry) = attributes.expiry {
+        signed.pair("expiry", ansi_c(expiry));
+    }
+    for attribute in &attributes.extended {
+        let (key, value) = extended(attribute);
+        signed.pair(&key, value);
+    }
+    let user = node.add("user defined attributes");
+    if content.payload.target.annotations.is_empty() {
+        user.add("(empty)");
+    }
+    for (key, value) in &content.payload.target.annotations {
+        user.pair(key, value);
+    }
+    let unsigned = node.add("unsigned attributes");
+    if let Some(agent) = &content.unsigned.signing_agent {
+        unsigned.pair("signing agent", agent);
+    }
+    if content.unsigned.timestamp_token.is_some() {
+        unsigned
+            .add("timestamp signature")
+            .pair("error", TIMESTAMP_NOT_READ);
+    }
+    let certificates = node.add("certificates");
+    for certificate in content.chain.certificates() {
+        let one = certificates.add(format!(
+            "SHA256 fingerprint: {}",
+            certificate.thumbprint_hex()
+        ));
+        one.pair("issued to", certificate.subject());
+        one.pair("issued by", certificate.issuer());
+        one.pair("expiry", ansi_c(certificate.not_after()));
+    }
+    let artifact = node.add("signed artifact");
+    artifact.pair("media type", &content.payload.target.media_type);
+    artifact.pair("digest", &content.payload.target.digest);
+    artifact.pair("size", content.payload.target.size);
+}
+
+/// The signature as JSON, members in the reference's order (CLI-52, CLI-53).
+pub(crate) fn json(digest: Option<&Digest>, format: Format, content: &Content) -> Value {
+    let target = &content.payload.target;
+    let mut signature = Map::new();
+    if let Some(digest) = digest {
+        signature.insert("digest".to_owned(), json!(digest));
+    }
+    let members = [
+        ("signatureAlgorithm", json!(content.algorithm)),
+        ("signatureEnvelopeType", json!(format.media_type())),
+        ("signedAttributes", signed_attributes(content)),
+        (
+            "userDefinedAttributes",
+            if target.annotations.is_empty() {
+                Value::Null
+            } else {
+                json!(target.annotations)
+            },
+        ),
+        ("unsignedAttributes", unsigned_attributes(content)),
+        (
+            "certificates",
+            content
+                .chain
+                .certificates()
+                .iter()
+                .map(certificate)
+                .collect(),
+        ),
+        (
+            "signedArtifact",
+            json!({"mediaType": target.media_type, "digest": target.digest, "size": target.size}),
+        ),
+    ];
+    signature.extend(members.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(signature)
+}
+
+fn signed_attributes(content: &Content) -> Value {
+    let attributes = &content.attributes;
+    let mut members = vec![
+        ("contentType".to_owned(), json!(PAYLOAD_CONTENT_TYPE)),
+        (
+            "signingScheme".to_owned(),
+            json!(attributes.signing_scheme.to_string()),
+        ),
+        (
+            "signingTime".to_owned(),
+            json!(attributes.signing_time.to_string()),
+        ),
+    ];
+    if let Some(expiry) = attributes.expiry {
+        members.push(("expiry".to_owned(), json!(expiry.to_string())));
+    }
+    members.extend(attributes.extended.iter().map(|attribute| {
+        let (key, value) = extended(attribute);
+        (key, json!(value))
+    }));
+    members.sort_by(|a, b| a.0.cmp(&b.0));
+    Value::Object(members.into_iter().collect())
+}
+
+fn unsigned_attributes(content: &Content) -> Value {
+    let mut members = Map::new();
+    if let Some(agent) = &content.unsigned.signing_agent {
+        members.insert("signingAgent".to_owned(), json!(agent));
+    }
+    if content.unsigned.timestamp_token.is_some() {
+        members.insert(
+            "timestampSignature".to_owned(),
+            json!({"error": TIMESTAMP_NOT_READ}),
+        );
+    }
+    Value::Object(members)
+}
+
+fn certificate(certificate: &Certificate) -> Value {
+    json!({
+        "SHA256Fingerprint": certificate.thumbprint_hex(),
+        "issuedTo": certificate.subject().to_string(),
+        "issuedBy": certificate.issuer().to_string(),
+        "expiry": certificate.not_after().to_string(),
+    })
+}
+
+fn extended(attribute: &ExtendedAttribute) -> (String, String) {
+    let value = match &attribute.value {
+        AttributeValue::Json(hardsign_core::json::Value::String(text)) => text.clone(),
+        other => other
+            .to_json()
+            .map_or_else(|| format!("{other:?}"), |value| value.to_json()),
+    };
+    (attribute.key.to_string(), value)
+}
+
+/// `Tue Jan  7 08:42:43 2025` (CLI-50).
+fn ansi_c(time: Timestamp) -> String {
+    time.strftime("%a %b %e %H:%M:%S %Y").to_string()
+}
+
+const TIMESTAMP_NOT_READ: &str =
+    "failed to parse timestamp countersignature: this version does not read timestamps";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cli_50_day_is_padded_with_a_space() {
+        let time: Timestamp = "2025-01-07T08:42:43Z".parse().unwrap();
+        assert_eq!(ansi_c(time), "Tue Jan  7 08:42:43 2025");
+    }
+}
