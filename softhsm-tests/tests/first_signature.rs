@@ -1,0 +1,242 @@
+//! The whole road with a key in a SoftHSM token: sign, list, verify, and what must be refused.
+
+#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+
+use std::fs;
+
+use hardsign_plugin::algorithm::KeySpec;
+use serde_json::{Value, json};
+use softhsm_tests::keys;
+use softhsm_tests::token::Token;
+use softhsm_tests::workbench::{Ran, Workbench};
+
+const SCOPE: [&str; 2] = ["--scope", "local/test"];
+
+/// A bench with a token that holds one key with its chain, trusted under a strict policy.
+fn bench(spec: KeySpec) -> (Token, Workbench) {
+    let token = Token::new("T").with_key_and_chain(&keys::key(spec), "signing", "01");
+    let bench = Workbench::with_token(&token);
+    bench.trust(&keys::root(), "strict");
+    (token, bench)
+}
+
+fn sign(bench: &Workbench, uri: &str, reference: &str, more: &[&str]) -> Ran {
+    let arguments = [
+        "sign",
+        "--plugin",
+        "pkcs11",
+        "--id",
+        uri,
+        "--oci-layout",
+        reference,
+    ];
+    bench.hardsign(arguments.iter().chain(more))
+}
+
+fn verify(bench: &Workbench, reference: &str) -> Ran {
+    bench.hardsign(["verify", "--oci-layout", reference].iter().chain(&SCOPE))
+}
+
+/// ENV-32, CLI-31, CLI-37, CLI-44: each key type signs and verifies in each format.
+#[test]
+fn every_key_type_signs_and_verifies_in_both_formats() {
+    for spec in KeySpec::ALL {
+        let (token, bench) = bench(spec);
+        for format in ["jws", "cose"] {
+            let digest = bench.layout.add(format, format);
+            let reference = bench.reference(&digest);
+            let signed = sign(
+                &bench,
+                &token.uri("signing"),
+                &reference,
+                &[
+                    "--signature-format",
+                    format,
+                    "-m",
+                    "build=17",
+                    "--expiry",
+                    "1h",
+                ],
+            );
+            assert_eq!(signed.code, Some(0), "{spec} {format}: {}", signed.stderr);
+            let name = bench.layout.path().display();
+            let mut lines = signed.stdout.lines();
+            assert_eq!(
+                lines.next(),
+                Some(&*format!("Successfully signed {name}@{digest}"))
+            );
+            let signature = lines
+                .next()
+                .and_then(|l| l.strip_prefix(&format!("Pushed the signature to {name}@")))
+                .expect("the signature's digest");
+            let listed = bench.hardsign_ok(["list", "--oci-layout", &reference]);
+            assert_eq!(
+                listed.stdout,
+                format!(
+                    "{name}@{digest}\n└── application/vnd.cncf.notary.signature\n    └── {signature}\n"
+                )
+            );
+            let verified = verify(&bench, &reference);
+            assert_eq!(
+                verified.code,
+                Some(0),
+                "{spec} {format}: {}",
+                verified.stderr
+            );
+            assert_eq!(
+                verified.stdout,
+                format!(
+                    "Successfully verified signature for {name}@{digest}\n\nThe artifact was signed with the following user metadata.\n\nKEY     VALUE   \nbuild   17      \n"
+                )
+            );
+        }
+    }
+}
+
+/// SEC-02: one changed byte in the artifact, the envelope or the signature's manifest is refused.
+#[test]
+fn a_changed_byte_is_refused() {
+    let (token, bench) = bench(KeySpec::Ec384);
+    let digest = bench.layout.add("v1", "hello");
+    let reference = bench.reference(&digest);
+    assert_eq!(
+        sign(&bench, &token.uri("signing"), &reference, &[]).code,
+        Some(0)
+    );
+    assert_eq!(verify(&bench, &reference).code, Some(0));
+    for (file, content) in bench.layout.snapshot() {
+        if !file.starts_with(bench.layout.path().join("blobs")) || content.len() < 200 {
+            continue;
+        }
+        let mut changed = content.clone();
+        let middle = changed.len() / 2;
+        changed[middle] ^= 1;
+        fs::write(&file, &changed).unwrap();
+        let refused = verify(&bench, &reference);
+        assert_eq!(
+            refused.code,
+            Some(1),
+            "{}: {}",
+            file.display(),
+            refused.stdout
+        );
+        assert!(refused.stderr.starts_with("Error: "), "{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+        fs::write(&file, &content).unwrap();
+    }
+    assert_eq!(verify(&bench, &reference).code, Some(0));
+}
+
+/// VER-26, TST-13, TP-34: unsigned, untrusted and wrongly named signers are refused.
+#[test]
+fn without_signature_trust_or_identity_it_is_refused() {
+    let (token, bench) = bench(KeySpec::Ec256);
+    let digest = bench.layout.add("v1", "hello");
+    let reference = bench.reference(&digest);
+    let unsigned = verify(&bench, &reference);
+    assert_eq!(unsigned.code, Some(1));
+    assert!(
+        unsigned.stderr.contains("no signature is associated with"),
+        "{}",
+        unsigned.stderr
+    );
+
+    assert_eq!(
+        sign(&bench, &token.uri("signing"), &reference, &[]).code,
+        Some(0)
+    );
+    let statement = |store: &str, identity: &str| {
+        json!({
+            "name": "tests",
+            "registryScopes": ["local/test"],
+            "signatureVerification": {"level": "strict"},
+            "trustStores": [format!("ca:{store}")],
+            "trustedIdentities": [identity],
+        })
+    };
+    let other = keys::with_extensions(KeySpec::Ec256, "stranger", "");
+    bench.trust_store("other", &other.chain);
+    bench.policy(&statement(
+        "tests",
+        "x509.subject: C=US, ST=WA, O=Somebody Else",
+    ));
+    let wrong_name = verify(&bench, &reference);
+    assert_eq!(wrong_name.code, Some(1));
+    assert!(
+        wrong_name
+            .stderr
+            .contains("signature verification failed for all the signatures")
+    );
+    bench.policy(&statement(
+        "tests",
+        "x509.subject: C=US, ST=WA, O=Hardsign Tests",
+    ));
+    assert_eq!(verify(&bench, &reference).code, Some(0));
+}
+
+/// A revocation address makes the status unknown until it is checked: enforced fails and says why,
+/// logged warns (VER-06, VER-07, SEC-08).
+#[test]
+fn an_unchecked_revocation_address_never_passes_silently() {
+    let key = keys::with_extensions(
+        KeySpec::Ec256,
+        "revocable",
+        "authorityInfoAccess=OCSP;URI:http://127.0.0.1:9/ocsp\n",
+    );
+    let token = Token::new("T").with_key_and_chain(&key, "signing", "01");
+    let bench = Workbench::with_token(&token);
+    let digest = bench.layout.add("v1", "hello");
+    let reference = bench.reference(&digest);
+    assert_eq!(
+        sign(&bench, &token.uri("signing"), &reference, &[]).code,
+        Some(0)
+    );
+    bench.trust(&keys::root(), "strict");
+    let strict = verify(&bench, &reference);
+    assert_eq!(strict.code, Some(1));
+    assert!(strict.stderr.contains("revocation"), "{}", strict.stderr);
+    bench.trust(&keys::root(), "permissive");
+    let permissive = verify(&bench, &reference);
+    assert_eq!(permissive.code, Some(0), "{}", permissive.stderr);
+    assert!(
+        permissive
+            .stderr
+            .starts_with("Warning: revocation was set to \"log\" and failed with error:"),
+        "{}",
+        permissive.stderr
+    );
+}
+
+/// CLI-32: a batch signs everything through one session; JSON names every signature.
+#[test]
+fn a_batch_reports_every_signature_as_json() {
+    let (token, bench) = bench(KeySpec::Ec256);
+    let references: Vec<_> = (0..5)
+        .map(|i| bench.reference(&bench.layout.add(&format!("v{i}"), &i.to_string())))
+        .collect();
+    let uri = token.uri("signing");
+    let mut arguments = vec![
+        "sign",
+        "--plugin",
+        "pkcs11",
+        "--id",
+        &uri,
+        "--output",
+        "json",
+        "--oci-layout",
+    ];
+    arguments.extend(references.iter().map(String::as_str));
+    let signed = bench.hardsign_ok(arguments);
+    let report: Value = serde_json::from_str(&signed.stdout).unwrap();
+    let signed: Vec<_> = report["signed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["reference"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(signed, references);
+    let mut arguments = vec!["verify", "--scope", "local/test", "--oci-layout"];
+    arguments.extend(references.iter().map(String::as_str));
+    let verified = bench.hardsign_ok(arguments);
+    assert_eq!(verified.stdout.matches("Successfully verified").count(), 5);
+}
