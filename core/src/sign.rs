@@ -168,6 +168,11 @@ impl SignerError {
     }
 
     /// The signer's own error, where it is an `E`.
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+
+    /// The signer's own error itself, where it is an `E`.
     ///
     /// # Errors
     /// It is none; this is given back.
