@@ -1,7 +1,11 @@
 //! What can go wrong between `hardsign` and a key: each fault is one clear error with a hint, a
 //! code other than zero, and nothing stored.
 
-#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs, and a failure of their helpers is a failed test"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

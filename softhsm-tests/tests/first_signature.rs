@@ -1,6 +1,10 @@
 //! The whole road with a key in a SoftHSM token: sign, list, verify, and what must be refused.
 
-#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs, and a failure of their helpers is a failed test"
+)]
 
 use std::fs;
 
