@@ -1,5 +1,8 @@
-//! Tests of plugins: a plugin that misbehaves on demand, for the host's own tests.
+//! Tests of plugins: the contract as a suite that runs against any executable, in any language,
+//! and a plugin that misbehaves on demand, for the suite's and the host's own tests.
 //!
-//! Neither is installed; both know the plugin contract and nothing of the host.
+//! [`kit`] is what `hardsign-plugin-test` runs; [`rude`] is what `notation-rude` does. Neither knows
+//! anything of the host.
 
+pub mod kit;
 pub mod rude;

@@ -35,6 +35,9 @@ pub use faults::FAULTS;
 /// The certificate that ends the plugin's chain, in DER: what a test has to trust.
 pub const ROOT: &[u8] = include_bytes!("../keys/root.der");
 
+/// The certificate of the plugin's key, in DER.
+pub const LEAF: &[u8] = include_bytes!("../keys/leaf.der");
+
 /// The plugin's `main`.
 pub fn main() -> ExitCode {
     let Some(command) = std::env::args().nth(1) else {

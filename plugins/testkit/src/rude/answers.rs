@@ -3,7 +3,7 @@
 use hardsign_plugin::proto::Base64;
 use serde_json::{Map, Value, json};
 
-use super::{Manners, ROOT, key};
+use super::{LEAF, Manners, ROOT, key};
 
 /// The answer of `get-plugin-metadata`.
 pub(super) fn metadata(manners: &Manners) -> Value {
@@ -150,12 +150,12 @@ pub(super) fn chain(fault: &str) -> Vec<Value> {
     let certificates: &[&[u8]] = match fault {
         "no-chain" => &[],
         "other-chain" => &[key::OTHER, ROOT],
-        "leaf-only" => &[key::LEAF],
-        "reversed-chain" => &[ROOT, key::LEAF],
+        "leaf-only" => &[LEAF],
+        "reversed-chain" => &[ROOT, LEAF],
         "expired-chain" => &[key::EXPIRED, ROOT],
         "garbage-chain" => &[b"leaf", b"root"],
         "long-chain" => return vec![base64(ROOT); 1000],
-        _ => &[key::LEAF, ROOT],
+        _ => &[LEAF, ROOT],
     };
     certificates.iter().map(|der| base64(der)).collect()
 }

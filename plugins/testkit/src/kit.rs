@@ -1,0 +1,213 @@
+//! The plugin contract as a suite: what `hardsign-plugin-test` runs.
+//!
+//! Each rule names the requirement that it comes from. A rule that is a MUST of the contract fails;
+//! one that is a SHOULD warns. Where a rule fails, the report has the exact request and answer. Keys
+//! are used for signatures over made-up bytes, and for nothing else.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hardsign_plugin::proto::{Capability, PluginConfig};
+
+mod certificates;
+mod envelope;
+mod metadata;
+mod process;
+mod session;
+mod signing;
+mod verification;
+
+use process::Exchange;
+
+/// The plugin to be tested, and the key to test it with.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The executable.
+    pub path: PathBuf,
+    /// The plugin's name for the key; without one nothing is signed.
+    pub key_id: Option<String>,
+    /// The plugin's settings.
+    pub config: PluginConfig,
+    /// How long a request may take.
+    pub patience: Duration,
+    /// Seconds since 1970, for judging certificates.
+    pub now: u64,
+}
+
+/// How a rule was met.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It was.
+    Passed,
+    /// It was not, and is a SHOULD.
+    Warned(Finding),
+    /// It was not.
+    Failed(Finding),
+    /// It does not apply, or something that it needs failed.
+    Skipped(String),
+}
+
+/// What was wrong.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Finding {
+    /// One sentence.
+    pub reason: String,
+    /// The request, as it was sent.
+    pub request: String,
+    /// The answer, as it came.
+    pub answer: String,
+}
+
+/// One rule and how it was met.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Check {
+    /// The requirement, for instance `PLG-18`.
+    pub requirement: &'static str,
+    /// The rule, in one sentence.
+    pub rule: &'static str,
+    /// How it was met.
+    pub verdict: Verdict,
+}
+
+/// All rules.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// In the order in which they were tried.
+    pub checks: Vec<Check>,
+}
+
+/// Runs all rules against the plugin.
+pub fn run(subject: &Subject) -> Report {
+    let mut report = Report::default();
+    let Some(metadata) = metadata::check(subject, &mut report) else {
+        report.skip(
+            "*",
+            "everything else",
+            "the plugin's metadata can't be used",
+        );
+        return report;
+    };
+    let has = |capability: &Capability| metadata.capabilities.contains(capability);
+    if has(&Capability::TrustedIdentity) || has(&Capability::RevocationCheck) {
+        verification::check(subject, &metadata, &mut report);
+    }
+    let Some(key_id) = &subject.key_id else {
+        report.skip("PLG-23", "keys and signatures", "no key was named (--id)");
+        return report;
+    };
+    let key = if has(&Capability::RawSignature) {
+        signing::check(subject, &metadata, key_id, &mut report)
+    } else {
+        None
+    };
+    if has(&Capability::Session) {
+        session::check(subject, key_id, key.as_ref(), &mut report);
+    }
+    if has(&Capability::Envelope) || has(&Capability::EnvelopeForBlob) {
+        envelope::check(subject, key_id, &mut report);
+    }
+    report
+}
+
+impl Report {
+    /// Whether no rule failed.
+    pub fn passed(&self) -> bool {
+        !self
+            .checks
+            .iter()
+            .any(|check| matches!(check.verdict, Verdict::Failed(_)))
+    }
+
+    fn add(&mut self, requirement: &'static str, rule: &'static str, verdict: Verdict) {
+        self.checks.push(Check {
+            requirement,
+            rule,
+            verdict,
+        });
+    }
+
+    fn skip(&mut self, requirement: &'static str, rule: &'static str, why: &str) {
+        self.add(requirement, rule, Verdict::Skipped(why.into()));
+    }
+
+    /// A MUST: passes what the closure gives, or notes what is wrong with the exchange.
+    fn must<T>(
+        &mut self,
+        requirement: &'static str,
+        rule: &'static str,
+        exchange: &Exchange,
+        result: Result<T, String>,
+    ) -> Option<T> {
+        let (value, verdict) = judged(exchange, result, Verdict::Failed);
+        self.add(requirement, rule, verdict);
+        value
+    }
+
+    /// A SHOULD.
+    fn should<T>(
+        &mut self,
+        requirement: &'static str,
+        rule: &'static str,
+        exchange: &Exchange,
+        result: Result<T, String>,
+    ) -> Option<T> {
+        let (value, verdict) = judged(exchange, result, Verdict::Warned);
+        self.add(requirement, rule, verdict);
+        value
+    }
+}
+
+fn judged<T>(
+    exchange: &Exchange,
+    result: Result<T, String>,
+    broken: fn(Finding) -> Verdict,
+) -> (Option<T>, Verdict) {
+    match result {
+        Ok(value) => (Some(value), Verdict::Passed),
+        Err(reason) => (
+            None,
+            broken(Finding {
+                reason,
+                request: exchange.shown_request(),
+                answer: exchange.shown_answer(),
+            }),
+        ),
+    }
+}
+
+/// A table for people: one line a rule, and below a rule that was not met what was said.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts = [0_usize; 4];
+        for check in &self.checks {
+            let (column, mark, finding) = match &check.verdict {
+                Verdict::Passed => (0, "ok  ", None),
+                Verdict::Warned(finding) => (1, "WARN", Some(finding)),
+                Verdict::Failed(finding) => (2, "FAIL", Some(finding)),
+                Verdict::Skipped(_) => (3, "skip", None),
+            };
+            if let Some(count) = counts.get_mut(column) {
+                *count = count.saturating_add(1);
+            }
+            write!(f, "{mark}  {:<8} {}", check.requirement, check.rule)?;
+            if let Verdict::Skipped(why) = &check.verdict {
+                write!(f, " ({why})")?;
+            }
+            writeln!(f)?;
+            if let Some(finding) = finding {
+                writeln!(f, "        {}", finding.reason)?;
+                writeln!(f, "        request: {}", finding.request)?;
+                for (at, line) in finding.answer.lines().enumerate() {
+                    let label = if at == 0 { "answer:  " } else { "         " };
+                    writeln!(f, "        {label}{line}")?;
+                }
+            }
+        }
+        let [passed, warned, failed, skipped] = counts;
+        write!(
+            f,
+            "{passed} met, {failed} broken, {warned} to be considered, {skipped} skipped"
+        )
+    }
+}

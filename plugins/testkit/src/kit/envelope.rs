@@ -1,0 +1,140 @@
+//! Rules of `generate-envelope`, on a JWS.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hardsign_plugin::proto::{
+    Base64, CONTRACT_VERSION, GenerateEnvelopeRequest, GenerateEnvelopeResponse,
+};
+use serde_json::{Value, json};
+
+use super::certificates::Chain;
+use super::process::Exchange;
+use super::signing::to_value;
+use super::{Report, Subject};
+
+const JWS: &str = "application/jose+json";
+const PAYLOAD_TYPE: &str = "application/vnd.cncf.notary.payload.v1+json";
+const EXPIRY: &str = "io.cncf.notary.expiry";
+
+pub(super) fn check(subject: &Subject, key_id: &str, report: &mut Report) {
+    let payload = json!({"targetArtifact": {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": format!("sha256:{}", "73".repeat(32)),
+        "size": 7,
+        "annotations": {"k": "v"},
+    }});
+    let request = to_value(&GenerateEnvelopeRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: key_id.into(),
+        payload_type: PAYLOAD_TYPE.into(),
+        signature_envelope_type: JWS.into(),
+        payload: Base64(payload.to_string().into_bytes()),
+        expiry_duration_in_seconds: 3600,
+        plugin_config: subject.config.clone(),
+    });
+    let exchange = Exchange::run(subject, "generate-envelope", &request);
+    let Some(answer) = report.must::<GenerateEnvelopeResponse>(
+        "PLG-33",
+        "generate-envelope answers with signatureEnvelope and signatureEnvelopeType",
+        &exchange,
+        exchange.answer(),
+    ) else {
+        return;
+    };
+    report.must(
+        "PLG-34",
+        "signatureEnvelopeType is the one asked for",
+        &exchange,
+        (answer.signature_envelope_type == JWS)
+            .then_some(())
+            .ok_or_else(|| format!("it is {:?}", answer.signature_envelope_type)),
+    );
+    let Some(envelope) = report.must(
+        "PLG-35",
+        "the envelope is a JWS that verifies with its leaf's key, and its certificates are valid",
+        &exchange,
+        Envelope::verify(&answer.signature_envelope.0, subject.now),
+    ) else {
+        return;
+    };
+    report.must(
+        "PLG-36",
+        "the payload is for the same artifact and has the requested annotations, and nothing else",
+        &exchange,
+        envelope.is_for(&payload),
+    );
+    report.must(
+        "PLG-38",
+        "the requested expiry is in the envelope",
+        &exchange,
+        envelope.protected[EXPIRY]
+            .is_string()
+            .then_some(())
+            .ok_or_else(|| "there is none".into()),
+    );
+    report.must(
+        "OCI-08",
+        "no annotation is under the reserved prefix io.cncf.notary",
+        &exchange,
+        match answer
+            .annotations
+            .keys()
+            .find(|k| k.starts_with("io.cncf.notary"))
+        {
+            Some(key) => Err(format!("{key} is")),
+            None => Ok(()),
+        },
+    );
+}
+
+struct Envelope {
+    protected: Value,
+    payload: Value,
+}
+
+impl Envelope {
+    fn verify(bytes: &[u8], now: u64) -> Result<Self, String> {
+        let jws: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let part = |name: &str| jws[name].as_str().ok_or_else(|| format!("no {name}"));
+        let (protected, payload) = (part("protected")?, part("payload")?);
+        let certificates: Vec<Base64> = serde_json::from_value(jws["header"]["x5c"].clone())
+            .map_err(|error| format!("x5c: {error}"))?;
+        let chain = Chain::read(&certificates)?;
+        chain.check_validity(now)?;
+        let message = format!("{protected}.{payload}");
+        chain.verify(message.as_bytes(), &decode(part("signature")?)?)?;
+        let json =
+            |text: &str| serde_json::from_slice(&decode(text)?).map_err(|error| error.to_string());
+        Ok(Self {
+            protected: json(protected)?,
+            payload: json(payload)?,
+        })
+    }
+
+    fn is_for(&self, asked: &Value) -> Result<(), String> {
+        let (signed, asked) = (&self.payload["targetArtifact"], &asked["targetArtifact"]);
+        for name in ["mediaType", "digest", "size"] {
+            if signed[name] != asked[name] {
+                return Err(format!("{name} is {}", signed[name]));
+            }
+        }
+        if signed["annotations"]["k"] != "v" {
+            return Err("the requested annotation is gone".into());
+        }
+        let known = ["mediaType", "digest", "size", "annotations"];
+        let members = signed.as_object().into_iter().flatten();
+        match members
+            .map(|(name, _)| name)
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            Some(name) => Err(format!("{name} was added")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, String> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,276 @@
+//! Rules of sessions (`HARDSIGN.SESSION`).
+
+use std::collections::BTreeMap;
+
+use hardsign_plugin::proto::{
+    Base64, CONTRACT_VERSION, ErrorResponse, Event, Interaction, OPEN, OpenRequest, OpenResponse,
+    SIGN_DIGEST, SessionLine, SessionRequest, SessionSignRequest, SessionSignResponse,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::certificates::{Chain, digest};
+use super::process::{Exchange, Session};
+use super::signing::{Key, same_key, same_spec, to_value};
+use super::{Report, Subject};
+
+/// What the plugin said, and what it was asked last.
+struct Talk {
+    session: Session,
+    next_id: u64,
+    asked: String,
+    said: String,
+    notices: BTreeMap<Option<u64>, u32>,
+    prompting: bool,
+}
+
+type Answer = Result<Value, ErrorResponse>;
+
+pub(super) fn check(subject: &Subject, key_id: &str, key: Option<&Key>, report: &mut Report) {
+    let session = match Session::start(subject) {
+        Ok(session) => session,
+        Err(why) => {
+            report.must::<()>("PLG-51", "a session starts", &Exchange::default(), Err(why));
+            return;
+        }
+    };
+    let mut talk = Talk {
+        session,
+        next_id: 1,
+        asked: String::new(),
+        said: String::new(),
+        notices: BTreeMap::new(),
+        prompting: false,
+    };
+    let Some((opened, chain)) = open(subject, key_id, key, &mut talk, report) else {
+        return;
+    };
+    if sign_at_once(&opened, &chain, &mut talk, report).is_none() {
+        return;
+    }
+    refusals(&opened, &chain, &mut talk, report);
+    let exchange = talk.exchange();
+    report.must(
+        "PLG-51",
+        "the end of stdin ends the session with exit code 0, and nothing more is said",
+        &exchange,
+        talk.session.end(),
+    );
+}
+
+fn open(
+    subject: &Subject,
+    key_id: &str,
+    key: Option<&Key>,
+    talk: &mut Talk,
+    report: &mut Report,
+) -> Option<(OpenResponse, Chain)> {
+    let request = OpenRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: key_id.into(),
+        plugin_config: subject.config.clone(),
+    };
+    let answer = talk.ask(OPEN, &[&request]);
+    let opened: OpenResponse = report.must(
+        "PLG-51",
+        "open answers with keyId, keySpec, certificateChain, maxInFlight and interaction",
+        &talk.exchange(),
+        answer.and_then(|mut answers| granted(answers.pop())),
+    )?;
+    let exchange = talk.exchange();
+    report.must(
+        "PLG-24",
+        "open repeats the keyId",
+        &exchange,
+        same_key(&opened.key_id, key_id),
+    );
+    report.must(
+        "PLG-51",
+        "maxInFlight is at least 1, and interaction is one of none, pin and touch",
+        &exchange,
+        match (&opened.max_in_flight, &opened.interaction) {
+            (0, _) => Err("maxInFlight is 0".into()),
+            (_, Interaction::Unknown(name)) => Err(format!("interaction is {name:?}")),
+            _ => Ok(()),
+        },
+    )?;
+    let chain = report.must(
+        "PLG-30",
+        "certificateChain is a chain, leaf to root, of a key of the kind that was described",
+        &exchange,
+        Chain::read(&opened.certificate_chain).and_then(|chain| {
+            same_spec(&chain, opened.key_spec)?;
+            chain.check_validity(subject.now)?;
+            Ok(chain)
+        }),
+    )?;
+    if let Some(key) = key {
+        let same = opened.key_spec == key.key_spec
+            && key
+                .chain
+                .as_ref()
+                .is_none_or(|chain| *chain == opened.certificate_chain);
+        report.must(
+            "PLG-51",
+            "key and chain are those of the one-shot commands",
+            &exchange,
+            same.then_some(()).ok_or_else(|| "they are not".into()),
+        );
+    }
+    Some((opened, chain))
+}
+
+/// As many requests as allowed at once; answers may come in any order.
+fn sign_at_once(
+    opened: &OpenResponse,
+    chain: &Chain,
+    talk: &mut Talk,
+    report: &mut Report,
+) -> Option<()> {
+    let count = opened.max_in_flight.clamp(1, 16);
+    let messages: Vec<_> = (0..count).map(|n| format!("message {n}")).collect();
+    let requests: Vec<_> = messages
+        .iter()
+        .map(|message| sign_request(opened, message.as_bytes()))
+        .collect();
+    let requests: Vec<_> = requests.iter().collect();
+    let answers = talk.ask(SIGN_DIGEST, &requests);
+    let answers = report.must(
+        "PLG-51",
+        "every line is an answer to a request under way, or an event that is allowed there",
+        &talk.exchange(),
+        answers,
+    )?;
+    let signed = messages
+        .iter()
+        .zip(answers)
+        .try_for_each(|(message, answer)| {
+            let answer: SessionSignResponse = granted(Some(answer))?;
+            chain.verify(message.as_bytes(), &answer.signature.0)
+        });
+    report.must(
+        "PLG-30",
+        "as many requests as maxInFlight allows are each answered with their signature",
+        &talk.exchange(),
+        signed,
+    )
+}
+
+/// A request that can't be done is refused, and the session goes on.
+fn refusals(opened: &OpenResponse, chain: &Chain, talk: &mut Talk, report: &mut Report) {
+    let mut short = to_value(&sign_request(opened, b"x"));
+    short["digest"] = json!("AAAA");
+    let answer = talk.ask(SIGN_DIGEST, &[&short]);
+    let refused = report.should(
+        "PLG-51",
+        "a digest of another length is refused with an error answer",
+        &talk.exchange(),
+        answer.and_then(|mut answers| match answers.pop() {
+            Some(Err(_)) => Ok(()),
+            _ => Err("it was signed".into()),
+        }),
+    );
+    if refused.is_none() {
+        return;
+    }
+    let answer = talk.ask(SIGN_DIGEST, &[&sign_request(opened, b"after that")]);
+    report.must(
+        "PLG-51",
+        "after a refusal the session goes on",
+        &talk.exchange(),
+        answer.and_then(|mut answers| {
+            let answer: SessionSignResponse = granted(answers.pop())?;
+            chain.verify(b"after that", &answer.signature.0)
+        }),
+    );
+}
+
+fn sign_request(opened: &OpenResponse, message: &[u8]) -> SessionSignRequest {
+    let hash = opened.key_spec.hash();
+    SessionSignRequest {
+        digest: Base64(digest(hash, message)),
+        hash_algorithm: hash,
+    }
+}
+
+fn granted<T: serde::de::DeserializeOwned>(answer: Option<Answer>) -> Result<T, String> {
+    match answer {
+        Some(Ok(value)) => serde_json::from_value(value)
+            .map_err(|error| format!("it is not as the protocol asks: {error}")),
+        Some(Err(refusal)) => Err(format!(
+            "it refused: {}",
+            refusal.error_message.unwrap_or_default()
+        )),
+        None => Err("there is no answer".into()),
+    }
+}
+
+impl Talk {
+    /// Sends requests at once and returns their answers in the order of the requests.
+    fn ask<T: Serialize>(&mut self, command: &str, requests: &[&T]) -> Result<Vec<Answer>, String> {
+        self.asked.clear();
+        self.said.clear();
+        let first = self.next_id;
+        for request in requests {
+            let line = SessionRequest {
+                id: self.next_id,
+                command: command.into(),
+                request: to_value(request),
+            };
+            self.next_id = self.next_id.saturating_add(1);
+            self.asked.push_str(&to_value(&line).to_string());
+            self.asked.push('\n');
+        }
+        let last = self.next_id;
+        self.session.send(&self.asked)?;
+        let mut answers = BTreeMap::new();
+        while answers.len() < requests.len() {
+            let line = self.session.line()?;
+            self.said.push_str(&line);
+            self.said.push('\n');
+            let line: SessionLine = serde_json::from_str(&line)
+                .map_err(|error| format!("{line:?} is no message of a session: {error}"))?;
+            let (id, answer) = match line {
+                SessionLine::Response { id, response } => (id, Ok(response)),
+                SessionLine::Error { id, error } => (id, Err(error)),
+                SessionLine::Event(event) => {
+                    self.event(&event, first..last)?;
+                    continue;
+                }
+            };
+            if !(first..last).contains(&id) || answers.insert(id, answer).is_some() {
+                return Err(format!("it answered request {id}, which is not under way"));
+            }
+        }
+        Ok(answers.into_values().collect())
+    }
+
+    fn event(&mut self, event: &Event, under_way: std::ops::Range<u64>) -> Result<(), String> {
+        match event {
+            Event::Notice { id, message, .. } => {
+                if id.is_some_and(|id| !under_way.contains(&id)) {
+                    return Err("it sent a notice about a request that is not under way".into());
+                }
+                if message.chars().count() > 200 {
+                    return Err("it sent a notice of more than 200 characters".into());
+                }
+                let count = self.notices.entry(*id).or_default();
+                *count = count.saturating_add(1);
+                if *count > 10 {
+                    return Err("it sent more than ten notices for one request".into());
+                }
+            }
+            Event::Prompting if !self.prompting => self.prompting = true,
+            Event::Prompted if self.prompting => self.prompting = false,
+            Event::Prompting | Event::Prompted => {
+                return Err(format!("it sent {} out of turn", event.name()));
+            }
+            other => return Err(format!("the event {:?} is unknown", other.name())),
+        }
+        Ok(())
+    }
+
+    fn exchange(&self) -> Exchange {
+        Exchange::of_session(&self.asked, &self.said)
+    }
+}
