@@ -115,7 +115,9 @@ fn one_shot(command: &Command) -> ExitCode {
     if std::io::stdin().read_to_end(&mut bytes).is_err() {
         return ExitCode::FAILURE;
     }
-    let request: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let Ok(request) = serde_json::from_slice::<Value>(&bytes) else {
+        return refuse("VALIDATION_ERROR", "the request is no JSON");
+    };
     let manners = Manners::of(&request);
     manners.note(command.name());
     if *command == Command::GetPluginMetadata && manners.fault.is_empty() {
@@ -124,6 +126,9 @@ fn one_shot(command: &Command) -> ExitCode {
         }
     }
     let fault = manners.at(command.name());
+    if let Some(code) = objection(command, &request) {
+        return code;
+    }
     if let Some(code) = faults::commit(fault) {
         return code;
     }
@@ -140,6 +145,29 @@ fn one_shot(command: &Command) -> ExitCode {
     let text = faults::mangle(fault, &answer.to_string());
     say(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+/// What a well-behaved plugin refuses.
+fn objection(command: &Command, request: &Value) -> Option<ExitCode> {
+    let needs_key = match command {
+        Command::GetPluginMetadata => return None,
+        Command::VerifySignature => false,
+        _ => true,
+    };
+    if request["contractVersion"] != "1.0" {
+        return Some(refuse("UNSUPPORTED_CONTRACT_VERSION", "this is 1.0"));
+    }
+    if needs_key && request["keyId"].as_str().is_none_or(str::is_empty) {
+        return Some(refuse("VALIDATION_ERROR", "keyId is empty"));
+    }
+    let digest = answers::bytes(&request["digest"]);
+    if digest.is_some_and(|digest| digest.len() != key::DIGEST) {
+        return Some(refuse(
+            "VALIDATION_ERROR",
+            "digest is too short or too long",
+        ));
+    }
+    None
 }
 
 /// Fails as the contract asks.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hardsign_plugin::proto::{
     Base64, CONTRACT_VERSION, GenerateEnvelopeRequest, GenerateEnvelopeResponse,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::certificates::Chain;
@@ -14,7 +15,11 @@ use super::{Report, Subject};
 
 const JWS: &str = "application/jose+json";
 const PAYLOAD_TYPE: &str = "application/vnd.cncf.notary.payload.v1+json";
+const TIME: &str = "io.cncf.notary.signingTime";
 const EXPIRY: &str = "io.cncf.notary.expiry";
+
+/// Seconds from signing to expiry.
+const LIFETIME: i64 = 3600;
 
 pub(super) fn check(subject: &Subject, key_id: &str, report: &mut Report) {
     let payload = json!({"targetArtifact": {
@@ -29,7 +34,7 @@ pub(super) fn check(subject: &Subject, key_id: &str, report: &mut Report) {
         payload_type: PAYLOAD_TYPE.into(),
         signature_envelope_type: JWS.into(),
         payload: Base64(payload.to_string().into_bytes()),
-        expiry_duration_in_seconds: 3600,
+        expiry_duration_in_seconds: LIFETIME.unsigned_abs(),
         plugin_config: subject.config.clone(),
     });
     let exchange = Exchange::run(subject, "generate-envelope", &request);
@@ -65,12 +70,9 @@ pub(super) fn check(subject: &Subject, key_id: &str, report: &mut Report) {
     );
     report.must(
         "PLG-38",
-        "the requested expiry is in the envelope",
+        "the expiry is the signing time and the requested duration",
         &exchange,
-        envelope.protected[EXPIRY]
-            .is_string()
-            .then_some(())
-            .ok_or_else(|| "there is none".into()),
+        envelope.expires_after(LIFETIME),
     );
     report.must(
         "OCI-08",
@@ -109,6 +111,19 @@ impl Envelope {
             protected: json(protected)?,
             payload: json(payload)?,
         })
+    }
+
+    fn expires_after(&self, seconds: i64) -> Result<(), String> {
+        let time = |name: &str| {
+            let text = self.protected[name].as_str();
+            let text = text.ok_or_else(|| format!("there is no {name}"))?;
+            text.parse::<Timestamp>()
+                .map_err(|error| format!("{name}: {error}"))
+        };
+        let lifetime = time(EXPIRY)?.duration_since(time(TIME)?);
+        (lifetime.as_secs() == seconds)
+            .then_some(())
+            .ok_or_else(|| format!("it is {} s instead of {seconds} s", lifetime.as_secs()))
     }
 
     fn is_for(&self, asked: &Value) -> Result<(), String> {

@@ -253,6 +253,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 fn start(subject: &Subject, command: &str) -> std::io::Result<Child> {
     Process::new(&subject.path)
         .arg(command)
+        .env_remove("NOTATION_USERNAME")
+        .env_remove("NOTATION_PASSWORD")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -8,6 +8,9 @@ const OTHER_KEY: &[u8] = include_bytes!("../../keys/other.pk8");
 pub(super) const OTHER: &[u8] = include_bytes!("../../keys/other.der");
 pub(super) const EXPIRED: &[u8] = include_bytes!("../../keys/expired.der");
 
+/// Length of a digest in bytes.
+pub(super) const DIGEST: usize = 32;
+
 /// SHA-256.
 pub(super) fn hash(bytes: &[u8]) -> Vec<u8> {
     digest(&SHA256, bytes).as_ref().to_vec()

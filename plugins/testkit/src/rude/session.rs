@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{Manners, answers, faults, say};
+use super::{Manners, answers, faults, key, say};
 
 /// Serves a session on stdin and stdout.
 pub(super) fn serve() -> ExitCode {
@@ -26,7 +26,9 @@ pub(super) fn serve() -> ExitCode {
         manners.note(stage);
         let is_due = opening || signed >= manners.after;
         let fault = if is_due { manners.at(stage) } else { "" };
-        if let Some(code) = refusal(fault) {
+        let digest = answers::bytes(&request["digest"]).unwrap_or_default();
+        let objection = (!opening && digest.len() != key::DIGEST).then_some("VALIDATION_ERROR");
+        if let Some(code) = objection.or_else(|| refusal(fault)) {
             say_line(&json!({"id": message["id"], "error": {"errorCode": code,
                 "errorMessage": "no", "errorMetadata": {"hint": "ask again"}}}));
             continue;
@@ -38,7 +40,6 @@ pub(super) fn serve() -> ExitCode {
             answers::open(&manners, fault)
         } else {
             signed += 1;
-            let digest = answers::bytes(&request["digest"]).unwrap_or_default();
             json!({"signature": answers::sign(fault, &digest)})
         };
         misbehave(fault, &message["id"]);

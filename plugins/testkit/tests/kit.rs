@@ -1,0 +1,194 @@
+//! The suite against the plugin that misbehaves: it finds every fault and no other.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use hardsign_plugin_testkit::kit::{self, Report, Subject, Verdict};
+use hardsign_plugin_testkit::rude::FAULTS;
+
+const RUDE: &str = env!("CARGO_BIN_EXE_notation-rude");
+
+const ALL: &str = "SIGNATURE_GENERATOR.RAW,SIGNATURE_GENERATOR.ENVELOPE,SIGNATURE_VERIFIER.TRUSTED_IDENTITY,SIGNATURE_VERIFIER.REVOCATION_CHECK,HARDSIGN.DIGEST,HARDSIGN.SESSION";
+
+/// What a plugin may do.
+const HARMLESS: &[&str] = &[
+    "noise",
+    "slow",
+    "touch",
+    "extra-annotation",
+    "identity-fails",
+    "revocation-fails",
+    "unprocessed",
+];
+
+/// What only the suite's patience ends.
+const ENDLESS: &[&str] = &[
+    "hang",
+    "close-stdout",
+    "flood-stderr",
+    "close-stdin",
+    "prompting-forever",
+    "deaf",
+];
+
+fn run(fault: &str) -> Report {
+    let capabilities = match fault {
+        "no-capabilities" | "no-signing" => None,
+        _ => Some(("capabilities", ALL)),
+    };
+    let settings = capabilities.into_iter().chain([("fault", fault)]);
+    let is_endless = ENDLESS.contains(&fault);
+    kit::run(&Subject {
+        path: RUDE.into(),
+        key_id: Some("k".into()),
+        config: settings
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        patience: Duration::from_secs(if is_endless { 2 } else { 60 }),
+        now: 1_780_000_000,
+    })
+}
+
+/// The rules that were not met.
+fn broken(report: &Report) -> Vec<(&'static str, String)> {
+    let checks = report.checks.iter();
+    checks
+        .filter_map(|check| match &check.verdict {
+            Verdict::Failed(finding) | Verdict::Warned(finding) => {
+                Some((check.requirement, finding.reason.clone()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The well-behaved plugin meets every rule, SHOULDs included, and none is skipped.
+#[test]
+fn a_good_plugin_passes() {
+    let report = run("");
+    assert!(report.passed());
+    assert!(broken(&report).is_empty(), "{report}");
+    assert!(report.to_string().ends_with(" 0 skipped"), "{report}");
+    assert!(report.checks.len() > 40);
+}
+
+/// Every planted fault is found, and what is harmless is not called a fault.
+#[test]
+fn every_fault_is_found() {
+    let names: Vec<&str> = FAULTS.iter().map(|(name, _)| *name).collect();
+    let found: Vec<(&str, bool)> = thread::scope(|scope| {
+        let workers: Vec<_> = names
+            .chunks(names.len().div_ceil(6))
+            .map(|chunk| {
+                scope.spawn(move || {
+                    let verdicts = chunk.iter().map(|name| (*name, !run(name).passed()));
+                    verdicts.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let wrong: Vec<_> = found
+        .iter()
+        .filter(|(name, found)| *found == HARMLESS.contains(name))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(found.iter().filter(|(_, found)| *found).count() > 60);
+}
+
+/// A fault is told under the requirement that it breaks, with what was asked and answered.
+#[test]
+fn findings_cite_requirement_request_and_answer() {
+    for (fault, requirement, reason) in [
+        ("empty-url", "PLG-18", "url is missing or empty"),
+        (
+            "wrong-contract",
+            "PLG-19",
+            "supportedContractVersions is [\"1.1\", \"2.0\"]",
+        ),
+        ("wrong-name", "PLG-20", "it calls itself \"polite\""),
+        ("unknown-key-spec", "PLG-23", "unknown key spec"),
+        ("wrong-key-id", "PLG-29", "it answered for \"another\""),
+        (
+            "wrong-algorithm",
+            "PLG-28",
+            "it is RSASSA-PSS-SHA-256 instead of ECDSA-SHA-256",
+        ),
+        (
+            "other-key",
+            "PLG-30",
+            "the signature does not verify with the leaf's key",
+        ),
+        ("expired-chain", "PLG-30", "certificate 0 is not valid now"),
+        (
+            "unknown-id",
+            "PLG-51",
+            "it answered request 9999, which is not under way",
+        ),
+        (
+            "wrong-envelope-type",
+            "PLG-34",
+            "it is \"application/cose\"",
+        ),
+        ("other-subject", "PLG-36", "size is 8"),
+        ("no-expiry", "PLG-38", "there is no io.cncf.notary.expiry"),
+        ("wrong-expiry", "PLG-38", "it is 3601 s instead of 3600 s"),
+        (
+            "missing-result",
+            "PLG-46",
+            "there is none for SIGNATURE_VERIFIER.TRUSTED_IDENTITY",
+        ),
+    ] {
+        let report = run(fault);
+        let broken = broken(&report);
+        let is_told =
+            |(number, why): &(&str, String)| *number == requirement && why.contains(reason);
+        assert!(broken.iter().any(is_told), "{fault}: {broken:?}");
+        let text = report.to_string();
+        assert!(text.contains("        request: "), "{text}");
+        assert!(text.contains("        answer:  "), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}
+
+/// The executable: exit codes, and a report on stdout.
+#[expect(clippy::disallowed_methods, reason = "runs the executable under test")]
+#[test]
+fn the_executable() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hardsign-plugin-test"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, text) = run(&[RUDE, "--id", "k"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("ok    PLG-03   the executable is a regular file\n"));
+    let (code, text) = run(&[RUDE, "--id", "k", "--config", "fault=no-chain"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("FAIL  PLG-30 "), "{text}");
+    let (code, text) = run(&[RUDE]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("no key was named (--id)"), "{text}");
+    for wrong in [
+        &[][..],
+        &["--id"],
+        &["a", "b"],
+        &["--what"],
+        &["a", "--config", "b"],
+    ] {
+        assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
+    }
+    assert_eq!(run(&["--help"]).0, Some(0));
+    assert_eq!(run(&["/no/such/notation-x"]).0, Some(1));
+    assert!(BTreeMap::from_iter(FAULTS.iter().copied()).len() == FAULTS.len());
+}
