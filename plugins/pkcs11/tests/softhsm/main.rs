@@ -9,5 +9,6 @@
 )]
 
 mod faults;
+mod login;
 mod signing;
 mod token;

@@ -402,6 +402,10 @@ impl Session {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
     }
 
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends stdin: exit code, and what stood on stderr.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         drop(self.input.take());
