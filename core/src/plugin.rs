@@ -19,6 +19,7 @@ use terminal::Terminal;
 
 mod command;
 mod error;
+mod extension;
 mod find;
 mod go;
 mod key;

@@ -1,7 +1,5 @@
 //! From what the user chose to a plugin, its name for the key, and its settings (CLI-26).
 
-use std::path::Path;
-
 use hardsign_plugin::proto::PluginConfig;
 
 use super::{Finder, PluginError, PluginFile};
@@ -89,7 +87,7 @@ impl PluginKey {
                 // The files of the list stand, whatever the command line says.
                 return Ok(Self {
                     plugin: finder.local()?,
-                    id: absolute(key),
+                    id: key.to_owned(),
                     config: own,
                     name: Some(entry.name.clone()),
                 });
@@ -107,13 +105,7 @@ impl PluginKey {
     }
 }
 
-fn absolute(path: &str) -> String {
-    std::path::absolute(Path::new(path))
-        .ok()
-        .and_then(|path| path.into_os_string().into_string().ok())
-        .unwrap_or_else(|| path.to_owned())
-}
-
+/// The setting of the `local` plugin that names the certificate file; its key id is the key file.
 const CERTIFICATE: &str = "cert-path";
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | `at` | the stage where it does: a command, or `open` or `sign` within a session |
 //! | `after` | how many signatures of a session go well first |
 //! | `capabilities` | instead of the usual ones, separated by commas |
+//! | `attribute:<name>` | a critical attribute of the envelopes that it makes |
 //! | `in-flight` | `maxInFlight` of a session |
 //! | `log` | a file to which a line is added for each thing done |
 //!

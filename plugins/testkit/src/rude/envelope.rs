@@ -57,11 +57,15 @@ fn protected(fault: &str, request: &Value) -> Value {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut header = json!({
         "alg": "ES256",
-        "crit": [SCHEME],
         "cty": request["payloadType"],
         SCHEME: "notary.x509",
         TIME: now.to_string(),
     });
+    let mut critical = vec![SCHEME.to_owned()];
+    for (name, value) in attributes(request) {
+        header[&name] = json!(value);
+        critical.push(name);
+    }
     let seconds = request["expiryDurationInSeconds"].as_i64().unwrap_or(0);
     let seconds = match fault {
         "no-expiry" => 0,
@@ -70,10 +74,24 @@ fn protected(fault: &str, request: &Value) -> Value {
     };
     if seconds > 0 {
         let expiry = now.saturating_add(SignedDuration::from_secs(seconds));
-        header["crit"] = json!([SCHEME, EXPIRY]);
+        critical.push(EXPIRY.to_owned());
         header[EXPIRY] = json!(expiry.unwrap_or(now).to_string());
     }
+    header["crit"] = json!(critical);
     header
+}
+
+/// The settings that begin with `attribute:`: critical attributes of the envelope.
+fn attributes(request: &Value) -> Vec<(String, String)> {
+    let settings = request["pluginConfig"].as_object();
+    settings
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| {
+            let name = name.strip_prefix("attribute:")?;
+            Some((name.to_owned(), value.as_str()?.to_owned()))
+        })
+        .collect()
 }
 
 fn payload(fault: &str, request: &Value) -> Value {
