@@ -5,11 +5,15 @@
 //! (OCI-13, OCI-14). Nothing here decides whether a signature is good: a repository hands out
 //! candidates in its own order, and one that cannot be read never hides the others (VER-28).
 
+mod any;
 pub mod auth;
+pub mod copy;
 pub mod layout;
 pub mod manifest;
 mod referrers;
 pub mod registry;
+pub mod storage;
+pub mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +21,7 @@ use std::fmt;
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::envelope::Format;
+pub use any::AnyRepository;
 use layout::LayoutError;
 use manifest::{Entry, Manifest, ManifestError, SignatureForm};
 use registry::RegistryError;
@@ -253,6 +258,62 @@ pub enum OciError {
         #[source]
         source: ManifestError,
     },
+    /// Content that could not be read to its end.
+    #[error("failed to read {digest}")]
+    Read {
+        /// The content.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An artifact that a list names as attached, and that says otherwise.
+    #[error("{digest} is listed as attached to {subject} and is not")]
+    NotAReferrer {
+        /// The attached artifact.
+        digest: Digest,
+        /// What it was said to be attached to.
+        subject: Digest,
+    },
+    /// More artifacts attached to one than are handled.
+    #[error("{digest} has more than {limit} attached artifacts")]
+    TooManyReferrers {
+        /// The artifact.
+        digest: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// More manifests than are handled.
+    #[error("the artifact has more than {limit} manifests")]
+    TooManyManifests {
+        /// The limit.
+        limit: usize,
+    },
+    /// A platform was asked for of an artifact that has none to choose from.
+    #[error("{digest} is not an index, so that no platform can be chosen")]
+    NotAnIndex {
+        /// The artifact.
+        digest: Digest,
+    },
+    /// No artifact of an index is for the platform.
+    #[error("no artifact for platform {wanted}; there are {}", list(available))]
+    NoPlatform {
+        /// What was asked for.
+        wanted: String,
+        /// The platforms that there are.
+        available: Vec<String>,
+    },
+    /// Several artifacts of an index are for the platform.
+    #[error(
+        "several artifacts for platform {wanted}: {}; name the variant",
+        list(available)
+    )]
+    AmbiguousPlatform {
+        /// What was asked for.
+        wanted: String,
+        /// The platforms that fit.
+        available: Vec<String>,
+    },
     /// A manifest that cannot be written.
     #[error("signature manifest")]
     Write(#[source] ManifestError),
@@ -265,6 +326,43 @@ pub enum OciError {
     /// The layout directory.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+}
+
+impl OciError {
+    /// Whether the fault lies in content or in its absence, and not in the way there: another
+    /// try would end the same, and another artifact may do better.
+    pub fn is_about_content(&self) -> bool {
+        match self {
+            Self::NotFound { .. }
+            | Self::DigestMismatch { .. }
+            | Self::SizeMismatch { .. }
+            | Self::ManifestTooLarge { .. }
+            | Self::SignatureManifestTooLarge { .. }
+            | Self::SignatureBlobTooLarge { .. }
+            | Self::LayerCount { .. }
+            | Self::EnvelopeFormat { .. }
+            | Self::NotASignature { .. }
+            | Self::NotAReferrer { .. }
+            | Self::Manifest { .. } => true,
+            Self::Registry(error) => matches!(**error, RegistryError::MediaType { .. }),
+            Self::Layout(error) => matches!(error, LayoutError::NotAFile { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// A list for a message, each item escaped.
+fn list(items: &[String]) -> String {
+    let shown: Vec<String> = items
+        .iter()
+        .take(50)
+        .map(|i| Quoted(i).to_string())
+        .collect();
+    if shown.is_empty() {
+        "none".to_owned()
+    } else {
+        shown.join(", ")
+    }
 }
 
 impl From<RegistryError> for OciError {

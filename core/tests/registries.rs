@@ -7,6 +7,8 @@
 
 #[path = "registries/auth.rs"]
 mod auth;
+#[path = "registries/copying.rs"]
+mod copying;
 #[path = "registries/fallback.rs"]
 mod fallback;
 #[path = "registries/hostile.rs"]

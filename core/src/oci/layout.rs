@@ -7,6 +7,7 @@
 //! processes of ours respect. See [`index`](self) for how a batch shares one rewrite. Image layers
 //! are not opened; a damaged layer is found by whoever reads it.
 
+mod content;
 mod files;
 mod graph;
 mod index;
@@ -68,6 +69,12 @@ pub enum LayoutError {
         path: PathBuf,
         /// The file that makes it one.
         missing: &'static str,
+    },
+    /// A directory with other files, where a layout was to be made.
+    #[error("{} is not an OCI layout, and not empty", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
     },
     /// A version of the layout that is not understood.
     #[error("{} is an OCI layout of the unsupported version {version:?}", path.display())]
@@ -186,6 +193,19 @@ impl Layout {
             return Err(LayoutError::Version { path, version });
         }
         Ok(Self::at(path))
+    }
+
+    /// Opens the layout in a directory, or makes one in a directory that does not exist or is
+    /// empty.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], and [`LayoutError::NotEmpty`].
+    pub fn open_or_create(path: impl Into<PathBuf>) -> Result<Self, LayoutError> {
+        let path = path.into();
+        if !path.join("oci-layout").exists() {
+            content::create(&path)?;
+        }
+        Self::open(path)
     }
 
     fn at(path: PathBuf) -> Self {

@@ -60,25 +60,46 @@ pub(super) async fn list(
     let mut found = Collector::new(artifact_type, limit);
     let host = registry.host();
     if host.referrers_api() != ReferrersApi::Unsupported {
-        let request = first_page(registry, &subject.digest, artifact_type)?;
-        let answer = match prefetched.filter(|p| p.subject == subject.digest) {
-            Some(mut prefetched) => match (&mut prefetched.page).await {
-                Ok(answer) => answer?,
-                Err(_) => host.call(request, &registry.scope(), MAX_MANIFEST).await?,
-            },
-            None => host.call(request, &registry.scope(), MAX_MANIFEST).await?,
+        let prefetched = prefetched.filter(|p| p.subject == subject.digest);
+        let first = match prefetched {
+            Some(mut prefetched) => (&mut prefetched.page).await.ok(),
+            None => None,
         };
-        if is_supported(registry, &answer)? {
-            host.set_referrers_api(ReferrersApi::Supported);
+        let answer = match first {
+            Some(answer) => answer?,
+            None => {
+                let request = first_page(registry, &subject.digest, artifact_type)?;
+                host.call(request, &registry.scope(), MAX_MANIFEST).await?
+            }
+        };
+        if learn(registry, &answer)? {
             by_api(registry, answer, &mut found).await?;
             return Ok(found.listing);
         }
-        host.set_referrers_api(ReferrersApi::Unsupported);
     }
     if let Some(current) = index::read(registry, &subject.digest).await? {
         found.page(&current.members, false);
     }
     Ok(found.listing)
+}
+
+/// Finds out whether the registry has the API.
+pub(super) async fn ask(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
+    let request = first_page(registry, subject, Some(SIGNATURE_ARTIFACT_TYPE))?;
+    let host = registry.host();
+    let answer = host.call(request, &registry.scope(), MAX_MANIFEST).await?;
+    learn(registry, &answer).map(drop)
+}
+
+/// Remembers whether the registry has the API.
+fn learn(registry: &Registry, answer: &Answer) -> Result<bool, OciError> {
+    let supported = is_supported(registry, answer)?;
+    registry.host().set_referrers_api(if supported {
+        ReferrersApi::Supported
+    } else {
+        ReferrersApi::Unsupported
+    });
+    Ok(supported)
 }
 
 fn first_page(

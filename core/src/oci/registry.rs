@@ -11,6 +11,7 @@
 //! Whoever signs must know what is signed, so that with [`Access::Write`] resolving fetches the
 //! manifest and compares it with its digest, where reading asks for the headers alone (OCI-17).
 
+mod content;
 mod error;
 pub(in crate::oci) mod host;
 mod push;

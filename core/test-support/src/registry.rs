@@ -92,7 +92,7 @@ struct State {
     store: Store,
     log: Vec<Logged>,
     rounds: usize,
-    waiting: usize,
+    counted_from: usize,
     last_arrival: Option<Instant>,
     tokens: usize,
 }
@@ -166,13 +166,14 @@ impl FakeRegistry {
     pub fn clear_log(&self) {
         let mut state = self.shared.state();
         state.log.clear();
-        state.rounds = 0;
+        state.counted_from = state.rounds;
     }
 
     /// Requests in a row: how often the client waited for an answer before it asked again. Needs
     /// [`Behaviour::rounds`].
     pub fn rounds(&self) -> usize {
-        self.shared.state().rounds
+        let state = self.shared.state();
+        state.rounds - state.counted_from
     }
 
     /// Tokens given out.
@@ -227,24 +228,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the end of the round.
+    /// Waits for the end of the round, which is one for all that wait in it.
     fn wait_for_round(&self) {
         let Some(quiet) = self.behaviour.rounds else {
             return;
         };
-        {
+        let round = {
             let mut state = self.state();
-            if state.waiting == 0 {
-                state.rounds += 1;
-            }
-            state.waiting += 1;
             state.last_arrival = Some(Instant::now());
-        }
+            state.rounds
+        };
         loop {
             thread::sleep(Duration::from_millis(5));
             let mut state = self.state();
-            if state.last_arrival.is_none_or(|at| at.elapsed() >= quiet) {
-                state.waiting -= 1;
+            let over = state.last_arrival.is_none_or(|at| at.elapsed() >= quiet);
+            if state.rounds == round && over {
+                state.rounds += 1;
+            }
+            if state.rounds != round {
                 return;
             }
         }

@@ -11,7 +11,7 @@ use crate::support::*;
 
 fn counting() -> FakeRegistry {
     FakeRegistry::start(Behaviour {
-        rounds: Some(Duration::from_millis(150)),
+        rounds: Some(Duration::from_millis(250)),
         ..Behaviour::default()
     })
 }
@@ -42,7 +42,7 @@ async fn verifying_by_digest_takes_three_requests_in_a_row() {
 async fn signing_takes_five_requests_in_a_row_and_then_four() {
     // OCI-21, OCI-22: the manifest last; the configuration is not sent again.
     let fake = FakeRegistry::start(Behaviour {
-        rounds: Some(Duration::from_millis(150)),
+        rounds: Some(Duration::from_millis(250)),
         ..Behaviour::default()
     });
     let subject = {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::LayoutError;
+use crate::algorithm::HashAlgorithm;
 use crate::artifact::{Descriptor, Digest};
 use crate::oci::{OciError, check_content};
 
@@ -99,13 +100,24 @@ pub(super) fn write_blob(
     if read_blob(root, descriptor).is_ok() {
         return Ok(());
     }
-    let parent = root
-        .join("blobs")
-        .join(descriptor.digest.algorithm().oci_name());
-    real_directory(&root.join("blobs"))?;
-    real_directory(&parent)?;
+    blob_directory(root, &descriptor.digest)?;
     replace(root, &path, content)?;
     Ok(())
+}
+
+/// A new file that becomes the content with that digest, and the path that it gets.
+pub(super) fn new_blob(
+    root: &Path,
+    digest: &Digest,
+) -> Result<(tempfile::NamedTempFile, PathBuf), LayoutError> {
+    blob_directory(root, digest)?;
+    Ok((new_file(root)?, blob_path(root, digest)))
+}
+
+fn blob_directory(root: &Path, digest: &Digest) -> Result<(), LayoutError> {
+    let blobs = root.join("blobs");
+    real_directory(&blobs)?;
+    real_directory(&blobs.join(digest.algorithm().oci_name()))
 }
 
 /// Removes content that nothing refers to any more.
@@ -148,6 +160,17 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(|source| LayoutError::io("flush", path, source))
+}
+
+/// Makes the names of all content last.
+pub(super) fn sync_blobs(root: &Path) -> Result<(), LayoutError> {
+    for algorithm in HashAlgorithm::ALL {
+        let directory = root.join("blobs").join(algorithm.oci_name());
+        if directory.is_dir() {
+            sync_directory(&directory)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that `path` is a directory and no link to one: nothing is written elsewhere.

@@ -162,15 +162,20 @@ impl Graph {
     }
 }
 
-/// Reads and checks one manifest.
-pub(super) fn read_manifest(root: &Path, descriptor: &Descriptor) -> Result<Manifest, OciError> {
+/// Reads a manifest and compares it with its descriptor.
+pub(super) fn manifest_bytes(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, OciError> {
     if descriptor.size > MAX_MANIFEST {
         return Err(OciError::ManifestTooLarge {
             digest: descriptor.digest.clone(),
             size: descriptor.size,
         });
     }
-    let content = files::read_blob(root, descriptor)?;
+    files::read_blob(root, descriptor)
+}
+
+/// Reads, compares and parses a manifest.
+pub(super) fn read_manifest(root: &Path, descriptor: &Descriptor) -> Result<Manifest, OciError> {
+    let content = manifest_bytes(root, descriptor)?;
     Manifest::parse(&descriptor.media_type, &content).map_err(|source| OciError::Manifest {
         digest: descriptor.digest.clone(),
         source,

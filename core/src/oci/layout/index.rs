@@ -263,7 +263,7 @@ impl IndexWriter {
             changed |= state.apply(&request.change).map_err(fail)?;
         }
         // The content that the entries point to has its names flushed before the index has.
-        files::sync_directory(&self.root.join("blobs").join("sha256"))?;
+        files::sync_blobs(&self.root)?;
         if changed {
             state.bytes = manifest::to_json(&state.index.members).map_err(fail)?;
             files::replace(&self.root, &path, &state.bytes)?;

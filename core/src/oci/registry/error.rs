@@ -36,6 +36,14 @@ pub enum RegistryError {
         /// What the registry says.
         faults: Faults,
     },
+    /// Content that was not handed out.
+    #[error("GET {url}: response status code {status}")]
+    BlobStatus {
+        /// URL of the request, without its query.
+        url: String,
+        /// The status.
+        status: u16,
+    },
     /// A registry or repository of which no URL can be made.
     #[error("{} is not the address of anything in a registry", Quoted(.0))]
     Address(String),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::RegistryError;
 use crate::artifact::reference::{RepositoryName, api_host};
-use crate::net::{Answer, Client, Method, Request, StatusCode, Url};
+use crate::net::{Answer, Client, Method, Request, StatusCode, Streaming, Url};
 use crate::oci::OciError;
 use crate::oci::auth::{Authenticator, Credentials};
 
@@ -98,6 +98,38 @@ impl Host {
             .map_err(RegistryError::Auth)?;
         request.authorization = Some(header);
         self.exchange(&request, limit).await
+    }
+
+    /// Sends a request for content to this host, and hands the answer out unread.
+    pub(in crate::oci) async fn open(
+        &self,
+        mut request: Request,
+        scope: &str,
+        limit: u64,
+    ) -> Result<Streaming, OciError> {
+        request.authorization = self.authenticator.header(scope).await;
+        let open = |request: Request| async move {
+            let opened = self.client.open(&request, limit).await;
+            opened.map_err(RegistryError::Net)
+        };
+        let answer = open(request.clone()).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || !self.is_home(&answer.url) {
+            return Ok(answer);
+        }
+        let sent = request.authorization.take();
+        let header = self
+            .authenticator
+            .answer(scope, &answer.headers, sent.as_ref())
+            .await
+            .map_err(RegistryError::Auth)?;
+        request.authorization = Some(header);
+        Ok(open(request).await?)
+    }
+
+    /// Adds what this host accepted before, for a request that can be sent only once.
+    pub(in crate::oci) async fn authorize(&self, mut request: Request, scope: &str) -> Request {
+        request.authorization = self.authenticator.header(scope).await;
+        request
     }
 
     async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, OciError> {

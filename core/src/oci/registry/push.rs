@@ -95,7 +95,10 @@ impl Registry {
     }
 
     /// Whether the repository holds the content.
-    pub(in crate::oci) async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, OciError> {
+    pub(in crate::oci) async fn holds_blob(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<bool, OciError> {
         let key = (self.name.clone(), descriptor.digest.clone());
         if guard(&self.connector.inner.present).contains(&key) {
             return Ok(true);
@@ -118,7 +121,7 @@ impl Registry {
         descriptor: &Descriptor,
         content: &[u8],
     ) -> Result<(), OciError> {
-        if self.has_blob(descriptor).await? {
+        if self.holds_blob(descriptor).await? {
             return Ok(());
         }
         self.upload(descriptor, content).await
@@ -187,7 +190,7 @@ impl Registry {
             StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT
         );
         // A repeated PUT finds its upload gone where the first one arrived after all.
-        if !good && !self.has_blob(descriptor).await? {
+        if !good && !self.holds_blob(descriptor).await? {
             return Err(unexpected(Method::PUT, answer));
         }
         if good {

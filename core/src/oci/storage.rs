@@ -1,0 +1,221 @@
+//! Whole artifacts, beyond their signatures: what copying and walking need of a repository.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use super::{OciError, Repository, manifest};
+use crate::artifact::reference::TagOrDigest;
+use crate::artifact::{Descriptor, Digest};
+use crate::crypto::Hasher;
+use crate::net::Streaming;
+
+/// Bytes read from a file at a time.
+const CHUNK: usize = 128 * 1024;
+
+/// A repository that also hands out and takes in whole artifacts.
+pub trait Storage: Repository {
+    /// Fetches a manifest of at most [`manifest::MAX_MANIFEST`] bytes, compared with its
+    /// descriptor and media type (OCI-14).
+    fn manifest(
+        &self,
+        wanted: &Descriptor,
+    ) -> impl Future<Output = Result<Vec<u8>, OciError>> + Send;
+
+    /// Opens content that is no manifest, of any size.
+    fn open_blob(
+        &self,
+        wanted: &Descriptor,
+    ) -> impl Future<Output = Result<BlobReader, OciError>> + Send;
+
+    /// Whether the repository holds a manifest.
+    fn has_manifest(
+        &self,
+        descriptor: &Descriptor,
+    ) -> impl Future<Output = Result<bool, OciError>> + Send;
+
+    /// Whether the repository holds content.
+    fn has_blob(
+        &self,
+        descriptor: &Descriptor,
+    ) -> impl Future<Output = Result<bool, OciError>> + Send;
+
+    /// Stores content while it is read.
+    fn store_blob(
+        &self,
+        descriptor: &Descriptor,
+        content: BlobReader,
+    ) -> impl Future<Output = Result<(), OciError>> + Send;
+
+    /// Stores a manifest whose content is stored already.
+    fn store_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+    ) -> impl Future<Output = Result<Vec<super::Warning>, OciError>> + Send;
+
+    /// Gives a manifest that the repository holds already its place: a tag, or an entry in a list.
+    fn place_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+    ) -> impl Future<Output = Result<Vec<super::Warning>, OciError>> + Send;
+}
+
+/// What a stored manifest is in its repository.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Place<'a> {
+    /// An artifact of its own, under a tag or not.
+    Artifact(Option<&'a str>),
+    /// A part of an index that is stored after it.
+    Child,
+    /// Attached to another artifact.
+    Referrer {
+        /// The artifact.
+        subject: &'a Digest,
+        /// Its type as lists show it.
+        artifact_type: Option<&'a str>,
+        /// Its manifest's annotations.
+        annotations: &'a BTreeMap<String, String>,
+    },
+}
+
+/// Content that is compared with its descriptor while it is read (OCI-14): whoever reads to the
+/// end without an error has read what the descriptor describes.
+#[derive(Debug)]
+pub struct BlobReader {
+    wanted: Descriptor,
+    source: Source,
+    hasher: Option<Hasher>,
+    read: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(tokio::fs::File),
+    Http(Box<Streaming>),
+    Memory(Option<Bytes>),
+}
+
+impl BlobReader {
+    fn new(wanted: &Descriptor, source: Source) -> Self {
+        Self {
+            hasher: Some(Hasher::new(wanted.digest.algorithm())),
+            wanted: wanted.clone(),
+            source,
+            read: 0,
+        }
+    }
+
+    pub(super) fn file(wanted: &Descriptor, file: std::fs::File) -> Self {
+        Self::new(wanted, Source::File(tokio::fs::File::from_std(file)))
+    }
+
+    pub(super) fn http(wanted: &Descriptor, streaming: Streaming) -> Self {
+        Self::new(wanted, Source::Http(Box::new(streaming)))
+    }
+
+    pub(super) fn memory(wanted: &Descriptor, bytes: Vec<u8>) -> Self {
+        Self::new(wanted, Source::Memory(Some(bytes.into())))
+    }
+
+    /// The next piece; `None` after the last one, once everything was compared.
+    ///
+    /// # Errors
+    /// [`OciError::SizeMismatch`], [`OciError::DigestMismatch`], or the source's errors.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, OciError> {
+        let chunk = match &mut self.source {
+            Source::Memory(bytes) => bytes.take().filter(|b| !b.is_empty()),
+            Source::Http(streaming) => {
+                streaming.chunk().await.map_err(super::RegistryError::Net)?
+            }
+            Source::File(file) => {
+                let mut buffer = vec![0; CHUNK];
+                let count = file
+                    .read(&mut buffer)
+                    .await
+                    .map_err(|source| OciError::Read {
+                        digest: self.wanted.digest.clone(),
+                        source,
+                    })?;
+                buffer.truncate(count);
+                (count > 0).then(|| buffer.into())
+            }
+        };
+        let Some(chunk) = chunk else {
+            self.finish()?;
+            return Ok(None);
+        };
+        let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.read = self.read.saturating_add(size);
+        if self.read > self.wanted.size {
+            return Err(self.wrong_size());
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&chunk);
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Reads everything. The caller has bounded the size.
+    pub(super) async fn read(mut self) -> Result<Vec<u8>, OciError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    fn finish(&mut self) -> Result<(), OciError> {
+        let Some(hasher) = self.hasher.take() else {
+            return Ok(());
+        };
+        if self.read != self.wanted.size {
+            return Err(self.wrong_size());
+        }
+        let found = Digest::new(self.wanted.digest.algorithm(), hasher.finish());
+        if found == self.wanted.digest {
+            Ok(())
+        } else {
+            Err(OciError::DigestMismatch {
+                expected: self.wanted.digest.clone(),
+                found,
+            })
+        }
+    }
+
+    fn wrong_size(&self) -> OciError {
+        OciError::SizeMismatch {
+            digest: self.wanted.digest.clone(),
+            expected: self.wanted.size,
+            found: self.read,
+        }
+    }
+}
+
+/// Fetches and parses a manifest.
+///
+/// # Errors
+/// Those of [`Storage::manifest`], and [`OciError::Manifest`].
+pub async fn parsed_manifest(
+    storage: &impl Storage,
+    wanted: &Descriptor,
+) -> Result<(manifest::Manifest, Vec<u8>), OciError> {
+    let bytes = storage.manifest(wanted).await?;
+    let parsed = manifest::Manifest::parse(&wanted.media_type, &bytes).map_err(|source| {
+        OciError::Manifest {
+            digest: wanted.digest.clone(),
+            source,
+        }
+    })?;
+    Ok((parsed, bytes))
+}
+
+/// The reference by digest of a descriptor.
+pub(super) fn by_digest(descriptor: &Descriptor) -> TagOrDigest {
+    TagOrDigest::Digest(descriptor.digest.clone())
+}
