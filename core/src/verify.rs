@@ -18,6 +18,7 @@ mod authenticity;
 mod content;
 mod event;
 mod expiry;
+mod explain;
 mod extension;
 mod integrity;
 mod outcome;
@@ -32,6 +33,7 @@ pub use authenticity::AuthenticityError;
 pub use content::{ContentError, MetadataError};
 pub use event::{Event, Observer, Severity};
 pub use expiry::ExpiryError;
+pub use explain::{Because, ExplainedStore, Explanation};
 pub use extension::{Extension, ExtensionError, ExtensionFailure, NoPlugins};
 pub use integrity::IntegrityError;
 pub use outcome::{
