@@ -118,6 +118,19 @@ pub struct FetchedSignature {
     pub subject: Option<Descriptor>,
 }
 
+impl FetchedSignature {
+    /// An envelope and the manifest that it was listed under, for repositories of other kinds.
+    pub fn new(format: Format, envelope: Vec<u8>, manifest: Descriptor) -> Self {
+        Self {
+            format,
+            envelope,
+            manifest,
+            annotations: BTreeMap::new(),
+            subject: None,
+        }
+    }
+}
+
 /// A signature that was stored.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -1,0 +1,13 @@
+//! Verification from policy to verdict, with signatures made here that keep or break any rule.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
+
+mod attributes;
+mod blobs;
+mod levels;
+mod policies;
+mod several;
+mod signers;
+mod swaps;
+mod times;
+mod world;
