@@ -276,21 +276,23 @@ async fn steps_are_told_in_order() {
         "Validating trust identity".to_owned(),
         "Validating expiry".to_owned(),
         "Validating authentic timestamp".to_owned(),
-        "Timestamp verification disabled: no tsa trust store is configured in trust policy".to_owned(),
+        "Timestamp verification disabled: no tsa trust store is configured in trust policy"
+            .to_owned(),
         "Validating revocation".to_owned(),
     ];
     assert_eq!(world.events()[..expected.len()], expected);
-    assert!(world.events().contains(
-        &"No verification impacting errors encountered while checking revocation, status is OK"
-            .to_owned()
-    ));
+    assert!(
+        world.events().contains(
+            &"No verification impacting errors encountered while checking revocation, status is OK"
+                .to_owned()
+        )
+    );
 }
 
 /// VER-04, VER-10: under skip nothing is listed or fetched, and the outcome says so.
 #[tokio::test]
 async fn skip_does_nothing() {
-    let world =
-        World::new().statement(r#""signatureVerification":{"level":"skip"}"#);
+    let world = World::new().statement(r#""signatureVerification":{"level":"skip"}"#);
     let shelf = Shelf::default();
     let outcome = world.verify(&shelf).await.unwrap();
     let Outcome::Skipped(skipped) = outcome else {
@@ -310,11 +312,23 @@ async fn skip_does_nothing() {
 async fn revocation_is_never_pretended() {
     let key = &Key::P256;
     let plain = |name: &str| Builder::leaf(name, key.spki);
-    let root = Builder::ca("Root", key).crl("http://crl.test").self_signed(key);
+    let root = Builder::ca("Root", key)
+        .crl("http://crl.test")
+        .self_signed(key);
     for (case, ca, leaf, unknown) in [
         ("none", false, plain("a"), None),
-        ("OCSP in the leaf", false, plain("a").ocsp("http://o.test"), Some("CN=a,")),
-        ("CRL in the leaf", false, plain("a").crl("http://c.test"), Some("CN=a,")),
+        (
+            "OCSP in the leaf",
+            false,
+            plain("a").ocsp("http://o.test"),
+            Some("CN=a,"),
+        ),
+        (
+            "CRL in the leaf",
+            false,
+            plain("a").crl("http://c.test"),
+            Some("CN=a,"),
+        ),
         ("CRL in the CA", true, plain("a"), Some("CN=CA,")),
     ] {
         let mut builder = Builder::ca("CA", &Key::P256_B);
@@ -332,9 +346,10 @@ async fn revocation_is_never_pretended() {
         let Some(subject) = unknown else {
             verified(result);
             assert!(
-                world.events().iter().any(|e| e.ends_with(
-                    "neither has an OCSP nor a CRL revocation method."
-                )),
+                world
+                    .events()
+                    .iter()
+                    .any(|e| e.ends_with("neither has an OCSP nor a CRL revocation method.")),
                 "{case}"
             );
             continue;

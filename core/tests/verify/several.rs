@@ -1,1 +1,323 @@
-//! To be.
+//! Several signatures of one artifact: which are tried, and what hides what.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use hardsign_core::envelope::Format;
+use hardsign_core::oci::Warning;
+use hardsign_core::trust::Loader;
+use hardsign_core::verify::{AttemptFailure, SignatureName, Verifier, VerifyError};
+use hardsign_test_support::{Builder, Key, Pki};
+
+use crate::world::{
+    REPOSITORY, Shelf, World, artifact, descriptor, payload, sign, sign_with, signer, strict,
+    verified,
+};
+
+fn reference() -> String {
+    format!("{REPOSITORY}@{}", artifact().digest)
+}
+
+fn trusting(pki: &Pki) -> World {
+    World::new().trust("ca:t", &pki.root).statement(&strict())
+}
+
+/// A chain that nobody trusts, with the same names.
+fn stranger() -> (Vec<Vec<u8>>, &'static Key) {
+    let root = Builder::ca("Root", &Key::P384).self_signed(&Key::P384);
+    let leaf = Builder::leaf("signer", Key::P256_B.spki).issue(&root, &Key::P256_B);
+    (vec![leaf.der, root.der], &Key::P256_B)
+}
+
+fn bad() -> Vec<u8> {
+    let (chain, key) = stranger();
+    sign(Format::Jws, &artifact(), &chain, key)
+}
+
+fn good(pki: &Pki) -> Vec<u8> {
+    let chain = pki.chain(&signer(pki, "signer", &Key::P256));
+    sign(Format::Jws, &artifact(), &chain, &Key::P256)
+}
+
+/// VER-24, VER-28, VER-30, DIF-43: one good is enough; none of the bad or unreadable ones before
+/// it hides it, and every one of them is kept with its reason.
+#[tokio::test]
+async fn bad_signatures_hide_nothing() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let mut shelf = Shelf::default();
+    shelf.add_broken();
+    shelf.add(Format::Jws, b"rubbish", None);
+    shelf.add(Format::Cose, &good(&pki), None);
+    shelf.add(Format::Jws, &bad(), None);
+    shelf.add(Format::Jws, &good(&pki), None);
+    shelf.warnings.push(Warning::Unreadable {
+        referrer: "sha256:00".to_owned(),
+        reason: "no manifest".to_owned(),
+    });
+    let outcome = verified(world.verify(&shelf).await);
+    assert_eq!(
+        outcome.signatures()[0].manifest,
+        Some(shelf.digest(4)),
+        "the good one"
+    );
+    let tried: Vec<_> = outcome.attempts().iter().map(|a| &a.signature).collect();
+    let expected: Vec<_> = (0..4)
+        .map(|n| SignatureName::Manifest(shelf.digest(n)))
+        .collect();
+    assert_eq!(tried, expected.iter().collect::<Vec<_>>());
+    assert!(matches!(
+        outcome.attempts()[0].failure,
+        AttemptFailure::Unreadable(_)
+    ));
+    let events = world.events();
+    let said = |text: &str| events.iter().any(|e| e.contains(text));
+    assert!(said("skipped referrer sha256:00: no manifest"));
+    assert!(said(&format!(
+        "unable to retrieve digital signature with digest \"{}\"",
+        shelf.digest(0)
+    )));
+    assert!(said(&format!(
+        "Signature {} failed verification with error: the signature's certificate chain does not contain any trusted certificate",
+        shelf.digest(3)
+    )));
+}
+
+/// VER-24: after the first good one nothing more is asked for than is under way already; fetches
+/// overlap, a few at a time.
+#[tokio::test]
+async fn first_good_is_enough() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let shelf = Shelf::of(&vec![good(&pki); 20]);
+    let outcome = verified(world.verify(&shelf).await);
+    assert_eq!(outcome.signatures().len(), 1);
+    assert_eq!(outcome.signatures()[0].manifest, Some(shelf.digest(0)));
+    assert_eq!(shelf.order().len(), 4);
+
+    let shelf = Shelf::of(&vec![bad(); 20]);
+    assert!(world.verify(&shelf).await.is_err());
+    assert_eq!(shelf.order(), (0..20).collect::<Vec<_>>());
+    assert_eq!(shelf.most_in_flight.load(Ordering::SeqCst), 4);
+}
+
+/// VER-29, DIF-14, DIF-31: a thumbprint of a trusted certificate moves a signature forward, in
+/// either case of hex, and does nothing else: a false one can't make a signature good, a missing
+/// one can't hide it.
+#[tokio::test]
+async fn thumbprints_decide_the_order_only() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
+    let mut shelf = Shelf::default();
+    for _ in 0..8 {
+        shelf.add(Format::Jws, &bad(), Some(&stranger().0));
+    }
+    shelf.add(Format::Jws, &bad(), Some(&chain));
+    shelf.add(Format::Jws, &good(&pki), Some(&chain));
+    let outcome = verified(world.verify(&shelf).await);
+    assert_eq!(shelf.order()[..2], [8, 9]);
+    assert_eq!(outcome.attempts().len(), 1);
+
+    let mut shelf = Shelf::default();
+    shelf.add(Format::Jws, &bad(), Some(&chain));
+    shelf.add(Format::Jws, &good(&pki), None);
+    verified(world.verify(&shelf).await);
+}
+
+/// VER-25, VER-27, DIF-44, DIF-52: the limit is an error of its own only where more signatures
+/// exist than were tried.
+#[tokio::test]
+async fn limits() {
+    let pki = Pki::new();
+    let mut world = trusting(&pki);
+    world.limit = 3;
+    for (count, limited) in [(1, false), (2, false), (3, false), (4, true), (9, true)] {
+        let mut signatures = vec![bad(); count];
+        let error = world.verify(&Shelf::of(&signatures)).await.unwrap_err();
+        assert_eq!(error.attempts().len(), count.min(3), "{count}");
+        if limited {
+            assert_eq!(
+                error.to_string(),
+                "signature evaluation stopped. The configured limit of 3 signatures to verify per artifact exceeded"
+            );
+        } else {
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "signature verification failed for all the signatures associated with {}",
+                    reference()
+                )
+            );
+        }
+        // What is promised: a good one among the first three is found.
+        let place = count.min(3) - 1;
+        signatures[place] = good(&pki);
+        verified(world.verify(&Shelf::of(&signatures)).await);
+    }
+}
+
+/// VER-26, SEC-13: no signature is a failure, whatever the level.
+#[tokio::test]
+async fn no_signature() {
+    let pki = Pki::new();
+    for level in ["strict", "permissive", "audit"] {
+        let world = World::new()
+            .trust("ca:t", &pki.root)
+            .statement(&crate::world::level(&format!(r#""level":"{level}""#)));
+        let error = world.verify(&Shelf::default()).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "no signature is associated with \"{}\", make sure the artifact was signed successfully",
+                reference()
+            )
+        );
+    }
+}
+
+/// VER-10, TP-41: no statement for the repository.
+#[tokio::test]
+async fn no_statement() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let other = "registry.test/other";
+    let observer = |_: &hardsign_core::verify::Event<'_>| ();
+    let error = world
+        .verifier()
+        .verify_artifact(
+            &world.policy(),
+            &Shelf::default(),
+            other,
+            &artifact(),
+            world.options(&observer),
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with(&format!(
+            "artifact \"{other}@{}\" has no applicable oci trust policy statement.",
+            artifact().digest
+        )),
+        "{error}"
+    );
+}
+
+/// TST-06, TST-12, CLI-41: a store that can't be used is found again in the error.
+#[tokio::test]
+async fn trust_store_faults_are_kept() {
+    let pki = Pki::new();
+    let world = World::new().statement(&strict());
+    let error = world.verify(&Shelf::of(&[good(&pki)])).await.unwrap_err();
+    let fault = error.trust_store_fault().unwrap();
+    assert!(fault.is_not_found());
+    assert_eq!(
+        fault.to_string(),
+        "the trust store \"t\" of type \"ca\" does not exist"
+    );
+    let untrusted = trusting(&pki).verify(&Shelf::of(&[bad()])).await;
+    assert!(untrusted.unwrap_err().trust_store_fault().is_none());
+}
+
+/// VER-20, VER-32, VER-33: metadata is looked for in the signed payload.
+#[tokio::test]
+async fn user_metadata_is_signed() {
+    let pki = Pki::new();
+    let mut world = trusting(&pki);
+    let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
+    let mut target = artifact();
+    target
+        .annotations
+        .insert("build".to_owned(), "17".to_owned());
+    let envelope = sign(Format::Jws, &target, &chain, &Key::P256);
+    world.metadata.insert("build".to_owned(), "17".to_owned());
+    let outcome = verified(
+        world
+            .verify(&Shelf::of(std::slice::from_ref(&envelope)))
+            .await,
+    );
+    assert_eq!(outcome.target().annotations, world.metadata);
+    assert_eq!(outcome.target().digest, artifact().digest, "SEC-31");
+    world.metadata.insert("build".to_owned(), "18".to_owned());
+    let error = crate::world::rejected(world.verify(&Shelf::of(&[envelope])).await);
+    assert_eq!(
+        error.to_string(),
+        "unable to find specified metadata in the signature"
+    );
+}
+
+/// VER-22: a signature for another artifact is refused before its chain is looked at.
+#[tokio::test]
+async fn other_artifacts_stop_early() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
+    let envelope = sign(Format::Jws, &descriptor(b"other"), &chain, &Key::P256);
+    let error = crate::world::rejected(world.verify(&Shelf::of(&[envelope])).await);
+    assert_eq!(error.to_string(), "content descriptor mismatch");
+    assert!(!world.events().contains(&"Validating cert chain".to_owned()));
+}
+
+/// CVE-2026-39395: payloads that are signed properly and mean nothing never succeed.
+#[tokio::test]
+async fn malformed_payloads_never_succeed() {
+    let pki = Pki::new();
+    let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
+    let audit = crate::world::level(r#""level":"audit""#);
+    let world = World::new().trust("ca:t", &pki.root).statement(&audit);
+    let whole = payload(&artifact());
+    let digest = artifact().digest.to_string();
+    let mut cases = vec![
+        String::new(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        "{\"targetArtifact\":null}".to_owned(),
+        "{\"targetArtifact\":{}}".to_owned(),
+        "{\"targetArtifact\":[]}".to_owned(),
+        format!("{whole}{whole}"),
+        format!("{whole} x"),
+        whole.replace("targetArtifact", "TargetArtifact"),
+        whole.replace("\"digest\"", "\"Digest\""),
+        whole.replace("\"size\":12", "\"size\":\"12\""),
+        whole.replace("\"size\":12", "\"size\":-12"),
+        whole.replace("\"size\":12", "\"size\":12.0"),
+        whole.replace("\"size\":12", "\"size\":12,\"size\":12"),
+        whole.replace("\"size\":12", "\"size\":99999999999999999999"),
+        whole.replace(&digest, ""),
+        whole.replace(&digest, &digest.to_uppercase()),
+        whole.replace("sha256:", "sha256"),
+        whole.replace("sha256:", "md5:"),
+        whole.replace("}}", "},\"targetArtifact\":{}}"),
+    ];
+    for cut in 0..whole.len() {
+        cases.push(whole[..cut].to_owned());
+    }
+    for case in &cases {
+        assert_ne!(*case, whole);
+        let envelope = sign_with(case, &chain, &Key::P256, |p| p);
+        let result = world.verify(&Shelf::of(&[envelope])).await;
+        assert!(result.is_err(), "{case}");
+    }
+    let envelope = sign_with(&whole, &chain, &Key::P256, |p| p);
+    verified(world.verify(&Shelf::of(&[envelope])).await);
+}
+
+/// TST-15, TST-16, SEC-32: one verifier for a batch reads a store once, and notices that it
+/// changed between two artifacts.
+#[tokio::test]
+async fn stores_are_looked_at_between_artifacts() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let verifier = Verifier::new(Loader::new(world.dirs.trust_stores()));
+    let shelf = Shelf::of(&[good(&pki)]);
+    verified(world.verify_by(&verifier, &shelf).await);
+    let file = world.dirs.trust_stores().join("ca/t/0");
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(
+        world.verify_by(&verifier, &shelf).await,
+        Err(VerifyError::AllFailed { .. })
+    ));
+    fs::write(&file, &pki.root.der).unwrap();
+    verified(world.verify_by(&verifier, &shelf).await);
+}

@@ -44,13 +44,20 @@ async fn clock_swept_over_the_chain() {
         "2030-01-01T00:00:00Z",
     ] {
         for seconds in [-1, 0, 1] {
-            world.now = at(boundary).checked_add(Span::new().seconds(seconds)).unwrap();
+            world.now = at(boundary)
+                .checked_add(Span::new().seconds(seconds))
+                .unwrap();
             let expected = if world.now >= first && world.now <= last {
                 "ok"
             } else {
                 "refused by authenticTimestamp"
             };
-            assert_eq!(verdict(world.verify(&shelf).await), expected, "{}", world.now);
+            assert_eq!(
+                verdict(world.verify(&shelf).await),
+                expected,
+                "{}",
+                world.now
+            );
         }
     }
     world.now = at("2027-01-01T00:00:00Z");
@@ -107,7 +114,9 @@ async fn timestamps_needed_and_not() {
         }
         let mut world = World::new().trust("ca:t", &root).statement(&rest);
         world.now = at(now);
-        let result = world.verify(&Shelf::of(std::slice::from_ref(signature))).await;
+        let result = world
+            .verify(&Shelf::of(std::slice::from_ref(signature)))
+            .await;
         if expected.is_empty() {
             verified(result);
         } else {
@@ -152,7 +161,9 @@ async fn schemes_have_stores_of_their_own() {
     ] {
         let rest = strict().replace("ca:t", store);
         let world = World::new().trust(store, &pki.root).statement(&rest);
-        let result = world.verify(&Shelf::of(std::slice::from_ref(signature))).await;
+        let result = world
+            .verify(&Shelf::of(std::slice::from_ref(signature)))
+            .await;
         if good {
             verified(result);
         } else {
@@ -182,8 +193,10 @@ async fn authentic_signing_time_judges_the_chain() {
         ("2026-06-01T00:00:00Z", true),
         ("2026-06-01T00:00:01Z", false),
     ] {
-        let protected = jws::protected_by_authority(key)
-            .with("io.cncf.notary.authenticSigningTime", &format!("\"{time}\""));
+        let protected = jws::protected_by_authority(key).with(
+            "io.cncf.notary.authenticSigningTime",
+            &format!("\"{time}\""),
+        );
         let envelope = jws::Jws::sign(
             &protected.to_json(),
             payload(&artifact()).as_bytes(),

@@ -75,12 +75,7 @@ pub(crate) fn sign_with(
 }
 
 /// Signs an artifact in one of the formats.
-pub(crate) fn sign(
-    format: Format,
-    target: &Descriptor,
-    chain: &[Vec<u8>],
-    key: &Key,
-) -> Vec<u8> {
+pub(crate) fn sign(format: Format, target: &Descriptor, chain: &[Vec<u8>], key: &Key) -> Vec<u8> {
     let payload = payload(target);
     match format {
         Format::Jws => sign_with(&payload, chain, key, |p| p),
