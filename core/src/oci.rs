@@ -250,8 +250,8 @@ pub enum OciError {
         /// How many it has.
         count: usize,
     },
-    /// A layer that is in no envelope format (VER-30).
-    #[error("signature envelope of media type {} is not supported", Quoted(.media_type))]
+    /// A layer that is in no envelope format (ENV-02, VER-30).
+    #[error("signature envelope format with media type {} is not supported", Quoted(.media_type))]
     EnvelopeFormat {
         /// The layer's media type.
         media_type: String,

@@ -9,4 +9,5 @@ mod identity;
 mod jws;
 mod reference;
 mod swap;
+mod wycheproof;
 mod x509;

@@ -324,7 +324,7 @@ async fn sizes_are_bounded_before_reading() {
         // VER-30
         (
             layer("application/pgp", 1),
-            "signature envelope of media type \"application/pgp\" is not supported",
+            "signature envelope format with media type \"application/pgp\" is not supported",
         ),
     ] {
         let manifest = fixture.referrer(&format!(r#""config":{config},"layers":[{layers}]"#));
