@@ -8,6 +8,7 @@ use hardsign_core::envelope::{
     Draft, DraftAttributes, Envelope, EnvelopeError, Format, Payload, Signature, Signed,
     SigningScheme,
 };
+use hardsign_core::oci::OciError;
 use hardsign_test_support::certificate::now;
 use hardsign_test_support::cose::{Map, epoch, sig_structure, to_cbor};
 use hardsign_test_support::{Builder, Key, Pki};
@@ -48,6 +49,28 @@ fn sign(draft: &Draft, key: &Key, chain: Vec<Vec<u8>>) -> Result<Signature, Enve
     })
 }
 
+/// ENV-02: media types and names.
+#[test]
+fn env_02_formats() {
+    for (format, media_type, name) in [
+        (Format::Jws, "application/jose+json", "jws"),
+        (Format::Cose, "application/cose", "cose"),
+    ] {
+        assert_eq!(format.media_type(), media_type);
+        assert_eq!(Format::from_media_type(media_type), Some(format));
+        assert_eq!(name.parse(), Ok(format));
+        assert_eq!(format.name(), name);
+    }
+    assert_eq!(Format::from_media_type("application/jwt"), None);
+    assert_eq!(Format::from_media_type("application/JOSE+json"), None);
+    assert!("JWS".parse::<Format>().is_err());
+    let media_type = "application/jwt".to_owned();
+    assert_eq!(
+        OciError::EnvelopeFormat { media_type }.to_string(),
+        "signature envelope format with media type \"application/jwt\" is not supported"
+    );
+}
+
 /// ENV-01, ENV-32, ENV-39, ENV-43: every key in both formats; the digest is fixed beforehand.
 #[test]
 fn env_43_every_key_and_format() {
@@ -72,7 +95,8 @@ fn env_43_every_key_and_format() {
     }
 }
 
-/// ENV-05, ENV-07, ENV-09, ENV-24, JWS-03, JWS-04, JWS-07, JWS-10, JWS-15: the bytes of a JWS.
+/// ENV-05, ENV-07, ENV-09, ENV-24, JWS-03, JWS-04, JWS-06, JWS-07, JWS-10, JWS-15: the bytes of a
+/// JWS. JWS-29: what is signed is itself base64url text.
 #[test]
 fn jws_03_bytes() {
     use base64::Engine as _;

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
 
+mod certificate;
+mod content;
 mod cose;
 mod crypto;
 mod draft;
 mod identity;
 mod jws;
+mod properties;
 mod reference;
 mod swap;
+mod vectors;
 mod wycheproof;
 mod x509;
