@@ -17,6 +17,7 @@ use std::process::{Command, Output};
 pub mod keys;
 pub mod layout;
 pub mod peers;
+pub mod scene;
 pub mod token;
 pub mod workbench;
 

@@ -1,6 +1,7 @@
 //! SoftHSM tokens, each in a directory of its own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,7 +32,9 @@ impl Token {
             ),
         )
         .unwrap();
-        fs::write(directory.path().join("pin"), PIN).unwrap();
+        let pin = directory.path().join("pin");
+        fs::write(&pin, PIN).unwrap();
+        fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
         let token = Self {
             directory,
             label: label.to_owned(),

@@ -167,6 +167,11 @@ impl Opener {
 }
 
 impl Target {
+    /// Whether the reference is a tag, which moves.
+    pub(super) fn is_by_tag(&self) -> bool {
+        matches!(self.target, TagOrDigest::Tag(_))
+    }
+
     /// Resolves the reference, with a warning where it is a tag (CLI-30, CLI-36, CLI-45).
     pub(super) async fn resolve(
         &self,

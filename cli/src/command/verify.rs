@@ -32,6 +32,8 @@ use crate::output::{one_line, table::table};
 /// What became of one artifact: its name, and the answer.
 struct Checked {
     reference: String,
+    /// A warning about it was shown: the reference is a tag.
+    warned: bool,
     result: Result<Outcome, Failure>,
 }
 
@@ -66,7 +68,11 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
                 .map_err(|error| refusal(&error, context))
         }
         .await;
-        Checked { reference, result }
+        Checked {
+            reference,
+            warned: target.is_by_tag(),
+            result,
+        }
     };
     let mut printing = Ok(());
     context.wait(async {
@@ -130,6 +136,7 @@ pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
     report.add(
         Checked {
             reference: args.blob.clone(),
+            warned: false,
             result,
         },
         context,
@@ -259,11 +266,14 @@ impl Report {
     fn add(&mut self, checked: Checked, context: &Context) -> Result<(), Failure> {
         match checked.result {
             Ok(Outcome::Verified(verified)) => {
-                print(&verified, self.output, context)?;
+                print(&verified, self.output, checked.warned, context)?;
                 self.verified.push(describe(&verified));
             }
             Ok(Outcome::Skipped(skipped)) => {
                 if self.output == Output::Text {
+                    if checked.warned {
+                        context.console.line("")?;
+                    }
                     context.console.line(format_args!(
                         "Trust policy is configured to skip signature verification for {}",
                         one_line(&skipped.reference)
@@ -303,9 +313,14 @@ impl Report {
     }
 }
 
-fn print(verified: &Verified, output: Output, context: &Context) -> Result<(), Failure> {
+/// CLI-37: an empty line parts the result from warnings above it.
+fn print(
+    verified: &Verified,
+    output: Output,
+    mut warned: bool,
+    context: &Context,
+) -> Result<(), Failure> {
     let console = &context.console;
-    let mut warned = false;
     for accepted in verified.signatures() {
         for logged in accepted.signature.report().logged() {
             warned = true;

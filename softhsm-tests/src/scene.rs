@@ -1,0 +1,123 @@
+//! A registry, and one user's machine on which both `hardsign` and the real `notation` run.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::peers::registry::{Builder, Registry};
+use crate::peers::{self, Oras};
+use crate::workbench::{Ran, Workbench};
+
+/// Both tools share the configuration directory of `bench`, plugins included.
+pub struct Scene {
+    pub registry: Registry,
+    pub bench: Workbench,
+    notation: PathBuf,
+}
+
+/// Which tool runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tool {
+    Hardsign,
+    Notation,
+}
+
+impl Scene {
+    /// `None`, reported as a skip, when a program is missing.
+    pub fn new(registry: &Builder) -> Option<Self> {
+        Self::with(registry, Workbench::new())
+    }
+
+    /// The same with a bench that is there already, for instance one with a token.
+    pub fn with(registry: &Builder, bench: Workbench) -> Option<Self> {
+        let notation = peers::find("notation");
+        if notation.is_none() {
+            peers::skip_or_fail("notation");
+        }
+        Oras::new()?;
+        Some(Self {
+            registry: registry.start()?,
+            bench,
+            notation: notation?,
+        })
+    }
+
+    /// Runs a tool on this machine.
+    pub fn run<I: IntoIterator<Item: AsRef<OsStr>>>(&self, tool: Tool, arguments: I) -> Ran {
+        match tool {
+            Tool::Hardsign => self.bench.hardsign(arguments),
+            Tool::Notation => self
+                .bench
+                .run(&mut self.bench.command(&self.notation, arguments)),
+        }
+    }
+
+    /// Runs a tool to its success.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn ok<I: IntoIterator<Item: AsRef<OsStr>>>(&self, tool: Tool, arguments: I) -> Ran {
+        let ran = self.run(tool, arguments);
+        assert_eq!(ran.code, Some(0), "{tool:?}: {}{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    /// Pushes an artifact; returns its reference by digest.
+    pub fn push(&self, name: &str, content: &str) -> String {
+        self.registry.push(name, content.as_bytes()).unwrap()
+    }
+
+    /// A strict policy for every repository that trusts the store `ca:<store>`, in the file that
+    /// both tools read.
+    pub fn policy_for(&self, store: &str) {
+        self.bench.policy(&json!({
+            "name": "all",
+            "registryScopes": ["*"],
+            "signatureVerification": {"level": "strict"},
+            "trustStores": [format!("ca:{store}")],
+            "trustedIdentities": ["*"],
+        }));
+    }
+
+    /// Both tools verify the artifact, and say so in the same words.
+    ///
+    /// # Panics
+    /// One does not.
+    pub fn both_verify(&self, reference: &str) {
+        for tool in Tool::BOTH {
+            let verified = self.ok(tool, ["verify", reference]);
+            assert_eq!(
+                (verified.stdout, verified.stderr),
+                (
+                    format!("Successfully verified signature for {reference}\n"),
+                    String::new()
+                ),
+                "{tool:?}"
+            );
+        }
+    }
+
+    /// Neither tool verifies the artifact; both exit with 1.
+    ///
+    /// # Panics
+    /// One does.
+    pub fn both_refuse(&self, reference: &str) -> [String; 2] {
+        Tool::BOTH.map(|tool| {
+            let refused = self.run(tool, ["verify", reference]);
+            assert_eq!(refused.code, Some(1), "{tool:?}: {}", refused.stdout);
+            assert_eq!(refused.stdout, "", "{tool:?}");
+            refused.stderr
+        })
+    }
+
+    /// What is in the file `name` of the configuration directory.
+    pub fn config_file(&self, name: &str) -> String {
+        fs::read_to_string(self.bench.config().join(name)).unwrap()
+    }
+}
+
+impl Tool {
+    pub const BOTH: [Self; 2] = [Self::Hardsign, Self::Notation];
+}
