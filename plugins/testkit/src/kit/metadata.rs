@@ -83,7 +83,7 @@ pub(super) fn check(subject: &Subject, report: &mut Report) -> Option<Metadata> 
             .map_err(|error| error.to_string()),
     );
     repeated(subject, &metadata, report);
-    refusals(subject, report);
+    refusals(subject, &metadata, report);
     (complete.is_some() && contract.is_some()).then_some(metadata)
 }
 
@@ -132,7 +132,7 @@ fn repeated(subject: &Subject, metadata: &Metadata, report: &mut Report) {
 }
 
 /// Requests that can't be done.
-fn refusals(subject: &Subject, report: &mut Report) {
+fn refusals(subject: &Subject, metadata: &Metadata, report: &mut Report) {
     let exchange = Exchange::run(subject, "no-such-command", &json!({}));
     let refused = exchange.ended().and_then(|()| {
         let failed = exchange.failed();
@@ -141,6 +141,9 @@ fn refusals(subject: &Subject, report: &mut Report) {
             .ok_or_else(|| "it exited with 0".into())
     });
     report.should("PLG-49", "an unknown command fails", &exchange, refused);
+    if !metadata.capabilities.contains(&Capability::RawSignature) {
+        return;
+    }
     let exchange = Exchange::run_text(subject, "describe-key", "{\"contractVersion\":");
     report.should(
         "PLG-07",
