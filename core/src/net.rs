@@ -10,6 +10,7 @@
 //! machine itself use no proxy (REG-10).
 
 mod retry;
+mod trace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 
 pub use retry::jitter;
+pub use trace::Trace;
 
 /// What a client may spend.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub struct ClientOptions {
     pub extra_roots: Vec<Vec<u8>>,
     /// What may be spent.
     pub limits: Limits,
+    /// Who is told of each request and answer.
+    pub trace: Option<Trace>,
 }
 
 impl Default for ClientOptions {
@@ -75,6 +79,7 @@ impl Default for ClientOptions {
             user_agent: format!("notation/{version} hardsign/{version}"),
             extra_roots: Vec::new(),
             limits: Limits::default(),
+            trace: None,
         }
     }
 }
@@ -90,6 +95,7 @@ struct Inner {
     loopback: reqwest::Client,
     limits: Limits,
     round_trips: AtomicU64,
+    trace: Option<Trace>,
 }
 
 /// A request.
@@ -289,6 +295,7 @@ impl Client {
                 loopback: build(false).map_err(NetError::Setup)?,
                 limits: options.limits.clone(),
                 round_trips: AtomicU64::new(0),
+                trace: options.trace.clone(),
             }),
         })
     }
@@ -421,8 +428,15 @@ impl Client {
         if request.method != Method::GET && request.method != Method::HEAD {
             builder = builder.body(body);
         }
-        self.inner.round_trips.fetch_add(1, Ordering::Relaxed);
-        builder.send().await
+        let id = self.inner.round_trips.fetch_add(1, Ordering::Relaxed);
+        let Some(trace) = &self.inner.trace else {
+            return builder.send().await;
+        };
+        let built = builder.build()?;
+        trace.request(id, &built);
+        let result = client.execute(built).await;
+        trace.response(id, url, &result);
+        result
     }
 }
 

@@ -330,9 +330,6 @@ pub enum OciError {
     /// A manifest that cannot be written.
     #[error("signature manifest")]
     Write(#[source] ManifestError),
-    /// A signature that could not be stored (OCI-26).
-    #[error("failed to push signature to registry with error: {0}")]
-    Push(#[source] Box<OciError>),
     /// The registry.
     #[error(transparent)]
     Registry(Box<RegistryError>),

@@ -455,9 +455,7 @@ impl Repository for Registry {
         envelope: &[u8],
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError> {
-        self.push(subject, format, envelope, annotations)
-            .await
-            .map_err(|error| OciError::Push(Box::new(error)))
+        self.push(subject, format, envelope, annotations).await
     }
 
     async fn list_referrers(

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hardsign_core::net::Trace;
 use hardsign_core::oci::Repository;
 use hardsign_core::oci::auth::{
     Credential, CredentialPlaces, CredentialStore, Credentials, LoginOutcome, login,
 };
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
-use hardsign_test_support::registry::{Auth, Behaviour, FakeRegistry, Response};
+use hardsign_test_support::registry::{Auth, Behaviour, Body, FakeRegistry, Response};
 
 use crate::support::*;
 
@@ -234,4 +235,49 @@ async fn logging_in_tries_the_credential_first() {
     artifact(&fake);
     let registry = open_with(&fake, Access::Read, options);
     registry.resolve(&by_tag("v1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_debug_log_shows_requests_and_no_secret() {
+    // LOG-03 to LOG-05
+    let fake = bearer(Some("alice:hunter2"), None);
+    artifact(&fake);
+    let lines = Arc::new(std::sync::Mutex::new(String::new()));
+    let sink = Arc::clone(&lines);
+    let mut options = given("alice", "hunter2");
+    options.client.trace = Some(Trace::new(move |message| {
+        sink.lock().unwrap().push_str(message);
+    }));
+    let registry = open_with(&fake, Access::Read, options);
+    registry.resolve(&by_tag("v1")).await.unwrap();
+    let text = lines.lock().unwrap().clone();
+    let head = format!(
+        "Request #0\n> Request: \"HEAD\" \"{}/v2/repo/manifests/v1\"\n> Request headers:\n",
+        fake.url()
+    );
+    assert!(text.starts_with(&head), "{text}");
+    assert!(text.contains("\nResponse #0\n< Response status: \"401 Unauthorized\"\n"));
+    assert!(text.contains("   \"Authorization\": \"*****\""));
+    for secret in ["hunter2", "YWxpY2U6aHVudGVyMg==", "Bearer t-"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn answers_of_token_services_are_bounded() {
+    // REG-12
+    let fake = FakeRegistry::start(Behaviour {
+        auth: Auth::Bearer {
+            pair: None,
+            realm: None,
+        },
+        intercept: Some(Box::new(|request| {
+            (request.path == "/token")
+                .then(|| Response::status(200).body(Body::Endless { announced: None }))
+        })),
+        ..Behaviour::default()
+    });
+    artifact(&fake);
+    let error = open(&fake, Access::Read).resolve(&by_tag("v1")).await;
+    assert!(text(&error.unwrap_err()).contains("more than 4194304 bytes"));
 }

@@ -91,7 +91,8 @@ async fn tree(fake: &FakeRegistry) -> Tree {
     }
 }
 
-/// What the tree has, wherever it is.
+/// What the tree has, wherever it is. The nested index and its image are listed by a signed index
+/// and not signed themselves (OCI-20).
 async fn check(repository: &impl Storage, tree: &Tree) {
     assert_eq!(repository.resolve(&by_tag("v1")).await.unwrap(), tree.index);
     let walked = walk(repository, &tree.index).await.unwrap();
@@ -109,6 +110,10 @@ async fn check(repository: &impl Storage, tree: &Tree) {
             .await
             .unwrap();
         assert_eq!(fetched.envelope, envelope.as_bytes());
+    }
+    for unsigned in [&tree.nested, &tree.arm64] {
+        let listing = repository.list_signatures(unsigned, 9).await.unwrap();
+        assert!(listing.signatures.is_empty());
     }
     let sboms = repository
         .list_referrers(&tree.amd64, Some("application/sbom"), 9)
@@ -131,7 +136,7 @@ async fn copy_all(source: &impl Storage, destination: &impl Storage) -> Result<C
 
 #[tokio::test]
 async fn registry_to_layout_to_registries() {
-    // REQ-04, REQ-05, REQ-06, SEC-11
+    // REQ-04, REQ-05, REQ-06, SEC-11, OCI-20
     let source = FakeRegistry::start(Behaviour::default());
     let tree = tree(&source).await;
     let from = open(&source, Access::Read);

@@ -57,7 +57,7 @@ async fn signatures_are_listed_by_tag() {
 
 #[tokio::test]
 async fn an_old_index_that_stays_is_only_a_warning() {
-    // OCI-25
+    // OCI-25, REQ-01: whoever signs needs the right to push and no other.
     let fake = FakeRegistry::start(Behaviour {
         delete: false,
         ..old()
