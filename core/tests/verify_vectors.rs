@@ -98,7 +98,7 @@ fn artifact() -> Vec<u8> {
     fs::read(vectors().join("blob/artifact.bin")).unwrap()
 }
 
-/// BLOB-09, BLOB-10, ENV-12, VER-33: every key and format of the reference verifies, with its
+/// BLOB-09, BLOB-10, ENV-12, VER-33, REQ-02: every key and format of the reference verifies, with its
 /// metadata; the expired ones fail with the text of VER-15 (SEC-09).
 #[tokio::test]
 async fn reference_blob_signatures() {

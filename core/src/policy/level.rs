@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(skipped.action(Check::Revocation), Action::Skip);
     }
 
-    /// TP-15, DIF-29: each text, and that names are case-sensitive (TP-14).
+    /// TP-15, TSA-27, DIF-29: each text, and that names are case-sensitive (TP-14).
     #[test]
     fn override_faults() {
         let checks = r#"["integrity" "authenticity" "authenticTimestamp" "expiry" "revocation"]"#;

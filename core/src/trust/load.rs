@@ -70,6 +70,18 @@ impl Loader {
     /// # Errors
     /// See [`TrustError`].
     pub fn load(&self, store: &StoreRef) -> Result<Arc<TrustStore>, Arc<TrustError>> {
+        self.load_noting(store, |_| ())
+    }
+
+    /// The same; `note` hears the store's warnings when the store is read, not when it is at hand.
+    ///
+    /// # Errors
+    /// See [`TrustError`].
+    pub fn load_noting(
+        &self,
+        store: &StoreRef,
+        note: impl FnMut(&Warning),
+    ) -> Result<Arc<TrustStore>, Arc<TrustError>> {
         let directory = self.directory(store);
         // Taken before reading: a change in between is then seen the next time.
         let stamp = Stamp::of(&directory);
@@ -83,6 +95,7 @@ impl Loader {
             .and_then(|files| TrustStore::from_files(store.clone(), files))
             .map(Arc::new)
             .map_err(Arc::new);
+        result.iter().flat_map(|s| s.warnings()).for_each(note);
         match stamp {
             Ok(stamp) => {
                 let result = result.clone();
@@ -317,6 +330,12 @@ mod tests {
             ]
         );
         assert_eq!(loaded.certificates().len(), 1);
+        // Told once: the store is at hand now.
+        let mut told = 0;
+        loader
+            .load_noting(&store("ca:acme"), |_| told += 1)
+            .unwrap();
+        assert_eq!(told, 0);
     }
 
     /// TST-10: a leaf has no place in any store.

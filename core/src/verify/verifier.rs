@@ -189,7 +189,8 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         gathered.conclude(shown, statement.name(), rules.level(), policy.source())
     }
 
-    /// Verifies a file against the signatures that the user names. `statement` is the policy
+    /// Verifies a file against the signatures that the user names. The file is read on the calling
+    /// thread. `statement` is the policy
     /// statement's name, or none for the global one (TP-45).
     ///
     /// # Errors
@@ -293,11 +294,8 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         let mut stores = Stores::new();
         for store in rules.stores() {
             if store.store_type != StoreType::Tsa {
-                let loaded = self.stores.load(store);
-                for warning in loaded.iter().flat_map(|store| store.warnings()) {
-                    observer(&Event::Store(warning));
-                }
-                stores.insert(store.clone(), loaded);
+                let note = |warning: &_| observer(&Event::Store(warning));
+                stores.insert(store.clone(), self.stores.load_noting(store, note));
             }
         }
         stores

@@ -353,7 +353,7 @@ async fn plugins_take_the_place_of_checks() {
     }
 }
 
-/// PLG-40 to PLG-44: the request, member by member.
+/// VER-12, VER-18, PLG-40 to PLG-44: the order of the commands, and the request, member by member.
 #[tokio::test]
 async fn request_of_a_plugin() {
     let rest = strict().replace(
@@ -372,6 +372,7 @@ async fn request_of_a_plugin() {
         ("c", "[true,null]"),
     ];
     verified(case.run(&plugin, &[NAME, "a", "b"], &attributes).await);
+    assert_eq!(*plugin.asked.lock().unwrap(), ["describe p", "verify p"]);
     let mut request = plugin.requests.lock().unwrap().remove(0);
     let chain = request["signature"]["certificateChain"].take();
     assert_eq!(chain.as_array().unwrap().len(), 3);

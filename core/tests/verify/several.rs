@@ -219,6 +219,47 @@ async fn trust_store_faults_are_kept() {
     assert!(untrusted.unwrap_err().trust_store_fault().is_none());
 }
 
+/// TST-03, SEC-06, REQ-09: trust is given by repository. A store that lies there unnamed confers
+/// none, and having verified once elsewhere confers none either.
+#[tokio::test]
+async fn trust_is_by_statement() {
+    let pki = Pki::new();
+    let statement = |name: &str, repository: &str, store: &str| {
+        format!(
+            r#"{{"name":"{name}","registryScopes":["{repository}"],"signatureVerification":{{"level":"strict"}},"trustStores":["{store}"],"trustedIdentities":["*"]}}"#
+        )
+    };
+    let text = format!(
+        r#"{{"version":"1.0","trustPolicies":[{},{}]}}"#,
+        statement("here", REPOSITORY, "ca:t"),
+        statement("there", "registry.test/there", "ca:other")
+    );
+    let other = Builder::ca("Other", &Key::P384).self_signed(&Key::P384);
+    let world = World::new()
+        .trust("ca:t", &pki.root)
+        .trust("ca:unnamed", &pki.root)
+        .trust("ca:other", &other);
+    assert!(
+        world.dirs.trust_stores().ends_with("truststore/x509"),
+        "DIF-26"
+    );
+    let path = world.dirs.oci_policy();
+    let world = world.file(&path, &text);
+    let verifier = world.verifier();
+    let policy = world.policy();
+    let shelf = Shelf::of(&[good(&pki)]);
+    let observer = |_: &hardsign_core::verify::Event<'_>| ();
+    for _ in 0..2 {
+        for (repository, trusted) in [(REPOSITORY, true), ("registry.test/there", false)] {
+            let options = world.options(&observer);
+            let result = verifier
+                .verify_artifact(&policy, &shelf, repository, &artifact(), options)
+                .await;
+            assert_eq!(result.is_ok(), trusted, "{repository}: {result:?}");
+        }
+    }
+}
+
 /// VER-20, VER-32, VER-33: metadata is looked for in the signed payload.
 #[tokio::test]
 async fn user_metadata_is_signed() {

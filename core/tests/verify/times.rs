@@ -27,7 +27,7 @@ fn chain() -> (Issued, Vec<Vec<u8>>) {
     (root, chain)
 }
 
-/// TSA-28, CVE-2026-24122: the clock swept over every boundary of the chain. All certificates are
+/// VER-16, TSA-28, CVE-2026-24122: the clock swept over every boundary of the chain. All certificates are
 /// judged at the same instant, bounds included.
 #[tokio::test]
 async fn clock_swept_over_the_chain() {
