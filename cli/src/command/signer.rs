@@ -27,7 +27,7 @@ pub(super) async fn open(
         KeyChoice::Default => Choice::Default,
     };
     let key = PluginKey::resolve(host.finder(), dirs, choice, &signing.plugin_config)?;
-    Ok(PluginSigner::open(&host, key).await?)
+    Ok(PluginSigner::open_for_artifacts(&host, key).await?)
 }
 
 /// The envelope format: the flag, else the configuration, else JWS (CFG-09).

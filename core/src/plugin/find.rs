@@ -75,6 +75,13 @@ pub struct PluginFile {
     pub origin: Origin,
 }
 
+impl PluginFile {
+    /// Whether this is what [`Finder::local`] finds.
+    pub(super) fn is_local_of_the_box(&self) -> bool {
+        self.origin == Origin::Box && self.name.as_str() == LOCAL
+    }
+}
+
 /// A candidate in the user's plugin directory.
 #[derive(Debug)]
 pub struct Listed {

@@ -105,12 +105,14 @@ impl PluginSigner {
     }
 
     /// [`Self::open`] for signing OCI artifacts: whatever goes wrong once the plugin has said who it
-    /// is, here and later, is told as [`PluginError::Signing`] (PLG-31).
+    /// is, here and later, is told as [`PluginError::Signing`] (PLG-31). Not so for the `local`
+    /// plugin of the box: the reference has no plugin there, and its texts name files (CFG-20).
     ///
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_for_artifacts(host: &Host, key: PluginKey) -> Result<Self, PluginError> {
-        Self::open_for(host, key, true).await
+        let artifacts = !key.plugin.is_local_of_the_box();
+        Self::open_for(host, key, artifacts).await
     }
 
     async fn open_for(host: &Host, key: PluginKey, artifacts: bool) -> Result<Self, PluginError> {

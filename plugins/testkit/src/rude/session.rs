@@ -21,6 +21,7 @@ pub(super) fn serve() -> ExitCode {
         if opening {
             manners = Manners::of(request);
             manners.note("session");
+            manners.note(&format!("pid {}", std::process::id()));
         }
         let stage = if opening { "open" } else { "sign" };
         manners.note(stage);

@@ -75,7 +75,7 @@ impl Stage {
     pub(crate) fn done(&self) -> Vec<String> {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         log.lines()
-            .filter(|line| !line.starts_with("env "))
+            .filter(|line| !line.starts_with("env ") && !line.starts_with("pid "))
             .map(str::to_owned)
             .collect()
     }
@@ -87,6 +87,13 @@ impl Stage {
             .filter_map(|line| line.strip_prefix("env "))
             .map(str::to_owned)
             .collect()
+    }
+
+    /// The process of the session.
+    pub(crate) fn pid(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap();
+        let line = log.lines().find_map(|line| line.strip_prefix("pid "));
+        line.unwrap().to_owned()
     }
 
     pub(crate) fn count(&self, what: &str) -> usize {
