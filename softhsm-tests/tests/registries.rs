@@ -12,9 +12,12 @@ use std::fs;
 use hardsign_core::artifact::reference::{Reference, TagOrDigest};
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::auth::{Credential, Credentials};
-use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
+use hardsign_core::oci::copy::{CopyOptions, copy};
+use hardsign_core::oci::layout::Layout;
+use hardsign_core::oci::registry::{self, Access, Connector, ConnectorOptions};
 use hardsign_core::oci::{OciError, Repository};
 use softhsm_tests::peers::registry::{Builder, Registry};
+use softhsm_tests::peers::{Oras, succeed};
 
 fn connector(registry: &Registry) -> Connector {
     let mut options = ConnectorOptions::default();
@@ -113,4 +116,147 @@ async fn docker_registry() {
     // OCI-24
     against(&Registry::docker()).await;
     against(&Registry::docker().tls().basic_auth()).await;
+}
+
+fn open(registry: &Registry, reference: &str) -> registry::Registry {
+    let reference: Reference = reference.parse().unwrap();
+    let repository = connector(registry).repository(reference.repository, Access::Write);
+    repository.unwrap()
+}
+
+fn tag(text: &str) -> TagOrDigest {
+    TagOrDigest::Tag(text.to_owned())
+}
+
+/// The signatures that `oras` finds.
+fn discovered(oras: &Oras, registry: &Registry, reference: &str) -> usize {
+    let mut command = oras.command(["discover", "--format", "json", "--artifact-type"]);
+    command.arg("application/vnd.cncf.notary.signature");
+    command.args(registry.oras_flags()).arg(reference);
+    let report = succeed(&mut command);
+    report.matches("\"digest\"").count()
+}
+
+#[tokio::test]
+async fn a_layout() {
+    // OCI-36 to OCI-38, REQ-07
+    let Some(source) = Registry::olareg().start() else {
+        return;
+    };
+    if source.push("demo:v1", b"content").is_none() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::open_or_create(directory.path().join("layout")).unwrap();
+    let from = open(&source, &source.reference("demo:v1"));
+    let options = CopyOptions::default();
+    copy(&from, &tag("v1"), &layout, Some("v1"), &options)
+        .await
+        .unwrap();
+    suite(&layout, &tag("v1")).await;
+}
+
+#[tokio::test]
+async fn copies_with_all_signatures() {
+    // REQ-04 to REQ-06: registry, layout, second registry, and `oras` finds what we wrote.
+    let (Some(source), Some(target), Some(oras)) = (
+        Registry::olareg().start(),
+        Registry::docker().tls().basic_auth().start(),
+        Oras::new(),
+    ) else {
+        return;
+    };
+    let pushed = source.push("demo:v1", &vec![7; 6 * 1024 * 1024]).unwrap();
+    let from = open(&source, &pushed);
+    let artifact = from.resolve(&tag("v1")).await.unwrap();
+    for envelope in ["vendor", "organisation", "ci cache"] {
+        from.push_signature(&artifact, Format::Jws, envelope.as_bytes(), BTreeMap::new())
+            .await
+            .unwrap();
+    }
+    assert_eq!(discovered(&oras, &source, &source.reference("demo:v1")), 3);
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::open_or_create(directory.path().join("layout")).unwrap();
+    let to = open(&target, &target.reference("other/name:v2"));
+    let options = CopyOptions::default();
+    let copied = copy(&from, &tag("v1"), &layout, Some("v1"), &options)
+        .await
+        .unwrap();
+    assert_eq!((copied.manifests, copied.referrers.len()), (4, 3));
+    let copied = copy(&layout, &tag("v1"), &to, Some("v2"), &options)
+        .await
+        .unwrap();
+    assert_eq!((copied.manifests, copied.referrers.len()), (4, 3));
+    assert!(copied.warnings.is_empty(), "{:?}", copied.warnings);
+    assert_eq!(to.resolve(&tag("v2")).await.unwrap(), artifact);
+    assert_eq!(
+        discovered(&oras, &target, &target.reference("other/name:v2")),
+        3
+    );
+    let listing = to.list_signatures(&artifact, 9).await.unwrap();
+    assert_eq!(listing.signatures.len(), 3);
+    // Once more: nothing is sent.
+    let copied = copy(&layout, &tag("v1"), &to, Some("v2"), &options)
+        .await
+        .unwrap();
+    assert_eq!((copied.manifests, copied.blobs), (0, 0));
+}
+
+#[tokio::test]
+async fn an_artifact_copied_by_oras_keeps_its_signatures() {
+    // REQ-05
+    let (Some(source), Some(target), Some(oras)) = (
+        Registry::olareg().start(),
+        Registry::docker().start(),
+        Oras::new(),
+    ) else {
+        return;
+    };
+    let pushed = source.push("demo:v1", b"content").unwrap();
+    let from = open(&source, &pushed);
+    let artifact = from.resolve(&tag("v1")).await.unwrap();
+    from.push_signature(&artifact, Format::Cose, b"signature", BTreeMap::new())
+        .await
+        .unwrap();
+    oras.run([
+        "cp",
+        "-r",
+        &source.reference("demo:v1"),
+        &target.reference("demo:v1"),
+    ]);
+    let to = open(&target, &target.reference("demo:v1"));
+    let listing = to.list_signatures(&artifact, 9).await.unwrap();
+    let fetched = to.fetch_signature(&listing.signatures[0]).await.unwrap();
+    assert_eq!(fetched.envelope, b"signature");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_writers_of_one_index_lose_nothing() {
+    // OCI-28: as many processes would be, each with connections and tokens of its own.
+    let Some(registry) = Registry::docker().start() else {
+        return;
+    };
+    let reference = registry.push("demo:v1", b"content").unwrap();
+    let artifact = open(&registry, &reference)
+        .resolve(&tag("v1"))
+        .await
+        .unwrap();
+    let mut tasks = Vec::new();
+    for n in 0..20 {
+        let (to, artifact) = (open(&registry, &reference), artifact.clone());
+        tasks.push(tokio::spawn(async move {
+            let envelope = format!("signature {n}");
+            to.push_signature(&artifact, Format::Jws, envelope.as_bytes(), BTreeMap::new())
+                .await
+                .unwrap();
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let listing = open(&registry, &reference)
+        .list_signatures(&artifact, 100)
+        .await
+        .unwrap();
+    assert_eq!(listing.signatures.len(), 20);
 }
