@@ -109,62 +109,12 @@ pub(crate) fn run(
         Some(("key", group)) => match group.subcommand() {
             Some(("add", m)) => key::add(args::key::AddArgs::read(m)?, context),
             Some(("update", m)) => key::update(args::key::UpdateArgs::read(m)?, context),
-            Some(("verify", m)) => {
-                verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
-            }
-            Some(("blob", group)) => match group.subcommand() {
-                Some(("sign", m)) => {
-                    blob::sign(args::blob::SignArgs::read(m, context.program)?, context)
-                }
-                Some(("verify", m)) => {
-                    verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
-                }
-                Some(("inspect", m)) => {
-                    blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
-                }
-                Some(("policy", group)) => match group.subcommand() {
-                    Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
-                    _ => policy(
-                        &policy::BLOB,
-                        group,
-                        &["blob", "policy"],
-                        definition,
-                        context,
-                    ),
-                },
-                _ => help(&["blob"], definition, context),
-            },
             Some(("list", m)) => key::list(args::key::ListArgs::read(m)?, context),
             Some(("delete", m)) => key::delete(args::key::DeleteArgs::read(m)?, context),
             _ => help(&["key"], definition, context),
         },
         Some(("certificate", group)) => match group.subcommand() {
             Some(("add", m)) => certificate::add(args::certificate::AddArgs::read(m)?, context),
-            Some(("verify", m)) => {
-                verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
-            }
-            Some(("blob", group)) => match group.subcommand() {
-                Some(("sign", m)) => {
-                    blob::sign(args::blob::SignArgs::read(m, context.program)?, context)
-                }
-                Some(("verify", m)) => {
-                    verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
-                }
-                Some(("inspect", m)) => {
-                    blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
-                }
-                Some(("policy", group)) => match group.subcommand() {
-                    Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
-                    _ => policy(
-                        &policy::BLOB,
-                        group,
-                        &["blob", "policy"],
-                        definition,
-                        context,
-                    ),
-                },
-                _ => help(&["blob"], definition, context),
-            },
             Some(("list", m)) => certificate::list(args::certificate::ListArgs::read(m)?, context),
             Some(("show", m)) => certificate::show(args::certificate::ShowArgs::read(m)?, context),
             Some(("delete", m)) => {
@@ -183,34 +133,34 @@ pub(crate) fn run(
         Some(("verify", m)) => {
             verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
         }
-        Some(("blob", group)) => match group.subcommand() {
-            Some(("sign", m)) => {
-                blob::sign(args::blob::SignArgs::read(m, context.program)?, context)
-            }
-            Some(("verify", m)) => {
-                verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
-            }
-            Some(("inspect", m)) => {
-                blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
-            }
-            Some(("policy", group)) => match group.subcommand() {
-                Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
-                _ => policy(
-                    &policy::BLOB,
-                    group,
-                    &["blob", "policy"],
-                    definition,
-                    context,
-                ),
-            },
-            _ => help(&["blob"], definition, context),
-        },
+        Some(("blob", group)) => blob(group, definition, context),
         Some(("list", m)) => list::run(args::list::ListArgs::read(m, context.program)?, context),
         Some(("inspect", m)) => inspect::run(
             args::inspect::InspectArgs::read(m, context.program)?,
             context,
         ),
         _ => help(&[], definition, context),
+    }
+}
+
+/// `blob` and its groups.
+fn blob(group: &ArgMatches, definition: &Command, context: &Context) -> Result<(), Failure> {
+    match group.subcommand() {
+        Some(("sign", m)) => blob::sign(args::blob::SignArgs::read(m, context.program)?, context),
+        Some(("verify", m)) => {
+            verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
+        }
+        Some(("inspect", m)) => {
+            blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
+        }
+        Some(("policy", group)) => match group.subcommand() {
+            Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
+            _ => {
+                let path = ["blob", "policy"];
+                policy(&policy::BLOB, group, &path, definition, context)
+            }
+        },
+        _ => help(&["blob"], definition, context),
     }
 }
 

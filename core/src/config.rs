@@ -234,7 +234,26 @@ fn pretty<T: serde::Serialize>(value: &T, file: &'static str) -> Result<Vec<u8>,
         .serialize(&mut serializer)
         .map_err(|source| ConfigError::Serialize { file, source })?;
     bytes.push(b'\n');
-    Ok(bytes)
+    Ok(escape_as_go(bytes))
+}
+
+/// Escapes what Go's encoder escapes and `serde_json` does not. These characters stand in strings
+/// only, so the text may be changed as a whole.
+fn escape_as_go(json: Vec<u8>) -> Vec<u8> {
+    let escapes = [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ];
+    match String::from_utf8(json) {
+        Ok(text) => escapes
+            .iter()
+            .fold(text, |text, (c, escape)| text.replace(*c, escape))
+            .into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
 }
 
 /// The JSON file at `path`, or `None` when there is no file.
@@ -271,6 +290,18 @@ mod tests {
         let path = root.path().join("config.json");
         fs::write(&path, json).unwrap();
         ConfigFile::load_from(&path)
+    }
+
+    /// CFG-15: the same bytes as the reference, also for `&` in a PKCS#11 URI.
+    #[test]
+    fn cfg_15_strings_are_escaped_as_go_does() {
+        let bytes = pretty(&["a?b=c&d", "<\u{2028}\u{2029}>\u{e9}\"\\\u{7}\n"], "f").unwrap();
+        let expected = r#"[
+    "a?b=c\u0026d",
+    "\u003c\u2028\u2029\u003eé\"\\\u0007\n"
+]
+"#;
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     }
 
     /// CFG-08, CFG-09: the members, and the defaults when there is no file.
