@@ -134,16 +134,8 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             reference: &reference,
         });
         let statement = policy.document().statement_for(&reference)?;
-        let rules = match statement.verification() {
-            Verification::Verify(rules) => rules,
-            Verification::Skip => {
-                (options.observer)(&Event::Skipping);
-                return Ok(Outcome::Skipped(Skipped {
-                    reference: shown,
-                    statement: statement.name().to_owned(),
-                    policy: policy.source().clone(),
-                }));
-            }
+        let Verification::Verify(rules) = statement.verification() else {
+            return Ok(skipped(shown, statement.name(), policy.source(), options));
         };
         let limit = options.max_signatures.get();
         let listing = repository
@@ -208,16 +200,13 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             check_media_type(media_type)?;
         }
         let statement = policy.document().statement_for(statement)?;
-        let rules = match statement.verification() {
-            Verification::Verify(rules) => rules,
-            Verification::Skip => {
-                (options.observer)(&Event::Skipping);
-                return Ok(Outcome::Skipped(Skipped {
-                    reference,
-                    statement: statement.name().to_owned(),
-                    policy: policy.source().clone(),
-                }));
-            }
+        let Verification::Verify(rules) = statement.verification() else {
+            return Ok(skipped(
+                reference,
+                statement.name(),
+                policy.source(),
+                options,
+            ));
         };
         let limit = options.max_signatures.get();
         let tried = signatures.get(..limit).unwrap_or(signatures);
@@ -467,6 +456,16 @@ impl<'a> Gathered<'a> {
             tally,
         }))
     }
+}
+
+/// The policy's leave not to verify (VER-04, BLOB-12).
+fn skipped(reference: String, statement: &str, policy: &Source, options: Options<'_>) -> Outcome {
+    (options.observer)(&Event::Skipping);
+    Outcome::Skipped(Skipped {
+        reference,
+        statement: statement.to_owned(),
+        policy: policy.clone(),
+    })
 }
 
 /// Puts the signatures first whose annotation names a trusted certificate. The annotation is

@@ -137,6 +137,36 @@ fn rules_in_the_trust_policy_are_refused() {
     );
 }
 
+/// TP-06, TP-07, SEC-26: one byte flipped or lost never weakens a policy in silence: the document is
+/// refused, or says the same, or has a warning. Nothing panics.
+#[test]
+fn mutants_are_refused_or_told() {
+    let rest =
+        level(r#""level":"permissive","override":{"expiry":"enforce","revocation":"enforce"}"#);
+    let text = document(&rest);
+    let rules = |d: &oci::Document| d.statements()[0].verification().rules().cloned();
+    let original = oci::Document::parse(text.as_bytes()).unwrap();
+    let actions = rules(&original).unwrap().actions();
+    let mut accepted = 0;
+    for at in 0..text.len() {
+        for flip in [None, Some(0x01), Some(0x04), Some(0x20), Some(0x80)] {
+            let mut mutant = text.clone().into_bytes();
+            match flip {
+                None => drop(mutant.remove(at)),
+                Some(bit) => mutant[at] ^= bit,
+            }
+            let Ok(document) = oci::Document::parse(&mutant) else {
+                continue;
+            };
+            accepted += 1;
+            let same = rules(&document).is_some_and(|r| r.actions() == actions);
+            let mutant = String::from_utf8_lossy(&mutant);
+            assert!(same || !document.warnings().is_empty(), "{mutant}");
+        }
+    }
+    assert!(accepted > 0, "names and scopes may change");
+}
+
 /// What `policy explain` prints: statement and why, each check with its action, stores with what
 /// is in them, identities, rules; without looking at a signature.
 #[test]
