@@ -485,4 +485,18 @@ mod tests {
             );
         }
     }
+
+    proptest::proptest! {
+        // SEC-33: no text makes the parsers panic, and what they accept they write the same.
+        #[test]
+        fn any_text(text in "[a-z0-9:/@._\\[\\] -]{0,40}|\\PC{0,20}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                let again = reference.to_string().parse::<Reference>();
+                proptest::prop_assert_eq!(again, Ok(reference));
+            }
+            if let Ok(reference) = text.parse::<LayoutReference>() {
+                proptest::prop_assert_eq!(reference.to_string(), text);
+            }
+        }
+    }
 }
