@@ -38,3 +38,13 @@ softhsm_module() {
     echo "Error: SoftHSM's module libsofthsm2.so not found." >&2
     return 1
 }
+
+# pkcs11_spy: prints the path of OpenSC's module that logs the calls to another.
+pkcs11_spy() {
+    local path
+    for path in /usr/lib/*/pkcs11-spy.so /usr/lib/*/pkcs11/pkcs11-spy.so /usr/lib/pkcs11-spy.so; do
+        [ -e "$path" ] && { echo "$path"; return 0; }
+    done
+    echo "Error: OpenSC's module pkcs11-spy.so not found." >&2
+    return 1
+}
