@@ -304,7 +304,8 @@ mod tests {
         assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     }
 
-    /// CFG-08, CFG-09: the members, and the defaults when there is no file.
+    /// CFG-08 to CFG-10, DIF-41: the members, read from the directory in effect; the defaults when
+    /// there is no file.
     #[test]
     fn cfg_08_members() {
         let file = load(
@@ -321,10 +322,14 @@ mod tests {
         assert!(file.configures_credentials());
 
         let root = tempfile::tempdir().unwrap();
-        let none = ConfigFile::load(&Dirs::below(root.path())).unwrap();
+        let dirs = Dirs::below(root.path());
+        let none = ConfigFile::load(&dirs).unwrap();
         assert_eq!(none.signature_format(), "jws");
         assert!(none.insecure_registries().is_empty());
         assert!(!none.configures_credentials());
+        fs::create_dir_all(&dirs.config).unwrap();
+        fs::write(dirs.config_file(), r#"{"signatureFormat":"cose"}"#).unwrap();
+        assert_eq!(ConfigFile::load(&dirs).unwrap().signature_format(), "cose");
         // Go writes an empty list as null.
         assert!(
             load(r#"{"insecureRegistries":null}"#)

@@ -406,7 +406,8 @@ mod tests {
         );
     }
 
-    /// CFG-04, CFG-05, SEC-28: an error, never a directory below the working directory.
+    /// CFG-04, CFG-05, CFG-07, SEC-28: an error, never a system-wide directory nor one
+    /// below the working directory.
     #[test]
     fn cfg_05_no_fallback_into_the_working_directory() {
         assert_eq!(

@@ -309,4 +309,6 @@ impl Session {
 const MAX_IN_FLIGHT: usize = 256;
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod tests;
