@@ -2,7 +2,7 @@
 //!
 //! Implements "Trust Store" of the trust policy specification (TST-01 to TST-14). A store confers
 //! trust only where a policy statement names it; nothing falls back to the system's roots
-//! (SEC-06). The decision is pure; [`load`] is the only part that reads files.
+//! (SEC-06). The decision is pure; [`Loader`] is the only part that reads files.
 
 use std::fmt;
 use std::io;

@@ -34,7 +34,7 @@ pub(super) struct Context<'a, E, R> {
     pub(super) observer: Observer<'a>,
 }
 
-/// A signature that passed every check that its statement enforces. Only [`verify`] makes one.
+/// A signature that passed every check that its statement enforces. Only a verification makes one.
 #[derive(Debug)]
 pub struct VerifiedSignature {
     signature: Signature,
