@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::output::Level;
 
+mod arrange;
 pub(crate) mod blob;
 pub(crate) mod certificate;
 mod duration;

@@ -16,6 +16,7 @@ use crate::output::Console;
 
 mod blob;
 mod certificate;
+mod explain;
 mod inspect;
 mod key;
 mod list;
@@ -181,6 +182,11 @@ fn policy(
             args::policy::no_arguments(m)?;
             policy::show(subject, context)
         }
+        Some(("explain", m)) if path == ["policy"] => {
+            let args = args::policy::ExplainArgs::read(m, context.program)?;
+            explain::artifact(&args, context)
+        }
+        Some(("explain", m)) => explain::blob(&args::policy::ExplainArgs::read_blob(m)?, context),
         _ => help(path, definition, context),
     }
 }

@@ -36,7 +36,10 @@ Examples:
       --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme'
 
   Use the trust policy of a file:
-    hardsign blob policy import my-policy.json";
+    hardsign blob policy import my-policy.json
+
+  Explain what it demands of files:
+    hardsign blob policy explain --policy-name releases";
 
 /// `hardsign blob sign`.
 #[derive(Debug)]
@@ -171,7 +174,18 @@ fn inspect() -> Command {
 }
 
 fn policy_group() -> Command {
-    policy::group("Manage the trust policy for files", POLICY_EXAMPLES).subcommand(
+    let explain = policy::explain(
+        "Explain what the trust policy demands of files",
+        POLICY_EXAMPLES,
+    )
+    .arg(flags::value(
+        "policy-name",
+        "NAME",
+        "Statement of the trust policy [default: the global one]",
+    ))
+    .arg(flags::positional("none", "").hide(true));
+    let group = policy::group("Manage the trust policy for files", POLICY_EXAMPLES);
+    group.subcommand(explain).subcommand(
         flags::verb(
             "init",
             "Write a trust policy with one statement of level strict",

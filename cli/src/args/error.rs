@@ -2,6 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::arrange::{Arranged, arrange};
 use super::{ArgMatches, Command, Usage};
 
 /// What came of the command line.
@@ -25,6 +26,10 @@ pub(crate) fn parse(
         .skip(1)
         .map(|a| a.to_string_lossy().into_owned())
         .collect();
+    let arguments = match arrange(definition, arguments) {
+        Arranged::Run(arguments) => arguments,
+        Arranged::Unknown(name) => return Parsed::Fault(unknown(&name, program)),
+    };
     match definition.clone().try_get_matches_from(arguments) {
         Ok(matches) => Parsed::Run(matches),
         Err(error) => match error.kind() {
@@ -43,28 +48,31 @@ fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {
     };
     let argument = text(ContextKind::InvalidArg);
     Usage(match error.kind() {
-        ErrorKind::InvalidSubcommand => format!(
-            "unknown command {:?} for {program:?}\nRun '{program} --help' for usage.",
-            text(ContextKind::InvalidSubcommand)
-        ),
+        ErrorKind::InvalidSubcommand => {
+            return unknown(&text(ContextKind::InvalidSubcommand), program);
+        }
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
             let name = argument.split(['=', ' ']).next().unwrap_or(&argument);
             format!("unknown flag: {name}")
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') && argument.len() > 1 => {
             let short = argument.chars().nth(1).unwrap_or('-');
-            let token = typed
-                .iter()
-                .find(|t| is_group_with(t, short))
-                .unwrap_or(&argument);
-            format!("unknown shorthand flag: '{short}' in {token}")
+            let group = typed.iter().find_map(|token| from(token, short));
+            format!(
+                "unknown shorthand flag: '{short}' in {}",
+                group.unwrap_or_else(|| argument.clone())
+            )
         }
         ErrorKind::UnknownArgument => format!("unexpected argument {argument:?}"),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-            format!(
-                "flag needs an argument: {}",
-                argument.split(' ').next().unwrap_or_default()
-            )
+            let short = typed.last().filter(|last| !last.starts_with("--"));
+            match short.and_then(|group| group.chars().last()) {
+                Some(short) => format!("flag needs an argument: '{short}' in -{short}"),
+                None => format!(
+                    "flag needs an argument: {}",
+                    argument.split(' ').next().unwrap_or_default()
+                ),
+            }
         }
         _ => error
             .to_string()
@@ -76,7 +84,131 @@ fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {
     })
 }
 
-/// Whether `token` is a group of shorthand flags that holds `short`.
-fn is_group_with(token: &str, short: char) -> bool {
-    token.starts_with('-') && !token.starts_with("--") && token.contains(short)
+fn unknown(command: &str, program: &str) -> Usage {
+    Usage(format!(
+        "unknown command {command:?} for {program:?}\nRun '{program} --help' for usage."
+    ))
+}
+
+/// What is left of a group of shorthand flags from `short` on, as messages show it.
+fn from(token: &str, short: char) -> Option<String> {
+    let group = token.strip_prefix('-').filter(|g| !g.starts_with('-'))?;
+    let (_, rest) = group.split_once(short)?;
+    Some(format!("-{short}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(line: &str) -> String {
+        match run(line) {
+            Parsed::Fault(fault) => fault.to_string(),
+            Parsed::Print(text) => panic!("{line}: {text}"),
+            Parsed::Run(_) => panic!("{line}: no fault"),
+        }
+    }
+
+    fn run(line: &str) -> Parsed {
+        let arguments = line.split(' ').map(Into::into).collect();
+        parse(&crate::args::definition("notation"), "notation", arguments)
+    }
+
+    #[test]
+    fn cli_04_unknown_command() {
+        assert_eq!(
+            fault("notation sing x"),
+            "unknown command \"sing\" for \"notation\"\nRun 'notation --help' for usage."
+        );
+    }
+
+    #[test]
+    fn cli_05_unknown_flags_and_missing_values() {
+        for (line, text) in [
+            ("notation sign --nosuch x", "unknown flag: --nosuch"),
+            ("notation sign --nosuch=1 x", "unknown flag: --nosuch"),
+            ("notation --nosuch sign x", "unknown flag: --nosuch"),
+            ("notation sign -x y", "unknown shorthand flag: 'x' in -x"),
+            ("notation sign -dx y", "unknown shorthand flag: 'x' in -x"),
+            ("notation sign -xd y", "unknown shorthand flag: 'x' in -xd"),
+            ("notation sign x --key", "flag needs an argument: --key"),
+            ("notation sign x -k", "flag needs an argument: 'k' in -k"),
+            ("notation sign x -dk", "flag needs an argument: 'k' in -k"),
+        ] {
+            assert_eq!(fault(line), text, "{line}");
+        }
+    }
+
+    /// The words of the innermost command, and one value of it.
+    fn read(line: &str, flag: &str) -> (Vec<String>, Vec<String>) {
+        let Parsed::Run(matches) = run(line) else {
+            panic!("{line}: refused");
+        };
+        let mut names = Vec::new();
+        let mut matches = &matches;
+        while let Some((name, inner)) = matches.subcommand() {
+            names.push(name.to_owned());
+            matches = inner;
+        }
+        let values = match matches.try_get_many::<String>(flag) {
+            Ok(Some(values)) => values.cloned().collect(),
+            _ => vec![],
+        };
+        (names, values)
+    }
+
+    #[test]
+    fn cli_09_flags_stand_before_the_sub_command() {
+        for line in [
+            "notation blob --signature-format cose sign f",
+            "notation --signature-format cose blob sign f",
+            "notation --signature-format=cose blob sign f",
+            "notation blob --force --signature-format cose sign f",
+            "notation -d blob --signature-format cose sign f",
+            "notation -dk name blob --signature-format cose sign f",
+        ] {
+            let (names, values) = read(line, "signature-format");
+            assert_eq!(names, ["blob", "sign"], "{line}");
+            assert_eq!(values, ["cose"], "{line}");
+            assert_eq!(read(line, "positional").1, ["f"], "{line}");
+        }
+    }
+
+    #[test]
+    fn cli_04_groups_with_unknown_commands_are_asked_for_help() {
+        for line in [
+            "notation key",
+            "notation key nosuch",
+            "notation cert nosuch x",
+        ] {
+            assert_eq!(read(line, "positional").0.len(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn cli_10_forms_of_flags() {
+        for (line, flag, expected) in [
+            ("notation sign --key a x", "key", vec!["a"]),
+            ("notation sign --key=a x", "key", vec!["a"]),
+            ("notation sign -k a x", "key", vec!["a"]),
+            ("notation sign -ka x", "key", vec!["a"]),
+            ("notation sign -k=a x", "key", vec!["a"]),
+            ("notation sign -dvk a x", "key", vec!["a"]),
+            ("notation sign -dvka x", "key", vec!["a"]),
+            ("notation sign --key a --key b x", "key", vec!["b"]),
+            ("notation sign --key --id x", "key", vec!["--id"]),
+            ("notation sign x -d", "debug", vec!["true"]),
+            ("notation sign x -d=false", "debug", vec!["false"]),
+            ("notation sign x --debug --debug=0", "debug", vec!["0"]),
+            (
+                "notation sign -m a=1,b=2 -m c=3 x",
+                "user-metadata",
+                vec!["a=1,b=2", "c=3"],
+            ),
+            ("notation sign -- --key", "positional", vec!["--key"]),
+            ("notation sign x --key a y", "positional", vec!["x", "y"]),
+        ] {
+            assert_eq!(read(line, flag).1, expected, "{line}");
+        }
+    }
 }

@@ -193,7 +193,8 @@ impl Reader<'_> {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
             Some(other) => Err(Usage(format!(
-                "invalid argument {other:?} for \"--{flag}\" flag: strconv.ParseBool: parsing {other:?}: invalid syntax"
+                "invalid argument {other:?} for \"{}\" flag: strconv.ParseBool: parsing {other:?}: invalid syntax",
+                spelled(flag)
             ))),
         }
     }
@@ -329,6 +330,14 @@ impl Reader<'_> {
             group.join(" "),
             given.join(" ")
         )))
+    }
+}
+
+/// A switch as messages spell it: `-d, --debug`.
+fn spelled(switch: &str) -> String {
+    match switch {
+        "debug" | "verbose" | "yes" | "all" => format!("-{}, --{switch}", &switch[..1]),
+        _ => format!("--{switch}"),
     }
 }
 

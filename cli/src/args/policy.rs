@@ -1,7 +1,7 @@
 //! `hardsign policy`: flags and their rules (CLI-84 to CLI-90).
 
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Usage};
+use super::{ArgMatches, Command, Output, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -9,7 +9,10 @@ Examples:
     hardsign policy import my-policy.json
 
   Show the one in use:
-    hardsign policy show";
+    hardsign policy show
+
+  Explain what it demands of an artifact, without the network:
+    hardsign policy explain registry.example.com/app:v1";
 
 /// `hardsign policy import`.
 #[derive(Debug)]
@@ -18,8 +21,34 @@ pub(crate) struct ImportArgs {
     pub(crate) force: bool,
 }
 
+/// `hardsign policy explain` and `hardsign blob policy explain`.
+#[derive(Debug)]
+pub(crate) struct ExplainArgs {
+    /// The artifact or its repository; for files the name of a statement, or nothing.
+    pub(crate) subject: Option<String>,
+    /// `--policy`.
+    pub(crate) policy_file: Option<String>,
+    pub(crate) output: Output,
+}
+
 pub(super) fn definition() -> Command {
-    group("Manage the trust policy for OCI artifacts", EXAMPLES)
+    group("Manage the trust policy for OCI artifacts", EXAMPLES).subcommand(
+        explain(
+            "Explain what the trust policy demands of an artifact, without the network",
+            EXAMPLES,
+        )
+        .arg(flags::positional(
+            "reference",
+            "The artifact, or its repository: <registry>/<repository>[:<tag>|@<digest>]",
+        )),
+    )
+}
+
+/// `explain`, as it is for artifacts and files.
+pub(super) fn explain(about: &'static str, examples: &'static str) -> Command {
+    flags::verb("explain", about, examples)
+        .arg(flags::policy())
+        .arg(flags::output())
 }
 
 /// The commands that the policies for artifacts and for files have in common.
@@ -55,6 +84,32 @@ impl ImportArgs {
         Ok(Self {
             path: paths.remove(0),
             force: reader.switch("force")?,
+        })
+    }
+}
+
+impl ExplainArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let reference = reader.one("policy explain", program)?;
+        Self::about(&reader, Some(reference))
+    }
+
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read_blob(matches: &ArgMatches) -> Result<Self, Usage> {
+        no_arguments(matches)?;
+        let reader = Reader(matches);
+        Self::about(&reader, reader.text("policy-name"))
+    }
+
+    fn about(reader: &Reader<'_>, subject: Option<String>) -> Result<Self, Usage> {
+        Ok(Self {
+            subject,
+            policy_file: reader.text("policy"),
+            output: reader.output()?,
         })
     }
 }

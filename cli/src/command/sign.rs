@@ -29,7 +29,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let references = repository::expand(args.references)?;
     let dirs = context.dirs()?;
     context.wait(async {
-        let signer = signer::open(&args.signing, &dirs, context).await?;
+        let signer = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
         let opener = Opener::new(&args.registry, Access::Write, &dirs)?;
         let targets = references
             .iter()

@@ -14,12 +14,28 @@ use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::Failure;
 use crate::output::Console;
 
-/// Finds the key that was asked for and opens its plugin; with a session this is the login.
+/// Finds the key that was asked for and opens its plugin; with a session this is the login. It
+/// signs files.
 pub(super) async fn open(
     signing: &Signing,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<PluginSigner, Failure> {
+    let (host, key) = find(signing, dirs, context)?;
+    Ok(PluginSigner::open(&host, key).await?)
+}
+
+/// The same for signing OCI artifacts, whose error texts differ (PLG-31).
+pub(super) async fn open_for_artifacts(
+    signing: &Signing,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<PluginSigner, Failure> {
+    let (host, key) = find(signing, dirs, context)?;
+    Ok(PluginSigner::open_for_artifacts(&host, key).await?)
+}
+
+fn find(signing: &Signing, dirs: &Dirs, context: &Context) -> Result<(Host, PluginKey), Failure> {
     let host = host(dirs, context);
     let choice = match &signing.key {
         KeyChoice::Named(name) => Choice::Named(name),
@@ -27,7 +43,7 @@ pub(super) async fn open(
         KeyChoice::Default => Choice::Default,
     };
     let key = PluginKey::resolve(host.finder(), dirs, choice, &signing.plugin_config)?;
-    Ok(PluginSigner::open_for_artifacts(&host, key).await?)
+    Ok((host, key))
 }
 
 /// The envelope format: the flag, else the configuration, else JWS (CFG-09).

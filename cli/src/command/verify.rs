@@ -13,6 +13,7 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::MAX_ENVELOPE_LEN;
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
+use hardsign_core::plugin::Host;
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{
@@ -23,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::repository::{self, Opener, Target};
+use super::signer;
 use crate::args::Output;
 use crate::args::blob::VerifyArgs as BlobArgs;
 use crate::args::verify::VerifyArgs;
@@ -41,7 +43,7 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let references = repository::expand(args.references)?;
     let dirs = context.dirs()?;
     let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
-    let verifier = verifier(&dirs);
+    let verifier = verifier(&dirs, context);
     let opener = Opener::new(&args.registry, Access::Read, &dirs)?;
     let targets = references
         .iter()
@@ -107,7 +109,7 @@ pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
     let envelope = read_regular(path, MAX_SIGNATURE).map_err(Failure::failed)?;
     let policy: Policy<blob::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let format = signature_format(path).map_err(Failure::failed)?;
-    let verifier = verifier(&dirs);
+    let verifier = verifier(&dirs, context);
     let observe = observer(context);
     let options = Options {
         max_signatures: NonZeroUsize::MIN,
@@ -144,12 +146,13 @@ pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
     report.finish(context)
 }
 
-fn verifier(dirs: &Dirs) -> Verifier {
-    Verifier::new(Loader::new(dirs.trust_stores()))
+/// A verifier that runs the verification plugins that signatures name.
+fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
+    Verifier::new(Loader::new(dirs.trust_stores())).with_extension(signer::host(dirs, context))
 }
 
 /// The policy in use: the user's, or that of `--policy` for this run.
-fn load<D: Document>(
+pub(super) fn load<D: Document>(
     file: Option<&str>,
     dirs: &Dirs,
     context: &Context,

@@ -1,0 +1,211 @@
+//! `hardsign policy explain` and `hardsign blob policy explain`: what would be demanded, and by
+//! which file. No signature is looked at and nothing is asked over the network.
+
+use std::fmt::Display;
+
+use hardsign_core::artifact::reference::Reference;
+use hardsign_core::policy::hardsign::{Party, StatementRules};
+use hardsign_core::policy::{blob, oci};
+use hardsign_core::trust::Loader;
+use hardsign_core::verify::{Because, Explanation, Policy, Source};
+use serde_json::{Map, Value, json};
+
+use super::Context;
+use super::verify::load;
+use crate::args::Output;
+use crate::args::policy::ExplainArgs;
+use crate::failure::Failure;
+use crate::output::one_line;
+
+/// What is demanded of the artifacts of a repository.
+pub(super) fn artifact(args: &ExplainArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
+    let typed = args.subject.as_deref().unwrap_or_default();
+    // A tag or digest may be given, as on other commands, but only the repository counts.
+    let scope = match typed.parse::<Reference>() {
+        Ok(reference) => reference.repository.to_string(),
+        Err(_) => typed.to_owned(),
+    };
+    let explained = policy
+        .explain(&scope, &Loader::new(dirs.trust_stores()))
+        .map_err(Failure::failed)?;
+    warn(&explained, policy.document().warnings().len(), context);
+    print(&explained, Some(&scope), args.output, context)
+}
+
+/// What is demanded of files.
+pub(super) fn blob(args: &ExplainArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let policy: Policy<blob::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
+    let explained = policy
+        .explain(args.subject.as_deref(), &Loader::new(dirs.trust_stores()))
+        .map_err(Failure::failed)?;
+    warn(&explained, policy.document().warnings().len(), context);
+    print(&explained, None, args.output, context)
+}
+
+/// The warnings after the `shown` ones that reading the policy printed.
+fn warn(explained: &Explanation, shown: usize, context: &Context) {
+    for warning in explained.warnings.iter().skip(shown) {
+        context.console.warning(warning);
+    }
+}
+
+fn print(
+    explained: &Explanation,
+    repository: Option<&str>,
+    output: Output,
+    context: &Context,
+) -> Result<(), Failure> {
+    let console = &context.console;
+    match output {
+        Output::Json => console.json(&document(explained, repository))?,
+        Output::Text => console.bytes(text(explained, repository).as_bytes())?,
+    }
+    Ok(())
+}
+
+fn text(explained: &Explanation, repository: Option<&str>) -> String {
+    let mut out = Lines::default();
+    if let Some(repository) = repository {
+        out.pair("Repository", repository);
+    }
+    out.pair("Trust policy", source(&explained.policy));
+    if let Some(rules) = &explained.rules_source {
+        out.pair("Hardsign's rules", source(rules));
+    }
+    out.pair("Statement", &explained.statement);
+    out.pair("Applies because", because(&explained.because));
+    let changed = if explained.overridden {
+        ", changed by \"override\""
+    } else {
+        ""
+    };
+    out.pair("Level", format_args!("{}{changed}", explained.level));
+    out.line(0, "Checks");
+    for (check, action) in &explained.checks {
+        out.line(1, format_args!("{:<20}{action}", check.to_string()));
+    }
+    if let Some(when) = explained.verify_timestamp {
+        out.pair("Timestamps", format_args!("looked at {when}"));
+    }
+    out.line(0, "Trust stores");
+    for store in &explained.stores {
+        match &store.subjects {
+            Ok(subjects) => {
+                out.line(1, &store.store);
+                for subject in subjects {
+                    out.line(2, subject);
+                }
+            }
+            Err(error) => out.line(1, format_args!("{}: cannot be used: {error}", store.store)),
+        }
+    }
+    out.line(0, "Trusted identities");
+    for identity in &explained.identities {
+        out.line(1, identity);
+    }
+    if let Some(rules) = &explained.rules {
+        signers(rules, &mut out);
+    }
+    out.0
+}
+
+fn signers(rules: &StatementRules, out: &mut Lines) {
+    out.line(
+        0,
+        format_args!("Signers: at least {} of", rules.signers.at_least()),
+    );
+    for party in rules.signers.parties() {
+        out.line(1, party.name());
+        for identity in party.identities() {
+            out.line(2, identity.text());
+        }
+        for store in party.stores() {
+            out.line(2, format_args!("trust store {store}"));
+        }
+    }
+}
+
+fn because(because: &Because) -> String {
+    match because {
+        Because::Scope(scope) => format!("it names the repository {scope}"),
+        Because::Wildcard => "its scope is *, and no other statement names the repository".into(),
+        Because::Name => "it was named".into(),
+        Because::Global => "it is the global statement".into(),
+    }
+}
+
+fn source(source: &Source) -> String {
+    format!(
+        "{} (sha256:{})",
+        source.path.display(),
+        hex::encode(source.sha256)
+    )
+}
+
+/// Lines of foreign text, made harmless, indented by two spaces a step.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn line(&mut self, depth: usize, text: impl Display) {
+        self.0.push_str(&"  ".repeat(depth));
+        self.0.push_str(&one_line(&text.to_string()));
+        self.0.push('\n');
+    }
+
+    fn pair(&mut self, key: &str, value: impl Display) {
+        self.line(0, format_args!("{:<18}{value}", format!("{key}:")));
+    }
+}
+
+/// `docs/json.md` describes it.
+fn document(explained: &Explanation, repository: Option<&str>) -> Value {
+    let file = |source: &Source| json!({"path": source.path, "sha256": hex::encode(source.sha256)});
+    let checks: Map<_, _> = explained
+        .checks
+        .iter()
+        .map(|(check, action)| (check.to_string(), json!(action.to_string())))
+        .collect();
+    let stores: Vec<_> = explained
+        .stores
+        .iter()
+        .map(|store| match &store.subjects {
+            Ok(subjects) => json!({"store": store.store.to_string(), "subjects": subjects}),
+            Err(error) => json!({"store": store.store.to_string(), "error": error}),
+        })
+        .collect();
+    json!({
+        "repository": repository,
+        "policy": file(&explained.policy),
+        "rulesPolicy": explained.rules_source.as_ref().map(file),
+        "statement": explained.statement,
+        "appliesBy": match &explained.because {
+            Because::Scope(_) => "scope",
+            Because::Wildcard => "wildcard",
+            Because::Name => "name",
+            Because::Global => "global",
+        },
+        "level": explained.level.to_string(),
+        "overridden": explained.overridden,
+        "checks": checks,
+        "verifyTimestamp": explained.verify_timestamp.map(|when| when.to_string()),
+        "trustStores": stores,
+        "trustedIdentities": explained.identities,
+        "signers": explained.rules.as_ref().map(|rules| json!({
+            "atLeast": rules.signers.at_least(),
+            "of": rules.signers.parties().iter().map(party).collect::<Vec<_>>(),
+        })),
+        "warnings": explained.warnings,
+    })
+}
+
+fn party(party: &Party) -> Value {
+    json!({
+        "name": party.name(),
+        "trustedIdentities": party.identities().iter().map(|i| i.text()).collect::<Vec<_>>(),
+        "trustStores": party.stores().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
