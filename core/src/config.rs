@@ -20,7 +20,8 @@ mod keys;
 mod policy;
 
 pub use file::{
-    FileError, FileLock, create_private_directory, open_regular, read_regular, write_atomic,
+    FileError, FileLock, create_private_directory, open_regular, read_named, read_regular,
+    write_atomic,
 };
 pub use keys::{KeyEntry, KeyLocation, SigningKeys};
 pub use policy::{PolicyFile, PolicyFileError, PolicyKind, read_policy};

@@ -7,6 +7,7 @@ pub mod config;
 pub mod crypto;
 pub mod dirs;
 pub mod envelope;
+pub mod io_text;
 pub mod json;
 pub mod net;
 pub mod oci;

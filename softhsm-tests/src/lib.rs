@@ -16,6 +16,7 @@ use std::process::{Command, Output};
 
 pub mod keys;
 pub mod layout;
+pub mod pair;
 pub mod peers;
 pub mod scene;
 pub mod token;

@@ -251,6 +251,11 @@ impl GenerateTestArgs {
             "missing certificate common_name",
             "name needs to follow",
         )?;
+        if !matches!(bits, 2048 | 3072 | 4096) {
+            return Err(Usage(format!(
+                "RSA keys have 2048, 3072 or 4096 bits, not {bits}"
+            )));
+        }
         Ok(Self {
             name,
             bits,

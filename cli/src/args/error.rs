@@ -36,9 +36,29 @@ pub(crate) fn parse(
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 Parsed::Print(error.render().to_string())
             }
+            ErrorKind::InvalidSubcommand => match group_help(definition, &typed) {
+                Some(help) => Parsed::Print(help),
+                None => Parsed::Fault(fault(&error, program, &typed)),
+            },
             _ => Parsed::Fault(fault(&error, program, &typed)),
         },
     }
+}
+
+/// The help of the command group whose sub-command is unknown (CLI-04); `None` for the root.
+fn group_help(definition: &Command, typed: &[String]) -> Option<String> {
+    let mut command = definition.clone();
+    command.build();
+    let mut group = &mut command;
+    let mut depth = 0;
+    for word in typed.iter().filter(|word| !word.starts_with('-')) {
+        if group.find_subcommand(word).is_none() {
+            break;
+        }
+        group = group.find_subcommand_mut(word)?;
+        depth += 1;
+    }
+    (depth > 0).then(|| group.render_help().to_string())
 }
 
 fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {

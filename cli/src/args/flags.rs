@@ -211,11 +211,7 @@ impl Reader<'_> {
         for pair in self.all(flag) {
             match pair.split_once('=') {
                 Some((key, value)) if !key.is_empty() && !value.is_empty() => {
-                    if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
-                        return Err(Usage(format!(
-                            "could not parse flag {flag}: duplicate key {key:?}"
-                        )));
-                    }
+                    pairs.insert(key.to_owned(), value.to_owned());
                 }
                 _ => {
                     return Err(Usage(format!(

@@ -68,7 +68,7 @@ pub(super) fn group(about: &'static str, examples: &'static str) -> Command {
 }
 
 impl ImportArgs {
-    /// `command` is the whole command, for instance `policy import`.
+    /// `command` is the command group, for instance `blob policy`.
     ///
     /// # Errors
     /// [`Usage`], in the order of CLI-06.
@@ -77,7 +77,7 @@ impl ImportArgs {
         let mut paths = reader.all("positional");
         if paths.len() != 1 {
             return Err(Usage(format!(
-                "requires 1 argument but received {}.\nUsage: {program} {command} <path-to-policy.json>\nPlease specify a trust policy file location as the argument",
+                "requires 1 argument but received {}.\nUsage: {program} {command} import <path-to-policy.json>\nPlease specify a trust policy file location as the argument",
                 paths.len()
             )));
         }

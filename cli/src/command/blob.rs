@@ -10,7 +10,7 @@ use hardsign_core::algorithm::HashAlgorithm;
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::batch;
 use hardsign_core::blob::{self, check_media_type, describe};
-use hardsign_core::config::{read_regular, write_atomic};
+use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::plugin::PluginSigner;
 use hardsign_core::sign::{SignOptions, sign_blob};
@@ -192,7 +192,7 @@ fn may_write(signature: &Path, force: bool, context: &Context) -> Result<bool, F
 pub(super) fn inspect(args: InspectArgs, context: &Context) -> Result<(), Failure> {
     let path = Path::new(&args.signature);
     let format = blob::signature_format(path).map_err(Failure::failed)?;
-    let bytes = read_regular(path, MAX_ENVELOPE_LEN as u64)
+    let bytes = read_named(path, MAX_ENVELOPE_LEN as u64)
         .map_err(|error| Failure::failed(format!("failed to read signature file: {error}")))?;
     let parsed = Envelope::parse(format, &bytes)
         .and_then(Envelope::danger_unverified)

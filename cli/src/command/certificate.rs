@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use hardsign_core::config::{ConfigError, SigningKeys};
+use hardsign_core::io_text::io_text;
 use hardsign_core::trust::edit::{self, EditError, Emptied};
 use hardsign_core::trust::{StoreRef, StoreType};
 use hardsign_core::x509::Certificate;
@@ -260,8 +261,14 @@ pub(super) fn generate_test(args: GenerateTestArgs, context: &Context) -> Result
     };
     let host = signer::host(&dirs, context);
     let local = host.run(host.finder().local()?);
-    let made: GenerateTestKeyResponse =
-        context.wait(async { Ok(local.call(&Command::GenerateTestKey, &request).await?) })?;
+    let made: GenerateTestKeyResponse = context
+        .wait(async { Ok(local.call(&Command::GenerateTestKey, &request).await?) })
+        .map_err(|failure| match fs::symlink_metadata(&key_path) {
+            Ok(_) => Failure::failed(failure.messages.join("\n")).hint(format!(
+                "`hardsign certificate cleanup-test {name}` removes an earlier test key"
+            )),
+            Err(_) => failure,
+        })?;
     console.line(format_args!(
         "generated certificate expiring on {}",
         made.not_after
@@ -370,7 +377,8 @@ fn remove(kind: &str, path: &Path, context: &Context) -> Result<(), Failure> {
         }
         Err(error) => {
             return Err(Failure::failed(format!(
-                "failed to delete {kind} file {shown}: {error}"
+                "failed to delete {kind} file {shown}: {}",
+                io_text(&error)
             )));
         }
     }

@@ -28,6 +28,12 @@ struct Listed<'a> {
 
 pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
+    if args.id.is_empty() {
+        return Err(ConfigError::KeyIdMissing.into());
+    }
+    if args.plugin.is_empty() {
+        return Err(ConfigError::PluginNameEmpty.into());
+    }
     Finder::new(&dirs).find(&args.plugin)?;
     SigningKeys::update(&dirs, |keys| {
         keys.add_plugin_key(&args.name, &args.plugin, &args.id, args.plugin_config)?;

@@ -1,11 +1,12 @@
 //! `hardsign policy` and `hardsign blob policy`: trust policies as files (CLI-84 to CLI-90,
 //! CLI-99 to CLI-101).
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hardsign_core::config::{PolicyFileError, PolicyKind, read_policy, write_atomic};
+use hardsign_core::config::{PolicyFileError, PolicyKind, read_named, read_policy, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::policy::{PolicyError, Warning, blob, oci};
 
@@ -62,20 +63,19 @@ pub(super) fn import(
     context: &Context,
 ) -> Result<(), Failure> {
     let Subject { noun, read, .. } = subject;
-    let bytes = fs::read(&args.path).map_err(|error| {
+    let bytes = read_named(Path::new(&args.path), MAX_POLICY).map_err(|error| {
         Failure::failed(format!(
-            "failed to read {noun} trust policy {read}: open {}: {error}",
-            args.path
+            "failed to read {noun} trust policy {read}: {error}"
         ))
     })?;
     let warnings = check(subject, &bytes).map_err(|error| {
-        let doing = if error.is_malformed() {
-            "parse"
-        } else {
-            "validate"
+        // What the parser says tells more than that the policy is malformed.
+        let (doing, what) = match error.source() {
+            Some(fault) if error.is_malformed() => ("parse", fault.to_string()),
+            _ => ("validate", error.to_string()),
         };
         Failure::failed(format!(
-            "failed to {doing} {noun} trust policy configuration: {error}"
+            "failed to {doing} {noun} trust policy configuration: {what}"
         ))
     })?;
     for warning in warnings {
@@ -122,7 +122,18 @@ pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> 
         ));
     }
     context.console.bytes(&file.bytes)?;
-    parsed.map(drop).map_err(Failure::failed)
+    parsed.map(drop).map_err(|error| refused(&error))
+}
+
+/// A policy that can't be used, and as a hint what a parser found wrong with it.
+pub(super) fn refused(error: &dyn Error) -> Failure {
+    let failure = Failure::failed(error);
+    match error.source() {
+        Some(fault) if !failure.messages.concat().contains(&fault.to_string()) => {
+            failure.hint(fault.to_string())
+        }
+        _ => failure,
+    }
 }
 
 /// Reads a policy as verification would.
@@ -193,5 +204,8 @@ fn delete_old(dirs: &Dirs, context: &Context) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Largest policy file, in bytes.
+const MAX_POLICY: u64 = 4 << 20;
 
 const SPECIFICATION: &str = "https://github.com/notaryproject/specifications/blob/8cf800c60b7315a43f0adbcae463d848a353b412/specs/trust-store-trust-policy.md";

@@ -9,7 +9,7 @@ use hardsign_core::artifact::reference::{
     LayoutReference, LayoutReferenceError, Reference, ReferenceError, TagOrDigest,
 };
 use hardsign_core::artifact::{Descriptor, Digest};
-use hardsign_core::config::{ConfigFile, read_regular};
+use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
@@ -243,7 +243,7 @@ pub(super) fn connector(flags: &RegistryFlags, dirs: &Dirs) -> Result<Connector,
         None => Credentials::Store(Arc::new(credential_store(dirs))),
     };
     if let Some(path) = &flags.ca_file {
-        let pem = read_regular(Path::new(path), MAX_CA_FILE).map_err(Failure::failed)?;
+        let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::failed)?;
         options.client.extra_roots.push(pem);
     }
     Ok(Connector::new(options)?)

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use hardsign_core::batch;
 use hardsign_core::blob::signature_format;
-use hardsign_core::config::read_regular;
+use hardsign_core::config::read_named;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::MAX_ENVELOPE_LEN;
 use hardsign_core::oci::Repository as _;
@@ -106,7 +106,7 @@ pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
     let reader = super::blob::open(&args.blob)
         .map_err(|error| Failure::failed(format!("failed to open {}: {error}", args.blob)))?;
     let path = Path::new(&args.signature);
-    let envelope = read_regular(path, MAX_SIGNATURE).map_err(Failure::failed)?;
+    let envelope = read_named(path, MAX_SIGNATURE).map_err(Failure::failed)?;
     let policy: Policy<blob::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let format = signature_format(path).map_err(Failure::failed)?;
     let verifier = verifier(&dirs, context);
@@ -161,7 +161,7 @@ pub(super) fn load<D: Document>(
         Some(path) => Policy::<D>::from_file(Path::new(path)),
         None => Policy::load(dirs),
     };
-    let policy = policy.map_err(Failure::failed)?;
+    let policy = policy.map_err(|error| super::policy::refused(&error))?;
     for warning in policy.document().warnings() {
         context.console.warning(warning);
     }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use crate::io_text::io_text;
+
 /// Why a file of the user's could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,7 +33,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The operating system refused.
-    #[error("{action} {}: {source}", .path.display())]
+    #[error("{action} {}: {}", .path.display(), io_text(.source))]
     Io {
         /// What was being done, for instance `open`.
         action: &'static str,
@@ -85,6 +87,31 @@ pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
             limit,
         })
     }
+}
+
+/// The bytes of the file that the user named for this run, at most `limit` of them.
+///
+/// As [`read_regular`], but symbolic links are followed: mounted secrets and the system's
+/// certificates are links. What they lead to must be a regular file.
+///
+/// # Errors
+/// See [`FileError`]; they name `path` as it was given.
+pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let real = fs::canonicalize(path).map_err(FileError::io("open", path))?;
+    read_regular(&real, limit).map_err(|error| match error {
+        FileError::Io { action, source, .. } => FileError::io(action, path)(source),
+        FileError::NotRegular { .. } if real.is_dir() => {
+            FileError::io("read", path)(io::ErrorKind::IsADirectory.into())
+        }
+        FileError::NotRegular { .. } => FileError::NotRegular {
+            path: path.to_owned(),
+        },
+        FileError::TooLarge { limit, .. } => FileError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        },
+        other => other,
+    })
 }
 
 /// Opens the regular file at `path` for reading, without following a symbolic link.

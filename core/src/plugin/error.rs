@@ -14,6 +14,7 @@ use super::session::SessionError;
 use super::text::{Lines, escaped};
 use super::{PluginName, go};
 use crate::config::ConfigError;
+use crate::io_text::io_text;
 use crate::json::JsonError;
 
 /// Why a plugin could not be found, run or believed.
@@ -29,7 +30,7 @@ pub enum PluginError {
     /// No executable (PLG-03).
     #[error(
         "plugin executable file is either not found or inaccessible: stat {}: {}",
-        .path.display(), go::io_text(.source)
+        .path.display(), io_text(.source)
     )]
     NotFound {
         /// The plugin.
@@ -57,7 +58,7 @@ pub enum PluginError {
     /// The plugin directory can't be read (PLI-02).
     #[error(
         "failed to list plugin: {}.\nPlease ensure that the current user has permission to access the plugin directory: {}",
-        go::io_text(.source), .directory.display()
+        io_text(.source), .directory.display()
     )]
     List {
         /// The directory.
@@ -70,7 +71,7 @@ pub enum PluginError {
     #[error(transparent)]
     Key(#[from] ConfigError),
     /// The executable could not be started.
-    #[error("failed to start {} for the {command} command: {}", .path.display(), go::io_text(.source))]
+    #[error("failed to start {} for the {command} command: {}", .path.display(), io_text(.source))]
     Start {
         /// The plugin.
         plugin: PluginName,
@@ -83,7 +84,7 @@ pub enum PluginError {
         source: io::Error,
     },
     /// A pipe to the plugin failed.
-    #[error("lost the connection to plugin {plugin} during {command}: {}", go::io_text(.source))]
+    #[error("lost the connection to plugin {plugin} during {command}: {}", io_text(.source))]
     Pipe {
         /// The plugin.
         plugin: PluginName,

@@ -1,21 +1,6 @@
 //! Texts as the Go reference spells them, where users and scripts see them.
 
-use std::io;
 use std::process::ExitStatus;
-
-/// An error of the operating system: `no such file or directory`.
-pub(super) fn io_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = match text.rfind(" (os error ") {
-        Some(at) => text.get(..at).unwrap_or(&text),
-        None => &text,
-    };
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => String::new(),
-    }
-}
 
 /// How a process ended: `exit status 4`, `signal: killed`.
 pub(super) fn exit_text(status: Option<ExitStatus>) -> String {
@@ -65,11 +50,6 @@ mod tests {
 
     #[test]
     fn texts() {
-        assert_eq!(
-            io_text(&io::Error::from_raw_os_error(2)),
-            "no such file or directory"
-        );
-        assert_eq!(io_text(&io::Error::other("Odd")), "odd");
         #[cfg(unix)]
         {
             use std::os::unix::process::ExitStatusExt;

@@ -8,8 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{StoreName, StoreRef, StoreType};
-use crate::config::{FileError, create_private_directory, read_regular, write_atomic};
+use crate::config::{FileError, create_private_directory, read_named, read_regular, write_atomic};
 use crate::dirs::Dirs;
+use crate::io_text::io_text;
 use crate::x509::{Certificate, FileError as CertificateFileError};
 
 /// One certificate file in a store.
@@ -69,8 +70,10 @@ pub enum EditError {
     #[error(transparent)]
     Certificate(#[from] CertificateFileError),
     /// A file or directory can't be listed or removed.
-    #[error("{}: {error}", path.display())]
+    #[error("{action} {}: {}", path.display(), io_text(error))]
     Io {
+        /// What was being done, for instance `stat`.
+        action: &'static str,
         /// What was touched.
         path: PathBuf,
         /// Why it failed.
@@ -101,7 +104,9 @@ pub fn directory(dirs: &Dirs, store: &StoreRef) -> PathBuf {
 /// # Errors
 /// [`EditError`]; the store is as it was.
 pub fn add(dirs: &Dirs, store: &StoreRef, path: &Path) -> Result<Vec<Certificate>, EditError> {
-    let bytes = read_regular(path, MAX_FILE)?;
+    // Errors name the whole path, as the reference's do.
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let bytes = read_named(&whole, MAX_FILE)?;
     let certificates = Certificate::parse_file(&bytes)?;
     if certificates.is_empty() {
         return Err(EditError::NoCertificate);
@@ -175,7 +180,14 @@ pub fn read(dirs: &Dirs, store: &StoreRef, file: &str) -> Result<Vec<Certificate
 /// [`EditError`]; nothing was deleted.
 pub fn delete(dirs: &Dirs, store: &StoreRef, file: &str) -> Result<Emptied, EditError> {
     let path = file_in(dirs, store, file)?;
-    fs::remove_file(&path).map_err(|error| EditError::Io { path, error })?;
+    let removed = fs::symlink_metadata(&path)
+        .map_err(|error| ("stat", error))
+        .and_then(|_| fs::remove_file(&path).map_err(|error| ("remove", error)));
+    removed.map_err(|(action, error)| EditError::Io {
+        action,
+        path,
+        error,
+    })?;
     let directory = directory(dirs, store);
     Ok(
         match fs::read_dir(&directory).map(|mut entries| entries.next().is_none()) {
@@ -201,9 +213,13 @@ pub fn delete(dirs: &Dirs, store: &StoreRef, file: &str) -> Result<Emptied, Edit
 /// [`EditError::Io`].
 pub fn delete_store(dirs: &Dirs, store: &StoreRef) -> Result<PathBuf, EditError> {
     let directory = directory(dirs, store);
-    match fs::symlink_metadata(&directory).and_then(|_| fs::remove_dir_all(&directory)) {
+    let removed = fs::symlink_metadata(&directory)
+        .map_err(|error| ("stat", error))
+        .and_then(|_| fs::remove_dir_all(&directory).map_err(|error| ("remove", error)));
+    match removed {
         Ok(()) => Ok(directory),
-        Err(error) => Err(EditError::Io {
+        Err((action, error)) => Err(EditError::Io {
+            action,
             path: directory,
             error,
         }),
@@ -228,6 +244,7 @@ fn file_in(dirs: &Dirs, store: &StoreRef, file: &str) -> Result<PathBuf, EditErr
 /// The names of a directory's entries of one kind, sorted; none where there is no directory.
 fn entries(directory: &Path, kind: fn(&fs::FileType) -> bool) -> Result<Vec<String>, EditError> {
     let at = |error| EditError::Io {
+        action: "open",
         path: directory.to_owned(),
         error,
     };

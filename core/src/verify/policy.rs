@@ -3,7 +3,6 @@
 //! A [`Policy`] is a trust policy document together with hardsign's own rules for it, which were
 //! checked against each other, and the files that both came from.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, FileError, PolicyFileError, PolicyKind};
@@ -136,14 +135,7 @@ impl<D: Document> Policy<D> {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let real = fs::canonicalize(path).map_err(|source| {
-            read(FileError::Io {
-                action: "open",
-                path: path.to_owned(),
-                source,
-            })
-        })?;
-        let bytes = config::read_regular(&real, MAX_POLICY).map_err(read)?;
+        let bytes = config::read_named(path, MAX_POLICY).map_err(read)?;
         let (document, rules) = D::parse_with_rules(&bytes)?;
         let policy = Self {
             document,

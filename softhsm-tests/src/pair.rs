@@ -1,0 +1,134 @@
+//! The same command line under `hardsign` and under the real `notation`, on two machines that are
+//! alike.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::binaries;
+use crate::peers::{self, framework};
+use crate::workbench::{Ran, Workbench};
+
+/// Two machines that are alike, one for each tool.
+pub struct Pair {
+    pub hardsign: Workbench,
+    pub notation: Workbench,
+}
+
+impl Pair {
+    /// Both with the test plugin `framework`. `None`, reported as a skip, without `notation`.
+    pub fn new() -> Option<Self> {
+        if peers::find("notation").is_none() {
+            peers::skip_or_fail("notation");
+            return None;
+        }
+        let pair = Self {
+            hardsign: Workbench::new(),
+            notation: Workbench::new(),
+        };
+        let plugin = framework::executable()?;
+        for bench in [&pair.hardsign, &pair.notation] {
+            bench.install_plugin("framework", &plugin);
+        }
+        Some(pair)
+    }
+
+    /// Writes a file on both machines.
+    pub fn file(&self, name: &str, content: &[u8]) {
+        for bench in [&self.hardsign, &self.notation] {
+            fs::write(bench.path().join(name), content).unwrap();
+        }
+    }
+
+    /// Runs the words of `line`, `''` being an empty one, on both machines; hints are left out.
+    pub fn both(&self, line: &str, input: &str) -> [Ran; 2] {
+        let words = line.split(' ').map(|word| word.trim_matches('\''));
+        let mut ours = with_input(
+            &self.hardsign,
+            &binaries().join("hardsign"),
+            words.clone(),
+            input,
+        );
+        let theirs = with_input(
+            &self.notation,
+            &peers::find("notation").unwrap(),
+            words,
+            input,
+        );
+        ours.stderr = without_hint(&ours.stderr);
+        [ours, theirs]
+    }
+
+    /// Demands that both tools answer alike, up to the exit code of a failure.
+    ///
+    /// # Panics
+    /// They do not.
+    pub fn alike(&self, line: &str, input: &str, adapt: impl Fn(&str) -> String) {
+        let [ours, theirs] = self.both(line, input);
+        assert_eq!(
+            (
+                ours.code == Some(0),
+                adapt(&ours.stdout),
+                adapt(&ours.stderr)
+            ),
+            (
+                theirs.code == Some(0),
+                adapt(&theirs.stdout),
+                adapt(&theirs.stderr)
+            ),
+            "{line}"
+        );
+    }
+
+    /// [`Pair::alike`] for each line; what stands behind `<<<` is standard input.
+    pub fn all_alike(&self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (line, input) = line.split_once(" <<< ").unwrap_or((line, ""));
+            self.alike(line, &input.replace("\\n", "\n"), str::to_owned);
+        }
+    }
+}
+
+/// Runs a program with `input` on standard input; its own directory is shown as `<here>`.
+pub fn with_input<'a>(
+    bench: &Workbench,
+    program: &Path,
+    words: impl IntoIterator<Item = &'a str>,
+    input: &str,
+) -> Ran {
+    let mut command = bench.command(program, words);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that reads nothing may be gone already.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().unwrap();
+    let here = bench.path().display().to_string();
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(&here, "<here>");
+    Ran {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// An error without its hints, which only `hardsign` gives.
+pub fn without_hint(stderr: &str) -> String {
+    let lines = stderr.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with("Hint: ")).collect()
+}
+
+/// Demands a failure with exactly this error, up to hints, and no output.
+///
+/// # Panics
+/// It is another one, or none.
+pub fn failed(ran: &Ran, stderr: &str) {
+    assert_ne!(ran.code, Some(0), "{}", ran.stdout);
+    assert_eq!(
+        (ran.stdout.as_str(), without_hint(&ran.stderr).as_str()),
+        ("", stderr)
+    );
+}
