@@ -92,7 +92,7 @@ pub enum JsonError {
     /// A name occurs twice in one object (ENV-16).
     #[error("duplicate name {name:?} in JSON object")]
     DuplicateName {
-        /// The name.
+        /// The name, or its beginning.
         name: String,
     },
     /// Something follows the document.
@@ -362,6 +362,7 @@ impl Parser<'_> {
             self.white_space();
             let name = self.string()?;
             if !names.insert(name.clone()) {
+                let name = name.chars().take(200).collect();
                 return Err(JsonError::DuplicateName { name });
             }
             self.white_space();

@@ -20,8 +20,9 @@ use ciborium::Value;
 use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::header;
+use super::error::clip;
 use super::jws::require_critical;
-use super::signature::{Parts, Protected, RawProtected};
+use super::signature::{Parts, Protected, RawProtected, check_count};
 use super::{
     AttributeKey, AttributeValue, EnvelopeError, ExtendedAttribute, PAYLOAD_CONTENT_TYPE, Signed,
     SignedAttributes, SigningScheme, UnsignedAttributes, cbor,
@@ -58,6 +59,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
     let Value::Map(protected) = protected else {
         return Err(shape("the protected header does not hold a map"));
     };
+    check_count(protected.len())?;
+    check_count(unprotected.len())?;
     check_labels(&protected, &unprotected)?;
     let certificates = certificates(&protected, &unprotected)?;
     Ok(Parts {
@@ -160,11 +163,8 @@ fn unsigned(unprotected: &Map) -> Result<UnsignedAttributes, EnvelopeError> {
 /// Reads the meaning of a protected header.
 pub(super) fn interpret(protected: &Map) -> Result<Protected, EnvelopeError> {
     let scheme = match find_text(protected, header::SIGNING_SCHEME) {
-        Some(Value::Text(name)) => {
-            SigningScheme::from_name(name).ok_or_else(|| EnvelopeError::UnsupportedCoseScheme {
-                scheme: name.clone(),
-            })?
-        }
+        Some(Value::Text(name)) => SigningScheme::from_name(name)
+            .ok_or_else(|| EnvelopeError::UnsupportedCoseScheme { scheme: clip(name) })?,
         _ => return Err(EnvelopeError::InvalidCoseScheme),
     };
     let critical = critical(protected, scheme)?;
@@ -207,6 +207,7 @@ fn critical(protected: &Map, scheme: SigningScheme) -> Result<&[Value], Envelope
         None => return Err(EnvelopeError::CritMissing),
         Some(_) => return Err(member(CRIT, "must be an array of labels, not empty")),
     };
+    check_count(labels.len())?;
     for (i, label) in labels.iter().enumerate() {
         let name = label_text(label);
         if labels.iter().take(i).any(|earlier| earlier == label) {
@@ -309,8 +310,8 @@ fn find_text<'a>(map: &'a Map, name: &str) -> Option<&'a Value> {
 fn label_text(label: &Value) -> String {
     match label {
         Value::Integer(number) => i128::from(*number).to_string(),
-        Value::Text(text) => text.clone(),
-        other => format!("{other:?}"),
+        Value::Text(text) => clip(text),
+        other => clip(&format!("{other:?}")),
     }
 }
 

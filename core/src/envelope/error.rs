@@ -32,6 +32,9 @@ pub enum EnvelopeError {
         /// Why.
         source: CborError,
     },
+    /// More headers, or more entries in `crit`, than [`super::MAX_HEADERS`] (ENV-42).
+    #[error("signature envelope has more than {} headers", super::MAX_HEADERS)]
+    TooManyHeaders,
     /// Not the shape of an envelope of its format.
     #[error("malformed signature envelope: {fault}")]
     Shape {
@@ -280,4 +283,9 @@ pub enum CborError {
     /// Too many items (ENV-42).
     #[error("CBOR has too many items")]
     TooManyItems,
+}
+
+/// The beginning of a text out of an envelope, so that an error stays readable.
+pub(super) fn clip(text: &str) -> String {
+    text.chars().take(200).collect()
 }

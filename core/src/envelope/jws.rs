@@ -20,7 +20,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::header;
-use super::signature::{Parts, Protected, RawProtected};
+use super::error::clip;
+use super::signature::{Parts, Protected, RawProtected, check_count};
 use super::{
     AttributeKey, AttributeValue, EnvelopeError, ExtendedAttribute, PAYLOAD_CONTENT_TYPE, Signed,
     SignedAttributes, SigningScheme, UnsignedAttributes,
@@ -37,7 +38,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
     })?;
     if let Some((name, _)) = members.iter().find(|(n, _)| !MEMBERS.contains(&n.as_str())) {
         return Err(EnvelopeError::Member {
-            name: name.clone(),
+            name: clip(name),
             fault: "is not a member of the flattened JWS JSON serialization",
         });
     }
@@ -91,13 +92,14 @@ fn base64url(text: &str, name: &'static str) -> Result<Vec<u8>, EnvelopeError> {
 /// The unprotected header: chain and unsigned attributes. Unknown members are ignored (JWS-24).
 fn unprotected(envelope: &Value) -> Result<(Vec<Vec<u8>>, UnsignedAttributes), EnvelopeError> {
     let member = |name: &str, fault: &'static str| EnvelopeError::Member {
-        name: name.to_owned(),
+        name: clip(name),
         fault,
     };
     let header = envelope.get(HEADER);
     let members = header
         .and_then(Value::as_object)
         .ok_or_else(|| member(HEADER, "must be an object"))?;
+    check_count(members.len())?;
     let known = [X5C, header::TIMESTAMP_SIGNATURE, header::SIGNING_AGENT];
     let mut certificates = Vec::new();
     let mut unsigned = UnsignedAttributes::default();
@@ -149,6 +151,7 @@ pub(super) fn interpret(protected: &Value) -> Result<Protected, EnvelopeError> {
     let members = protected
         .as_object()
         .ok_or_else(|| fault("not an object"))?;
+    check_count(members.len())?;
     for (name, _) in members {
         if json::is_case_variant(name, &PROTECTED_NAMES) {
             return Err(fault(format!(
@@ -163,7 +166,7 @@ pub(super) fn interpret(protected: &Value) -> Result<Protected, EnvelopeError> {
     let algorithm = optional_text(protected, ALG)?.unwrap_or_default();
     let algorithm = SignatureAlgorithm::from_jws_name(algorithm).ok_or_else(|| {
         EnvelopeError::UnsupportedJwsAlgorithm {
-            algorithm: algorithm.to_owned(),
+            algorithm: clip(algorithm),
         }
     })?;
     let extended = members
@@ -205,9 +208,8 @@ fn optional_text<'a>(protected: &'a Value, name: &str) -> Result<Option<&'a str>
 
 fn scheme(protected: &Value) -> Result<SigningScheme, EnvelopeError> {
     let name = optional_text(protected, header::SIGNING_SCHEME)?.unwrap_or_default();
-    SigningScheme::from_name(name).ok_or_else(|| EnvelopeError::UnsupportedJwsScheme {
-        scheme: name.to_owned(),
-    })
+    SigningScheme::from_name(name)
+        .ok_or_else(|| EnvelopeError::UnsupportedJwsScheme { scheme: clip(name) })
 }
 
 /// JWS-19: each scheme has its own time, and only that.
@@ -260,23 +262,18 @@ fn critical(
     if names.is_empty() {
         return Err(EnvelopeError::CritMissing);
     }
+    check_count(names.len())?;
     for (i, name) in names.iter().enumerate() {
         let name = *name;
         if names.iter().take(i).any(|earlier| *earlier == name) {
-            return Err(EnvelopeError::CriticalRepeated {
-                name: name.to_owned(),
-            });
+            return Err(EnvelopeError::CriticalRepeated { name: clip(name) });
         }
         let never_critical = [ALG, CTY, CRIT, header::SIGNING_TIME].contains(&name);
         if never_critical || protected.get(name).is_none() {
-            return Err(EnvelopeError::CriticalNotPresent {
-                name: name.to_owned(),
-            });
+            return Err(EnvelopeError::CriticalNotPresent { name: clip(name) });
         }
         if name == B64 {
-            return Err(EnvelopeError::UnsupportedCritical {
-                name: name.to_owned(),
-            });
+            return Err(EnvelopeError::UnsupportedCritical { name: clip(name) });
         }
     }
     require_critical(scheme, has_expiry, |name| names.contains(&name))?;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::error::clip;
 use super::{
     EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload, SignedAttributes, UnsignedAttributes,
     cose, jws,
@@ -14,6 +15,9 @@ use crate::x509::{Certificate, Chain, ChainError, CodeSigning, MAX_CHAIN_LEN};
 
 /// Longest envelope accepted, in bytes (ENV-42).
 pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
+
+/// Most members of a protected or unprotected header, and most entries of `crit` (ENV-42).
+pub const MAX_HEADERS: usize = 128;
 
 /// A parsed envelope. Nothing in it is to be believed.
 #[derive(Clone, Debug)]
@@ -167,7 +171,7 @@ impl Envelope {
         check_times(&protected.attributes)?;
         if protected.content_type != PAYLOAD_CONTENT_TYPE {
             return Err(EnvelopeError::UnsupportedContentType {
-                content_type: protected.content_type,
+                content_type: clip(&protected.content_type),
             });
         }
         let payload = Payload::parse(&parts.payload)?;
@@ -285,4 +289,12 @@ pub(super) fn check_times(attributes: &SignedAttributes) -> Result<(), EnvelopeE
 fn zero_time() -> Option<Timestamp> {
     let midnight = DateTime::new(1, 1, 1, 0, 0, 0, 0).ok()?;
     TimeZone::UTC.to_timestamp(midnight).ok()
+}
+
+/// ENV-42: bounds every list whose entries are compared with one another.
+pub(super) fn check_count(headers: usize) -> Result<(), EnvelopeError> {
+    if headers > MAX_HEADERS {
+        return Err(EnvelopeError::TooManyHeaders);
+    }
+    Ok(())
 }

@@ -545,9 +545,17 @@ fn cose_23_text() {
     );
 }
 
-/// ENV-42: size.
+/// ENV-42: size, number of headers.
 #[test]
-fn env_42_size() {
+fn env_42_bounds() {
+    let many = |header: Map, more: i32| (100..100 + more).fold(header, |h, i| h.and(i, 1));
+    assert!(with_protected(&many(protected(&KEY), 120)).is_ok());
+    let refused = |verdict| matches!(verdict, Err(EnvelopeError::TooManyHeaders));
+    assert!(refused(with_protected(&many(protected(&KEY), 130))));
+    assert!(refused(with_unprotected(&many(unprotected(&chain()), 130))));
+    let labels: Vec<Value> = (0..130).map(|i| Value::from(i.to_string())).collect();
+    assert!(refused(with_protected(&protected(&KEY).with(2, labels))));
+
     let huge = [&[0xd2, 0x84][..], &vec![0; 32 * 1024 * 1024]].concat();
     assert!(matches!(verify(&huge), Err(EnvelopeError::TooLarge { .. })));
 }

@@ -533,13 +533,32 @@ fn jws_25_duplicates_and_case() {
     assert!(with_header(|h| h.and("x5c", "[]")).is_err());
 }
 
-/// ENV-42: size and nesting.
+/// ENV-42: size, nesting, number of headers.
 #[test]
 fn env_42_bounds() {
     let huge = vec![b' '; 32 * 1024 * 1024 + 1];
     assert!(matches!(verify(&huge), Err(EnvelopeError::TooLarge { .. })));
     let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
     assert!(with_protected(&protected(&KEY).with("x", &deep)).is_err());
+    let many =
+        |header: Object, more: usize| (0..more).fold(header, |h, i| h.and(&format!("x{i}"), "1"));
+    assert!(with_protected(&many(protected(&KEY), 120)).is_ok());
+    let refused = |verdict| matches!(verdict, Err(EnvelopeError::TooManyHeaders));
+    assert!(refused(with_protected(&many(protected(&KEY), 130))));
+    assert!(refused(with_header(|h| many(h, 130))));
+    let names: Vec<String> = (0..130).map(|i| format!("\"{i}\"")).collect();
+    let crit = format!("[{}]", names.join(","));
+    assert!(refused(with_protected(
+        &protected(&KEY).with("crit", &crit)
+    )));
+    // Errors stay short, whatever the envelope holds.
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    for name in ["alg", "cty", "io.cncf.notary.signingScheme"] {
+        assert!(
+            text(with_protected(&protected(&KEY).with(name, &long))).len() < 1000,
+            "{name}"
+        );
+    }
 }
 
 /// The unsigned content is there for display, under a name that says so.
