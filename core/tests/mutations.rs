@@ -11,7 +11,11 @@
 //! `HARDSIGN_MUTATIONS` sets the number of mutants (default 20,000); `scripts/fuzz` asks for a
 //! million in a build with optimisation.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test helper fails with a panic, and says where"
+)]
 
 use std::fs;
 use std::ops::Range;
