@@ -14,12 +14,15 @@ use crate::output::Level;
 mod arrange;
 pub(crate) mod blob;
 pub(crate) mod certificate;
+pub(crate) mod copy;
+pub(crate) mod delete;
 mod duration;
 mod error;
 mod flags;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod policy;
 pub(crate) mod sign;
 pub(crate) mod verify;
@@ -40,6 +43,10 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(verify::definition())
         .subcommand(list::definition())
         .subcommand(inspect::definition())
+        .subcommand(copy::definition())
+        .subcommand(delete::definition())
+        .subcommand(login::login())
+        .subcommand(login::logout())
         .subcommand(blob::definition())
         .subcommand(certificate::definition())
         .subcommand(policy::definition())

@@ -16,10 +16,14 @@ use crate::output::Console;
 
 mod blob;
 mod certificate;
+mod copy;
+mod delete;
 mod explain;
 mod inspect;
 mod key;
 mod list;
+mod login;
+mod logout;
 mod policy;
 mod repository;
 mod sign;
@@ -107,61 +111,78 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("version", _)) => version::run(context),
-        Some(("key", group)) => match group.subcommand() {
-            Some(("add", m)) => key::add(args::key::AddArgs::read(m)?, context),
-            Some(("update", m)) => key::update(args::key::UpdateArgs::read(m)?, context),
-            Some(("list", m)) => key::list(args::key::ListArgs::read(m)?, context),
-            Some(("delete", m)) => key::delete(args::key::DeleteArgs::read(m)?, context),
-            _ => help(&["key"], definition, context),
-        },
-        Some(("certificate", group)) => match group.subcommand() {
-            Some(("add", m)) => certificate::add(args::certificate::AddArgs::read(m)?, context),
-            Some(("list", m)) => certificate::list(args::certificate::ListArgs::read(m)?, context),
-            Some(("show", m)) => certificate::show(args::certificate::ShowArgs::read(m)?, context),
-            Some(("delete", m)) => {
-                certificate::delete(args::certificate::DeleteArgs::read(m)?, context)
-            }
-            Some(("generate-test", m)) => {
-                certificate::generate_test(args::certificate::GenerateTestArgs::read(m)?, context)
-            }
-            Some(("cleanup-test", m)) => {
-                certificate::cleanup_test(args::certificate::CleanupTestArgs::read(m)?, context)
-            }
-            _ => help(&["certificate"], definition, context),
-        },
-        Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
         Some(("sign", m)) => sign::run(args::sign::SignArgs::read(m, context.program)?, context),
         Some(("verify", m)) => {
             verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
         }
-        Some(("blob", group)) => blob(group, definition, context),
         Some(("list", m)) => list::run(args::list::ListArgs::read(m, context.program)?, context),
         Some(("inspect", m)) => inspect::run(
             args::inspect::InspectArgs::read(m, context.program)?,
             context,
         ),
+        Some(("copy", m)) => copy::run(&args::copy::CopyArgs::read(m)?, context),
+        Some(("delete", m)) => delete::run(args::delete::DeleteArgs::read(m)?, context),
+        Some(("login", m)) => login::run(args::login::LoginArgs::read(m)?, context),
+        Some(("logout", m)) => logout::run(&args::login::LogoutArgs::read(m)?, context),
+        Some(("blob", group)) => run_blob(group, definition, context),
+        Some(("key", group)) => run_key(group, definition, context),
+        Some(("certificate", group)) => run_certificate(group, definition, context),
+        Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
         _ => help(&[], definition, context),
     }
 }
 
-/// `blob` and its groups.
-fn blob(group: &ArgMatches, definition: &Command, context: &Context) -> Result<(), Failure> {
+fn run_blob(group: &ArgMatches, definition: &Command, context: &Context) -> Result<(), Failure> {
+    use args::blob as typed;
     match group.subcommand() {
-        Some(("sign", m)) => blob::sign(args::blob::SignArgs::read(m, context.program)?, context),
-        Some(("verify", m)) => {
-            verify::blob(args::blob::VerifyArgs::read(m, context.program)?, context)
-        }
+        Some(("sign", m)) => blob::sign(typed::SignArgs::read(m, context.program)?, context),
+        Some(("verify", m)) => verify::blob(typed::VerifyArgs::read(m, context.program)?, context),
         Some(("inspect", m)) => {
-            blob::inspect(args::blob::InspectArgs::read(m, context.program)?, context)
+            blob::inspect(typed::InspectArgs::read(m, context.program)?, context)
         }
         Some(("policy", group)) => match group.subcommand() {
-            Some(("init", m)) => blob::policy_init(args::blob::InitArgs::read(m)?, context),
-            _ => {
-                let path = ["blob", "policy"];
-                policy(&policy::BLOB, group, &path, definition, context)
-            }
+            Some(("init", m)) => blob::policy_init(typed::InitArgs::read(m)?, context),
+            _ => policy(
+                &policy::BLOB,
+                group,
+                &["blob", "policy"],
+                definition,
+                context,
+            ),
         },
         _ => help(&["blob"], definition, context),
+    }
+}
+
+fn run_key(group: &ArgMatches, definition: &Command, context: &Context) -> Result<(), Failure> {
+    use args::key as typed;
+    match group.subcommand() {
+        Some(("add", m)) => key::add(typed::AddArgs::read(m)?, context),
+        Some(("update", m)) => key::update(typed::UpdateArgs::read(m)?, context),
+        Some(("list", m)) => key::list(typed::ListArgs::read(m)?, context),
+        Some(("delete", m)) => key::delete(typed::DeleteArgs::read(m)?, context),
+        _ => help(&["key"], definition, context),
+    }
+}
+
+fn run_certificate(
+    group: &ArgMatches,
+    definition: &Command,
+    context: &Context,
+) -> Result<(), Failure> {
+    use args::certificate as typed;
+    match group.subcommand() {
+        Some(("add", m)) => certificate::add(typed::AddArgs::read(m)?, context),
+        Some(("list", m)) => certificate::list(typed::ListArgs::read(m)?, context),
+        Some(("show", m)) => certificate::show(typed::ShowArgs::read(m)?, context),
+        Some(("delete", m)) => certificate::delete(typed::DeleteArgs::read(m)?, context),
+        Some(("generate-test", m)) => {
+            certificate::generate_test(typed::GenerateTestArgs::read(m)?, context)
+        }
+        Some(("cleanup-test", m)) => {
+            certificate::cleanup_test(typed::CleanupTestArgs::read(m)?, context)
+        }
+        _ => help(&["certificate"], definition, context),
     }
 }
 

@@ -1,15 +1,17 @@
 //! How a command fails: messages, one hint, and an exit code that a script can tell apart.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
 use hardsign_core::config::ConfigError;
 use hardsign_core::envelope::EnvelopeError;
-use hardsign_core::oci::OciError;
 use hardsign_core::plugin::PluginError;
 use hardsign_core::sign::SignError;
 
 use crate::args::Usage;
+
+pub(crate) mod registry;
 
 /// The exit codes (CLI-01, CLI-03); `docs/exit-codes.md` explains them to users.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +50,11 @@ impl Failure {
         Self::new(Exit::Failed, message)
     }
 
+    /// A failure of the ordinary kind with all its causes.
+    pub(crate) fn chain(error: &dyn Error) -> Self {
+        Self::failed(chain(error))
+    }
+
     /// A fault in how the command was called.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Exit::Usage, message)
@@ -77,6 +84,20 @@ impl Failure {
             all
         })
     }
+}
+
+/// An error with its causes, those that it does not already name.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl From<Usage> for Failure {
@@ -118,12 +139,6 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl From<OciError> for Failure {
-    fn from(error: OciError) -> Self {
-        Self::failed(error)
-    }
-}
-
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         match error {
@@ -147,6 +162,17 @@ impl From<SignError> for Failure {
                 Self::failed(error).hint(
                     "nothing was stored; check that the key's certificate chain is complete, valid now, for code signing, and that of this very key",
                 )
+            }
+            SignError::Push(error) => {
+                let (exit, hint) = registry::classify(&error);
+                let message = format!(
+                    "failed to push signature to registry with error: {}",
+                    chain(&error)
+                );
+                Self {
+                    hint,
+                    ..Self::new(exit, message)
+                }
             }
             other => Self::failed(other),
         }

@@ -37,6 +37,11 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    /// Whether the user gave a user name or password.
+    pub(crate) fn has_credential(&self) -> bool {
+        !self.username.is_empty() || !self.password.expose().is_empty()
+    }
+
     /// # Errors
     /// A switch with a value that is no truth value, or flags that exclude each other (CLI-24).
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {

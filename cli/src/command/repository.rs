@@ -1,39 +1,29 @@
 //! From what was typed to a repository and what to find in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use hardsign_core::artifact::Descriptor;
 use hardsign_core::artifact::reference::{
     LayoutReference, LayoutReferenceError, Reference, ReferenceError, TagOrDigest,
 };
-use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
-use hardsign_core::envelope::Format;
 use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::layout::Layout;
-use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry};
-use hardsign_core::oci::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning,
-};
+use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
+use hardsign_core::oci::{AnyRepository, OciError, Repository as _};
 
 use super::Context;
 use crate::args::Registry as RegistryFlags;
 use crate::failure::Failure;
 
-/// A repository of either kind.
-#[derive(Clone)]
-pub(super) enum Place {
-    Layout(Layout),
-    Registry(Registry),
-}
-
 /// An artifact that was named on the command line.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) place: Place,
+    pub(super) place: AnyRepository,
     pub(super) target: TagOrDigest,
 }
 
@@ -43,82 +33,6 @@ pub(super) struct Opener {
     access: Access,
     connector: Connector,
     layouts: Mutex<HashMap<PathBuf, Layout>>,
-}
-
-impl Repository for Place {
-    fn name(&self) -> String {
-        match self {
-            Self::Layout(layout) => layout.name(),
-            Self::Registry(registry) => registry.name(),
-        }
-    }
-
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        match self {
-            Self::Layout(layout) => layout.resolve(target).await,
-            Self::Registry(registry) => registry.resolve(target).await,
-        }
-    }
-
-    async fn list_signatures(
-        &self,
-        subject: &Descriptor,
-        limit: usize,
-    ) -> Result<Listing, OciError> {
-        match self {
-            Self::Layout(layout) => layout.list_signatures(subject, limit).await,
-            Self::Registry(registry) => registry.list_signatures(subject, limit).await,
-        }
-    }
-
-    async fn fetch_signature(&self, manifest: &Descriptor) -> Result<FetchedSignature, OciError> {
-        match self {
-            Self::Layout(layout) => layout.fetch_signature(manifest).await,
-            Self::Registry(registry) => registry.fetch_signature(manifest).await,
-        }
-    }
-
-    async fn push_signature(
-        &self,
-        subject: &Descriptor,
-        format: Format,
-        envelope: &[u8],
-        annotations: BTreeMap<String, String>,
-    ) -> Result<Pushed, OciError> {
-        match self {
-            Self::Layout(layout) => {
-                layout
-                    .push_signature(subject, format, envelope, annotations)
-                    .await
-            }
-            Self::Registry(registry) => {
-                registry
-                    .push_signature(subject, format, envelope, annotations)
-                    .await
-            }
-        }
-    }
-
-    async fn list_referrers(
-        &self,
-        subject: &Descriptor,
-        artifact_type: Option<&str>,
-        limit: usize,
-    ) -> Result<Referrers, OciError> {
-        match self {
-            Self::Layout(layout) => layout.list_referrers(subject, artifact_type, limit).await,
-            Self::Registry(registry) => {
-                registry.list_referrers(subject, artifact_type, limit).await
-            }
-        }
-    }
-
-    async fn delete_signature(&self, manifest: &Digest) -> Result<Vec<Warning>, OciError> {
-        match self {
-            Self::Layout(layout) => layout.delete_signature(manifest).await,
-            Self::Registry(registry) => registry.delete_signature(manifest).await,
-        }
-    }
 }
 
 impl Opener {
@@ -138,7 +52,7 @@ impl Opener {
                 .parse()
                 .map_err(|e: LayoutReferenceError| Failure::failed(e))?;
             return Ok(Target {
-                place: Place::Layout(self.layout(path)?),
+                place: self.layout(path)?.into(),
                 target,
             });
         }
@@ -147,7 +61,7 @@ impl Opener {
             .map_err(|e: ReferenceError| Failure::failed(e))?;
         let registry = self.connector.repository(repository, self.access)?;
         Ok(Target {
-            place: Place::Registry(registry),
+            place: registry.into(),
             target,
         })
     }

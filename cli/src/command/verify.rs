@@ -28,7 +28,7 @@ use super::signer;
 use crate::args::Output;
 use crate::args::blob::VerifyArgs as BlobArgs;
 use crate::args::verify::VerifyArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain, registry};
 use crate::output::{one_line, table::table};
 
 /// What became of one artifact: its name, and the answer.
@@ -204,6 +204,14 @@ fn refusal(error: &VerifyError, context: &Context) -> Failure {
         VerifyError::AllFailed { .. } => Failure::failed(error),
         _ => Failure::failed(format!("signature verification failed: {}", chain(error))),
     };
+    if let VerifyError::List { source, .. } = error {
+        let (exit, hint) = registry::classify(source);
+        return Failure {
+            exit,
+            hint,
+            ..failure
+        };
+    }
     let reasons: Vec<_> = error.attempts().iter().map(reason).collect();
     match reasons.as_slice() {
         [] => failure,
@@ -228,20 +236,6 @@ fn name(signature: &SignatureName) -> String {
         SignatureName::Manifest(digest) => digest.to_string(),
         SignatureName::Position(position) => format!("signature {}", position + 1),
     }
-}
-
-/// An error with its causes, those that it does not already name.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// What is told of a batch: lines as they come, or one JSON document at the end.

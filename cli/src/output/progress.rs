@@ -33,6 +33,23 @@ impl Console {
         Progress { console: self, bar }
     }
 
+    /// Shows that work of unknown length goes on, and for how long; nothing where nobody watches.
+    pub(crate) fn spinner(&self, what: &'static str) -> Progress<'_> {
+        let bar = self.is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(what);
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        if let Ok(mut current) = self.progress.lock() {
+            current.clone_from(&bar);
+        }
+        Progress { console: self, bar }
+    }
+
     /// Takes the bar off the screen while a plugin asks its user something, and puts it back.
     pub(crate) fn hold_progress(&self, hold: bool) {
         let Some(bar) = self.progress.lock().ok().and_then(|bar| bar.clone()) else {

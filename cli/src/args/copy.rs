@@ -1,0 +1,101 @@
+//! `hardsign copy`: flags and their rules.
+
+use hardsign_core::oci::auth::Secret;
+
+use super::flags::{self, Reader};
+use super::{ArgMatches, Command, Output, Registry, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Copy an artifact with its signatures and all else that is attached to it:
+    hardsign copy registry.example.com/app:v1 mirror.example.com/app
+
+  Take it to a network without a connection, by way of an OCI layout:
+    hardsign copy --to-oci-layout registry.example.com/app:v1 ./layout:v1
+    hardsign copy --from-oci-layout ./layout:v1 registry.inside/app:v1
+
+  Copy several signers' signatures along and verify at the destination:
+    hardsign copy registry.example.com/app:v1 mirror.example.com/app:v1
+    hardsign verify mirror.example.com/app:v1";
+
+/// `hardsign copy`.
+#[derive(Debug)]
+pub(crate) struct CopyArgs {
+    pub(crate) source: String,
+    pub(crate) destination: String,
+    pub(crate) from_layout: bool,
+    pub(crate) to_layout: bool,
+    /// Copy what is attached too.
+    pub(crate) referrers: bool,
+    pub(crate) output: Output,
+    /// How registries are reached.
+    pub(crate) registry: Registry,
+    /// User name and password for the source alone.
+    pub(crate) from: Option<(String, Secret)>,
+    /// User name and password for the destination alone.
+    pub(crate) to: Option<(String, Secret)>,
+}
+
+pub(super) fn definition() -> Command {
+    flags::verb(
+        "copy",
+        "Copy artifacts with their signatures between registries and OCI layouts",
+        EXAMPLES,
+    )
+    .visible_alias("cp")
+    .args(flags::registry())
+    .arg(flags::switch(
+        "from-oci-layout",
+        "The source is an OCI image layout: <path>:<tag> or <path>@<digest>",
+    ))
+    .arg(flags::switch(
+        "to-oci-layout",
+        "The destination is an OCI image layout, made if it does not exist: <path>[:<tag>]",
+    ))
+    .arg(flags::value("from-username", "NAME", "User name for the source alone"))
+    .arg(flags::value("from-password", "PASSWORD", "Password for the source alone"))
+    .arg(flags::value("to-username", "NAME", "User name for the destination alone"))
+    .arg(flags::value("to-password", "PASSWORD", "Password for the destination alone"))
+    .arg(flags::switch(
+        "without-referrers",
+        "Copy the artifact alone, without its signatures and whatever else is attached to it",
+    ))
+    .arg(flags::switch(
+        "force-referrers-tag",
+        "List what is attached under the referrers tag, without asking the referrers API",
+    ))
+    .arg(flags::output())
+    .arg(flags::positional(
+        "source> <destination",
+        "From: <registry>/<repository>:<tag> or @<digest>. To: <registry>/<repository>[:<tag>]; without a tag, that of the source",
+    ))
+}
+
+impl CopyArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let Ok([source, destination]) = <[String; 2]>::try_from(reader.all("positional")) else {
+            return Err(Usage("copy takes a source and a destination".to_owned()));
+        };
+        reader.together(&["from-username", "from-password"])?;
+        reader.together(&["to-username", "to-password"])?;
+        reader.exclusive(&["to-oci-layout", "force-referrers-tag"])?;
+        let own = |username: &str, password: &str| {
+            let password = Secret::new(reader.text(password)?);
+            Some((reader.text(username)?, password))
+        };
+        Ok(Self {
+            source,
+            destination,
+            from_layout: reader.switch("from-oci-layout")?,
+            to_layout: reader.switch("to-oci-layout")?,
+            referrers: !reader.switch("without-referrers")?,
+            output: reader.output()?,
+            registry: Registry::read(&reader)?,
+            from: own("from-username", "from-password"),
+            to: own("to-username", "to-password"),
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! `hardsign login` and `logout`: flags and their rules (CLI-59 to CLI-63).
+
+use super::flags::{self, Reader};
+use super::{ArgMatches, Command, Registry, Usage};
+
+const LOGIN_EXAMPLES: &str = "\
+Examples:
+  Log in, and be asked for user name and password:
+    hardsign login registry.example.com
+
+  Log in with a password that no other user of this machine can see:
+    hardsign login -u ci --password-stdin registry.example.com < password.txt
+
+Without a credential store, for instance in CI, no login is needed: set NOTATION_USERNAME and
+NOTATION_PASSWORD, or use what `docker login` or `podman login` stored.";
+
+const LOGOUT_EXAMPLES: &str = "\
+Examples:
+  Forget the credential for a registry:
+    hardsign logout registry.example.com";
+
+/// `hardsign login`.
+#[derive(Debug)]
+pub(crate) struct LoginArgs {
+    pub(crate) server: String,
+    /// The password is all of standard input.
+    pub(crate) password_stdin: bool,
+    pub(crate) registry: Registry,
+}
+
+/// `hardsign logout`.
+#[derive(Debug)]
+pub(crate) struct LogoutArgs {
+    pub(crate) server: String,
+}
+
+pub(super) fn login() -> Command {
+    flags::verb("login", "Log in to a registry", LOGIN_EXAMPLES)
+        .args(flags::registry())
+        .arg(flags::switch(
+            "password-stdin",
+            "Read the password, or the token where there is no user name, from standard input",
+        ))
+        .arg(flags::positional(
+            "server",
+            "The registry: <host> or <host>:<port>",
+        ))
+}
+
+pub(super) fn logout() -> Command {
+    flags::verb("logout", "Log out of a registry", LOGOUT_EXAMPLES).arg(flags::positional(
+        "server",
+        "The registry: <host> or <host>:<port>",
+    ))
+}
+
+impl LoginArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let server = server(&reader, "login")?;
+        reader.exclusive(&["password", "password-stdin"])?;
+        Ok(Self {
+            server,
+            password_stdin: reader.switch("password-stdin")?,
+            registry: Registry::read(&reader)?,
+        })
+    }
+}
+
+impl LogoutArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        Ok(Self {
+            server: server(&Reader(matches), "logout")?,
+        })
+    }
+}
+
+fn server(reader: &Reader<'_>, command: &str) -> Result<String, Usage> {
+    let mut servers = reader.all("positional");
+    match servers.len() {
+        0 => Err(Usage("no hostname specified".to_owned())),
+        1 => Ok(servers.remove(0)),
+        more => Err(Usage(format!(
+            "{command} takes one registry, but got {more}"
+        ))),
+    }
+}

@@ -1,0 +1,97 @@
+//! `hardsign delete`: deletes signatures of an artifact by digest, and nothing that is none.
+
+use hardsign_core::artifact::Digest;
+use hardsign_core::oci::registry::Access;
+use hardsign_core::oci::{OciError, Repository as _};
+use serde_json::json;
+
+use super::Context;
+use super::repository::Opener;
+use crate::args::Output;
+use crate::args::delete::DeleteArgs;
+use crate::failure::Failure;
+use crate::output::one_line;
+
+pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let console = &context.console;
+    let target = Opener::new(&args.registry, Access::Write, &dirs)?.open(&args.reference)?;
+    let (artifact, listing) = context.wait(async {
+        let artifact = target.resolve("delete", context).await?;
+        let listing = target
+            .place
+            .list_signatures(&artifact, MAX_SIGNATURES)
+            .await?;
+        Ok::<_, Failure>((artifact, listing))
+    })?;
+    let reference = format!("{}@{}", target.place.name(), artifact.digest);
+    // All or nothing: what is not a signature of this artifact stops before the first deletion.
+    for signature in &args.signatures {
+        if !listing.signatures.iter().any(|s| s.digest == *signature) {
+            return Err(Failure::failed(format!(
+                "{} has no signature {signature}",
+                one_line(&reference)
+            ))
+            .hint("`hardsign list` shows the digests of an artifact's signatures"));
+        }
+    }
+    let question = match args.signatures.as_slice() {
+        [one] => format!(
+            "Are you sure you want to delete the signature {one} of {}?",
+            one_line(&reference)
+        ),
+        several => format!(
+            "Are you sure you want to delete {} signatures of {}?",
+            several.len(),
+            one_line(&reference)
+        ),
+    };
+    if !context.confirm(&question, args.yes)? {
+        return Ok(());
+    }
+    let mut deleted: Vec<&Digest> = Vec::new();
+    let mut failed = Vec::new();
+    for signature in &args.signatures {
+        if deleted.contains(&signature) {
+            continue;
+        }
+        let result = context
+            .wait(async { Ok::<_, Failure>(target.place.delete_signature(signature).await) })?;
+        match result {
+            Ok(warnings) => {
+                for warning in warnings {
+                    console.warning(warning);
+                }
+                deleted.push(signature);
+                if args.output == Output::Text {
+                    console.line(format_args!(
+                        "Successfully deleted signature {}@{signature}",
+                        one_line(&target.place.name())
+                    ))?;
+                }
+            }
+            Err(error) => failed.push(refused(error, signature)),
+        }
+    }
+    if args.output == Output::Json {
+        console.json(&json!({
+            "reference": reference,
+            "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
+            "deleted": deleted,
+        }))?;
+    }
+    Failure::all(failed).map_or(Ok(()), Err)
+}
+
+fn refused(error: OciError, signature: &Digest) -> Failure {
+    let unsupported = crate::failure::registry::status(&error) == Some(405);
+    let failure = Failure::from(error).about(&format!("failed to delete signature {signature}"));
+    if unsupported {
+        failure.hint("the registry does not allow deletion; its operator may")
+    } else {
+        failure
+    }
+}
+
+/// Most signatures of one artifact that are looked through.
+const MAX_SIGNATURES: usize = 10_000;

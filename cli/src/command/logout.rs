@@ -1,0 +1,18 @@
+//! `hardsign logout` (CLI-62).
+
+use hardsign_core::oci::auth::logout;
+
+use super::{Context, repository};
+use crate::args::login::LogoutArgs;
+use crate::failure::Failure;
+
+pub(super) fn run(args: &LogoutArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    context.wait(async {
+        let store = repository::credential_store(&dirs);
+        logout(&store, &args.server)
+            .await
+            .map_err(|error| Failure::chain(&error))
+    })?;
+    Ok(context.console.line("Logout Succeeded")?)
+}
