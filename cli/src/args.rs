@@ -28,7 +28,7 @@ pub(crate) mod sign;
 pub(crate) mod verify;
 
 pub(crate) use error::{Parsed, parse};
-pub(crate) use flags::{Output, Registry, Usage};
+pub(crate) use flags::{Output, Registry, Selection, Usage};
 
 /// The whole command tree; help, completions and man pages come from it.
 pub(crate) fn definition(program: &'static str) -> Command {

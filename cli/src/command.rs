@@ -26,6 +26,7 @@ mod login;
 mod logout;
 mod policy;
 mod repository;
+mod selection;
 mod sign;
 mod signer;
 mod verify;

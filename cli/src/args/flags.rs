@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use hardsign_core::oci::auth::Secret;
+use hardsign_core::oci::walk::{PlatformError, PlatformSelector};
 
 use super::{Arg, ArgAction, ArgMatches, BTreeMap, Command, Duration, duration};
 
@@ -18,6 +19,32 @@ pub(crate) enum Output {
     Text,
     /// One JSON document on stdout.
     Json,
+}
+
+/// Which artifacts a reference stands for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Selection {
+    /// What is named.
+    Named,
+    /// With all that an index lists, nested ones too.
+    Recursive,
+    /// The one artifact of an index that is for a platform.
+    Platform(PlatformSelector),
+}
+
+/// The flags of [`Selection`].
+pub(super) fn selection() -> [Arg; 2] {
+    [
+        switch(
+            "recursive",
+            "Do the same for all that an index lists, nested indexes too",
+        ),
+        value(
+            "platform",
+            "OS/ARCH[/VARIANT]",
+            "In place of an index, the one artifact that it lists for this platform",
+        ),
+    ]
 }
 
 /// How a registry, or a layout in place of one, is reached.
@@ -226,6 +253,24 @@ impl Reader<'_> {
             }
         }
         Ok(pairs)
+    }
+
+    /// `--recursive` or `--platform`.
+    pub(super) fn selection(&self) -> Result<Selection, Usage> {
+        self.exclusive(&["recursive", "platform"])?;
+        if let Some(text) = self.text("platform") {
+            let platform = text.parse().map_err(|error: PlatformError| {
+                Usage(format!(
+                    "invalid argument {text:?} for \"--platform\" flag: {error}"
+                ))
+            })?;
+            return Ok(Selection::Platform(platform));
+        }
+        Ok(if self.switch("recursive")? {
+            Selection::Recursive
+        } else {
+            Selection::Named
+        })
     }
 
     /// `--output` (CLI-21): text by default.

@@ -3,7 +3,7 @@
 use hardsign_core::envelope::Format;
 
 use super::flags::{self, Reader};
-use super::{ArgMatches, BTreeMap, Command, Duration, Output, Registry, Usage};
+use super::{ArgMatches, BTreeMap, Command, Duration, Output, Registry, Selection, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +18,10 @@ Examples:
 
   Sign what a file lists, one reference a line:
     hardsign sign --key release - < references.txt
+
+  Sign an index and all that it lists, or the image of one platform:
+    hardsign sign --recursive registry.example.com/app@sha256:<digest>
+    hardsign sign --platform linux/arm64 registry.example.com/app@sha256:<digest>
 
   Sign an artifact in an OCI layout:
     hardsign sign --oci-layout ./layout:v1";
@@ -50,6 +54,7 @@ pub(crate) struct Signing {
 pub(crate) struct SignArgs {
     /// References as typed; `-` stands for those listed on standard input.
     pub(crate) references: Vec<String>,
+    pub(crate) selection: Selection,
     pub(crate) signing: Signing,
     pub(crate) registry: Registry,
 }
@@ -58,6 +63,7 @@ pub(super) fn definition() -> Command {
     signing_flags(flags::verb("sign", "Sign artifacts", EXAMPLES))
         .args(flags::registry())
         .arg(flags::oci_layout())
+        .args(flags::selection())
         .arg(flags::switch(
             "force-referrers-tag",
             "Store the signature under the referrers tag, without asking the referrers API",
@@ -111,6 +117,7 @@ impl SignArgs {
         }
         Ok(Self {
             references,
+            selection: reader.selection()?,
             signing: Signing::read(&reader)?,
             registry: Registry::read(&reader)?,
         })

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::flags::{self, Reader};
-use super::{ArgMatches, BTreeMap, Command, Output, Registry, Usage};
+use super::{ArgMatches, BTreeMap, Command, Output, Registry, Selection, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +13,9 @@ Examples:
   Verify, and demand metadata that the signer signed:
     hardsign verify -m build=17 registry.example.com/app@sha256:<digest>
 
+  Verify an index and all that it lists:
+    hardsign verify --recursive registry.example.com/app@sha256:<digest>
+
   Verify an artifact in an OCI layout under the statement for a scope:
     hardsign verify --oci-layout ./layout:v1 --scope local/app";
 
@@ -21,6 +24,7 @@ Examples:
 pub(crate) struct VerifyArgs {
     /// References as typed; `-` stands for those listed on standard input.
     pub(crate) references: Vec<String>,
+    pub(crate) selection: Selection,
     pub(crate) max_signatures: NonZeroUsize,
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
@@ -38,6 +42,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::user_metadata("Metadata that the signed payload must have (repeatable)"))
         .args(flags::registry())
         .arg(flags::oci_layout())
+        .args(flags::selection())
         .arg(flags::value(
             "scope",
             "SCOPE",
@@ -63,6 +68,7 @@ impl VerifyArgs {
         reader.together(&["oci-layout", "scope"])?;
         Ok(Self {
             references,
+            selection: reader.selection()?,
             max_signatures: reader.max_signatures()?,
             plugin_config: reader.pairs("plugin-config")?,
             user_metadata: reader.pairs("user-metadata")?,

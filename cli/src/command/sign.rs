@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::repository::{self, Opener};
+use super::selection::{self, Item};
 use super::signer;
 use crate::args::Output;
 use crate::args::sign::SignArgs;
@@ -31,24 +32,23 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     context.wait(async {
         let signer = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
         let opener = Opener::new(&args.registry, Access::Write, &dirs)?;
-        let targets = references
-            .iter()
-            .map(|reference| opener.open(reference))
-            .collect::<Result<Vec<_>, _>>()?;
+        let selection = &args.selection;
+        let items = selection::items(references, &opener, selection, "sign", context).await?;
         let options = SignOptions {
             format: signer::format(&args.signing, &dirs)?,
             expiry: args.signing.expiry,
             user_metadata: args.signing.user_metadata.clone(),
             now: context.now(),
         };
-        let work = async |(reference, target): (String, repository::Target)| {
+        let work = async |item: Item| {
             let mut signer_failed = false;
+            let (reference, place) = (item.reference.clone(), item.target.place.clone());
             let result = async {
-                let artifact = target.resolve("sign", context).await?;
-                let signed = sign::sign_artifact(&signer, &target.place, &artifact, &options)
+                let artifact = item.artifact("sign", context).await?;
+                let signed = sign::sign_artifact(&signer, &place, &artifact, &options)
                     .await
                     .inspect_err(|e| signer_failed = matches!(e, sign::SignError::Signer(_)))?;
-                Ok((target.place.name(), signed))
+                Ok((place.name(), signed))
             }
             .await;
             Outcome {
@@ -57,25 +57,20 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
                 signer_failed,
             }
         };
-        let total = references.len();
+        let total = items.len();
         let progress = context.console.progress("signing", total);
         let mut report = Report::new(total, args.signing.output, options.format);
         let mut printing = Ok(());
-        batch::in_order(
-            references.into_iter().zip(targets),
-            signer.max_in_flight(),
-            work,
-            |outcome| {
-                progress.step();
-                let stop = outcome.signer_failed;
-                printing = report.add(outcome, context);
-                if stop || printing.is_err() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            },
-        )
+        batch::in_order(items, signer.max_in_flight(), work, |outcome| {
+            progress.step();
+            let stop = outcome.signer_failed;
+            printing = report.add(outcome, context);
+            if stop || printing.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
         .await;
         drop(progress);
         signer.close().await;

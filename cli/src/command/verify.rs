@@ -23,7 +23,8 @@ use hardsign_core::verify::{
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::repository::{self, Opener, Target};
+use super::repository::{self, Opener};
+use super::selection::{self, Item};
 use super::signer;
 use crate::args::Output;
 use crate::args::blob::VerifyArgs as BlobArgs;
@@ -45,10 +46,6 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let verifier = verifier(&dirs, context);
     let opener = Opener::new(&args.registry, Access::Read, &dirs)?;
-    let targets = references
-        .iter()
-        .map(|r| opener.open(r))
-        .collect::<Result<Vec<_>, _>>()?;
     let observe = observer(context);
     let options = Options {
         max_signatures: args.max_signatures,
@@ -57,46 +54,44 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
         now: context.now(),
         observer: &observe,
     };
-    let mut report = Report::new(args.output, references.len());
-    let progress = context.console.progress("verifying", references.len());
-    let work = async |(reference, target): (String, Target)| {
+    let work = async |item: Item| {
+        let (reference, warned) = (item.reference.clone(), item.target.is_by_tag());
+        let place = item.target.place.clone();
         let result = async {
-            let artifact = target.resolve("verify", context).await?;
-            let name = target.place.name();
+            let artifact = item.artifact("verify", context).await?;
+            let name = place.name();
             let scope = args.scope.as_deref().unwrap_or(&name);
             verifier
-                .verify_artifact(&policy, &target.place, scope, &artifact, options)
+                .verify_artifact(&policy, &place, scope, &artifact, options)
                 .await
                 .map_err(|error| refusal(&error, context))
         }
         .await;
         Checked {
             reference,
-            warned: target.is_by_tag(),
+            warned,
             result,
         }
     };
-    let mut printing = Ok(());
-    context.wait(async {
-        batch::in_order(
-            references.into_iter().zip(targets),
-            IN_FLIGHT,
-            work,
-            |checked| {
-                progress.step();
-                printing = report.add(checked, context);
-                if printing.is_err() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            },
-        )
+    let report = context.wait(async {
+        let selection = &args.selection;
+        let items = selection::items(references, &opener, selection, "verify", context).await?;
+        let mut report = Report::new(args.output, items.len());
+        let progress = context.console.progress("verifying", items.len());
+        let mut printing = Ok(());
+        batch::in_order(items, IN_FLIGHT, work, |checked| {
+            progress.step();
+            printing = report.add(checked, context);
+            if printing.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
         .await;
-        Ok(())
+        drop(progress);
+        printing.map(|()| report)
     })?;
-    drop(progress);
-    printing?;
     report.finish(context)
 }
 

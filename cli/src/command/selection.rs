@@ -1,0 +1,114 @@
+//! Which artifacts the references of a batch stand for: what is named, one platform of an index, or
+//! an index with all that it lists.
+
+use std::collections::HashSet;
+
+use hardsign_core::artifact::Descriptor;
+use hardsign_core::artifact::reference::TagOrDigest;
+use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::walk::{select_platform, walk};
+
+use super::Context;
+use super::repository::{Opener, Target};
+use crate::args::Selection;
+use crate::failure::Failure;
+
+/// One artifact of a batch.
+pub(super) struct Item {
+    /// As the user knows it: what was typed, or `<repository>@<digest>` for what an index lists.
+    pub(super) reference: String,
+    pub(super) target: Target,
+    found: Found,
+}
+
+/// What is known of an artifact before its turn comes.
+enum Found {
+    /// Nothing: it is resolved in its turn.
+    Later,
+    Already(Descriptor),
+    /// It can't be found, which is told in its turn.
+    Not(Failure),
+}
+
+impl Item {
+    /// The artifact, resolved now unless it was before.
+    pub(super) async fn artifact(
+        self,
+        verb: &str,
+        context: &Context,
+    ) -> Result<Descriptor, Failure> {
+        match self.found {
+            Found::Later => self.target.resolve(verb, context).await,
+            Found::Already(artifact) => Ok(artifact),
+            Found::Not(failure) => Err(failure),
+        }
+    }
+}
+
+/// The artifacts that `references` stand for, in their order, each once where indexes are walked.
+///
+/// # Errors
+/// A reference that can't be read. What can't be found is an item, so that the others are done.
+pub(super) async fn items(
+    references: Vec<String>,
+    opener: &Opener,
+    selection: &Selection,
+    verb: &str,
+    context: &Context,
+) -> Result<Vec<Item>, Failure> {
+    let targets = references
+        .iter()
+        .map(|reference| opener.open(reference))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut items = Vec::new();
+    let mut seen = HashSet::new();
+    for (reference, target) in references.into_iter().zip(targets) {
+        if matches!(selection, Selection::Named) {
+            items.push(Item {
+                reference,
+                target,
+                found: Found::Later,
+            });
+            continue;
+        }
+        let name = target.place.name();
+        match selected(&target, selection, verb, context).await {
+            Err(failure) => items.push(Item {
+                reference,
+                target,
+                found: Found::Not(failure),
+            }),
+            Ok(artifacts) => {
+                for artifact in artifacts {
+                    if !seen.insert((name.clone(), artifact.digest.clone())) {
+                        continue;
+                    }
+                    let mut target = target.clone();
+                    target.target = TagOrDigest::Digest(artifact.digest.clone());
+                    items.push(Item {
+                        reference: format!("{name}@{}", artifact.digest),
+                        target,
+                        found: Found::Already(artifact),
+                    });
+                }
+            }
+        }
+    }
+    Ok(items)
+}
+
+async fn selected(
+    target: &Target,
+    selection: &Selection,
+    verb: &str,
+    context: &Context,
+) -> Result<Vec<Descriptor>, Failure> {
+    let root = target.resolve(verb, context).await?;
+    Ok(match selection {
+        Selection::Named => vec![root],
+        Selection::Recursive => walk(&target.place, &root).await?,
+        Selection::Platform(platform) => {
+            vec![select_platform(&target.place, &root, platform).await?]
+        }
+    })
+}
