@@ -12,16 +12,15 @@
 
 mod certificate;
 mod chain;
+mod extension;
 mod file;
 pub mod identity;
 mod name;
 mod profile;
 
-pub use certificate::{
-    BasicConstraints, Certificate, CertificateError, Extension, KeyUsage, MAX_CERTIFICATE_LEN,
-    NotIssued,
-};
+pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_LEN, NotIssued};
 pub use chain::{Chain, ChainError, MAX_CHAIN_LEN, NotValidAt};
+pub use extension::{BasicConstraints, Extension, KeyUsage};
 pub use file::{FileError, MAX_FILE_LEN};
 pub use name::{Attribute, Name};
 pub use profile::{CodeSigning, Profile, Timestamping};

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use jiff::Timestamp;
 
-use super::certificate::{KeyUsage, NotIssued};
+use super::certificate::NotIssued;
+use super::extension::KeyUsage;
 use super::profile::{Profile, Purposes, Rules};
 use super::{Certificate, Name};
 
