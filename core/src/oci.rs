@@ -70,6 +70,19 @@ pub trait Repository: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Referrers, OciError>> + Send;
 
+    /// Fetches a manifest of at most [`manifest::MAX_MANIFEST`] bytes, compared with its descriptor
+    /// (OCI-14). A repository that holds signatures alone has none.
+    fn fetch_manifest(
+        &self,
+        wanted: &Descriptor,
+    ) -> impl Future<Output = Result<Vec<u8>, OciError>> + Send {
+        async {
+            Err(OciError::NotFound {
+                reference: wanted.digest.to_string(),
+            })
+        }
+    }
+
     /// Deletes the signature whose manifest has that digest; nothing but a signature is deleted.
     /// The envelope stays, as garbage, since another manifest may hold it too.
     fn delete_signature(

@@ -13,6 +13,7 @@
 //! Not built in this version: asking about revocation ([`crate::revocation::NotBuilt`]) and
 //! checking timestamp countersignatures ([`crate::timestamp`]). Both fail where they are needed.
 
+mod attached;
 mod authentic_timestamp;
 mod authenticity;
 mod content;
@@ -37,7 +38,8 @@ pub use explain::{Because, ExplainedStore, Explanation};
 pub use extension::{Extension, ExtensionError, ExtensionFailure, NoPlugins};
 pub use integrity::IntegrityError;
 pub use outcome::{
-    Accepted, Attempt, AttemptFailure, Outcome, SignatureName, Skipped, Verified, VerifyError,
+    Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Outcome, PassedOver, SignatureName,
+    Skipped, Verified, VerifyError,
 };
 pub use pipeline::VerifiedSignature;
 pub use policy::{Document, Policy, PolicyLoadError, Source};

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use hardsign_core::policy::hardsign::AttachedRule;
+
 use super::flags::{self, Reader};
 use super::{ArgMatches, BTreeMap, Command, Output, Registry, Selection, Usage};
 
@@ -16,6 +18,9 @@ Examples:
   Verify an index and all that it lists:
     hardsign verify --recursive registry.example.com/app@sha256:<digest>
 
+  Verify, and demand an attached SBOM that the same signer signed:
+    hardsign verify --with-attached application/spdx+json --same-signer registry.example.com/app@sha256:<digest>
+
   Verify an artifact in an OCI layout under the statement for a scope:
     hardsign verify --oci-layout ./layout:v1 --scope local/app";
 
@@ -29,6 +34,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
     pub(crate) scope: Option<String>,
+    /// `--with-attached`, each with `--same-signer`.
+    pub(crate) attached: Vec<AttachedRule>,
     /// `--policy`.
     pub(crate) policy_file: Option<String>,
     pub(crate) output: Output,
@@ -48,6 +55,15 @@ pub(super) fn definition() -> Command {
             "SCOPE",
             "Registry scope that selects the trust policy statement (with --oci-layout)",
         ))
+        .arg(flags::list(
+            "with-attached",
+            "TYPE",
+            "Demand an attached artifact of this artifact type, itself signed and verified (repeatable)",
+        ))
+        .arg(flags::switch(
+            "same-signer",
+            "What --with-attached demands is signed by a signer of the artifact itself",
+        ))
         .arg(flags::policy())
         .arg(flags::output())
         .arg(flags::positional(
@@ -66,6 +82,21 @@ impl VerifyArgs {
             return Err(flags::missing_reference("verify", program));
         }
         reader.together(&["oci-layout", "scope"])?;
+        let same_signer = reader.switch("same-signer")?;
+        let attached = reader
+            .all("with-attached")
+            .iter()
+            .map(|text| {
+                AttachedRule::new(text, same_signer).map_err(|error| {
+                    Usage(format!(
+                        "invalid argument {text:?} for \"--with-attached\" flag: {error}"
+                    ))
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if same_signer && attached.is_empty() {
+            return Err(Usage("--same-signer needs --with-attached".to_owned()));
+        }
         Ok(Self {
             references,
             selection: reader.selection()?,
@@ -73,6 +104,7 @@ impl VerifyArgs {
             plugin_config: reader.pairs("plugin-config")?,
             user_metadata: reader.pairs("user-metadata")?,
             scope: reader.text("scope"),
+            attached,
             policy_file: reader.text("policy"),
             output: reader.output()?,
             registry: Registry::read(&reader)?,

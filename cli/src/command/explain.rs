@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use hardsign_core::artifact::reference::Reference;
-use hardsign_core::policy::hardsign::{Party, StatementRules};
+use hardsign_core::policy::hardsign::{AttachedRule, Party, Signers};
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Because, Explanation, Policy, Source};
@@ -107,17 +107,35 @@ fn text(explained: &Explanation, repository: Option<&str>) -> String {
         out.line(1, identity);
     }
     if let Some(rules) = &explained.rules {
-        signers(rules, &mut out);
+        if let Some(demanded) = &rules.signers {
+            signers(demanded, &mut out);
+        }
+        attached(&rules.attached, &mut out);
     }
     out.0
 }
 
-fn signers(rules: &StatementRules, out: &mut Lines) {
+fn attached(rules: &[AttachedRule], out: &mut Lines) {
+    if rules.is_empty() {
+        return;
+    }
+    out.line(0, "Attached artifacts");
+    for rule in rules {
+        let by = if rule.same_signer() {
+            ", by a signer of the artifact itself"
+        } else {
+            ""
+        };
+        out.line(1, format_args!("{}, signed{by}", rule.artifact_type()));
+    }
+}
+
+fn signers(signers: &Signers, out: &mut Lines) {
     out.line(
         0,
-        format_args!("Signers: at least {} of", rules.signers.at_least()),
+        format_args!("Signers: at least {} of", signers.at_least()),
     );
-    for party in rules.signers.parties() {
+    for party in signers.parties() {
         out.line(1, party.name());
         for identity in party.identities() {
             out.line(2, identity.text());
@@ -194,10 +212,14 @@ fn document(explained: &Explanation, repository: Option<&str>) -> Value {
         "verifyTimestamp": explained.verify_timestamp.map(|when| when.to_string()),
         "trustStores": stores,
         "trustedIdentities": explained.identities,
-        "signers": explained.rules.as_ref().map(|rules| json!({
-            "atLeast": rules.signers.at_least(),
-            "of": rules.signers.parties().iter().map(party).collect::<Vec<_>>(),
+        "signers": explained.rules.as_ref().and_then(|rules| rules.signers.as_ref()).map(|signers| json!({
+            "atLeast": signers.at_least(),
+            "of": signers.parties().iter().map(party).collect::<Vec<_>>(),
         })),
+        "attached": explained.rules.iter().flat_map(|rules| &rules.attached).map(|rule| json!({
+            "type": rule.artifact_type(),
+            "sameSigner": rule.same_signer(),
+        })).collect::<Vec<_>>(),
         "warnings": explained.warnings,
     })
 }

@@ -17,8 +17,8 @@ use hardsign_core::plugin::Host;
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{
-    Accepted, Attempt, Blob, BlobSignature, Document, Event, Options, Outcome, Policy, Severity,
-    SignatureName, Verified, Verifier, VerifyError,
+    Accepted, Attached, Attempt, Blob, BlobSignature, Document, Event, Options, Outcome,
+    PassedOver, Policy, Severity, SignatureName, Verified, Verifier, VerifyError,
 };
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,7 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
             let name = place.name();
             let scope = args.scope.as_deref().unwrap_or(&name);
             verifier
-                .verify_artifact(&policy, &place, scope, &artifact, options)
+                .verify_with_attached(&policy, &place, scope, &artifact, &args.attached, options)
                 .await
                 .map_err(|error| refusal(&error, context))
         }
@@ -199,7 +199,10 @@ fn refusal(error: &VerifyError, context: &Context) -> Failure {
         VerifyError::AllFailed { .. } => Failure::failed(error),
         _ => Failure::failed(format!("signature verification failed: {}", chain(error))),
     };
-    if let VerifyError::List { source, .. } = error {
+    if let VerifyError::Attached { passed_over, .. } = error {
+        return attached_refusal(failure, passed_over);
+    }
+    if let VerifyError::List { source, .. } | VerifyError::ListAttached { source, .. } = error {
         let (exit, hint) = registry::classify(source);
         return Failure {
             exit,
@@ -216,6 +219,18 @@ fn refusal(error: &VerifyError, context: &Context) -> Failure {
             many.join("\n  ")
         )),
     }
+}
+
+fn attached_refusal(failure: Failure, passed_over: &[PassedOver]) -> Failure {
+    let reasons: Vec<_> = passed_over
+        .iter()
+        .map(|p| format!("\n  {}: {}", p.digest, one_line(&chain(&p.fault))))
+        .collect();
+    failure.hint(if reasons.is_empty() {
+        "nothing of that type is attached: attach it with the tool that makes it, then sign it by its own digest".to_owned()
+    } else {
+        format!("attached, and not accepted:{}", reasons.concat())
+    })
 }
 
 fn reason(attempt: &Attempt) -> String {
@@ -313,7 +328,9 @@ fn print(
     context: &Context,
 ) -> Result<(), Failure> {
     let console = &context.console;
-    for accepted in verified.signatures() {
+    let attached = || verified.attached().iter().map(|a| &a.verified);
+    let of_attached = attached().flat_map(|verified| verified.signatures());
+    for accepted in verified.signatures().iter().chain(of_attached) {
         for logged in accepted.signature.report().logged() {
             warned = true;
             console.warning(format_args!(
@@ -333,6 +350,13 @@ fn print(
         "Successfully verified signature for {}",
         one_line(verified.reference())
     ))?;
+    for attached in verified.attached() {
+        console.line(format_args!(
+            "Successfully verified attached {} {}",
+            one_line(&attached.artifact_type),
+            one_line(attached.verified.reference())
+        ))?;
+    }
     let metadata = &verified.target().annotations;
     if !metadata.is_empty() {
         console.line("\nThe artifact was signed with the following user metadata.\n")?;
@@ -359,10 +383,28 @@ fn describe(verified: &Verified) -> Value {
             "sha256": hex::encode(verified.policy().sha256),
         },
         "signatures": verified.signatures().iter().map(accepted).collect::<Vec<_>>(),
+        "attached": verified.attached().iter().map(attached).collect::<Vec<_>>(),
         "notAccepted": verified
             .attempts()
             .iter()
             .map(|a| json!({"signature": name(&a.signature), "error": chain(&a.failure)}))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn attached(attached: &Attached) -> Value {
+    let verified = &attached.verified;
+    let target = verified.target();
+    json!({
+        "artifactType": attached.artifact_type,
+        "sameSigner": attached.same_signer,
+        "reference": verified.reference(),
+        "artifact": {"mediaType": target.media_type, "digest": target.digest, "size": target.size},
+        "signatures": verified.signatures().iter().map(accepted).collect::<Vec<_>>(),
+        "notAccepted": attached
+            .passed_over
+            .iter()
+            .map(|p| json!({"artifact": p.digest, "error": chain(&p.fault)}))
             .collect::<Vec<_>>(),
     })
 }

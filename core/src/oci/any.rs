@@ -40,6 +40,13 @@ impl Repository for AnyRepository {
         }
     }
 
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        match self {
+            Self::Registry(r) => r.fetch_manifest(wanted).await,
+            Self::Layout(l) => l.fetch_manifest(wanted).await,
+        }
+    }
+
     async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         match self {
             Self::Registry(r) => r.resolve(target).await,

@@ -244,6 +244,10 @@ impl Repository for Layout {
         self.inner.path.display().to_string()
     }
 
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        super::storage::Storage::manifest(self, wanted).await
+    }
+
     async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         let target = target.clone();
         self.run(move |inner| inner.resolve(&target)).await

@@ -398,6 +398,10 @@ impl Repository for Registry {
         self.name.to_string()
     }
 
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        super::storage::Storage::manifest(self, wanted).await
+    }
+
     async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         if self.access == Access::Write {
             return Ok(self.resolve_by_get(target).await?.0);

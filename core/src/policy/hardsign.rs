@@ -27,8 +27,15 @@
 //!
 //! The file is read strictly: an unknown member, a statement that does not exist, a rule that could
 //! never be met or never be enforced is an error, and an error fails every verification. `notation`
-//! does not read this file. Rules on hardware and on attached artifacts will stand beside
-//! `signers`; in this version they are unknown members.
+//! does not read this file. Rules on hardware will stand beside `signers` and `attached`; in this
+//! version they are unknown members.
+//!
+//! Beside or in place of `signers`, a statement for artifacts may say what must be attached to them,
+//! be signed itself and satisfy the same statement:
+//!
+//! ```json
+//! "attached": [{ "type": "application/spdx+json", "sameSigner": true }]
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +47,10 @@ use crate::trust::{StoreRef, StoreRefFault, StoreType};
 use crate::x509::Certificate;
 use crate::x509::identity::{IdentityError, TrustedIdentities, TrustedIdentity};
 
+mod attached;
 mod tally;
 
+pub use attached::{AttachedRule, AttachedTypeError};
 pub use tally::{Signer, Tally};
 
 /// Rules for the statements of both documents, each by the statement's name.
@@ -56,7 +65,9 @@ pub struct Document {
 #[non_exhaustive]
 pub struct StatementRules {
     /// Who must have signed.
-    pub signers: Signers,
+    pub signers: Option<Signers>,
+    /// What must be attached, signed itself; for artifacts only.
+    pub attached: Vec<AttachedRule>,
 }
 
 /// How many of which parties must have signed.
@@ -122,8 +133,29 @@ pub enum HardsignError {
 #[non_exhaustive]
 pub enum RuleFault {
     /// No rule.
-    #[error("\"signers\" is missing")]
-    NoSigners,
+    #[error("\"signers\" or \"attached\" is missing")]
+    NoRule,
+    /// `attached` without an item.
+    #[error("\"attached\" names no type")]
+    NothingAttached,
+    /// `attached` with more items than anybody has.
+    #[error("\"attached\" has {rules} types, more than {}", attached::MAX_RULES)]
+    TooManyAttached {
+        /// How many there are.
+        rules: usize,
+    },
+    /// A type that can't be demanded.
+    #[error("\"attached\": {0}")]
+    AttachedType(#[source] AttachedTypeError),
+    /// Two rules for one type.
+    #[error("\"attached\" names the type {} more than once", Quoted(artifact_type))]
+    AttachedTwice {
+        /// The type.
+        artifact_type: String,
+    },
+    /// Nothing can be attached to a file.
+    #[error("\"attached\" is for artifacts, not for files")]
+    AttachedToFile,
     /// No `atLeast`, zero, or more than there are parties.
     #[error(
         "\"signers.atLeast\" must be between 1 and the number of parties in \"signers.of\", {parties}, but is {}",
@@ -326,7 +358,7 @@ fn check_against(rules: &StatementRules, statement: &Verification) -> Result<(),
     let Some(statement) = statement.rules() else {
         return Err(RuleFault::StatementSkips);
     };
-    for party in &rules.signers.parties {
+    for party in rules.signers.iter().flat_map(Signers::parties) {
         if let Some(store) = party
             .stores
             .iter()
@@ -359,11 +391,17 @@ fn read_section(
             statement: statement.to_owned(),
             fault: Box::new(fault),
         };
-        known_only(&object, &["signers"])?;
-        let signers = object.object("signers").map_err(malformed)?;
-        let signers = signers.ok_or_else(|| fault(RuleFault::NoSigners))?;
-        let signers = read_signers(&signers)?.map_err(fault)?;
-        rules.insert(statement.to_owned(), StatementRules { signers });
+        known_only(&object, &["signers", "attached"])?;
+        let attached = attached::read(&object)?.map_err(fault)?;
+        if kind == Kind::Blob && !attached.is_empty() {
+            return Err(fault(RuleFault::AttachedToFile));
+        }
+        let signers = match object.object("signers").map_err(malformed)? {
+            Some(signers) => Some(read_signers(&signers)?.map_err(fault)?),
+            None if attached.is_empty() => return Err(fault(RuleFault::NoRule)),
+            None => None,
+        };
+        rules.insert(statement.to_owned(), StatementRules { signers, attached });
     }
     Ok(rules)
 }

@@ -32,7 +32,58 @@ pub struct Verified {
     /// Never empty.
     pub(super) signatures: Vec<Accepted>,
     pub(super) attempts: Vec<Attempt>,
-    pub(super) tally: Option<Tally>,
+    pub(super) tally: Option<Box<Tally>>,
+    pub(super) attached: Vec<Attached>,
+}
+
+/// An attached artifact that was demanded and is good.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Attached {
+    /// Its type, by its own manifest.
+    pub artifact_type: String,
+    /// Whether a signer of the artifact itself had to sign it, and did.
+    pub same_signer: bool,
+    /// Its manifest.
+    pub digest: Digest,
+    /// Its own verification.
+    pub verified: Box<Verified>,
+    /// Others of the type that are not good.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// An attached artifact that does not count.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PassedOver {
+    /// Its manifest, as listed.
+    pub digest: Digest,
+    /// Why.
+    pub fault: AttachedFault,
+}
+
+/// Why an attached artifact does not count.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachedFault {
+    /// It could not be fetched or read, or is attached to something else.
+    #[error(transparent)]
+    Unreadable(#[from] OciError),
+    /// Its manifest says another type than the list.
+    #[error("its manifest is of the type {}", Quoted(found))]
+    OtherType {
+        /// The type.
+        found: String,
+    },
+    /// Its own signatures do not satisfy the statement.
+    #[error(transparent)]
+    NotVerified(Box<VerifyError>),
+    /// The statement verifies nothing.
+    #[error("the policy skips its verification")]
+    Skipped,
+    /// It is signed, but not by a signer of the artifact.
+    #[error("none of its signers has signed the artifact itself")]
+    OtherSigner,
 }
 
 /// A signature that counts.
@@ -149,6 +200,44 @@ pub enum VerifyError {
         /// Every signature that was tried in vain.
         attempts: Vec<Attempt>,
     },
+    /// What is attached could not be listed.
+    #[error("unable to list what is attached to {reference}")]
+    ListAttached {
+        /// The artifact.
+        reference: String,
+        /// Why.
+        #[source]
+        source: OciError,
+    },
+    /// No attached artifact of a type is good.
+    #[error(
+        "{reference} has no attached artifact of type {} that satisfies the same statement{}",
+        Quoted(artifact_type),
+        if *same_signer { " by a signer of both" } else { "" }
+    )]
+    Attached {
+        /// The artifact.
+        reference: String,
+        /// The type.
+        artifact_type: String,
+        /// Whether a signer of the artifact itself had to sign.
+        same_signer: bool,
+        /// Those that were looked at.
+        passed_over: Vec<PassedOver>,
+        /// Whether there are more than were looked at.
+        truncated: bool,
+    },
+    /// Attached artifacts are demanded of what the policy does not verify.
+    #[error(
+        "attached artifacts are demanded of {reference}, but the trust policy statement {} skips signature verification",
+        Quoted(statement)
+    )]
+    AttachedUnderSkip {
+        /// The artifact.
+        reference: String,
+        /// The statement.
+        statement: String,
+    },
     /// The one signature of a file did not verify.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -209,9 +298,14 @@ impl Verified {
         &self.attempts
     }
 
+    /// The attached artifacts that were demanded, in the order of the demands.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
     /// Who signed, where hardsign's own policy asks.
     pub fn tally(&self) -> Option<&Tally> {
-        self.tally.as_ref()
+        self.tally.as_deref()
     }
 }
 

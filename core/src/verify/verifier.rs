@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hardsign_plugin::proto::PluginConfig;
 use jiff::Timestamp;
 
+use super::attached::Search;
 use super::content::Expected;
 use super::event::{Event, Observer};
 use super::extension::{Extension, NoPlugins};
@@ -24,7 +25,7 @@ use crate::blob::{Digests, check_media_type};
 use crate::envelope::{Format, Signature};
 use crate::json;
 use crate::oci::{FetchedSignature, OciError, Repository};
-use crate::policy::hardsign::{Signer, StatementRules, Tally};
+use crate::policy::hardsign::{AttachedRule, Signer, Signers, StatementRules, Tally};
 use crate::policy::{Level, Rules, Verification, blob, oci};
 use crate::revocation::{self, Checker};
 use crate::trust::{Loader, StoreRef, StoreType, TrustError, TrustStore};
@@ -128,6 +129,75 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         artifact: &Descriptor,
         options: Options<'_>,
     ) -> Result<Outcome, VerifyError> {
+        self.verify_with_attached(policy, repository, scope, artifact, &[], options)
+            .await
+    }
+
+    /// As [`Self::verify_artifact`], and demands attached artifacts beside those that the policy
+    /// demands. The user metadata is not asked of them.
+    ///
+    /// # Errors
+    /// [`VerifyError`]; [`VerifyError::AttachedUnderSkip`] where the policy verifies nothing.
+    pub async fn verify_with_attached<P: Repository>(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &P,
+        scope: &str,
+        artifact: &Descriptor,
+        demanded: &[AttachedRule],
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        let reference = format!("{scope}@{}", artifact.digest);
+        let statement = policy.document().statement_for(&reference)?;
+        let rules = policy.rules(statement.name());
+        let rules: Vec<_> = rules
+            .iter()
+            .flat_map(|rules| &rules.attached)
+            .chain(demanded)
+            .collect();
+        // A signer of both is looked for among all signatures, not only the first good one.
+        let all = rules.iter().any(|rule| rule.same_signer());
+        let outcome = self
+            .verify_one(policy, repository, scope, artifact, options, all)
+            .await?;
+        let mut verified = match outcome {
+            Outcome::Verified(verified) => verified,
+            Outcome::Skipped(skipped) if rules.is_empty() => return Ok(Outcome::Skipped(skipped)),
+            Outcome::Skipped(skipped) => {
+                return Err(VerifyError::AttachedUnderSkip {
+                    reference: skipped.reference,
+                    statement: skipped.statement,
+                });
+            }
+        };
+        let nothing = BTreeMap::new();
+        let search = Search {
+            policy,
+            repository,
+            scope,
+            options: Options {
+                user_metadata: &nothing,
+                ..options
+            },
+        };
+        let mut attached = Vec::new();
+        for rule in rules {
+            attached.push(search.find(self, &verified, artifact, rule).await?);
+        }
+        verified.attached = attached;
+        Ok(Outcome::Verified(verified))
+    }
+
+    /// Verifies one artifact by its own signatures; with `all`, every signature is tried.
+    pub(super) async fn verify_one<P: Repository>(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &P,
+        scope: &str,
+        artifact: &Descriptor,
+        options: Options<'_>,
+        all: bool,
+    ) -> Result<Outcome, VerifyError> {
         let shown = format!("{}@{}", repository.name(), artifact.digest);
         let reference = format!("{scope}@{}", artifact.digest);
         (options.observer)(&Event::CheckLevel {
@@ -174,7 +244,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             let tried = context
                 .try_artifact(&reference, artifact, manifest, fetched)
                 .await;
-            if gathered.add(tried) {
+            if gathered.add(tried) && !all {
                 break;
             }
         }
@@ -353,7 +423,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
 
 /// What came of the signatures tried so far.
 struct Gathered<'a> {
-    rules: Option<&'a StatementRules>,
+    /// Who must have signed.
+    demanded: Option<&'a Signers>,
     /// Whether there are more signatures than may be tried.
     truncated: bool,
     accepted: Vec<Accepted>,
@@ -364,7 +435,7 @@ struct Gathered<'a> {
 impl<'a> Gathered<'a> {
     fn new(rules: Option<&'a StatementRules>, truncated: bool) -> Self {
         Self {
-            rules,
+            demanded: rules.and_then(|rules| rules.signers.as_ref()),
             truncated,
             accepted: Vec::new(),
             attempts: Vec::new(),
@@ -381,10 +452,10 @@ impl<'a> Gathered<'a> {
                 return false;
             }
         }
-        let Some(rules) = self.rules else {
+        let Some(demanded) = self.demanded else {
             return true;
         };
-        let tally = rules.signers.tally(&self.signers());
+        let tally = demanded.tally(&self.signers());
         let enough = tally.is_enough();
         self.tally = Some(tally);
         enough
@@ -432,14 +503,14 @@ impl<'a> Gathered<'a> {
             });
         };
         let target = first.signature.signature().payload().target.clone();
-        let tally = match (self.rules, self.tally) {
+        let tally = match (self.demanded, self.tally) {
             (None, _) => None,
             (Some(_), Some(tally)) if tally.is_enough() => Some(tally),
-            (Some(rules), tally) => {
+            (Some(demanded), tally) => {
                 return Err(VerifyError::Signers {
                     reference,
                     statement: statement.to_owned(),
-                    tally: Box::new(tally.unwrap_or_else(|| rules.signers.tally(&[]))),
+                    tally: Box::new(tally.unwrap_or_else(|| demanded.tally(&[]))),
                     truncated: self.truncated,
                     attempts,
                 });
@@ -453,7 +524,8 @@ impl<'a> Gathered<'a> {
             policy: policy.clone(),
             signatures: self.accepted,
             attempts,
-            tally,
+            tally: tally.map(Box::new),
+            attached: Vec::new(),
         }))
     }
 }

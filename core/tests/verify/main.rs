@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
 
+mod attached;
 mod attributes;
 mod blobs;
 mod levels;

@@ -204,7 +204,7 @@ fn explanations() {
         explained.stores[1].subjects,
         Err("the trust store \"none\" of type \"tsa\" does not exist".to_owned())
     );
-    let signers = explained.rules.unwrap().signers;
+    let signers = explained.rules.unwrap().signers.unwrap();
     assert_eq!((signers.at_least(), signers.parties()[0].name()), (1, "t"));
     assert!(policy.explain("registry.test/other", &stores).is_err());
     assert!(policy.explain("other", &stores).is_err());

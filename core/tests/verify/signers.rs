@@ -258,9 +258,9 @@ async fn faults_fail_closed() {
         // Rules that are missing or could never be met.
         (
             r#"{"version":"1.0","oci":{"n":{}}}"#.to_owned(),
-            format!("{of_rule}\"signers\" is missing"),
+            format!("{of_rule}\"signers\" or \"attached\" is missing"),
         ),
-        (of("null"), format!("{of_rule}\"signers\" is missing")),
+        (of("null"), format!("{of_rule}\"signers\" or \"attached\" is missing")),
         (of("{}"), at_least("missing", 0)),
         (of(r#"{"atLeast":1}"#), at_least("1", 0)),
         (

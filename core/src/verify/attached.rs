@@ -1,0 +1,147 @@
+//! Attached artifacts that a verification demands: an SBOM, a scan result, signed like the artifact
+//! itself.
+//!
+//! An attached artifact counts when its own manifest, compared with its digest, says that it is of
+//! the type and attached to this very artifact, and when it satisfies the same statement by its
+//! own signatures. What a list says about it decides nothing: a signature that is right but belongs
+//! to something of another kind does not help (CVE-2022-35929), and one bad attached artifact never
+//! hides a good one.
+
+use super::outcome::{Accepted, Attached, AttachedFault, PassedOver, Verified, VerifyError};
+use super::{Extension, Options, Outcome, Policy, Verifier};
+use crate::artifact::Descriptor;
+use crate::oci::manifest::{Entry, Manifest};
+use crate::oci::{OciError, Repository};
+use crate::policy::hardsign::AttachedRule;
+use crate::policy::oci;
+use crate::revocation::Checker;
+
+/// Most artifacts of one type attached to one artifact that are looked at.
+const MAX_CANDIDATES: usize = 100;
+
+/// What one look at the attached artifacts works with.
+pub(super) struct Search<'a, P> {
+    pub(super) policy: &'a Policy<oci::Document>,
+    pub(super) repository: &'a P,
+    pub(super) scope: &'a str,
+    pub(super) options: Options<'a>,
+}
+
+impl<P: Repository> Search<'_, P> {
+    /// Finds an attached artifact that satisfies the rule.
+    pub(super) async fn find<E: Extension, R: Checker>(
+        &self,
+        verifier: &Verifier<E, R>,
+        main: &Verified,
+        subject: &Descriptor,
+        rule: &AttachedRule,
+    ) -> Result<Attached, VerifyError> {
+        let listed = self
+            .repository
+            .list_referrers(subject, Some(rule.artifact_type()), MAX_CANDIDATES)
+            .await
+            .map_err(|source| VerifyError::ListAttached {
+                reference: main.reference.clone(),
+                source,
+            })?;
+        let mut passed_over = Vec::new();
+        for entry in &listed.entries {
+            match self.check(verifier, main, subject, rule, entry).await {
+                Ok(verified) => {
+                    return Ok(Attached {
+                        artifact_type: rule.artifact_type().to_owned(),
+                        same_signer: rule.same_signer(),
+                        digest: entry.descriptor.digest.clone(),
+                        verified: Box::new(verified),
+                        passed_over,
+                    });
+                }
+                Err(fault) => passed_over.push(PassedOver {
+                    digest: entry.descriptor.digest.clone(),
+                    fault,
+                }),
+            }
+        }
+        Err(VerifyError::Attached {
+            reference: main.reference.clone(),
+            artifact_type: rule.artifact_type().to_owned(),
+            same_signer: rule.same_signer(),
+            passed_over,
+            truncated: listed.truncated,
+        })
+    }
+
+    async fn check<E: Extension, R: Checker>(
+        &self,
+        verifier: &Verifier<E, R>,
+        main: &Verified,
+        subject: &Descriptor,
+        rule: &AttachedRule,
+        entry: &Entry,
+    ) -> Result<Verified, AttachedFault> {
+        let attached = Descriptor {
+            annotations: Default::default(),
+            ..entry.descriptor.clone()
+        };
+        let bytes = self.repository.fetch_manifest(&attached).await?;
+        let manifest =
+            Manifest::parse(&attached.media_type, &bytes).map_err(|source| OciError::Manifest {
+                digest: attached.digest.clone(),
+                source,
+            })?;
+        let refers = manifest.subject.as_ref();
+        if refers.is_none_or(|s| !s.descriptor.same_content(subject)) {
+            return Err(OciError::NotAReferrer {
+                digest: attached.digest,
+                subject: subject.digest.clone(),
+            }
+            .into());
+        }
+        let found = manifest.listed_artifact_type().unwrap_or_default();
+        if found != rule.artifact_type() {
+            return Err(AttachedFault::OtherType {
+                found: found.to_owned(),
+            });
+        }
+        let outcome = verifier
+            .verify_one(
+                self.policy,
+                self.repository,
+                self.scope,
+                &attached,
+                self.options,
+                rule.same_signer(),
+            )
+            .await
+            .map_err(|error| AttachedFault::NotVerified(Box::new(error)))?;
+        let Outcome::Verified(verified) = outcome else {
+            return Err(AttachedFault::Skipped);
+        };
+        let same = |theirs: &Accepted| main.signatures.iter().any(|ours| is_same(ours, theirs));
+        if rule.same_signer() && !verified.signatures.iter().any(same) {
+            return Err(AttachedFault::OtherSigner);
+        }
+        Ok(verified)
+    }
+}
+
+/// Whether two signatures are of one signer: both authentic, and made by one key, or by one subject
+/// below one trust anchor.
+fn is_same(ours: &Accepted, theirs: &Accepted) -> bool {
+    let authentic = |a: &Accepted| a.signature.report().authenticity.is_passed();
+    if !authentic(ours) || !authentic(theirs) {
+        return false;
+    }
+    let (our_leaf, their_leaf) = (
+        ours.signature.signature().chain().leaf(),
+        theirs.signature.signature().chain().leaf(),
+    );
+    let anchors = ours.signature.anchors();
+    let one_anchor = theirs.signature.anchors().iter().any(|theirs| {
+        anchors
+            .iter()
+            .any(|ours| ours.certificate == theirs.certificate)
+    });
+    our_leaf.spki_der() == their_leaf.spki_der()
+        || one_anchor && our_leaf.subject().der() == their_leaf.subject().der()
+}
