@@ -12,6 +12,7 @@
 mod retry;
 mod trace;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,8 @@ pub use reqwest::{Method, StatusCode, Url};
 
 pub use retry::jitter;
 pub use trace::Trace;
+
+use crate::io_text::io_text;
 
 /// What a client may spend.
 #[derive(Clone, Debug)]
@@ -156,15 +159,14 @@ pub enum NetError {
         url: String,
     },
     /// The exchange failed below HTTP.
-    #[error("{method} {url}")]
+    #[error("{method} {url}: {}", root_cause(.cause))]
     Transport {
         /// Method.
         method: Method,
         /// URL without its query.
         url: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
+        /// Why. Not a source: of its causes only the last one tells something, which is in the text.
+        cause: reqwest::Error,
     },
     /// The exchange took too long.
     #[error("{method} {url}: no complete answer within {} seconds", after.as_secs())]
@@ -272,7 +274,7 @@ impl Client {
     /// # Errors
     /// [`NetError::Setup`] where a certificate cannot be read or TLS cannot be set up.
     pub fn new(options: &ClientOptions) -> Result<Self, NetError> {
-        let build = |proxy: bool| {
+        let build = |proxy: bool, system_roots: bool| {
             let mut builder = reqwest::Client::builder()
                 .user_agent(&options.user_agent)
                 .redirect(reqwest::redirect::Policy::none())
@@ -287,8 +289,15 @@ impl Client {
             for pem in &options.extra_roots {
                 roots.extend(reqwest::Certificate::from_pem_bundle(pem)?);
             }
-            builder.tls_certs_merge(roots).build()
+            if system_roots {
+                builder.tls_certs_merge(roots).build()
+            } else {
+                builder.tls_certs_only(roots).build()
+            }
         };
+        // A machine without any root certificate can still use plain HTTP and the roots given
+        // here; without them, no TLS server is trusted.
+        let build = |proxy| build(proxy, true).or_else(|_| build(proxy, false));
         Ok(Self {
             inner: Arc::new(Inner {
                 outside: build(true).map_err(NetError::Setup)?,
@@ -485,7 +494,7 @@ impl Streaming {
                 return Err(NetError::Transport {
                     method: Method::GET,
                     url: shown(&self.url),
-                    source: source.without_url(),
+                    cause: source.without_url(),
                 });
             }
             Ok(Ok(chunk)) => chunk,
@@ -569,7 +578,24 @@ fn transport(request: &Request, url: &Url, source: reqwest::Error) -> NetError {
     NetError::Transport {
         method: request.method.clone(),
         url: shown(url),
-        source: source.without_url(),
+        cause: source.without_url(),
+    }
+}
+
+/// The innermost cause: `connection refused`, `invalid peer certificate: UnknownIssuer`.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut last: &dyn Error = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    let text = match last.downcast_ref() {
+        Some(error) => io_text(error),
+        None => last.to_string(),
+    };
+    // What stands in braces is for programmers.
+    match text.split_once(" {") {
+        Some((what, _)) => what.to_owned(),
+        None => text,
     }
 }
 

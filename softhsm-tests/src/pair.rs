@@ -117,8 +117,10 @@ pub fn with_input<'a>(
 
 /// An error without its hints, which only `hardsign` gives.
 pub fn without_hint(stderr: &str) -> String {
-    let lines = stderr.split_inclusive('\n');
-    lines.filter(|line| !line.starts_with("Hint: ")).collect()
+    match stderr.split_once("\nHint: ") {
+        Some((error, _)) => format!("{error}\n"),
+        None => stderr.to_owned(),
+    }
 }
 
 /// Demands a failure with exactly this error, up to hints, and no output.

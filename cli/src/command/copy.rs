@@ -28,7 +28,7 @@ struct Destination {
 
 pub(super) fn run(args: &CopyArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let (source, destination) = ends(args, &dirs)?;
+    let (source, destination) = ends(args, &dirs, context)?;
     let mut options = CopyOptions::default();
     options.referrers = args.referrers;
     let progress = context.console.spinner("copying");
@@ -148,7 +148,7 @@ impl Named {
 
 /// The two ends, each with its own way to its registry. One credential is not sent to two
 /// registries: it belongs to one of them (REG-05).
-fn ends(args: &CopyArgs, dirs: &Dirs) -> Result<(Target, Destination), Failure> {
+fn ends(args: &CopyArgs, dirs: &Dirs, context: &Context) -> Result<(Target, Destination), Failure> {
     let source = full(&args.source, args.from_layout)?;
     let destination = open_ended(&args.destination, args.to_layout)?;
     let (mut from, mut to) = (args.registry.clone(), args.registry.clone());
@@ -167,7 +167,7 @@ fn ends(args: &CopyArgs, dirs: &Dirs) -> Result<(Target, Destination), Failure> 
     let source = match source {
         Named::Layout(path, target) => (Layout::open(path).map_err(OciError::from)?.into(), target),
         Named::Registry(name, target) => {
-            let connector = repository::connector(&from, dirs)?;
+            let connector = repository::connector(&from, dirs, context)?;
             (connector.repository(name, Access::Read)?.into(), target)
         }
     };
@@ -183,7 +183,7 @@ fn ends(args: &CopyArgs, dirs: &Dirs) -> Result<(Target, Destination), Failure> 
             (layout.into(), target)
         }
         Named::Registry(name, target) => {
-            let connector = repository::connector(&to, dirs)?;
+            let connector = repository::connector(&to, dirs, context)?;
             (connector.repository(name, Access::Write)?.into(), target)
         }
     };

@@ -15,7 +15,8 @@ use crate::output::one_line;
 pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let console = &context.console;
-    let target = Opener::new(&args.registry, Access::Write, &dirs)?.open(&args.reference)?;
+    let target =
+        Opener::new(&args.registry, Access::Write, &dirs, context)?.open(&args.reference)?;
     let (artifact, listing) = context.wait(async {
         let artifact = target.resolve("delete", context).await?;
         let listing = target

@@ -26,7 +26,8 @@ enum Inspected {
 
 pub(super) fn run(args: InspectArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let target = Opener::new(&args.registry, Access::Read, &dirs)?.open(&args.reference)?;
+    let target =
+        Opener::new(&args.registry, Access::Read, &dirs, context)?.open(&args.reference)?;
     let console = &context.console;
     context.wait(async {
         let artifact = target.resolve("inspect", context).await?;

@@ -13,7 +13,8 @@ use crate::output::one_line;
 
 pub(super) fn run(args: ListArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let target = Opener::new(&args.registry, Access::Read, &dirs)?.open(&args.reference)?;
+    let target =
+        Opener::new(&args.registry, Access::Read, &dirs, context)?.open(&args.reference)?;
     let (artifact, listing) = context.wait(async {
         let artifact = target.resolve("list", context).await?;
         let listing = target

@@ -13,7 +13,7 @@ pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let outcome = context.wait(async {
         let credential = credential(&args, context).await?;
-        let connector = repository::connector(&args.registry, &dirs)?;
+        let connector = repository::connector(&args.registry, &dirs, context)?;
         let store = repository::credential_store(&dirs);
         login(&connector, &store, &args.server, &credential)
             .await

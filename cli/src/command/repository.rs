@@ -11,6 +11,7 @@ use hardsign_core::artifact::reference::{
 };
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
+use hardsign_core::net::Trace;
 use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
@@ -36,11 +37,16 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    pub(super) fn new(flags: &RegistryFlags, access: Access, dirs: &Dirs) -> Result<Self, Failure> {
+    pub(super) fn new(
+        flags: &RegistryFlags,
+        access: Access,
+        dirs: &Dirs,
+        context: &Context,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             oci_layout: flags.oci_layout,
             access,
-            connector: connector(flags, dirs)?,
+            connector: connector(flags, dirs, context)?,
             layouts: Mutex::default(),
         })
     }
@@ -147,7 +153,11 @@ fn from_stdin() -> Result<Vec<String>, Failure> {
 const MAX_LIST: u64 = 64 << 20;
 
 /// What all requests of this run share (REG-01, REG-06, CFG-22).
-pub(super) fn connector(flags: &RegistryFlags, dirs: &Dirs) -> Result<Connector, Failure> {
+pub(super) fn connector(
+    flags: &RegistryFlags,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Connector, Failure> {
     let mut options = ConnectorOptions::default();
     options.plain_http = flags.insecure;
     options.force_referrers_tag = flags.force_referrers_tag;
@@ -158,7 +168,16 @@ pub(super) fn connector(flags: &RegistryFlags, dirs: &Dirs) -> Result<Connector,
     };
     if let Some(path) = &flags.ca_file {
         let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::failed)?;
+        if !pem.windows(PEM.len()).any(|window| window == PEM) {
+            return Err(Failure::failed(format!(
+                "{path} holds no certificate in PEM"
+            )));
+        }
         options.client.extra_roots.push(pem);
+    }
+    if context.console.shows_debug() {
+        let console = Arc::clone(&context.console);
+        options.client.trace = Some(Trace::new(move |message| console.log("debug", message)));
     }
     Ok(Connector::new(options)?)
 }
@@ -172,6 +191,9 @@ pub(super) fn credential_store(dirs: &Dirs) -> CredentialStore {
         search_path: search_path(),
     })
 }
+
+/// What a file of CA certificates has at least one of.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Largest file of CA certificates, in bytes.
 const MAX_CA_FILE: u64 = 16 << 20;

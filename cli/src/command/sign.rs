@@ -31,7 +31,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     context.wait(async {
         let signer = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
-        let opener = Opener::new(&args.registry, Access::Write, &dirs)?;
+        let opener = Opener::new(&args.registry, Access::Write, &dirs, context)?;
         let selection = &args.selection;
         let items = selection::items(references, &opener, selection, "sign", context).await?;
         let options = SignOptions {

@@ -45,7 +45,7 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let verifier = verifier(&dirs, context);
-    let opener = Opener::new(&args.registry, Access::Read, &dirs)?;
+    let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
     let observe = observer(context);
     let options = Options {
         max_signatures: args.max_signatures,

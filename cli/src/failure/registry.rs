@@ -38,6 +38,9 @@ pub(crate) fn classify(error: &OciError) -> (Exit, Option<String>) {
     let (exit, hint) = match error {
         RegistryError::Net(error) => return (Exit::Unreachable, hint_of_net(error)),
         RegistryError::Auth(error) => return (Exit::Unreachable, Some(hint_of_auth(error))),
+        RegistryError::Status {
+            status: 400, url, ..
+        } if url.starts_with("http://") => (Exit::Failed, PLAIN_HTTP),
         RegistryError::Status { status, .. } | RegistryError::BlobStatus { status, .. } => {
             return hint_of_status(*status);
         }
@@ -108,9 +111,9 @@ fn hint_of_auth(error: &AuthError) -> String {
 
 fn hint_of_net(error: &NetError) -> Option<String> {
     let hint = match error {
-        NetError::Transport { source, .. } => {
+        NetError::Transport { cause, .. } => {
             let mut causes = String::new();
-            let mut next = source.source();
+            let mut next = cause.source();
             while let Some(cause) = next {
                 causes = format!("{causes}: {cause}");
                 next = cause.source();
@@ -142,6 +145,8 @@ const LOG_IN: &str = "log in with `hardsign login`, or set NOTATION_USERNAME and
 
 const UNREACHABLE: &str =
     "check the registry's name and port and the network; HTTPS_PROXY and NO_PROXY are honoured";
+
+const PLAIN_HTTP: &str = "plain HTTP was spoken, as always to localhost with a port and with --insecure-registry; one that speaks TLS here is reached as 127.0.0.1, without that flag";
 
 const NO_REGISTRY: &str =
     "is this the address of an OCI registry? A proxy or a login page may answer in its place";

@@ -30,7 +30,7 @@ pub(super) fn decide(
     let asked = match result {
         Ok(answer) if worth_it(answer.status, idempotent) => retry_after(&answer.headers),
         Ok(_) => return Ok(None),
-        Err(NetError::Transport { source, .. }) if idempotent && !source.is_connect() => None,
+        Err(NetError::Transport { cause, .. }) if idempotent && !cause.is_connect() => None,
         Err(_) => return Ok(None),
     };
     if repeats >= limits.repeats {
