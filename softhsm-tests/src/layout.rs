@@ -47,6 +47,38 @@ impl Layout {
         digest
     }
 
+    /// Adds an index of artifacts that the layout holds, each for a platform or none, under `tag`;
+    /// returns its digest. An artifact with that digest is listed as what it is.
+    pub fn add_index(&self, tag: &str, members: &[(&str, Option<&str>)]) -> String {
+        let members: Vec<_> = members
+            .iter()
+            .map(|(digest, platform)| {
+                let content = fs::read(self.blob_path(digest)).unwrap();
+                let parsed: Value = serde_json::from_slice(&content).unwrap();
+                let mut member = json!({
+                    "mediaType": parsed["mediaType"],
+                    "digest": digest,
+                    "size": content.len(),
+                });
+                if let Some((os, architecture)) = platform.and_then(|p| p.split_once('/')) {
+                    member["platform"] = json!({"os": os, "architecture": architecture});
+                }
+                member
+            })
+            .collect();
+        let content = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": members});
+        let (digest, size) = self.blob(content.to_string().as_bytes());
+        let mut index = self.index();
+        index["manifests"].as_array_mut().unwrap().push(json!({
+            "mediaType": INDEX,
+            "digest": digest,
+            "size": size,
+            "annotations": {"org.opencontainers.image.ref.name": tag},
+        }));
+        self.write_index(&index);
+        digest
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -95,3 +127,5 @@ impl Layout {
 }
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
