@@ -176,6 +176,12 @@ pub enum Warning {
     },
     /// The index that listed an artifact's referrers before could not be deleted (OCI-25).
     OutdatedIndex,
+    /// The registry lists referrers by the media type of their configuration in place of their
+    /// artifact type, so that what is asked for by type can't be found in its list.
+    MistypedReferrers {
+        /// The registry.
+        registry: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -194,6 +200,10 @@ impl fmt::Display for Warning {
             Self::Unreadable { referrer, reason } => {
                 write!(f, "skipped referrer {referrer}: {reason}")
             }
+            Self::MistypedReferrers { registry } => write!(
+                f,
+                "{registry} answers the referrers API, but without artifact types: what it lists can't be told apart, and only what the referrers tag names was looked at"
+            ),
             Self::OutdatedIndex => f.write_str(
                 "Removal of outdated referrers index from remote registry failed. Garbage collection may be required.",
             ),

@@ -685,3 +685,56 @@ fn twenty_signatures_from_twenty_processes() {
     let listed = json_of(&bench.hardsign(["list", "-o", "json", &reference]));
     assert_eq!(listed["signatures"].as_array().unwrap().len(), 20);
 }
+
+/// OCI-23, OCI-24, OCI-31: a registry whose referrers API forgets artifact types is told apart and
+/// explained, and signatures are found all the same.
+#[test]
+fn a_registry_that_answers_referrers_wrongly() {
+    let Some(registry) = Registry::ggcr().referrers(Referrers::Raw).start() else {
+        return;
+    };
+    let reference = registry.push("demo:v1", b"content").unwrap();
+    let bench = bench(&["acme"]);
+    bench.hardsign_ok(["sign", "--key", "acme", &reference]);
+    let listed = bench.hardsign(["list", "-o", "json", &reference]);
+    let told = format!(
+        "Warning: {} answers the referrers API, but without artifact types",
+        registry.host()
+    );
+    assert!(listed.stderr.starts_with(&told), "{}", listed.stderr);
+    assert_eq!(json_of(&listed)["signatures"].as_array().unwrap().len(), 1);
+    let own = policy(&bench, "acme");
+    bench.hardsign_ok(["verify", "--policy", &own, &reference]);
+}
+
+/// OCI-27: the referrers tag is written though the registry has the API, and without it nothing is.
+#[test]
+fn the_referrers_tag_is_written_when_forced() {
+    let (Some(registry), Some(oras)) = (Registry::olareg().start(), Oras::new()) else {
+        return;
+    };
+    let reference = registry.push("demo:v1", b"content").unwrap();
+    let bench = bench(&["acme"]);
+    let digest = reference.split_once('@').unwrap().1;
+    let tag = registry.reference(&format!("demo:{}", digest.replace(':', "-")));
+    let fetch = || oras.command(["manifest", "fetch", &tag]).output().unwrap();
+    bench.hardsign_ok(["sign", "--key", "acme", &reference]);
+    assert!(!fetch().status.success());
+    let forced = [
+        "sign",
+        "-o",
+        "json",
+        "--key",
+        "acme",
+        "--force-referrers-tag",
+        &reference,
+    ];
+    let signed = json_of(&bench.hardsign(forced));
+    let index: Value = serde_json::from_slice(&fetch().stdout).unwrap();
+    let listed = &index["manifests"][0];
+    assert_eq!(listed["digest"], signed["signed"][0]["signature"]["digest"]);
+    assert_eq!(
+        listed["artifactType"],
+        "application/vnd.cncf.notary.signature"
+    );
+}

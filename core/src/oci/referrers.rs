@@ -14,7 +14,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::manifest::{self, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE};
+use super::manifest::{
+    self, EMPTY_MEDIA_TYPE, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE,
+};
 use super::registry::host::{ReferrersApi, unexpected};
 use super::registry::{Registry, RegistryError, media_type};
 use super::{OciError, Referrers, Warning, causes};
@@ -74,7 +76,13 @@ pub(super) async fn list(
         };
         if learn(registry, &answer)? {
             by_api(registry, answer, &mut found).await?;
-            return Ok(found.listing);
+            if !found.mistyped {
+                return Ok(found.listing);
+            }
+            // Writers that got no `OCI-Subject` from such a registry listed under the tag.
+            found.listing.warnings.push(Warning::MistypedReferrers {
+                registry: registry.repository_name().registry().to_owned(),
+            });
         }
     }
     if let Some(current) = index::read(registry, &subject.digest).await? {
@@ -256,6 +264,8 @@ struct Collector<'a> {
     artifact_type: Option<&'a str>,
     limit: usize,
     seen: HashSet<Digest>,
+    /// An entry has for its artifact type what can be none.
+    mistyped: bool,
     listing: Referrers,
 }
 
@@ -265,6 +275,7 @@ impl<'a> Collector<'a> {
             artifact_type,
             limit,
             seen: HashSet::new(),
+            mistyped: false,
             listing: Referrers::default(),
         }
     }
@@ -280,6 +291,7 @@ impl<'a> Collector<'a> {
                     continue;
                 }
             };
+            self.mistyped |= entry.artifact_type.as_deref() == Some(EMPTY_MEDIA_TYPE);
             let wanted = match (self.artifact_type, entry.artifact_type.as_deref()) {
                 (Some(wanted), Some(found)) => wanted == found,
                 // A registry that filtered need not repeat by what.
