@@ -14,11 +14,14 @@ use crate::output::Level;
 mod arrange;
 pub(crate) mod blob;
 pub(crate) mod certificate;
+pub(crate) mod completion;
 pub(crate) mod copy;
 pub(crate) mod delete;
+pub(crate) mod doctor;
 mod duration;
 mod error;
 mod flags;
+mod help;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
@@ -27,8 +30,10 @@ pub(crate) mod policy;
 pub(crate) mod sign;
 pub(crate) mod verify;
 
+pub(crate) use completion::{SHELLS, Shell};
 pub(crate) use error::{Parsed, parse};
 pub(crate) use flags::{Output, Registry, Selection, Usage};
+pub(crate) use help::{help, presentable};
 
 /// The whole command tree; help, completions and man pages come from it.
 pub(crate) fn definition(program: &'static str) -> Command {
@@ -51,6 +56,10 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(certificate::definition())
         .subcommand(policy::definition())
         .subcommand(key::definition())
+        .subcommand(doctor::definition())
+        .subcommand(completion::definition())
+        .subcommand(completion::candidates())
+        .subcommand(completion::man())
         .subcommand(version())
 }
 

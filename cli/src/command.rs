@@ -10,20 +10,23 @@ use hardsign_core::plugin::Interrupt;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 
-use crate::args::{self, Usage};
+use crate::args;
 use crate::failure::Failure;
 use crate::output::Console;
 
 mod blob;
 mod certificate;
+mod completion;
 mod copy;
 mod delete;
+mod doctor;
 mod explain;
 mod inspect;
 mod key;
 mod list;
 mod login;
 mod logout;
+mod man;
 mod policy;
 mod repository;
 mod selection;
@@ -112,6 +115,12 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     match matches.subcommand() {
         Some(("version", _)) => version::run(context),
+        Some(("doctor", m)) => doctor::run(&args::doctor::DoctorArgs::read(m)?, context),
+        Some(("completion", m)) => completion::script(args::completion::shell(m)?, context),
+        Some(("__complete", m)) => {
+            completion::candidates(&args::completion::all(m), definition, context)
+        }
+        Some(("man", m)) => man::run(&args::completion::all(m), definition, context),
         Some(("sign", m)) => sign::run(args::sign::SignArgs::read(m, context.program)?, context),
         Some(("verify", m)) => {
             verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
@@ -197,7 +206,11 @@ fn policy(
 ) -> Result<(), Failure> {
     match group.subcommand() {
         Some(("import", m)) => {
-            let args = args::policy::ImportArgs::read(m, context.program, &path.join(" "))?;
+            let args = args::policy::ImportArgs::read(
+                m,
+                context.program,
+                &format!("{} import", path.join(" ")),
+            )?;
             policy::import(subject, args, context)
         }
         Some(("show", m)) => {
@@ -215,20 +228,8 @@ fn policy(
 
 /// A command group without a command prints its help and succeeds (CLI-04, CLI-19).
 fn help(path: &[&str], definition: &Command, context: &Context) -> Result<(), Failure> {
-    let mut command = definition.clone();
-    command.build();
-    let mut found = &mut command;
-    for name in path {
-        found = found.find_subcommand_mut(name).ok_or_else(|| {
-            Usage(format!(
-                "unknown command {name:?} for {:?}",
-                context.program
-            ))
-        })?;
-    }
-    Ok(context
-        .console
-        .bytes(found.render_help().to_string().as_bytes())?)
+    let help = args::help(definition, path);
+    Ok(context.console.bytes(help.as_bytes())?)
 }
 
 /// Longest answer to a question, in bytes.

@@ -8,7 +8,11 @@ use super::{Arg, Command};
 /// What is to be parsed.
 pub(super) enum Arranged {
     /// The arguments, the program's name first, commands before their flags.
-    Run(Vec<OsString>),
+    Run {
+        arguments: Vec<OsString>,
+        /// The names of the command and its groups.
+        path: Vec<String>,
+    },
     /// The first word names no command.
     Unknown(String),
 }
@@ -18,6 +22,7 @@ pub(super) fn arrange(definition: &Command, arguments: Vec<OsString>) -> Arrange
     let mut words: Vec<OsString> = rest.by_ref().take(1).collect();
     let mut early = Vec::new();
     let mut command = definition;
+    let mut path = Vec::new();
     while command.has_subcommands() {
         let Some(next) = rest.next() else { break };
         let text = next.to_string_lossy();
@@ -31,9 +36,13 @@ pub(super) fn arrange(definition: &Command, arguments: Vec<OsString>) -> Arrange
             early.extend(rest.by_ref().take(usize::from(value)));
         } else if let Some(found) = command.find_subcommand(&*text) {
             command = found;
+            path.push(found.get_name().to_owned());
             words.push(next);
         } else if text == "help" {
             words.push(next);
+            let names: Vec<_> = rest.by_ref().collect();
+            path.extend(names.iter().map(|name| name.to_string_lossy().into_owned()));
+            words.extend(names);
             break;
         } else if std::ptr::eq(command, definition) {
             return Arranged::Unknown(text.into_owned());
@@ -43,7 +52,10 @@ pub(super) fn arrange(definition: &Command, arguments: Vec<OsString>) -> Arrange
     }
     words.extend(early);
     words.extend(rest);
-    Arranged::Run(words)
+    Arranged::Run {
+        arguments: words,
+        path,
+    }
 }
 
 /// Whether the word after `token` is the value of a flag in it.

@@ -6,18 +6,7 @@ use super::Usage;
 
 /// Reads the value of `--expiry`: not negative, whole seconds; zero means no expiry.
 pub(super) fn expiry(text: &str) -> Result<Option<Duration>, Usage> {
-    let nanoseconds = parse(text).ok_or_else(|| {
-        let why = match text.trim_start_matches(['+', '-']) {
-            "" => "invalid duration",
-            rest if rest.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
-                "missing unit in duration"
-            }
-            _ => "invalid duration",
-        };
-        Usage(format!(
-            "invalid argument {text:?} for \"-e, --expiry\" flag: time: {why} {text:?}"
-        ))
-    })?;
+    let nanoseconds = read(text)?;
     if nanoseconds < 0 {
         return Err(Usage(
             "expiry duration cannot be a negative value".to_owned(),
@@ -30,6 +19,26 @@ pub(super) fn expiry(text: &str) -> Result<Option<Duration>, Usage> {
     }
     let seconds = u64::try_from(nanoseconds / SECOND).unwrap_or(0);
     Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+}
+
+/// Whether `text` is a duration at all.
+pub(super) fn check(text: &str) -> Result<(), Usage> {
+    read(text).map(drop)
+}
+
+fn read(text: &str) -> Result<i128, Usage> {
+    parse(text).ok_or_else(|| {
+        let why = match text.trim_start_matches(['+', '-']) {
+            "" => "invalid duration",
+            rest if rest.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
+                "missing unit in duration"
+            }
+            _ => "invalid duration",
+        };
+        Usage(format!(
+            "invalid argument {text:?} for \"-e, --expiry\" flag: time: {why} {text:?}"
+        ))
+    })
 }
 
 const SECOND: i128 = 1_000_000_000;

@@ -3,7 +3,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::arrange::{Arranged, arrange};
-use super::{ArgMatches, Command, Usage};
+use super::flags::Reader;
+use super::{ArgMatches, Command, Usage, help};
 
 /// What came of the command line.
 pub(crate) enum Parsed {
@@ -26,39 +27,31 @@ pub(crate) fn parse(
         .skip(1)
         .map(|a| a.to_string_lossy().into_owned())
         .collect();
-    let arguments = match arrange(definition, arguments) {
-        Arranged::Run(arguments) => arguments,
+    let (arguments, path) = match arrange(definition, arguments) {
+        Arranged::Run { arguments, path } => (arguments, path),
         Arranged::Unknown(name) => return Parsed::Fault(unknown(&name, program)),
     };
     match definition.clone().try_get_matches_from(arguments) {
-        Ok(matches) => Parsed::Run(matches),
+        Ok(matches) => match values(&matches) {
+            Ok(()) => Parsed::Run(matches),
+            Err(fault) => Parsed::Fault(fault),
+        },
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Parsed::Print(error.render().to_string())
+                Parsed::Print(help(definition, &path))
             }
-            ErrorKind::InvalidSubcommand => match group_help(definition, &typed) {
-                Some(help) => Parsed::Print(help),
-                None => Parsed::Fault(fault(&error, program, &typed)),
-            },
             _ => Parsed::Fault(fault(&error, program, &typed)),
         },
     }
 }
 
-/// The help of the command group whose sub-command is unknown (CLI-04); `None` for the root.
-fn group_help(definition: &Command, typed: &[String]) -> Option<String> {
-    let mut command = definition.clone();
-    command.build();
-    let mut group = &mut command;
-    let mut depth = 0;
-    for word in typed.iter().filter(|word| !word.starts_with('-')) {
-        if group.find_subcommand(word).is_none() {
-            break;
-        }
-        group = group.find_subcommand_mut(word)?;
-        depth += 1;
+/// Values that can't be read are told before anything else is looked at (CLI-06).
+fn values(matches: &ArgMatches) -> Result<(), Usage> {
+    let mut deepest = matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
     }
-    (depth > 0).then(|| group.render_help().to_string())
+    Reader(deepest).check_values()
 }
 
 fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {
@@ -154,6 +147,26 @@ mod tests {
             ("notation sign x --key", "flag needs an argument: --key"),
             ("notation sign x -k", "flag needs an argument: 'k' in -k"),
             ("notation sign x -dk", "flag needs an argument: 'k' in -k"),
+        ] {
+            assert_eq!(fault(line), text, "{line}");
+        }
+    }
+
+    #[test]
+    fn cli_06_values_are_read_before_arguments_are_looked_at() {
+        for (line, text) in [
+            (
+                "notation verify --oci-layout=maybe",
+                "invalid argument \"maybe\" for \"--oci-layout\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
+            (
+                "notation verify --max-signatures x",
+                "invalid argument \"x\" for \"--max-signatures\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+            (
+                "notation sign --expiry 1d",
+                "invalid argument \"1d\" for \"-e, --expiry\" flag: time: invalid duration \"1d\"",
+            ),
         ] {
             assert_eq!(fault(line), text, "{line}");
         }

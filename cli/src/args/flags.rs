@@ -112,7 +112,6 @@ pub(super) fn switch(long: &'static str, help: &'static str) -> Arg {
         .require_equals(true)
         .default_missing_value("true")
         .hide_possible_values(true)
-        .value_name("BOOL")
         .hide_default_value(true)
 }
 
@@ -231,6 +230,36 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads the values that have a form of their own, of whatever flags the command has: these
+    /// faults come before those in the arguments and in the flags together (CLI-06).
+    ///
+    /// # Errors
+    /// The first value that can't be read.
+    pub(super) fn check_values(&self) -> Result<(), Usage> {
+        for id in self.0.ids() {
+            match id.as_str() {
+                "expiry" => duration::check(&self.text("expiry").unwrap_or_default())?,
+                "max-signatures" => drop(self.number("max-signatures", "--max-signatures")?),
+                "bits" => drop(self.number("bits", "-b, --bits")?),
+                switch if SWITCHES.contains(&switch) => drop(self.switch(switch)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A whole number, if the flag is given.
+    pub(super) fn number(&self, flag: &str, spelled: &str) -> Result<Option<i64>, Usage> {
+        let Some(text) = self.text(flag) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_| {
+            Usage(format!(
+                "invalid argument {text:?} for \"{spelled}\" flag: strconv.ParseInt: parsing {text:?}: invalid syntax"
+            ))
+        })
+    }
+
     pub(super) fn given(&self, flag: &str) -> bool {
         // A flag that the command does not have is not given; clap would panic on asking.
         matches!(self.0.try_contains_id(flag), Ok(true))
@@ -308,14 +337,8 @@ impl Reader<'_> {
 
     /// `--max-signatures`: a positive number, 100 by default (CLI-34).
     pub(super) fn max_signatures(&self) -> Result<NonZeroUsize, Usage> {
-        let text = self
-            .text("max-signatures")
-            .unwrap_or_else(|| "100".to_owned());
-        let number: i64 = text.parse().map_err(|_| {
-            Usage(format!(
-                "invalid argument {text:?} for \"--max-signatures\" flag: strconv.ParseInt: parsing {text:?}: invalid syntax"
-            ))
-        })?;
+        let number = self.number("max-signatures", "--max-signatures")?;
+        let number = number.unwrap_or(100);
         usize::try_from(number)
             .ok()
             .and_then(NonZeroUsize::new)
@@ -379,6 +402,27 @@ impl Reader<'_> {
     }
 }
 
+/// The ids of all switches.
+const SWITCHES: [&str; 17] = [
+    "all",
+    "debug",
+    "default",
+    "force",
+    "force-referrers-tag",
+    "from-oci-layout",
+    "global",
+    "insecure-registry",
+    "oci-layout",
+    "open-keys",
+    "password-stdin",
+    "plain-http",
+    "recursive",
+    "to-oci-layout",
+    "verbose",
+    "without-referrers",
+    "yes",
+];
+
 /// A switch as messages spell it: `-d, --debug`.
 fn spelled(switch: &str) -> String {
     match switch {
@@ -400,4 +444,30 @@ pub(super) fn missing_reference(command: &str, program: &str) -> Usage {
     Usage(format!(
         "missing reference to the artifact: use `{program} {command} --help` to see what parameters are required"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn switches(command: &Command, found: &mut BTreeSet<String>) {
+        let all = command.get_arguments();
+        let flags = all.filter(|arg| arg.is_require_equals_set());
+        found.extend(flags.map(|arg| arg.get_id().to_string()));
+        for inner in command.get_subcommands() {
+            switches(inner, found);
+        }
+    }
+
+    #[test]
+    fn the_list_of_switches_is_whole() {
+        let mut found = BTreeSet::new();
+        switches(&crate::args::definition("hardsign"), &mut found);
+        assert_eq!(
+            found.iter().map(String::as_str).collect::<Vec<_>>(),
+            SWITCHES
+        );
+    }
 }

@@ -1,0 +1,420 @@
+//! `hardsign doctor`: looks at what is on this machine and says in plain words what would fail and
+//! how to mend it. Nothing is changed, and nothing is asked over the network; plugins are asked who
+//! they are, and keys are opened only with `--open-keys`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use hardsign_core::config::{ConfigFile, KeyEntry, KeyLocation, PolicyFileError, SigningKeys};
+use hardsign_core::dirs::{Dirs, search_path};
+use hardsign_core::plugin::{Finder, Host, KeyChoice, PluginError, PluginKey, PluginSigner};
+use hardsign_core::policy::{Verification, blob, oci};
+use hardsign_core::trust::{Loader, StoreName, StoreRef, StoreType};
+use hardsign_core::verify::{Document, Policy, PolicyLoadError};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Context, signer};
+use crate::args::Output;
+use crate::args::doctor::DoctorArgs;
+use crate::failure::Failure;
+use crate::output::one_line;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    /// Something that may surprise.
+    Warning,
+    /// Something that fails.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    status: Status,
+    subject: String,
+    message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, subject: impl Into<String>, message: impl Into<String>) {
+        self.add(Status::Ok, subject.into(), message.into(), None);
+    }
+
+    fn warn(&mut self, subject: impl Into<String>, message: impl Into<String>, mend: &str) {
+        let mend = Some(mend.to_owned());
+        self.add(Status::Warning, subject.into(), message.into(), mend);
+    }
+
+    fn fail(&mut self, subject: impl Into<String>, message: impl Into<String>, mend: &str) {
+        let mend = Some(mend.to_owned());
+        self.add(Status::Error, subject.into(), message.into(), mend);
+    }
+
+    fn add(&mut self, status: Status, subject: String, message: String, mend: Option<String>) {
+        self.0.push(Finding {
+            status,
+            subject,
+            message,
+            mend,
+        });
+    }
+
+    fn count(&self, status: Status) -> usize {
+        self.0.iter().filter(|f| f.status == status).count()
+    }
+}
+
+pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let mut findings = Findings::default();
+    directories(&dirs, &mut findings);
+    configuration(&dirs, &mut findings);
+    policy::<oci::Document>(&dirs, context, &mut findings);
+    policy::<blob::Document>(&dirs, context, &mut findings);
+    stores(&dirs, context.now(), &mut findings);
+    let host = signer::host(&dirs, context);
+    context.wait(async {
+        plugins(&host, &mut findings).await;
+        keys(&host, &dirs, args.open_keys, &mut findings).await;
+        Ok(())
+    })?;
+    print(&findings, args.output, context)?;
+    match findings.count(Status::Error) {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 thing would fail")),
+        many => Err(Failure::failed(format!("{many} things would fail"))),
+    }
+}
+
+fn print(findings: &Findings, output: Output, context: &Context) -> Result<(), Failure> {
+    let console = &context.console;
+    if output == Output::Json {
+        return Ok(console.json(&json!({
+            "errors": findings.count(Status::Error),
+            "warnings": findings.count(Status::Warning),
+            "findings": findings.0,
+        }))?);
+    }
+    for finding in &findings.0 {
+        let mark = match finding.status {
+            Status::Ok => "ok  ",
+            Status::Warning => "warn",
+            Status::Error => "FAIL",
+        };
+        console.line(format_args!(
+            "{mark}  {}: {}",
+            one_line(&finding.subject),
+            one_line(&finding.message)
+        ))?;
+        if let Some(mend) = &finding.mend {
+            console.line(format_args!("      {}", one_line(mend)))?;
+        }
+    }
+    Ok(())
+}
+
+fn directories(dirs: &Dirs, findings: &mut Findings) {
+    let subject = format!("configuration directory {}", dirs.config.display());
+    match fs::metadata(&dirs.config) {
+        Err(_) => findings.warn(
+            subject,
+            "does not exist, so there are no keys and no policies yet",
+            "`hardsign key add` and `hardsign policy import` make it",
+        ),
+        Ok(found) if !found.is_dir() => {
+            findings.fail(subject, "is no directory", "move what stands there away");
+        }
+        Ok(found) if others_may_write(&found) => findings.fail(
+            subject,
+            "others may write to it, so they decide what is trusted",
+            &format!("chmod go-w {}", dirs.config.display()),
+        ),
+        Ok(_) => findings.ok(subject, "is there"),
+    }
+}
+
+#[cfg(unix)]
+fn others_may_write(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    found.permissions().mode() & 0o022 != 0
+}
+
+#[cfg(not(unix))]
+fn others_may_write(_: &fs::Metadata) -> bool {
+    false
+}
+
+fn configuration(dirs: &Dirs, findings: &mut Findings) {
+    let config = match ConfigFile::load(dirs) {
+        Ok(config) => config,
+        Err(error) => {
+            let mend = "mend the file by hand; it must be a JSON object";
+            return findings.fail("config.json", error.to_string(), mend);
+        }
+    };
+    let format = config.signature_format();
+    if crate::args::sign::format(&format).is_err() {
+        findings.fail(
+            "config.json",
+            format!("signatureFormat {format:?} is not supported"),
+            "make it \"jws\" or \"cose\"",
+        );
+    }
+    if let Some(store) = config.credentials_store() {
+        let program = format!("docker-credential-{store}");
+        if search_path().iter().any(|dir| dir.join(&program).is_file()) {
+            findings.ok("credentials store", format!("{program} is installed"));
+        } else {
+            findings.fail(
+                "credentials store",
+                format!("{program}, which config.json asks for, is not in PATH"),
+                "install it, or change credsStore in config.json",
+            );
+        }
+    }
+}
+
+/// A policy, and the stores that it names.
+fn policy<D: Document + Demands>(dirs: &Dirs, context: &Context, findings: &mut Findings) {
+    let subject = D::SUBJECT;
+    let policy = match Policy::<D>::load(dirs) {
+        Ok(policy) => policy,
+        Err(PolicyLoadError::File(PolicyFileError::NotPresent)) => {
+            let message = format!("there is none, so {} cannot be verified", D::THINGS);
+            let mend = format!(
+                "`{} {} <file>` puts one in place",
+                context.program,
+                D::IMPORT
+            );
+            return findings.warn(subject, message, &mend);
+        }
+        Err(error) => {
+            let mend = format!(
+                "mend it, and put it in place with `{} {}`",
+                context.program,
+                D::IMPORT
+            );
+            return findings.fail(subject, error.to_string(), &mend);
+        }
+    };
+    findings.ok(
+        subject,
+        format!("{} is valid", policy.source().path.display()),
+    );
+    for warning in policy.document().warnings() {
+        findings.warn(
+            subject,
+            warning.to_string(),
+            "see that this is what you mean",
+        );
+    }
+    let loader = Loader::new(dirs.trust_stores());
+    for (statement, verification) in policy.document().demands() {
+        for store in verification.rules().map(|r| r.stores()).unwrap_or_default() {
+            if let Err(error) = loader.load(store) {
+                findings.fail(
+                    format!("{subject}, statement {statement:?}"),
+                    format!("everything fails under it: {error}"),
+                    &format!(
+                        "`{} certificate add --type {} --store {} <file>` adds certificates",
+                        context.program, store.store_type, store.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// What differs between the documents here.
+trait Demands {
+    const SUBJECT: &'static str;
+    const THINGS: &'static str;
+    const IMPORT: &'static str;
+    fn demands(&self) -> Vec<(&str, &Verification)>;
+}
+
+impl Demands for oci::Document {
+    const SUBJECT: &'static str = "OCI trust policy";
+    const THINGS: &'static str = "artifacts";
+    const IMPORT: &'static str = "policy import";
+    fn demands(&self) -> Vec<(&str, &Verification)> {
+        let statements = self.statements().iter();
+        statements.map(|s| (s.name(), s.verification())).collect()
+    }
+}
+
+impl Demands for blob::Document {
+    const SUBJECT: &'static str = "blob trust policy";
+    const THINGS: &'static str = "files";
+    const IMPORT: &'static str = "blob policy import";
+    fn demands(&self) -> Vec<(&str, &Verification)> {
+        let statements = self.statements().iter();
+        statements.map(|s| (s.name(), s.verification())).collect()
+    }
+}
+
+/// Each store on disk: whether it can be used, and what has expired in it.
+fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
+    let loader = Loader::new(dirs.trust_stores());
+    for store_type in StoreType::ALL {
+        let directory = dirs.trust_stores().join(store_type.to_string());
+        let mut names = names(&directory);
+        names.sort();
+        for name in names {
+            let subject = format!("trust store {store_type}:{name}");
+            let Ok(name) = StoreName::parse(&name) else {
+                let mend = "rename it to letters, digits, points, hyphens and underscores";
+                findings.warn(subject, "no policy can name it", mend);
+                continue;
+            };
+            let store = match loader.load(&StoreRef { store_type, name }) {
+                Ok(store) => store,
+                Err(error) => {
+                    let mend = "take what is wrong out of the directory";
+                    findings.fail(subject, error.to_string(), mend);
+                    continue;
+                }
+            };
+            let expired = store.certificates().iter().filter(|c| !c.is_valid_at(now));
+            for certificate in expired {
+                findings.warn(
+                    subject.clone(),
+                    format!(
+                        "{} is not valid now, only from {} to {}",
+                        certificate.subject(),
+                        certificate.not_before(),
+                        certificate.not_after()
+                    ),
+                    "add the certificate that takes its place",
+                );
+            }
+            findings.ok(
+                subject,
+                format!("{} certificates", store.certificates().len()),
+            );
+        }
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+async fn plugins(host: &Host, findings: &mut Findings) {
+    let finder: &Finder = host.finder();
+    let mut files: BTreeMap<_, _> = finder
+        .list_box()
+        .into_iter()
+        .map(|file| (file.name.as_str().to_owned(), file))
+        .collect();
+    match finder.list() {
+        Err(error) => {
+            let mend = "see that you may read the plugin directory";
+            findings.fail("plugins", error.to_string(), mend);
+        }
+        Ok(listed) => {
+            for plugin in listed {
+                let name = plugin.name.as_str().to_owned();
+                match plugin.found {
+                    Ok(file) => drop(files.insert(name, file)),
+                    Err(error) => fault(format!("plugin {name}"), &error, findings),
+                }
+            }
+        }
+    }
+    for (name, file) in files {
+        let subject = format!("plugin {name}");
+        let path = file.path.display().to_string();
+        match host.run(file).metadata(&BTreeMap::new()).await {
+            Ok(metadata) => findings.ok(subject, format!("{path}, version {}", metadata.version)),
+            Err(error) => fault(subject, &error, findings),
+        }
+    }
+}
+
+async fn keys(host: &Host, dirs: &Dirs, open: bool, findings: &mut Findings) {
+    let keys = match SigningKeys::load(dirs) {
+        Ok(keys) => keys,
+        Err(error) => {
+            return findings.fail("signing keys", error.to_string(), "mend signingkeys.json");
+        }
+    };
+    if keys.entries().is_empty() {
+        findings.warn(
+            "signing keys",
+            "there are none",
+            "`hardsign key add` adds one; `hardsign sign --plugin <name> --id <key id>` needs none",
+        );
+    } else if keys.default_name().is_none() {
+        findings.warn(
+            "signing keys",
+            "none is the default, so `hardsign sign` needs --key",
+            "`hardsign key set --default <name>`",
+        );
+    }
+    for entry in keys.entries() {
+        let subject = format!("signing key {}", entry.name);
+        match key(host, dirs, entry, open).await {
+            Ok(message) => findings.ok(subject, message),
+            Err((message, mend)) => findings.fail(subject, message, &mend),
+        }
+    }
+}
+
+/// What is known of a key, or what is wrong with it and how to mend that.
+async fn key(
+    host: &Host,
+    dirs: &Dirs,
+    entry: &KeyEntry,
+    open: bool,
+) -> Result<String, (String, String)> {
+    let remove = format!("`hardsign key delete {}` takes it off the list", entry.name);
+    let location = entry.location();
+    let location = location.map_err(|error| (error.to_string(), remove.clone()))?;
+    if let KeyLocation::Files { key, certificate } = location {
+        for path in [key, certificate] {
+            if let Err(error) = fs::metadata(path) {
+                return Err((format!("{path}: {error}"), remove));
+            }
+        }
+    }
+    let told = |error: PluginError| {
+        let mend = error.hint().unwrap_or(remove.clone());
+        (error.to_string(), mend)
+    };
+    let choice = KeyChoice::Named(&entry.name);
+    let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
+    let resolved = resolved.map_err(told)?;
+    if !open {
+        return Ok("its plugin is there; the key itself was not opened (--open-keys)".to_owned());
+    }
+    let signer = PluginSigner::open(host, resolved).await.map_err(told)?;
+    let spec = signer.key_spec().map(|spec| spec.to_string());
+    signer.close().await;
+    Ok(match spec {
+        Ok(spec) => format!("{spec}, opened"),
+        Err(_) => "opened".to_owned(),
+    })
+}
+
+fn fault(subject: String, error: &PluginError, findings: &mut Findings) {
+    let mend = error.hint();
+    let mend = mend.unwrap_or_else(|| "reinstall the plugin, or remove it".to_owned());
+    findings.fail(subject, error.to_string(), &mend);
+}
