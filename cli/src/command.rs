@@ -206,11 +206,7 @@ fn policy(
 ) -> Result<(), Failure> {
     match group.subcommand() {
         Some(("import", m)) => {
-            let args = args::policy::ImportArgs::read(
-                m,
-                context.program,
-                &format!("{} import", path.join(" ")),
-            )?;
+            let args = args::policy::ImportArgs::read(m, context.program, &path.join(" "))?;
             policy::import(subject, args, context)
         }
         Some(("show", m)) => {

@@ -7,6 +7,11 @@
 //! `SNAPSHOTS=overwrite cargo test -p hardsign --test transcripts` writes the files anew: read the
 //! difference before it is committed.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure of the harness is a failed test"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

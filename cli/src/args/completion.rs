@@ -24,7 +24,7 @@ pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
-    PowerShell,
+    Power,
 }
 
 /// The names of the shells.
@@ -65,7 +65,7 @@ pub(crate) fn shell(matches: &ArgMatches) -> Result<Shell, Usage> {
         (Some("bash"), 0) => Ok(Shell::Bash),
         (Some("zsh"), 0) => Ok(Shell::Zsh),
         (Some("fish"), 0) => Ok(Shell::Fish),
-        (Some("powershell"), 0) => Ok(Shell::PowerShell),
+        (Some("powershell"), 0) => Ok(Shell::Power),
         (Some(other), 0) => Err(Usage(format!(
             "unknown shell {other:?}: one of bash, zsh, fish and powershell"
         ))),

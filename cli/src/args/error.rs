@@ -3,7 +3,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::arrange::{Arranged, arrange};
-use super::flags::Reader;
+use super::flags::{Reader, switches};
 use super::{ArgMatches, Command, Usage, help};
 
 /// What came of the command line.
@@ -32,7 +32,7 @@ pub(crate) fn parse(
         Arranged::Unknown(name) => return Parsed::Fault(unknown(&name, program)),
     };
     match definition.clone().try_get_matches_from(arguments) {
-        Ok(matches) => match values(&matches) {
+        Ok(matches) => match values(definition, &matches) {
             Ok(()) => Parsed::Run(matches),
             Err(fault) => Parsed::Fault(fault),
         },
@@ -46,12 +46,12 @@ pub(crate) fn parse(
 }
 
 /// Values that can't be read are told before anything else is looked at (CLI-06).
-fn values(matches: &ArgMatches) -> Result<(), Usage> {
+fn values(definition: &Command, matches: &ArgMatches) -> Result<(), Usage> {
     let mut deepest = matches;
     while let Some((_, inner)) = deepest.subcommand() {
         deepest = inner;
     }
-    Reader(deepest).check_values()
+    Reader(deepest).check_values(&switches(definition))
 }
 
 fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {

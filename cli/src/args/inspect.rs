@@ -8,6 +8,9 @@ Examples:
   Show every signature of an artifact:
     hardsign inspect registry.example.com/app@sha256:<digest>
 
+  Those of an artifact in an OCI layout:
+    hardsign inspect --oci-layout ./layout:v1
+
   The same as JSON:
     hardsign inspect --output json registry.example.com/app@sha256:<digest>";
 

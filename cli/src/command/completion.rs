@@ -21,7 +21,7 @@ pub(super) fn script(shell: Shell, context: &Context) -> Result<(), Failure> {
         Shell::Bash => include_str!("completion/bash.sh"),
         Shell::Zsh => include_str!("completion/zsh.zsh"),
         Shell::Fish => include_str!("completion/fish.fish"),
-        Shell::PowerShell => include_str!("completion/powershell.ps1"),
+        Shell::Power => include_str!("completion/powershell.ps1"),
     };
     let script = script.replace("@PROGRAM@", context.program);
     Ok(context.console.bytes(script.as_bytes())?)

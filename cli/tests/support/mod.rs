@@ -3,8 +3,9 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
     dead_code,
-    reason = "tests start programs and set their environment; not every test uses everything"
+    reason = "a test harness: it starts programs, a failure of its own is a failed test, and not every test uses everything"
 )]
 
 use std::fs;

@@ -1,0 +1,314 @@
+//! What surrounds the executable: completion in a real bash, man pages in a real `man`, and the
+//! documents that describe its JSON and its exit codes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure of the harness is a failed test"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+mod support;
+
+use support::Machine;
+
+/// What bash offers where the cursor stands at the end of `line`.
+fn completed(machine: &Machine, line: &str) -> Vec<String> {
+    // The words as readline splits them: at blanks, and before and after = and :.
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        let mut piece = String::new();
+        for c in word.chars() {
+            if c == '=' || c == ':' {
+                words.extend((!piece.is_empty()).then(|| std::mem::take(&mut piece)));
+                words.push(c.to_string());
+            } else {
+                piece.push(c);
+            }
+        }
+        words.extend((!piece.is_empty() || word.is_empty()).then_some(piece));
+    }
+    let script = format!(
+        "source <(hardsign completion bash)
+         complete -p hardsign > /dev/null || exit 1
+         compopt() {{ :; }}
+         COMP_LINE='{line}' COMP_POINT={} COMP_WORDS=({}) COMP_CWORD={}
+         _hardsign_complete || exit 1
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        line.len(),
+        words.iter().map(|w| format!("'{w}' ")).collect::<String>(),
+        words.len() - 1,
+    );
+    let ran = machine
+        .command("bash")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        ran.status.success() && errors.is_empty(),
+        "{line}: {errors}"
+    );
+    let text = String::from_utf8(ran.stdout).unwrap();
+    text.lines()
+        .filter(|l| !l.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn bash_completes_commands_flags_names_and_files() {
+    let machine = Machine::new();
+    for name in ["release", "staging"] {
+        machine.shell(&format!(
+            "hardsign key add --plugin local --id {name} {name}"
+        ));
+    }
+    for (line, expected) in [
+        ("hardsign ver", vec!["verify", "version"]),
+        ("hardsign blob ve", vec!["verify"]),
+        ("hardsign blob policy ex", vec!["explain"]),
+        ("hardsign sign --exp", vec!["--expiry"]),
+        ("hardsign sign --key ", vec!["release", "staging"]),
+        ("hardsign sign --key re", vec!["release"]),
+        ("hardsign sign -k st", vec!["staging"]),
+        ("hardsign sign --key=re", vec!["release"]),
+        ("hardsign sign --key=", vec!["release", "staging"]),
+        ("hardsign key delete release st", vec!["staging"]),
+        ("hardsign sign --plugin lo", vec!["local"]),
+        (
+            "hardsign certificate show --type ",
+            vec!["ca", "signingAuthority", "tsa"],
+        ),
+        (
+            "hardsign certificate show --type ca --store ",
+            vec!["vectors"],
+        ),
+        (
+            "hardsign certificate show --type ca --store vectors ",
+            vec!["root.crt"],
+        ),
+        ("hardsign cert show --type tsa --store ", vec![]),
+        (
+            "hardsign blob policy init --trust-store ca:ve",
+            vec!["vectors"],
+        ),
+        ("hardsign blob verify --policy-name ", vec!["vectors"]),
+        (
+            "hardsign blob verify --signature expired.j",
+            vec!["expired.jws.sig"],
+        ),
+        (
+            "hardsign verify --policy=config/trustpolicy.o",
+            vec!["config/trustpolicy.oci.json"],
+        ),
+        ("hardsign blob sign root", vec!["root.crt"]),
+        (
+            "hardsign blob sign --signature-directory lay",
+            vec!["layout"],
+        ),
+        ("hardsign completion z", vec!["zsh"]),
+        ("hardsign nosuch ", vec![]),
+    ] {
+        let mut found = completed(&machine, line);
+        found.sort();
+        if line == "hardsign nosuch " {
+            continue;
+        }
+        assert_eq!(found, expected, "{line}");
+    }
+}
+
+/// Names that would mean something to the shell are quoted, and control characters never get out.
+#[test]
+fn sec_29_foreign_names_do_no_harm_in_completion() {
+    let machine = Machine::new();
+    machine.shell("hardsign key add --plugin local --id x 'a$(touch broken)'");
+    assert_eq!(
+        completed(&machine, "hardsign sign --key a"),
+        [r"a\$\(touch\ broken\)"]
+    );
+    machine.shell(r#"hardsign key add --plugin local --id x "$(printf 'b\033[2J')""#);
+    assert!(completed(&machine, "hardsign sign --key b").is_empty());
+    assert!(!machine.path().join("broken").exists());
+}
+
+#[test]
+fn man_renders_every_page() {
+    let machine = Machine::new();
+    let ran = machine.shell("hardsign man pages");
+    assert!(ran.status.success());
+    let mut pages = 0;
+    for page in fs::read_dir(machine.path().join("pages")).unwrap() {
+        let path = page.unwrap().path();
+        let mut man = machine.command("man");
+        man.args(["--warnings", "-l"])
+            .arg(&path)
+            .env("MANPAGER", "cat")
+            .env("LC_ALL", "C.UTF-8");
+        let ran = man.output().expect("man is needed: install man-db");
+        let (text, errors) = (
+            String::from_utf8_lossy(&ran.stdout).into_owned(),
+            String::from_utf8_lossy(&ran.stderr).into_owned(),
+        );
+        assert!(
+            ran.status.success() && errors.is_empty(),
+            "{}: {errors}",
+            path.display()
+        );
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS"] {
+            assert!(
+                text.contains(section),
+                "{}: no {section}\n{text}",
+                path.display()
+            );
+        }
+        pages += 1;
+    }
+    assert!(pages > 25, "{pages}");
+    let sign = fs::read_to_string(machine.path().join("pages/hardsign-sign.1")).unwrap();
+    assert!(sign.contains(".SH EXAMPLES"), "{sign}");
+}
+
+/// `docs/json.md` shows what is printed: each of its documents has, at every level, the members
+/// that the program prints.
+#[test]
+fn documented_json_has_the_members_that_are_printed() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    let text = fs::read_to_string(document).unwrap();
+    let mut checked = 0;
+    let mut command = None;
+    let mut json: Option<String> = None;
+    for line in text.lines() {
+        if let Some(typed) = line
+            .strip_prefix("Printed by `")
+            .and_then(|l| l.strip_suffix("`:"))
+        {
+            command = Some(typed.to_owned());
+        } else if line == "```json" {
+            json = Some(String::new());
+        } else if line == "```" {
+            if let (Some(command), Some(json)) = (command.take(), json.take()) {
+                let machine = Machine::new();
+                machine.shell("hardsign certificate generate-test --default demo");
+                let documented: Value = serde_json::from_str(&json).unwrap();
+                let printed = machine.json(&format!("{command} 2>/dev/null"));
+                same_members(&documented, &printed, &command);
+                checked += 1;
+            }
+        } else if let Some(json) = &mut json {
+            json.push_str(line);
+        }
+    }
+    assert!(checked >= 10, "{checked}");
+}
+
+fn same_members(documented: &Value, printed: &Value, place: &str) {
+    match (documented, printed) {
+        (Value::Object(documented), Value::Object(printed)) => {
+            // Metadata and logged failures have whatever members there are.
+            if ["userMetadata", "userDefinedAttributes", "logged"]
+                .iter()
+                .any(|m| place.ends_with(m))
+            {
+                return;
+            }
+            let names = |object: &serde_json::Map<String, Value>| -> Vec<String> {
+                object.keys().cloned().collect()
+            };
+            assert_eq!(names(documented), names(printed), "{place}");
+            for (name, value) in documented {
+                same_members(value, &printed[name], &format!("{place}.{name}"));
+            }
+        }
+        (Value::Array(documented), Value::Array(printed)) => {
+            if let (Some(documented), Some(printed)) = (documented.first(), printed.first()) {
+                same_members(documented, printed, &format!("{place}[]"));
+            }
+        }
+        _ => {
+            let kind = |value: &Value| std::mem::discriminant(value);
+            let null = documented.is_null() || printed.is_null();
+            assert!(
+                null || kind(documented) == kind(printed),
+                "{place}: {printed}"
+            );
+        }
+    }
+}
+
+/// `docs/exit-codes.md`: each code, and a command line that ends with it.
+#[test]
+fn exit_codes_are_those_documented() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/exit-codes.md");
+    let text = fs::read_to_string(document).unwrap();
+    let machine = Machine::new();
+    for (code, line) in [
+        (
+            0,
+            "hardsign blob verify -s artifact.bin.jws.sig artifact.bin",
+        ),
+        (0, "hardsign"),
+        (0, "hardsign key"),
+        (1, "hardsign blob verify -s expired.jws.sig artifact.bin"),
+        (1, "hardsign sign --key nosuch --oci-layout layout:v1"),
+        (2, "hardsign verify"),
+        (2, "hardsign verify --nosuch x"),
+        (2, "hardsign sing x"),
+        (
+            3,
+            "hardsign sign --plugin nosuch --id x --oci-layout layout:v1",
+        ),
+        (3, "hardsign verify 127.0.0.1:9/none:v1"),
+    ] {
+        let ran = machine.shell(line);
+        let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert_eq!(ran.status.code(), Some(code), "{line}: {printed}");
+        assert!(
+            text.contains(&format!("| {code} |")),
+            "{code} is not documented"
+        );
+    }
+}
+
+/// A failed `blob sign` leaves no file, and neither does an interrupted one (CLI-16).
+#[test]
+fn blob_sign_leaves_no_partial_signature() {
+    let machine = Machine::new();
+    machine.shell("hardsign certificate generate-test --default demo; mkdir out");
+    for line in [
+        "hardsign blob sign --signature-directory out artifact.bin nosuch config",
+        "chmod 0 root.crt; hardsign blob sign --signature-directory out nosuch",
+        "hardsign blob sign --key demo --plugin-config nosuch=1 --signature-directory out nosuch",
+    ] {
+        assert!(!machine.shell(line).status.success(), "{line}");
+    }
+    let mut endless = machine
+        .command("sh")
+        .args([
+            "-c",
+            "umask 077; exec hardsign blob sign -s out/zero.jws.sig - < /dev/zero",
+        ])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let id = endless.id().to_string();
+    assert!(
+        machine
+            .command("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(endless.wait().unwrap().code(), Some(1));
+    let mut left: Vec<_> = fs::read_dir(machine.path().join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["artifact.bin.jws.sig"]);
+}
