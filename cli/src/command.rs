@@ -87,6 +87,13 @@ impl Context {
             .build()
             .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;
         let interrupt = self.interrupt.clone();
+        // Heard even while the work below reads a large file without giving way.
+        let heard = self.interrupt.clone();
+        runtime.spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                heard.raise();
+            }
+        });
         let result = runtime.block_on(async {
             tokio::pin!(work);
             tokio::select! {

@@ -286,29 +286,38 @@ fn blob_sign_leaves_no_partial_signature() {
     ] {
         assert!(!machine.shell(line).status.success(), "{line}");
     }
-    let mut endless = machine
-        .command("sh")
-        .args([
-            "-c",
-            "umask 077; exec hardsign blob sign -s out/zero.jws.sig - < /dev/zero",
-        ])
-        .spawn()
-        .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let id = endless.id().to_string();
-    assert!(
-        machine
-            .command("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
+    interrupt(
+        &machine,
+        "hardsign blob sign -s out/zero.jws.sig - < /dev/zero",
     );
-    assert_eq!(endless.wait().unwrap().code(), Some(1));
     let mut left: Vec<_> = fs::read_dir(machine.path().join("out"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     left.sort();
     assert_eq!(left, ["artifact.bin.jws.sig"]);
+}
+
+/// Ctrl-C ends the verification of a file without end (CLI-16).
+#[test]
+fn cli_16_blob_verify_is_interrupted() {
+    let machine = Machine::new();
+    interrupt(
+        &machine,
+        "hardsign blob verify -s artifact.bin.jws.sig - < /dev/zero",
+    );
+}
+
+/// Starts what would never end, interrupts it, and waits until it has ended with exit code 1.
+fn interrupt(machine: &Machine, line: &str) {
+    let mut endless = machine
+        .command("sh")
+        .args(["-c", &format!("umask 077; exec {line}")])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let id = endless.id().to_string();
+    let mut kill = machine.command("kill");
+    assert!(kill.args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(endless.wait().unwrap().code(), Some(1), "{line}");
 }

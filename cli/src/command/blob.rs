@@ -12,7 +12,7 @@ use hardsign_core::batch;
 use hardsign_core::blob::{self, check_media_type, describe};
 use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
-use hardsign_core::plugin::PluginSigner;
+use hardsign_core::plugin::{Interrupt, PluginSigner};
 use hardsign_core::sign::{SignOptions, sign_blob};
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,7 @@ use super::{Context, policy, signer};
 use crate::args::Output;
 use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
 use crate::failure::{Exit, Failure};
+use crate::output::progress::Progress;
 use crate::output::{one_line, signature};
 
 /// A file to sign and where its signature goes.
@@ -74,7 +75,7 @@ async fn sign_all(
     let mut report = Vec::new();
     let mut printing = Ok(());
     let work = async |job: Job| {
-        let done = sign_one(&job, signer, hash, &args.media_type, &options).await;
+        let done = sign_one(&job, signer, hash, &args.media_type, &options, context).await;
         (job.blob, done)
     };
     batch::in_order(jobs, signer.max_in_flight(), work, |(blob, done)| {
@@ -133,14 +134,15 @@ async fn sign_one(
     hash: HashAlgorithm,
     media_type: &str,
     options: &SignOptions,
+    context: &Context,
 ) -> Result<Done, Failure> {
-    let (blob, media_type) = (job.blob.clone(), media_type.to_owned());
-    let descriptor = tokio::task::spawn_blocking(move || {
-        open(&blob).and_then(|reader| describe(reader, hash, &media_type))
-    })
-    .await
-    .map_err(Failure::failed)?
-    .map_err(|error| Failure::failed(format!("failed to read {}: {error}", job.blob)))?;
+    let media_type = media_type.to_owned();
+    let unreadable =
+        |error| Failure::failed(format!("failed to read {}: {error}", one_line(&job.blob)));
+    let (progress, reader) = open(&job.blob, context).map_err(unreadable)?;
+    let read = tokio::task::spawn_blocking(move || describe(reader, hash, &media_type));
+    let descriptor = read.await.map_err(Failure::failed)?.map_err(unreadable)?;
+    drop(progress);
     let signed = sign_blob(signer, &descriptor, options).await?;
     write_atomic(&job.signature, signed.bytes(), 0o600)
         .map_err(|error| Failure::failed(format!("failed to write signature to file: {error}")))?;
@@ -150,16 +152,40 @@ async fn sign_one(
     })
 }
 
-/// The file, or standard input for `-`.
-pub(super) fn open(blob: &str) -> io::Result<Box<dyn Read + Send>> {
-    if blob == "-" {
-        return Ok(Box::new(io::stdin()));
+/// The file, or standard input for `-`; Ctrl-C ends its reading, and where it is large a bar shows
+/// how far that is.
+pub(super) fn open<'a>(
+    blob: &str,
+    context: &'a Context,
+) -> io::Result<(Progress<'a>, Box<dyn Read + Send>)> {
+    let (file, size): (Box<dyn Read + Send>, _) = if blob == "-" {
+        (Box::new(io::stdin()), None)
+    } else {
+        let file = File::open(blob)?;
+        let found = file.metadata()?;
+        if found.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        (Box::new(file), Some(found.len()))
+    };
+    let interrupt = context.interrupt.clone();
+    let file = Box::new(Interruptible { file, interrupt });
+    Ok(context.console.reading(file, size))
+}
+
+/// A file whose reading ends when the user interrupts it (CLI-16).
+struct Interruptible {
+    file: Box<dyn Read + Send>,
+    interrupt: Interrupt,
+}
+
+impl Read for Interruptible {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.interrupt.is_raised() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.file.read(buffer)
     }
-    let file = File::open(blob)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory));
-    }
-    Ok(Box::new(file))
 }
 
 fn signature_path(blob: &str, args: &SignArgs, format: Format) -> Result<PathBuf, Failure> {

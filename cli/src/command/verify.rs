@@ -98,7 +98,7 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
 pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     // BLOB-11: the file, the signature, the policy, the signature's name.
-    let reader = super::blob::open(&args.blob)
+    let (progress, reader) = super::blob::open(&args.blob, context)
         .map_err(|error| Failure::failed(format!("failed to open {}: {error}", args.blob)))?;
     let path = Path::new(&args.signature);
     let envelope = read_named(path, MAX_SIGNATURE).map_err(Failure::failed)?;
@@ -129,6 +129,7 @@ pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
             .await
             .map_err(|error| refusal(&error, context))
     });
+    drop(progress);
     let mut report = Report::new(args.output, 1);
     report.add(
         Checked {

@@ -1,5 +1,6 @@
 //! Progress of long work, on a terminal only (CLI-21).
 
+use std::io::Read;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -50,6 +51,29 @@ impl Console {
         Progress { console: self, bar }
     }
 
+    /// The same file with a bar over its bytes, where somebody watches and it is large.
+    pub(crate) fn reading(
+        &self,
+        file: Box<dyn Read + Send>,
+        size: Option<u64>,
+    ) -> (Progress<'_>, Box<dyn Read + Send>) {
+        let Some(size) = size.filter(|size| self.is_terminal() && *size >= LARGE) else {
+            let bar = None;
+            return (Progress { console: self, bar }, file);
+        };
+        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr_with_hz(10));
+        let template = "reading [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        if let Ok(mut current) = self.progress.lock() {
+            *current = Some(bar.clone());
+        }
+        let file = Box::new(bar.wrap_read(file));
+        let bar = Some(bar);
+        (Progress { console: self, bar }, file)
+    }
+
     /// Takes the bar off the screen while a plugin asks its user something, and puts it back.
     pub(crate) fn hold_progress(&self, hold: bool) {
         let Some(bar) = self.progress.lock().ok().and_then(|bar| bar.clone()) else {
@@ -84,3 +108,6 @@ impl Drop for Progress<'_> {
         }
     }
 }
+
+/// Files of this many bytes take long enough to be watched.
+const LARGE: u64 = 256 << 20;
