@@ -1,5 +1,5 @@
 //! `hardsign` against real registries and layouts: one suite for all of them, copies, indexes,
-//! attached artifacts, logins, and twenty signers at once.
+//! attached artifacts, and twenty signers at once.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,7 +8,6 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -461,182 +460,6 @@ fn attached_artifacts_are_demanded() {
         let mut same = demand.to_vec();
         same.insert(1, "--same-signer");
         json_of(&bench.hardsign(same));
-    }
-}
-
-/// CFG-22 to CFG-25, CLI-59 to CLI-62, REG-07, SEC-20: a login with a credential helper serves every
-/// later command; without a helper there is a way; no secret is ever printed.
-#[test]
-fn login_and_logout() {
-    let Some(registry) = Registry::docker().basic_auth().start() else {
-        return;
-    };
-    let reference = registry.push("demo:v1", b"content").unwrap();
-    let (user, password) = registry.credentials().unwrap();
-    let host = registry.host();
-    let mut bench = bench(&["acme"]);
-    fs::create_dir(bench.path().join("empty")).unwrap();
-    bench.set("PATH", bench.path().join("empty"));
-    let file = bench.path().join("password");
-    let login = |bench: &Workbench, secret: &str| {
-        fs::write(&file, format!("{secret}\n")).unwrap();
-        let arguments = ["login", "-d", "-u", user, "--password-stdin", &host];
-        let mut command = bench.command(&binaries().join("hardsign"), arguments);
-        let ran = bench.run(command.stdin(fs::File::open(&file).unwrap()));
-        assert!(
-            !format!("{}{}", ran.stdout, ran.stderr).contains(secret),
-            "{}",
-            ran.stderr
-        );
-        ran
-    };
-    let anonymous = bench.hardsign(["list", &reference]);
-    assert_eq!(anonymous.code, Some(3));
-    assert!(
-        anonymous
-            .stderr
-            .contains("credential required for basic auth"),
-        "{}",
-        anonymous.stderr
-    );
-    assert!(
-        anonymous
-            .stderr
-            .contains("Hint: log in with `hardsign login`"),
-        "{}",
-        anonymous.stderr
-    );
-    let wrong = login(&bench, "no such secret");
-    assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(3), ""));
-    assert!(
-        wrong
-            .stderr
-            .contains(&format!("Error: failed to log in to {host}: ")),
-        "{}",
-        wrong.stderr
-    );
-    assert!(wrong.stderr.contains("unauthorized"), "{}", wrong.stderr);
-    // A headless machine.
-    let headless = login(&bench, password);
-    assert_eq!((headless.code, headless.stdout.as_str()), (Some(1), ""));
-    let said = format!(
-        "Error: failed to log in to {host}: the credential could not be saved because a credentials store is required"
-    );
-    assert!(headless.stderr.contains(&said), "{}", headless.stderr);
-    assert!(
-        headless.stderr.contains("NOTATION_USERNAME"),
-        "{}",
-        headless.stderr
-    );
-    let mut command = bench.command(&binaries().join("hardsign"), ["list", &reference]);
-    command
-        .env("NOTATION_USERNAME", user)
-        .env("NOTATION_PASSWORD", password);
-    assert_eq!(bench.run(&mut command).code, Some(0));
-    // With a helper.
-    let helper = bench.path().join("empty/docker-credential-test");
-    let kept = bench.path().join("kept");
-    let script = format!(
-        "#!/bin/sh\ncase $1 in\nget) test -f {0} && /bin/cat {0} || {{ echo credentials not found in native keychain; exit 1; }};;\nstore) /bin/cat > {0};;\nerase) /bin/rm -f {0};;\nesac\n",
-        kept.display()
-    );
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(
-        bench.config().join("config.json"),
-        r#"{"credsStore":"test"}"#,
-    )
-    .unwrap();
-    let done = login(&bench, password);
-    assert_eq!(
-        (done.code, done.stdout.as_str()),
-        (Some(0), "Login Succeeded\n"),
-        "{}",
-        done.stderr
-    );
-    bench.hardsign_ok(["sign", "--key", "acme", &reference]);
-    bench.hardsign_ok(["list", &reference]);
-    let out = bench.hardsign_ok(["logout", &host]);
-    assert_eq!(out.stdout, "Logout Succeeded\n");
-    assert_eq!(bench.hardsign(["list", &reference]).code, Some(3));
-    assert!(
-        bench
-            .hardsign(["login"])
-            .stderr
-            .starts_with("Error: no hostname specified\n")
-    );
-    let empty = bench.hardsign(["login", "-u", user, &host]);
-    assert!(
-        empty.stderr.contains("password required"),
-        "{}",
-        empty.stderr
-    );
-}
-
-/// CFG-26: the same credential in plain text is used and stays where it is.
-#[test]
-fn login_with_what_stands_in_plain_text() {
-    let Some(registry) = Registry::docker().basic_auth().start() else {
-        return;
-    };
-    let (user, password) = registry.credentials().unwrap();
-    let mut bench = Workbench::new();
-    fs::create_dir(bench.path().join("empty")).unwrap();
-    bench.set("PATH", bench.path().join("empty"));
-    let auths = json!({"auths": {registry.host(): {"auth": "cGVlcjpjb3JyZWN0IGhvcnNl"}}});
-    let file = bench.config().join("config.json");
-    fs::write(&file, auths.to_string()).unwrap();
-    let ran = bench.hardsign_ok(["login", "-u", user, "-p", password, &registry.host()]);
-    assert_eq!(
-        ran.stdout,
-        "Authenticated with existing credentials\nLogin Succeeded\n"
-    );
-    assert!(
-        ran.stderr
-            .starts_with("Warning: The credentials store is not set up."),
-        "{}",
-        ran.stderr
-    );
-    assert_eq!(fs::read_to_string(&file).unwrap(), auths.to_string());
-}
-
-/// REG-05: one credential is not sent to two registries.
-#[test]
-fn one_credential_is_not_sent_to_two_registries() {
-    let bench = Workbench::new();
-    let ran = bench.hardsign([
-        "copy",
-        "-u",
-        "a",
-        "-p",
-        "b",
-        "localhost:1/a:v1",
-        "localhost:2/a",
-    ]);
-    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-    assert!(ran.stderr.contains("--from-username"), "{}", ran.stderr);
-}
-
-/// CLI-03, SEC-23: what can't be reached has an exit code and a hint of its own.
-#[test]
-fn a_dead_registry_is_told_apart() {
-    let bench = bench(&["acme"]);
-    let policy = policy(&bench, "acme");
-    let reference = format!("localhost:1/a@sha256:{}", "0".repeat(64));
-    for arguments in [
-        vec!["sign", "--key", "acme", &reference],
-        vec!["verify", "--policy", &policy, &reference],
-        vec!["list", &reference],
-        vec!["copy", &reference, "localhost:2/b"],
-    ] {
-        let ran = bench.hardsign(&arguments);
-        assert_eq!(ran.code, Some(3), "{arguments:?} {}", ran.stderr);
-        assert!(ran.stderr.contains("onnection refused"), "{}", ran.stderr);
-        assert!(
-            ran.stderr.contains("\nHint: check the registry's name"),
-            "{}",
-            ran.stderr
-        );
     }
 }
 

@@ -106,9 +106,10 @@ fn without_newline(text: &str) -> &str {
 /// Asks for one line. A secret one is not shown on a terminal, and the terminal's settings are put
 /// back however the question ends, by Ctrl-C too.
 async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secret> {
-    context.console.bytes(question.as_bytes())?;
     let hidden = secret && io::stdin().is_terminal();
+    // Before the question: who sees it may type.
     let echo = hidden.then(Echo::off).transpose()?;
+    context.console.bytes(question.as_bytes())?;
     let read = tokio::task::spawn_blocking(|| {
         let mut line = Zeroizing::new(String::new());
         io::stdin().lock().take(MAX_SECRET).read_line(&mut line)?;
