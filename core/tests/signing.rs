@@ -1,0 +1,386 @@
+//! Signing through an in-memory signer into a layout: what goes into payload, manifest and
+//! annotations, and what is refused with nothing stored.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use hardsign_core::algorithm::KeySpec;
+use hardsign_core::artifact::reference::TagOrDigest;
+use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::crypto;
+use hardsign_core::envelope::{Format, Payload, Signature, Signed, ToBeSigned};
+use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::layout::Layout;
+use hardsign_core::sign::{
+    EnvelopeRequest, GeneratedEnvelope, SignError, SignOptions, SignedArtifact, Signer,
+    SignerError, sign_artifact, sign_blob,
+};
+use hardsign_test_support::{Key, Pki, certificate, jws};
+use serde_json::{Value, json};
+
+/// Signs with a test key, as a plugin would.
+struct InMemory {
+    key: Key,
+    chain: Vec<Vec<u8>>,
+    envelope: Option<GeneratedEnvelope>,
+}
+
+impl InMemory {
+    fn new(spec: KeySpec) -> Self {
+        let pki = Pki::new();
+        let chain = pki.chain(&pki.signer(spec));
+        Self {
+            key: Key::of(spec),
+            chain,
+            envelope: None,
+        }
+    }
+
+    /// Answers whole envelopes, as `SIGNATURE_GENERATOR.ENVELOPE` does.
+    fn with_envelope(mut self, payload: &Value, annotations: &[(&str, &str)]) -> Self {
+        let protected = jws::protected(&self.key);
+        let bytes = jws::Jws::sign(
+            &protected.to_json(),
+            payload.to_string().as_bytes(),
+            jws::header(&self.chain),
+            &self.key,
+        )
+        .to_bytes();
+        let annotations = annotations
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        self.envelope = Some(GeneratedEnvelope { bytes, annotations });
+        self
+    }
+}
+
+impl Signer for InMemory {
+    async fn key_spec(&self) -> Result<KeySpec, SignerError> {
+        Ok(self.key.spec.unwrap())
+    }
+
+    async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
+        Ok(Signed {
+            signature: self.key.sign(message.bytes()),
+            certificate_chain: self.chain.clone(),
+            signing_agent: "test/1".to_owned(),
+        })
+    }
+
+    async fn envelope(
+        &self,
+        _: &EnvelopeRequest<'_>,
+    ) -> Result<Option<GeneratedEnvelope>, SignerError> {
+        Ok(self.envelope.clone())
+    }
+}
+
+fn options() -> SignOptions {
+    SignOptions {
+        format: Format::Jws,
+        expiry: None,
+        user_metadata: BTreeMap::new(),
+        now: certificate::now(),
+    }
+}
+
+fn with_metadata(pairs: &[(&str, &str)]) -> SignOptions {
+    let user_metadata = pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    SignOptions {
+        user_metadata,
+        ..options()
+    }
+}
+
+/// A layout with one artifact.
+struct Bench {
+    directory: tempfile::TempDir,
+    layout: Layout,
+    artifact: Descriptor,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        fs::create_dir_all(at.join("blobs/sha256")).unwrap();
+        fs::write(at.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        let blob = |bytes: &[u8]| {
+            let hash = crypto::hash(KeySpec::Ec256.hash(), bytes);
+            let digest = Digest::from_bytes(KeySpec::Ec256.hash(), hash).unwrap();
+            fs::write(at.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+            digest
+        };
+        let config = blob(b"{}");
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "text/plain",
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+            "layers": [],
+        })
+        .to_string();
+        let digest = blob(manifest.as_bytes());
+        let index = json!({"schemaVersion": 2, "manifests": [
+            {"mediaType": MANIFEST, "digest": digest, "size": manifest.len(),
+             "annotations": {"org.opencontainers.image.ref.name": "v1"}},
+        ]});
+        fs::write(at.join("index.json"), index.to_string()).unwrap();
+        let layout = Layout::open(at).unwrap();
+        let artifact = layout
+            .resolve(&TagOrDigest::Tag("v1".to_owned()))
+            .await
+            .unwrap();
+        assert_eq!(artifact.digest, digest);
+        Self {
+            directory,
+            layout,
+            artifact,
+        }
+    }
+
+    async fn sign(
+        &self,
+        signer: &InMemory,
+        options: &SignOptions,
+    ) -> Result<SignedArtifact, SignError> {
+        sign_artifact(signer, &self.layout, &self.artifact, options).await
+    }
+
+    /// Signs, which must fail and store nothing; returns the error.
+    async fn refused(&self, signer: &InMemory, options: &SignOptions) -> SignError {
+        let before = files(self.directory.path());
+        let error = self.sign(signer, options).await.unwrap_err();
+        assert_eq!(files(self.directory.path()), before);
+        error
+    }
+
+    fn manifest(&self, signed: &SignedArtifact) -> Value {
+        let path = self.directory.path().join("blobs/sha256");
+        serde_json::from_slice(&fs::read(path.join(signed.pushed.manifest.digest.hex())).unwrap())
+            .unwrap()
+    }
+}
+
+fn files(at: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(at.join("blobs/sha256"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.push(fs::read_to_string(at.join("index.json")).unwrap());
+    names.sort();
+    names
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// ENV-11, OCI-01 to OCI-06, DIF-23, DIF-37: the payload has the manifest's own digest; the
+/// signature's manifest has artifact type, empty config, subject, thumbprints and the time.
+#[tokio::test]
+async fn env_11_payload_and_manifest_of_a_signature() {
+    let bench = Bench::new().await;
+    let signer = InMemory::new(KeySpec::Ec384);
+    let signed = bench.sign(&signer, &options()).await.unwrap();
+    let manifest = bench.manifest(&signed);
+    assert_eq!(manifest["mediaType"], MANIFEST);
+    assert_eq!(
+        manifest["artifactType"],
+        "application/vnd.cncf.notary.signature"
+    );
+    assert_eq!(
+        manifest["config"]["mediaType"],
+        "application/vnd.oci.empty.v1+json"
+    );
+    assert_eq!(manifest["config"]["size"], 2);
+    assert_eq!(
+        manifest["subject"]["digest"],
+        bench.artifact.digest.to_string()
+    );
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 1);
+    let thumbprints: Vec<String> = signer
+        .chain
+        .iter()
+        .map(|der| hex::encode(crypto::hash(KeySpec::Ec256.hash(), der)))
+        .collect();
+    let annotations = &manifest["annotations"];
+    assert_eq!(
+        annotations["io.cncf.notary.x509chain.thumbprint#S256"],
+        serde_json::to_string(&thumbprints).unwrap()
+    );
+    let created = annotations["org.opencontainers.image.created"]
+        .as_str()
+        .unwrap();
+    assert_eq!(
+        created.parse::<jiff::Timestamp>().unwrap(),
+        certificate::now()
+    );
+
+    let fetched = bench
+        .layout
+        .fetch_signature(&signed.pushed.manifest)
+        .await
+        .unwrap();
+    let signature = verified(&fetched.envelope);
+    assert_eq!(signature.payload(), &Payload::new(bench.artifact.clone()));
+}
+
+fn verified(envelope: &[u8]) -> Signature {
+    hardsign_core::envelope::Envelope::parse(Format::Jws, envelope)
+        .and_then(|envelope| envelope.verify_integrity())
+        .unwrap()
+}
+
+/// ENV-13, ENV-14: metadata becomes annotations of the payload; reserved and repeated keys are
+/// refused in the reference's words.
+#[tokio::test]
+async fn env_13_env_14_user_metadata() {
+    let bench = Bench::new().await;
+    let signer = InMemory::new(KeySpec::Ec256);
+    let signed = bench
+        .sign(&signer, &with_metadata(&[("build", "17")]))
+        .await
+        .unwrap();
+    let fetched = bench
+        .layout
+        .fetch_signature(&signed.pushed.manifest)
+        .await
+        .unwrap();
+    assert_eq!(
+        verified(&fetched.envelope).payload().target.annotations["build"],
+        "17"
+    );
+
+    let reserved = with_metadata(&[("io.cncf.notary.x", "1")]);
+    assert_eq!(
+        bench.refused(&signer, &reserved).await.to_string(),
+        "error adding user metadata: metadata key io.cncf.notary.x has reserved prefix io.cncf.notary"
+    );
+    let mut annotated = bench.artifact.clone();
+    annotated
+        .annotations
+        .insert("build".to_owned(), "16".to_owned());
+    let error = sign_artifact(
+        &signer,
+        &bench.layout,
+        &annotated,
+        &with_metadata(&[("build", "17")]),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "error adding user metadata: metadata key build is already present in the target artifact"
+    );
+}
+
+/// ENV-39: what does not verify is not stored: a wrong chain, and a chain that is not valid now.
+#[tokio::test]
+async fn env_39_a_bad_answer_stores_nothing() {
+    let bench = Bench::new().await;
+    let mut signer = InMemory::new(KeySpec::Ec256);
+    signer.key = Key::other_of(KeySpec::Ec256);
+    let error = bench.refused(&signer, &options()).await.to_string();
+    assert!(
+        error.starts_with("generated signature failed verification: "),
+        "{error}"
+    );
+
+    let signer = InMemory::new(KeySpec::Ec256);
+    let late = SignOptions {
+        now: certificate::not_after() + Duration::from_secs(1),
+        ..options()
+    };
+    let error = bench.refused(&signer, &late).await.to_string();
+    assert!(error.contains("was invalid at signing time of"), "{error}");
+}
+
+/// BLOB-15: a file's signature is the envelope alone; its payload has the key's digest.
+#[tokio::test]
+async fn blob_15_a_file_has_no_manifest() {
+    let blob =
+        hardsign_core::blob::describe(&b"hello"[..], KeySpec::Ec384.hash(), "text/plain").unwrap();
+    let signature = sign_blob(&InMemory::new(KeySpec::Ec384), &blob, &options())
+        .await
+        .unwrap();
+    let value: Value = serde_json::from_slice(signature.bytes()).unwrap();
+    let members: Vec<_> = value.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["payload", "protected", "header", "signature"]);
+    assert!(
+        signature
+            .payload()
+            .target
+            .digest
+            .to_string()
+            .starts_with("sha384:")
+    );
+}
+
+fn target(bench: &Bench) -> Value {
+    let artifact = &bench.artifact;
+    json!({"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size})
+}
+
+/// PLG-35, PLG-36, PLG-38, OCI-07, OCI-08: what an envelope plugin answers is held against what was
+/// asked.
+#[tokio::test]
+async fn plg_36_envelopes_of_plugins_are_checked() {
+    let bench = Bench::new().await;
+    let signer = || InMemory::new(KeySpec::Ec256);
+
+    let mut annotated = target(&bench);
+    annotated["annotations"] = json!({"added": "by the plugin", "build": "17"});
+    let good = signer().with_envelope(&json!({"targetArtifact": annotated}), &[("k", "v")]);
+    let signed = bench
+        .sign(&good, &with_metadata(&[("build", "17")]))
+        .await
+        .unwrap();
+    assert_eq!(bench.manifest(&signed)["annotations"]["k"], "v");
+
+    let mut other = target(&bench);
+    other["size"] = json!(1);
+    let changed = signer().with_envelope(&json!({"targetArtifact": other}), &[]);
+    let error = bench.refused(&changed, &options()).await;
+    assert!(matches!(error, SignError::SubjectChanged { .. }), "{error}");
+
+    let plain = signer().with_envelope(&json!({"targetArtifact": target(&bench)}), &[]);
+    let error = bench
+        .refused(&plain, &with_metadata(&[("build", "17")]))
+        .await;
+    assert!(matches!(error, SignError::SubjectChanged { .. }), "{error}");
+
+    let mut unknown = target(&bench);
+    unknown["urls"] = json!([]);
+    let unknown = signer().with_envelope(&json!({"targetArtifact": unknown}), &[]);
+    assert_eq!(
+        bench.refused(&unknown, &options()).await.to_string(),
+        r#"during signing, following unknown attributes were added to subject descriptor: ["urls"]"#
+    );
+
+    let expiring = SignOptions {
+        expiry: Some(Duration::from_secs(60)),
+        ..options()
+    };
+    let error = bench.refused(&plain, &expiring).await;
+    assert!(matches!(error, SignError::ExpiryChanged { .. }), "{error}");
+
+    let payload = json!({"targetArtifact": target(&bench)});
+    let reserved = signer().with_envelope(&payload, &[("io.cncf.notary.other", "x")]);
+    let error = bench.refused(&reserved, &options()).await;
+    assert!(
+        matches!(error, SignError::ReservedAnnotation { .. }),
+        "{error}"
+    );
+
+    let mut broken = signer().with_envelope(&payload, &[]);
+    broken.chain.pop();
+    let broken = broken.with_envelope(&payload, &[]);
+    let error = bench.refused(&broken, &options()).await.to_string();
+    assert!(
+        error.starts_with("generated signature failed verification: "),
+        "{error}"
+    );
+}
