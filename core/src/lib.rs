@@ -1,4 +1,67 @@
 //! Notary Project signatures with keys that stay in hardware or in a cloud KMS.
+//!
+//! The crate makes and checks signature envelopes, decides under trust policies, speaks to
+//! registries and layouts, and runs signing plugins. It never holds a private key: a [`sign::Signer`]
+//! gets the digest to sign and answers with signature and certificate chain, both of which are
+//! checked before anything is made of them.
+//!
+//! # A file signed and verified in memory
+//!
+//! The signer here is a test key; [`plugin::PluginSigner`] is the one for tokens and clouds.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use hardsign_core::algorithm::KeySpec;
+//! use hardsign_core::blob;
+//! use hardsign_core::envelope::{Envelope, Format, Signed, ToBeSigned};
+//! use hardsign_core::sign::{SignOptions, Signer, SignerError, sign_blob};
+//! # use hardsign_test_support::{Key, Pki, certificate};
+//!
+//! struct TestKey;
+//!
+//! impl Signer for TestKey {
+//!     async fn key_spec(&self) -> Result<KeySpec, SignerError> {
+//!         Ok(KeySpec::Ec256)
+//!     }
+//!
+//!     async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
+//! #       let pki = Pki::new();
+//! #       let certificate_chain = pki.chain(&pki.signer(KeySpec::Ec256));
+//! #       let signature = Key::of(KeySpec::Ec256).sign(message.bytes());
+//!         // A token would be sent `message.digest()`.
+//!         Ok(Signed { signature, certificate_chain, signing_agent: "example/1.0".into() })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let file = blob::describe(&b"hello"[..], KeySpec::Ec256.hash(), "text/plain")?;
+//! let options = SignOptions {
+//!     format: Format::Jws,
+//!     expiry: None,
+//!     user_metadata: BTreeMap::new(),
+//!     now: "2026-06-01T00:00:00Z".parse()?,
+//! };
+//! # let options = SignOptions { now: certificate::now(), ..options };
+//! let signed = sign_blob(&TestKey, &file, &options).await?;
+//!
+//! // Somebody else, with nothing but the envelope's bytes: is it intact, and what does it sign?
+//! let signature = Envelope::parse(Format::Jws, signed.bytes())?.verify_integrity()?;
+//! assert_eq!(signature.payload().target, file);
+//!
+//! // One changed byte is refused.
+//! let mut changed = signed.bytes().to_vec();
+//! let last = changed.len() - 10;
+//! changed[last] ^= 1;
+//! assert!(Envelope::parse(Format::Jws, &changed).and_then(Envelope::verify_integrity).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Integrity is the first step only: [`verify::Verifier`] goes on to trust stores, identities,
+//! expiry and revocation under a trust policy, and its [`verify::Verified`] is the one value that
+//! means yes.
 
 pub mod artifact;
 pub mod batch;

@@ -41,7 +41,8 @@ fn verify(bench: &Workbench, reference: &str) -> Ran {
     bench.hardsign(["verify", "--oci-layout", reference].iter().chain(&SCOPE))
 }
 
-/// ENV-32, CLI-31, CLI-37, CLI-44: each key type signs and verifies in each format.
+/// ENV-32, SEC-01, CLI-31, CLI-37, CLI-44: each key type, held in a token, signs and verifies in
+/// each format.
 #[test]
 fn every_key_type_signs_and_verifies_in_both_formats() {
     for spec in KeySpec::ALL {
@@ -243,4 +244,75 @@ fn a_batch_reports_every_signature_as_json() {
     arguments.extend(references.iter().map(String::as_str));
     let verified = bench.hardsign_ok(arguments);
     assert_eq!(verified.stdout.matches("Successfully verified").count(), 5);
+}
+
+/// DIF-47, CLI-39: metadata is shown sorted by key, whatever the order on the command line.
+#[test]
+fn dif_47_metadata_is_sorted() {
+    let (token, bench) = bench(KeySpec::Ec256);
+    let reference = bench.reference(&bench.layout.add("v1", "hello"));
+    let metadata = ["-m", "z=1", "-m", "a=2", "-m", "m=3"];
+    assert_eq!(
+        sign(&bench, &token.uri("signing"), &reference, &metadata).code,
+        Some(0)
+    );
+    let verified = verify(&bench, &reference);
+    let rows: Vec<_> = verified
+        .stdout
+        .lines()
+        .skip_while(|l| !l.starts_with("KEY"))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "KEY   VALUE   ",
+            "a     2       ",
+            "m     3       ",
+            "z     1       "
+        ]
+    );
+}
+
+/// DIF-51, CLI-17, CFG-28: layouts need no experimental switch; it is accepted and changes nothing.
+#[test]
+fn dif_51_the_experimental_switch_changes_nothing() {
+    let (token, mut bench) = bench(KeySpec::Ec256);
+    let reference = bench.reference(&bench.layout.add("v1", "hello"));
+    assert_eq!(
+        sign(&bench, &token.uri("signing"), &reference, &[]).code,
+        Some(0)
+    );
+    let without = verify(&bench, &reference);
+    bench.set("NOTATION_EXPERIMENTAL", "1");
+    let with = verify(&bench, &reference);
+    assert_eq!((with.code, with.stderr.as_str()), (Some(0), ""));
+    assert_eq!(with.stdout, without.stdout);
+}
+
+/// DIF-46, CLI-57: with JSON, `inspect` keeps standard output to the document; the warning about the
+/// limit goes to standard error.
+#[test]
+fn dif_46_inspect_warns_on_standard_error() {
+    let (token, bench) = bench(KeySpec::Ec256);
+    let reference = bench.reference(&bench.layout.add("v1", "hello"));
+    for _ in 0..2 {
+        assert_eq!(
+            sign(&bench, &token.uri("signing"), &reference, &[]).code,
+            Some(0)
+        );
+    }
+    let inspect = [
+        "inspect",
+        "--max-signatures",
+        "1",
+        "--oci-layout",
+        &reference,
+    ];
+    let shown = bench.hardsign_ok(inspect.iter().chain(&["--output", "json"]));
+    let document: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(document["signatures"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        shown.stderr,
+        "Warning: exceeded configured limit of max signatures 1 to examine\n"
+    );
 }

@@ -18,7 +18,7 @@ use softhsm_tests::pair::{Pair, failed, with_input};
 use softhsm_tests::workbench::Workbench;
 use softhsm_tests::{binaries, keys, run};
 
-/// CLI-05 to CLI-08, CLI-12, CLI-15, CLI-64 to CLI-68, CFG-17, CFG-18: good and bad calls in a row.
+/// CLI-05 to CLI-08, CLI-12, CLI-15, CLI-64 to CLI-68, DIF-38, CFG-17, CFG-18: good and bad calls in a row.
 #[test]
 fn key_commands_answer_as_notation() {
     let Some(pair) = Pair::new() else { return };
