@@ -1,6 +1,11 @@
 //! Signing through an in-memory signer into a layout: what goes into payload, manifest and
 //! annotations, and what is refused with nothing stored.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure of a test's helper is a failed test"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
