@@ -392,3 +392,67 @@ Are you sure you want to continue? [y/N] ";
         )
     );
 }
+
+/// CLI-06, CLI-22, CLI-24, CLI-28, CLI-29, CLI-34, OCI-16: what is wrong with a call of
+/// `sign`, `verify`, `list` or `inspect` is told in the same words, before any registry is asked.
+#[test]
+fn faulty_calls_are_refused_as_notation_does() {
+    let Some(pair) = Pair::new() else { return };
+    pair.file(
+        "config/trustpolicy.json",
+        br#"{"version": "1.0", "trustPolicies": [{"name": "a",
+        "registryScopes": ["*"], "signatureVerification": {"level": "strict"},
+        "trustStores": ["ca:a"], "trustedIdentities": ["*"]}]}"#,
+    );
+    let adapt = |text: &str| text.replace("use `hardsign ", "use `notation ");
+    for line in ["sign", "verify", "list", "inspect"] {
+        pair.alike(line, "", adapt);
+    }
+    pair.all_alike(
+        "sign localhost:1/demo:v1
+        sign --key nosuch localhost:1/demo:v1
+        sign --plugin framework localhost:1/demo:v1
+        sign --id x localhost:1/demo:v1
+        sign --key a --id x --plugin framework localhost:1/demo:v1
+        sign --nosuch localhost:1/demo:v1
+        sign -x localhost:1/demo:v1
+        sign -e 1 localhost:1/demo:v1
+        sign -e 1d localhost:1/demo:v1
+        sign -e 1h2x3m localhost:1/demo:v1
+        sign -e x localhost:1/demo:v1
+        sign --expiry '' localhost:1/demo:v1
+        sign localhost:1/demo:v1 --expiry
+        sign --insecure-registry=maybe localhost:1/demo:v1
+        verify --max-signatures 0 localhost:1/demo:v1
+        verify --max-signatures -1 localhost:1/demo:v1
+        verify --max-signatures x localhost:1/demo:v1
+        verify demo:v1
+        verify localhost:1/demo
+        list demo
+        list localhost:1/demo
+        list localhost:1/demo@sha256:12
+        list localhost:1/DEMO:v1
+        list localhost:1/demo:
+        list localhost:1/demo@
+        list ''
+        list :v1
+        list localhost:1
+        inspect demo
+        inspect localhost:1/demo",
+    );
+    // With a key, so that the key is not what is told of first.
+    for bench in [&pair.hardsign, &pair.notation] {
+        bench.hardsign_ok(["cert", "generate-test", "--default", "a"]);
+    }
+    pair.all_alike(
+        "sign demo:v1
+        sign localhost:1/demo
+        sign localhost:1/demo@sha256:12
+        sign --signature-format xml localhost:1/demo:v1
+        sign --signature-format JWS localhost:1/demo:v1
+        sign -m ab localhost:1/demo:v1
+        sign -m =b localhost:1/demo:v1
+        sign -m a= localhost:1/demo:v1
+        sign --plugin-config a localhost:1/demo:v1",
+    );
+}

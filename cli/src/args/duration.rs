@@ -29,11 +29,14 @@ pub(super) fn check(text: &str) -> Result<(), Usage> {
 fn read(text: &str) -> Result<i128, Usage> {
     parse(text).ok_or_else(|| {
         let why = match text.trim_start_matches(['+', '-']) {
-            "" => "invalid duration",
+            "" => "invalid duration".to_owned(),
             rest if rest.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
-                "missing unit in duration"
+                "missing unit in duration".to_owned()
             }
-            _ => "invalid duration",
+            rest => match unknown_unit(rest) {
+                Some(unit) => format!("unknown unit {unit:?} in duration"),
+                None => "invalid duration".to_owned(),
+            },
         };
         Usage(format!(
             "invalid argument {text:?} for \"-e, --expiry\" flag: time: {why} {text:?}"
@@ -85,6 +88,21 @@ fn parse(text: &str) -> Option<i128> {
         rest = tail;
     }
     Some(if negative { -total } else { total })
+}
+
+/// The first unit that is none, where a number stands before each.
+fn unknown_unit(text: &str) -> Option<&str> {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let mut rest = text;
+    while rest.starts_with(is_number) {
+        rest = rest.trim_start_matches(is_number);
+        let (unit, tail) = rest.split_at(rest.find(is_number).unwrap_or(rest.len()));
+        if !UNITS.iter().any(|(name, _)| *name == unit) {
+            return (!unit.is_empty()).then_some(unit);
+        }
+        rest = tail;
+    }
+    None
 }
 
 /// `number` (digits with at most one point) times `scale`, truncated.
@@ -141,7 +159,7 @@ mod tests {
         );
         assert_eq!(
             fault("1d"),
-            r#"invalid argument "1d" for "-e, --expiry" flag: time: invalid duration "1d""#
+            r#"invalid argument "1d" for "-e, --expiry" flag: time: unknown unit "d" in duration "1d""#
         );
         assert_eq!(
             fault("12"),
