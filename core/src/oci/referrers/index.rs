@@ -6,7 +6,8 @@
 //!
 //! - Writers of one process stand in a queue for each subject; the first writes for all that wait.
 //! - A writer that has written waits for a while of random length (`settle`, and longer where the
-//!   registry was slow), reads the index again, and writes again if its entries are gone.
+//!   registry was slow), reads the index again, and writes again if its entries are gone. Where
+//!   others wrote meanwhile, it waits and reads once more.
 //! - An old index is deleted only after that, and never while the tag leads to it.
 //!
 //! What remains: a writer whose request takes effect later than others wait, counted from when it
@@ -168,10 +169,19 @@ async fn write(
         let written = put(registry, &tag, next).await?;
         slowest = slowest.max(started.elapsed());
         replaced.extend(current.map(|c| c.digest));
-        replaced.insert(written);
+        replaced.insert(written.clone());
         tokio::time::sleep(settle(registry, slowest)).await;
         started = Instant::now();
         current = read(registry, subject).await?;
+        // Others write too, and one of them may be slow to write what it read before us: what is
+        // there now is looked at once more.
+        let others = current.as_ref().is_none_or(|c| c.digest != written);
+        let there = merge(current.as_ref(), changes).map_err(OciError::Write)?;
+        if others && there.is_none() {
+            tokio::time::sleep(settle(registry, slowest)).await;
+            started = Instant::now();
+            current = read(registry, subject).await?;
+        }
         if attempt > 0
             && merge(current.as_ref(), changes)
                 .map_err(OciError::Write)?
