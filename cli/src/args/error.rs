@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 "notation sign --expiry 1d",
-                "invalid argument \"1d\" for \"-e, --expiry\" flag: time: invalid duration \"1d\"",
+                "invalid argument \"1d\" for \"-e, --expiry\" flag: time: unknown unit \"d\" in duration \"1d\"",
             ),
         ] {
             assert_eq!(fault(line), text, "{line}");
