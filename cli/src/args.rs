@@ -26,6 +26,7 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod login;
+pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod sign;
 pub(crate) mod verify;
@@ -54,6 +55,7 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(login::logout())
         .subcommand(blob::definition())
         .subcommand(certificate::definition())
+        .subcommand(plugin::definition())
         .subcommand(policy::definition())
         .subcommand(key::definition())
         .subcommand(doctor::definition())

@@ -27,6 +27,7 @@ mod list;
 mod login;
 mod logout;
 mod man;
+mod plugin;
 mod policy;
 mod repository;
 mod selection;
@@ -144,6 +145,10 @@ pub(crate) fn run(
         Some(("blob", group)) => run_blob(group, definition, context),
         Some(("key", group)) => run_key(group, definition, context),
         Some(("certificate", group)) => run_certificate(group, definition, context),
+        Some(("plugin", group)) => match group.subcommand() {
+            Some(("list", m)) => plugin::list(args::plugin::ListArgs::read(m)?, context),
+            _ => help(&["plugin"], definition, context),
+        },
         Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
         _ => help(&[], definition, context),
     }

@@ -60,6 +60,8 @@ pub(crate) struct Registry {
     pub(crate) insecure: bool,
     /// A PEM file of CAs trusted beside the system's.
     pub(crate) ca_file: Option<String>,
+    /// Hosts that may be token services of any registry (REG-05).
+    pub(crate) token_services: Vec<String>,
     /// Write the referrers tag without asking the referrers API (OCI-27).
     pub(crate) force_referrers_tag: bool,
 }
@@ -88,6 +90,7 @@ impl Registry {
             password: Secret::new(or_environment("password", "NOTATION_PASSWORD")),
             insecure: reader.switch("insecure-registry")? || reader.switch("plain-http")?,
             ca_file: reader.text("ca-file"),
+            token_services: reader.all("token-service"),
             force_referrers_tag: reader.switch("force-referrers-tag")?,
         })
     }
@@ -164,7 +167,7 @@ pub(super) fn force(help: &'static str) -> Arg {
 }
 
 /// The flags that say how a registry is reached.
-pub(super) fn registry() -> [Arg; 5] {
+pub(super) fn registry() -> [Arg; 6] {
     [
         value("username", "NAME", "User name for the registry [env: NOTATION_USERNAME]").short('u'),
         value(
@@ -176,6 +179,11 @@ pub(super) fn registry() -> [Arg; 5] {
         switch("insecure-registry", "Speak plain HTTP to the registry"),
         switch("plain-http", "The same").hide(true),
         value("ca-file", "FILE", "CA certificates (PEM) to trust beside the system's"),
+        list(
+            "token-service",
+            "HOST",
+            "Token service of the registry, where it is on another site (repeatable)",
+        ),
     ]
 }
 

@@ -161,6 +161,7 @@ pub(super) fn connector(
     let mut options = ConnectorOptions::default();
     options.plain_http = flags.insecure;
     options.force_referrers_tag = flags.force_referrers_tag;
+    options.token_services.clone_from(&flags.token_services);
     options.insecure_registries = ConfigFile::load(dirs)?.insecure_registries().to_vec();
     options.credentials = match Credential::from_user(&flags.username, flags.password.expose()) {
         Some(given) => Credentials::Given(given),

@@ -103,7 +103,9 @@ fn hint_of_auth(error: &AuthError) -> String {
         AuthError::Credential { .. } => {
             "the credential helper that the configuration names did not work; NOTATION_USERNAME and NOTATION_PASSWORD take its place"
         }
-        AuthError::Realm { .. } => "credentials go to the registry's own token service only",
+        AuthError::Realm { .. } => {
+            "credentials go to the registry's own token service only; if you trust that host, name it with --token-service"
+        }
         _ => NO_REGISTRY,
     };
     hint.to_owned()

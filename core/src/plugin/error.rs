@@ -438,8 +438,9 @@ impl PluginError {
                 (None, _) => "the plugin says no more; run it again with -d to see what was asked".into(),
             }),
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.hint(),
-            Self::NotFound { plugin, .. } => Some(format!(
-                "install plugin {plugin} with `hardsign plugin install`; `hardsign plugin list` shows what is installed"
+            Self::NotFound { path, .. } => Some(format!(
+                "put the plugin's executable at {}; `hardsign plugin list --all` shows the plugins there are",
+                path.display()
             )),
             Self::NotRegular { path, .. } => Some(format!(
                 "put the executable itself at {}; symbolic links are not followed",
@@ -471,7 +472,7 @@ impl PluginError {
             }
             Self::List { .. } | Self::Key(_) | Self::Interrupted { .. } => None,
             Self::CannotSign { .. } | Self::CannotSignBlobs { .. } => Some(
-                "choose a plugin that can; `hardsign plugin list` shows what each one does".into(),
+                "choose a plugin that can; `hardsign plugin list --all` shows what each one does".into(),
             ),
             Self::Pipe { plugin, .. }
             | Self::Failed { plugin, .. }
