@@ -301,39 +301,3 @@ async fn the_last_words_are_kept() {
         ]
     );
 }
-
-/// Ten thousand signatures through one session: one process, and neither it nor the host grows.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn ten_thousand_signatures() {
-    /// Resident memory of a process, in pages.
-    fn resident(process: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
-        status.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-    let stage = Stage::new(PATIENT);
-    let signer = stage.open(&[]).await.unwrap();
-    let process = stage.pid();
-    let digest = [7; 32];
-    let mut before = None;
-    for round in 0..10 {
-        for _ in 0..250 {
-            let sign = || signer.sign_bytes(&[], &digest);
-            let (a, b, c, d) = tokio::join!(sign(), sign(), sign(), sign());
-            for signed in [a, b, c, d] {
-                assert_eq!(signed.unwrap().0.len(), 64);
-            }
-        }
-        stage.events.lock().unwrap().clear();
-        if round == 1 {
-            before = Some((resident("self"), resident(&process)));
-        }
-    }
-    let (host, plugin) = before.unwrap();
-    // Ten mebibytes would be one kilobyte for each signature.
-    assert!(resident("self") < host + 2500);
-    assert!(resident(&process) < plugin + 2500);
-    signer.close().await;
-    assert_eq!(stage.count("session"), 1);
-    assert_eq!(stage.count("sign"), 10_000);
-}

@@ -89,13 +89,6 @@ impl Stage {
             .collect()
     }
 
-    /// The process of the session.
-    pub(crate) fn pid(&self) -> String {
-        let log = fs::read_to_string(self.log()).unwrap();
-        let line = log.lines().find_map(|line| line.strip_prefix("pid "));
-        line.unwrap().to_owned()
-    }
-
     pub(crate) fn count(&self, what: &str) -> usize {
         self.done().iter().filter(|done| *done == what).count()
     }
