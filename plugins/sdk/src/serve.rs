@@ -41,9 +41,9 @@ mod session;
 /// # }
 /// # struct MyKey;
 /// # impl Key for MyKey {
-/// #     fn key_spec(&self) -> hardsign_plugin::algorithm::KeySpec { todo!() }
-/// #     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> { todo!() }
-/// #     fn sign_digest(&self, _: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> { todo!() }
+/// #     fn key_spec(&self) -> hardsign_plugin::algorithm::KeySpec { hardsign_plugin::algorithm::KeySpec::Ec256 }
+/// #     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> { Ok(Vec::new()) }
+/// #     fn sign_digest(&self, _: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> { Ok(Vec::new()) }
 /// # }
 /// fn main() -> std::process::ExitCode {
 ///     hardsign_plugin::serve(Mine)
