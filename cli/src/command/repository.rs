@@ -30,9 +30,9 @@ pub(super) struct Target {
 
 /// Opens each repository once, however many references name it, over shared connections.
 pub(super) struct Opener {
-    oci_layout: bool,
     access: Access,
-    connector: Connector,
+    /// `None`: the references name layouts, so no TLS is set up.
+    connector: Option<Connector>,
     layouts: Mutex<HashMap<PathBuf, Layout>>,
 }
 
@@ -43,17 +43,22 @@ impl Opener {
         dirs: &Dirs,
         context: &Context,
     ) -> Result<Self, Failure> {
+        let options = options(flags, dirs, context)?;
+        let connector = if flags.oci_layout {
+            None
+        } else {
+            Some(Connector::new(options)?)
+        };
         Ok(Self {
-            oci_layout: flags.oci_layout,
             access,
-            connector: connector(flags, dirs, context)?,
+            connector,
             layouts: Mutex::default(),
         })
     }
 
     /// Finds the repository of `reference`; nothing is looked up in it yet.
     pub(super) fn open(&self, reference: &str) -> Result<Target, Failure> {
-        if self.oci_layout {
+        let Some(connector) = &self.connector else {
             let LayoutReference { path, target } = reference
                 .parse()
                 .map_err(|e: LayoutReferenceError| Failure::failed(e))?;
@@ -61,11 +66,11 @@ impl Opener {
                 place: self.layout(path)?.into(),
                 target,
             });
-        }
+        };
         let Reference { repository, target } = reference
             .parse()
             .map_err(|e: ReferenceError| Failure::failed(e))?;
-        let registry = self.connector.repository(repository, self.access)?;
+        let registry = connector.repository(repository, self.access)?;
         Ok(Target {
             place: registry.into(),
             target,
@@ -158,6 +163,15 @@ pub(super) fn connector(
     dirs: &Dirs,
     context: &Context,
 ) -> Result<Connector, Failure> {
+    Ok(Connector::new(options(flags, dirs, context)?)?)
+}
+
+/// What flags and configuration want of registries; their faults are told here.
+fn options(
+    flags: &RegistryFlags,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<ConnectorOptions, Failure> {
     let mut options = ConnectorOptions::default();
     options.plain_http = flags.insecure;
     options.force_referrers_tag = flags.force_referrers_tag;
@@ -180,7 +194,7 @@ pub(super) fn connector(
         let console = Arc::clone(&context.console);
         options.client.trace = Some(Trace::new(move |message| console.log("debug", message)));
     }
-    Ok(Connector::new(options)?)
+    Ok(options)
 }
 
 /// Where this user's credentials are (CFG-22).
