@@ -14,7 +14,7 @@ pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
     let outcome = context.wait(async {
         let credential = credential(&args, context).await?;
         let connector = repository::connector(&args.registry, &dirs, context)?;
-        let store = repository::credential_store(&dirs);
+        let store = repository::credential_store(&dirs, context);
         login(&connector, &store, &args.server, &credential)
             .await
             .map_err(failure)

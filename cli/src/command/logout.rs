@@ -9,7 +9,7 @@ use crate::failure::Failure;
 pub(super) fn run(args: &LogoutArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     context.wait(async {
-        let store = repository::credential_store(&dirs);
+        let store = repository::credential_store(&dirs, context);
         logout(&store, &args.server)
             .await
             .map_err(|error| Failure::chain(&error))

@@ -179,7 +179,7 @@ fn options(
     options.insecure_registries = ConfigFile::load(dirs)?.insecure_registries().to_vec();
     options.credentials = match Credential::from_user(&flags.username, flags.password.expose()) {
         Some(given) => Credentials::Given(given),
-        None => Credentials::Store(Arc::new(credential_store(dirs))),
+        None => Credentials::Store(Arc::new(credential_store(dirs, context))),
     };
     if let Some(path) = &flags.ca_file {
         let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::failed)?;
@@ -190,21 +190,26 @@ fn options(
         }
         options.client.extra_roots.push(pem);
     }
-    if context.console.shows_debug() {
-        let console = Arc::clone(&context.console);
-        options.client.trace = Some(Trace::new(move |message| console.log("debug", message)));
-    }
+    options.client.trace = trace(context);
     Ok(options)
 }
 
 /// Where this user's credentials are (CFG-22).
-pub(super) fn credential_store(dirs: &Dirs) -> CredentialStore {
-    CredentialStore::new(CredentialPlaces {
+pub(super) fn credential_store(dirs: &Dirs, context: &Context) -> CredentialStore {
+    let places = CredentialPlaces {
         notation: dirs.config_file(),
         docker: docker_config_file(),
         podman: podman_auth_files(),
         search_path: search_path(),
-    })
+    };
+    CredentialStore::new(places).with_trace(trace(context))
+}
+
+/// Requests and credential helpers in the debug log (LOG-03, LOG-07).
+fn trace(context: &Context) -> Option<Trace> {
+    let console = Arc::clone(&context.console);
+    let shown = console.shows_debug();
+    shown.then(|| Trace::new(move |message| console.log("debug", message)))
 }
 
 /// What a file of CA certificates has at least one of.

@@ -72,7 +72,9 @@ impl Observer for Teller {
             Event::Notice { message, .. } => console.notice(message),
             Event::Prompting { .. } => console.hold_progress(true),
             Event::Prompted { .. } => console.hold_progress(false),
-            Event::Request { .. } | Event::Response { .. } => console.log("debug", event),
+            Event::Request { .. } | Event::Response { .. } | Event::CheckEnvelope => {
+                console.log("debug", event);
+            }
             _ => console.log("info", event),
         }
     }

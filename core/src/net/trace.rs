@@ -31,7 +31,8 @@ const OPEN_MEMBERS: [&str; 9] = [
     "service",
 ];
 
-/// Somebody who is told of each request and answer, one message each.
+/// Somebody who is told of each request and answer, and of each credential helper, one message
+/// each.
 #[derive(Clone)]
 pub struct Trace(Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -39,6 +40,11 @@ impl Trace {
     /// Hands every message to `sink`.
     pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(sink))
+    }
+
+    /// Tells something that is neither.
+    pub(crate) fn tell(&self, message: &str) {
+        (self.0)(message);
     }
 
     pub(super) fn request(&self, id: u64, request: &reqwest::Request) {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::Need;
 use crate::artifact::{Digest, Quoted};
-use crate::policy::Check;
+use crate::policy::{Check, Verification};
 
 /// Receives what happens. It is called from the task that verifies, so it should be quick.
 pub type Observer<'a> = &'a (dyn Fn(&Event<'_>) + Send + Sync);
@@ -32,6 +32,13 @@ pub enum Event<'a> {
     CheckLevel {
         /// The artifact.
         reference: &'a str,
+    },
+    /// The statement that applies (LOG-06).
+    Statement {
+        /// Its name.
+        name: &'a str,
+        /// What it demands.
+        demands: &'a Verification,
     },
     /// The level is skip.
     Skipping,
@@ -142,7 +149,9 @@ impl Event<'_> {
             | Self::NotRevocable { .. }
             | Self::Listing(_)
             | Self::Store(_) => Severity::Warn,
-            Self::TimestampNeed(Need::NoStore | Need::Unexpired) => Severity::Info,
+            Self::Statement { .. } | Self::TimestampNeed(Need::NoStore | Need::Unexpired) => {
+                Severity::Info
+            }
             _ => Severity::Debug,
         }
     }
@@ -153,6 +162,10 @@ impl fmt::Display for Event<'_> {
         match self {
             Self::CheckLevel { reference } => {
                 write!(f, "Check verification level against artifact {reference}")
+            }
+            Self::Statement { name, demands } => {
+                write!(f, "Trust policy configuration: ")?;
+                statement(name, demands, f)
             }
             Self::Skipping => f.write_str("Skipping signature verification"),
             Self::VerifySignature {
@@ -227,4 +240,21 @@ impl fmt::Display for Event<'_> {
             ),
         }
     }
+}
+
+/// A statement in the form that Go gives to values for `%+v`, which the reference logs (LOG-06).
+fn statement(name: &str, demands: &Verification, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{{Name:{name} VerificationLevel:{}", demands.level())?;
+    if let Some(rules) = demands.rules() {
+        let identities = rules.identities().items();
+        let list = |items: Vec<String>| items.join(" ");
+        write!(
+            f,
+            " VerifyTimestamp:{} TrustStores:[{}] TrustedIdentities:[{}]",
+            rules.verify_timestamp(),
+            list(rules.stores().iter().map(ToString::to_string).collect()),
+            list(identities.iter().map(ToString::to_string).collect()),
+        )?;
+    }
+    f.write_str("}")
 }

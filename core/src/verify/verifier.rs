@@ -204,6 +204,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             reference: &reference,
         });
         let statement = policy.document().statement_for(&reference)?;
+        tell_statement(statement.name(), statement.verification(), options);
         let Verification::Verify(rules) = statement.verification() else {
             return Ok(skipped(shown, statement.name(), policy.source(), options));
         };
@@ -270,6 +271,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             check_media_type(media_type)?;
         }
         let statement = policy.document().statement_for(statement)?;
+        tell_statement(statement.name(), statement.verification(), options);
         let Verification::Verify(rules) = statement.verification() else {
             return Ok(skipped(
                 reference,
@@ -528,6 +530,10 @@ impl<'a> Gathered<'a> {
             attached: Vec::new(),
         }))
     }
+}
+
+fn tell_statement(name: &str, demands: &Verification, options: Options<'_>) {
+    (options.observer)(&Event::Statement { name, demands });
 }
 
 /// The policy's leave not to verify (VER-04, BLOB-12).

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::helper::{Helper, HelperError};
 use super::{Credential, Secret};
 use crate::config::{ConfigError, ConfigFile};
+use crate::net::Trace;
 
 /// Server address under which Docker Hub's credential is kept (REG-08).
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -38,6 +39,7 @@ pub struct CredentialPlaces {
 #[derive(Clone, Debug)]
 pub struct CredentialStore {
     places: CredentialPlaces,
+    trace: Option<Trace>,
 }
 
 /// Why a credential could not be read or kept.
@@ -85,7 +87,15 @@ enum Chosen {
 impl CredentialStore {
     /// A store over these places; nothing is read yet.
     pub fn new(places: CredentialPlaces) -> Self {
-        Self { places }
+        Self {
+            places,
+            trace: None,
+        }
+    }
+
+    /// The same, and `trace` is told when a credential helper runs (LOG-07).
+    pub fn with_trace(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The credential for a registry, as the user writes the registry.
@@ -180,7 +190,7 @@ impl CredentialStore {
     }
 
     fn helper(&self, name: &str) -> Helper {
-        Helper::new(name, &self.places.search_path)
+        Helper::new(name, &self.places.search_path, self.trace.clone())
     }
 
     /// Podman's files, whose keys may name a part of a registry.

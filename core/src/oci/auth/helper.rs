@@ -19,6 +19,7 @@ use super::credentials::from_helper;
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
 use crate::json::{self, JsonError};
+use crate::net::Trace;
 
 /// Largest answer, in bytes.
 const MAX_ANSWER: u64 = 1024 * 1024;
@@ -32,7 +33,14 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 /// A helper that may or may not be installed.
 #[derive(Debug)]
 pub(super) struct Helper {
-    program: Result<PathBuf, HelperError>,
+    program: Result<Program, HelperError>,
+}
+
+/// A helper that is installed, and who is told when it runs.
+#[derive(Clone, Debug)]
+struct Program {
+    path: PathBuf,
+    trace: Option<Trace>,
 }
 
 /// Why a helper did not do its work.
@@ -106,9 +114,10 @@ struct Entry<'a> {
 }
 
 impl Helper {
-    pub(super) fn new(name: &str, search_path: &[PathBuf]) -> Self {
+    pub(super) fn new(name: &str, search_path: &[PathBuf], trace: Option<Trace>) -> Self {
+        let found = find(name, search_path);
         Self {
-            program: find(name, search_path),
+            program: found.map(|path| Program { path, trace }),
         }
     }
 
@@ -121,14 +130,14 @@ impl Helper {
         match run(&program, "get", server.as_bytes()).await? {
             Ok(output) => {
                 let answer: Answer = json::from_slice(&output).map_err(|source| {
-                    let program = program.clone();
+                    let program = program.path.clone();
                     HelperError::Answer { program, source }
                 })?;
                 let secret = Secret::new(answer.secret);
                 Ok(Some(from_helper(answer.username, secret)))
             }
             Err(message) if message.trim() == NOT_FOUND => Ok(None),
-            Err(message) => Err(HelperError::Failed { program, message }),
+            Err(message) => Err(program.failed(message)),
         }
     }
 
@@ -145,13 +154,13 @@ impl Helper {
             secret: secret.expose(),
         };
         let input = serde_json::to_vec(&entry).map_err(|error| HelperError::Answer {
-            program: program.clone(),
+            program: program.path.clone(),
             source: error.into(),
         })?;
         let input = Zeroizing::new(input);
         match run(&program, "store", &input).await? {
             Ok(_) => Ok(()),
-            Err(message) => Err(HelperError::Failed { program, message }),
+            Err(message) => Err(program.failed(message)),
         }
     }
 
@@ -160,7 +169,25 @@ impl Helper {
         match run(&program, "erase", server.as_bytes()).await? {
             Ok(_) => Ok(()),
             Err(message) if message.trim() == NOT_FOUND => Ok(()),
-            Err(message) => Err(HelperError::Failed { program, message }),
+            Err(message) => Err(program.failed(message)),
+        }
+    }
+}
+
+impl Program {
+    fn failed(self, message: String) -> HelperError {
+        let program = self.path;
+        HelperError::Failed { program, message }
+    }
+
+    /// Name and action alone: what goes in and out is secret (LOG-07).
+    fn tell(&self, what: &str, action: &str, outcome: &str) {
+        if let Some(trace) = &self.trace {
+            let name = self.path.file_name().unwrap_or_default();
+            trace.tell(&format!(
+                "{what} executing credential helper program {} with action {action}{outcome}",
+                name.display()
+            ));
         }
     }
 }
@@ -184,22 +211,28 @@ fn find(name: &str, search_path: &[PathBuf]) -> Result<PathBuf, HelperError> {
 
 /// Runs a helper: its output, or, if it failed, the beginning of what it said.
 async fn run(
-    program: &PathBuf,
+    program: &Program,
     action: &str,
     input: &[u8],
 ) -> Result<Result<Zeroizing<Vec<u8>>, String>, HelperError> {
     let fail = |source| HelperError::Run {
-        program: program.clone(),
+        program: program.path.clone(),
         source,
     };
-    let work = run_unbounded(program, action, input);
-    match tokio::time::timeout(MAX_TIME, work).await {
+    program.tell("started", action, "");
+    let work = run_unbounded(&program.path, action, input);
+    let result = match tokio::time::timeout(MAX_TIME, work).await {
         Ok(result) => result.map_err(fail),
         Err(_) => Err(HelperError::Timeout {
-            program: program.clone(),
+            program: program.path.clone(),
             after: MAX_TIME,
         }),
+    };
+    match result {
+        Ok(Ok(_)) => program.tell("successfully finished", action, ""),
+        _ => program.tell("finished", action, " and got an error"),
     }
+    result
 }
 
 async fn run_unbounded(

@@ -7,7 +7,7 @@ use hardsign_plugin::proto::Capability;
 
 use super::{PluginSigner, Route};
 use crate::envelope::{Signed, ToBeSigned};
-use crate::plugin::PluginError;
+use crate::plugin::{Event, PluginError};
 use crate::sign::{EnvelopeRequest, GeneratedEnvelope, Signer, SignerError};
 
 impl Signer for PluginSigner {
@@ -60,6 +60,7 @@ impl Signer for PluginSigner {
             )
             .await
             .map_err(|error| SignerError::new(self.in_context(error)))?;
+        self.plugin.host.told.tell(Event::CheckEnvelope);
         Ok(Some(GeneratedEnvelope {
             bytes: answer.signature_envelope.0,
             annotations: answer.annotations,
