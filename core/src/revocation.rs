@@ -11,8 +11,39 @@ use jiff::Timestamp;
 use crate::artifact::Quoted;
 use crate::x509::{Certificate, Chain};
 
-/// What is known about one certificate.
+pub use event::{Event, Observer};
+
+mod event;
+
+/// What is known about one certificate, and from whom.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What is known.
+    pub status: Status,
+    /// Whose answer that is; none where nobody was asked, or nobody answered.
+    pub source: Option<Source>,
+}
+
+/// Who answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// In which way.
+    pub method: Method,
+    /// Where: an address that the certificate names.
+    pub url: String,
+}
+
+/// A way to publish revocation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// RFC 6960.
+    Ocsp,
+    /// RFC 5280 §5.
+    Crl,
+}
+
+/// What is known about one certificate.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
     /// A valid answer says that it is not revoked.
@@ -26,7 +57,7 @@ pub enum Status {
 }
 
 /// Why nothing is known about a certificate.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unknown {
     /// The certificate names OCSP or CRL addresses, which this version does not ask.
@@ -36,8 +67,8 @@ pub enum Unknown {
     NotBuilt,
 }
 
-/// A chain that is not known to be good (REV-06).
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+/// A chain that is not known to be good (REV-06). The texts are those of a signing chain.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotGood {
     /// A certificate is revoked.
@@ -48,7 +79,7 @@ pub enum NotGood {
     },
     /// Nothing is known about a certificate.
     #[error(
-        "signing certificate with subject {} revocation status is unknown: {reason}",
+        "signing certificate with subject {} revocation status is unknown",
         Quoted(subject)
     )]
     Unknown {
@@ -71,14 +102,17 @@ pub enum NotGood {
 
 /// Finds out whether the certificates of a chain are revoked.
 pub trait Checker: Send + Sync {
-    /// The status of each certificate, leaf first. `authentic_signing_time` is given where a
-    /// signing authority vouches for it (REV-25).
+    /// The status of each certificate, leaf first; [`conclude`] says what they add up to. That the
+    /// chain keeps the rules of its purpose is what its type says (REV-08).
+    ///
+    /// `authentic_signing_time` is given where a signing authority vouches for it (REV-25, REV-44).
     fn check<P: Sync>(
         &self,
         chain: &Chain<P>,
         authentic_signing_time: Option<Timestamp>,
         now: Timestamp,
-    ) -> impl Future<Output = Vec<Status>> + Send;
+        observer: Observer<'_>,
+    ) -> impl Future<Output = Vec<Checked>> + Send;
 }
 
 /// The honest stand-in: asks nobody, so knows only about certificates that can't be revoked.
@@ -91,14 +125,20 @@ impl Checker for NotBuilt {
         chain: &Chain<P>,
         _authentic_signing_time: Option<Timestamp>,
         _now: Timestamp,
-    ) -> Vec<Status> {
+        observer: Observer<'_>,
+    ) -> Vec<Checked> {
         let last = chain.certificates().len().saturating_sub(1);
-        let status = |(position, certificate)| {
-            if position == last || !names_addresses(certificate) {
-                Status::NotRevocable
-            } else {
-                Status::Unknown(Unknown::NotBuilt)
+        let status = |(i, certificate): (usize, &Certificate)| {
+            if i != last && names_addresses(certificate) {
+                return Status::Unknown(Unknown::NotBuilt).into();
             }
+            if i != last {
+                observer(&Event::NotRevocable {
+                    position: i.saturating_add(1),
+                    subject: &certificate.subject().to_string(),
+                });
+            }
+            Status::NotRevocable.into()
         };
         chain
             .certificates()
@@ -106,6 +146,15 @@ impl Checker for NotBuilt {
             .enumerate()
             .map(status)
             .collect()
+    }
+}
+
+impl From<Status> for Checked {
+    fn from(status: Status) -> Self {
+        Self {
+            status,
+            source: None,
+        }
     }
 }
 
@@ -119,10 +168,13 @@ pub fn names_addresses(certificate: &Certificate) -> bool {
 ///
 /// # Errors
 /// [`NotGood`], also where a status is missing.
-pub fn conclude(certificates: &[Certificate], statuses: &[Status]) -> Result<(), NotGood> {
+pub fn conclude(certificates: &[Certificate], checked: &[Checked]) -> Result<(), NotGood> {
     let subject = |c: &Certificate| c.subject().to_string();
-    let pairs = || certificates.iter().zip(statuses);
-    if let Some((revoked, _)) = pairs().find(|(_, status)| **status == Status::Revoked) {
+    let pairs = || {
+        let statuses = checked.iter().map(|checked| &checked.status);
+        certificates.iter().zip(statuses)
+    };
+    if let Some((revoked, _)) = pairs().find(|(_, status)| matches!(status, Status::Revoked)) {
         return Err(NotGood::Revoked {
             subject: subject(revoked),
         });
@@ -143,7 +195,7 @@ pub fn conclude(certificates: &[Certificate], statuses: &[Status]) -> Result<(),
             }
         }
     }
-    match certificates.get(statuses.len()) {
+    match certificates.get(checked.len()) {
         Some(unanswered) => Err(NotGood::Unanswered {
             subject: subject(unanswered),
         }),
@@ -171,7 +223,7 @@ mod tests {
         let subject = |i: usize| Quoted(&chain[i].subject().to_string()).to_string();
         let unknown = |i| {
             format!(
-                "signing certificate with subject {} revocation status is unknown: revocation checking is not built in this version of hardsign, and the certificate names OCSP or CRL addresses",
+                "signing certificate with subject {} revocation status is unknown",
                 subject(i)
             )
         };
@@ -191,8 +243,9 @@ mod tests {
                 )),
             ),
         ] {
-            let got = conclude(&chain, &statuses).err().map(|e| e.to_string());
-            assert_eq!(got, expected, "{statuses:?}");
+            let checked: Vec<Checked> = statuses.into_iter().map(Checked::from).collect();
+            let got = conclude(&chain, &checked).err().map(|e| e.to_string());
+            assert_eq!(got, expected, "{checked:?}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use super::Need;
 use crate::artifact::{Digest, Quoted};
 use crate::policy::{Check, Verification};
+use crate::revocation;
 
 /// Receives what happens. It is called from the task that verifies, so it should be quick.
 pub type Observer<'a> = &'a (dyn Fn(&Event<'_>) + Send + Sync);
@@ -68,13 +69,8 @@ pub enum Event<'a> {
     TimestampNeed(Need),
     /// Revocation is looked at.
     ValidateRevocation,
-    /// A certificate that can't be revoked, counted from 1 at the leaf (REV-02).
-    NotRevocable {
-        /// Position in the chain.
-        position: usize,
-        /// Its subject.
-        subject: &'a str,
-    },
+    /// What happens while revocation is checked.
+    Revocation(&'a revocation::Event<'a>),
     /// Nothing speaks against the chain (REV-07).
     RevocationOk,
     /// A verification plugin is asked what it can do.
@@ -146,7 +142,7 @@ impl Event<'_> {
             | Self::SignatureFailed { .. }
             | Self::SignatureUnreadable { .. }
             | Self::PluginSurplus { .. }
-            | Self::NotRevocable { .. }
+            | Self::Revocation(revocation::Event::NotRevocable { .. })
             | Self::Listing(_)
             | Self::Store(_) => Severity::Warn,
             Self::Statement { .. } | Self::TimestampNeed(Need::NoStore | Need::Unexpired) => {
@@ -193,11 +189,7 @@ impl fmt::Display for Event<'_> {
                 Need::Token => "Performing timestamp verification...",
             }),
             Self::ValidateRevocation => f.write_str("Validating revocation"),
-            Self::NotRevocable { position, subject } => write!(
-                f,
-                "Certificate #{position} in the chain with subject {} neither has an OCSP nor a CRL revocation method.",
-                Quoted(subject)
-            ),
+            Self::Revocation(event) => event.fmt(f),
             Self::RevocationOk => f.write_str(
                 "No verification impacting errors encountered while checking revocation, status is OK",
             ),

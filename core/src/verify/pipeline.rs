@@ -166,22 +166,17 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
         (self.observer)(&Event::ValidateRevocation);
         let chain = signature.chain();
         let authentic = signature.attributes().authentic_signing_time();
-        let statuses = self.revocation.check(chain, authentic, self.now).await;
-        let certificates = chain.certificates();
-        let last = certificates.len().saturating_sub(1);
-        for (i, (certificate, status)) in certificates.iter().zip(&statuses).enumerate() {
-            if i != last && *status == revocation::Status::NotRevocable {
-                (self.observer)(&Event::NotRevocable {
-                    position: i.saturating_add(1),
-                    subject: &certificate.subject().to_string(),
-                });
-            }
-        }
-        let result = revocation::conclude(certificates, &statuses);
+        let observer = |event: &revocation::Event<'_>| (self.observer)(&Event::Revocation(event));
+        let checked = self
+            .revocation
+            .check(chain, authentic, self.now, &observer)
+            .await;
+        let result = revocation::conclude(chain.certificates(), &checked);
         if result.is_ok() {
             (self.observer)(&Event::RevocationOk);
         }
         report.revocation = result.map_err(RevocationFailure::Chain).into();
+        report.certificates = checked;
         self.settle(report, Check::Revocation)
     }
 

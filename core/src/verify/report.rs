@@ -39,6 +39,9 @@ pub struct Report {
     pub expiry: Finding<ExpiryError>,
     /// Chain not revoked (VER-17).
     pub revocation: Finding<RevocationFailure>,
+    /// What is known about the revocation of each certificate of the chain, leaf first. Empty where
+    /// that was not checked here: skipped by the policy, or the verification plugin's part.
+    pub certificates: Vec<revocation::Checked>,
     /// The payload is about this artifact (VER-19, BLOB-09).
     pub content: Finding<ContentError>,
     /// The required user metadata is there (VER-20).
@@ -48,7 +51,7 @@ pub struct Report {
 }
 
 /// Why revocation failed.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationFailure {
     /// By the statuses of the chain.
@@ -150,6 +153,7 @@ impl Report {
             authentic_timestamp: Finding::NotReached,
             expiry: Finding::NotReached,
             revocation: Finding::NotReached,
+            certificates: Vec::new(),
             content: Finding::NotReached,
             user_metadata: Finding::NotReached,
             extension: Finding::NotReached,
@@ -308,6 +312,7 @@ mod tests {
             authentic_timestamp: Finding::Passed,
             expiry: Finding::Passed,
             revocation: Finding::Passed,
+            certificates: Vec::new(),
             content: Finding::Passed,
             user_metadata: Finding::Passed,
             extension: Finding::Passed,
