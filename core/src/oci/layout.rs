@@ -480,15 +480,20 @@ fn layout_version(path: &Path, bytes: &[u8]) -> Result<String, LayoutError> {
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-
     let metadata = std::fs::metadata(path).ok()?;
-    Some((
-        metadata.dev(),
-        metadata.ino(),
-        metadata.len(),
-        metadata.modified().ok(),
-    ))
+    let (device, inode) = place(&metadata);
+    Some((device, inode, metadata.len(), metadata.modified().ok()))
+}
+
+#[cfg(unix)]
+fn place(metadata: &std::fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn place(_: &std::fs::Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 #[cfg(test)]

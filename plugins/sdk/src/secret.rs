@@ -14,10 +14,8 @@
 //! One trailing newline is stripped. A command (`|command`, as RFC 7512 §2.4 allows) is refused.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::RawFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -28,6 +26,7 @@ use crate::error::ErrorCode;
 use crate::os;
 
 mod pinentry;
+#[cfg_attr(not(unix), path = "secret/no_terminal.rs")]
 mod terminal;
 
 pub(crate) use pinentry::ask as ask_pinentry;
@@ -66,7 +65,7 @@ pub enum PinSource {
     /// A file at an absolute path.
     File(PathBuf),
     /// An inherited descriptor.
-    Descriptor(RawFd),
+    Descriptor(i32),
     /// The program `pinentry`.
     Pinentry,
     /// The terminal.
@@ -125,7 +124,7 @@ pub enum PinError {
     #[error("PIN can't be read from descriptor {number}")]
     Descriptor {
         /// The number.
-        number: RawFd,
+        number: i32,
         /// Why not.
         source: io::Error,
     },
@@ -133,7 +132,7 @@ pub enum PinError {
     #[error("PIN source fd:{number} can be used in a session only")]
     DescriptorOutsideSession {
         /// The number.
-        number: RawFd,
+        number: i32,
     },
     /// No controlling terminal.
     #[error("there is no terminal to ask for the PIN at")]
@@ -181,7 +180,7 @@ impl FromStr for PinSource {
             _ if text.starts_with('/') => Ok(Self::File(text.into())),
             Some(("env", name)) if is_variable_name(name) => Ok(Self::Environment(name.into())),
             Some(("file", path)) => parse_file(path),
-            Some(("fd", number)) => match number.parse::<RawFd>() {
+            Some(("fd", number)) => match number.parse::<i32>() {
                 Ok(number) if number > 2 => Ok(Self::Descriptor(number)),
                 _ => Err(unknown(text)),
             },
@@ -209,6 +208,11 @@ fn parse_file(path: &str) -> Result<PinSource, PinError> {
         .or_else(|| path.strip_prefix("///"))
         .map(|rest| format!("/{rest}"));
     let path = local.as_deref().unwrap_or(path);
+    // RFC 8089, Appendix E.2: a drive letter stands behind the slash of the authority.
+    let drive = path.strip_prefix('/').unwrap_or(path);
+    if cfg!(windows) && Path::new(drive).is_absolute() {
+        return Ok(PinSource::File(drive.into()));
+    }
     if path.starts_with("//") || !path.starts_with('/') {
         return Err(PinError::Relative { path: path.into() });
     }
@@ -247,7 +251,7 @@ pub(crate) fn read_environment(name: &str) -> Result<Secret, PinError> {
         reason = "this is the PIN source that reads the environment"
     )]
     let value = std::env::var_os(name).ok_or_else(|| PinError::Unset { name: name.into() })?;
-    let value = Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value));
+    let value = Zeroizing::new(value.into_encoded_bytes());
     read_secret(&mut value.as_slice(), Until::End).map_err(|fault| fault.into_error(never))
 }
 
@@ -266,19 +270,16 @@ pub(crate) fn read_file(path: &Path) -> Result<(Secret, Exposure), PinError> {
         path: path.into(),
         source,
     };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(failed)?;
+    let mut file = open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(PinError::NotAFile { path: path.into() });
     }
-    if metadata.mode() & 0o002 != 0 {
+    let mode = mode(&metadata);
+    if mode & 0o002 != 0 {
         return Err(PinError::WorldWritable { path: path.into() });
     }
-    let exposure = match metadata.mode() & 0o004 {
+    let exposure = match mode & 0o004 {
         0 => Exposure::Private,
         _ => Exposure::WorldReadable,
     };
@@ -286,8 +287,27 @@ pub(crate) fn read_file(path: &Path) -> Result<(Secret, Exposure), PinError> {
     Ok((secret, exposure))
 }
 
+/// Opens a file without ever waiting for it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.read(true).open(path)
+}
+
+#[cfg(unix)]
+fn mode(metadata: &Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(metadata)
+}
+
+/// Access lists are not looked at.
+#[cfg(not(unix))]
+fn mode(_: &Metadata) -> u32 {
+    0
+}
+
 /// Reads an inherited descriptor up to its first newline or its end, and closes it.
-pub(crate) fn read_descriptor(number: RawFd) -> Result<Secret, PinError> {
+pub(crate) fn read_descriptor(number: i32) -> Result<Secret, PinError> {
     let failed = |source| PinError::Descriptor { number, source };
     let mut file: File = os::take_inherited(number).map_err(failed)?;
     read_secret(&mut file, Until::Newline).map_err(|fault| fault.into_error(failed))

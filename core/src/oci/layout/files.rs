@@ -9,8 +9,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-
 use super::LayoutError;
 use crate::algorithm::HashAlgorithm;
 use crate::artifact::{Descriptor, Digest};
@@ -44,11 +42,10 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LayoutErr
 /// Opens a regular file for reading, without ever waiting for it, and tells its size.
 pub(super) fn open(path: &Path) -> Result<Option<(File, u64)>, LayoutError> {
     let fail = |source| LayoutError::io("open", path, source);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(fail(error.into())),
+    let file = match open_at_once(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error)),
     };
     let metadata = file.metadata().map_err(fail)?;
     if !metadata.is_file() {
@@ -57,6 +54,18 @@ pub(super) fn open(path: &Path) -> Result<Option<(File, u64)>, LayoutError> {
         });
     }
     Ok(Some((file, metadata.len())))
+}
+
+#[cfg(unix)]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+fn open_at_once(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// Where the content with a digest is. A digest is an algorithm of a closed list and lower-case
@@ -144,19 +153,22 @@ pub(super) fn replace(root: &Path, path: &Path, content: &[u8]) -> Result<(), La
 
 /// A new file in the layout's `ingest` directory, readable as the user's umask has it.
 pub(super) fn new_file(root: &Path) -> Result<tempfile::NamedTempFile, LayoutError> {
-    use std::os::unix::fs::PermissionsExt;
-
     let ingest = root.join(INGEST);
     real_directory(&ingest)?;
-    tempfile::Builder::new()
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
         .prefix("new-")
-        .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(&ingest)
         .map_err(|source| LayoutError::io("create a file in", &ingest, source))
 }
 
-/// Makes the names of files just renamed into a directory last.
+/// Makes the names of files just renamed into a directory last, where directories can be flushed.
 pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(|source| LayoutError::io("flush", path, source))

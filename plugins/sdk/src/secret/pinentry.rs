@@ -1,13 +1,12 @@
 //! Asking through the program `pinentry`, in the Assuan protocol that it speaks.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use zeroize::Zeroizing;
 
 use super::{PinError, Secret, finish, printable};
-use crate::os::{Cancellation, Wait};
+use crate::os::{Cancellation, Source, Wait};
 
 /// Longest line of Assuan, newline not counted; escapes included.
 const MAX_ASSUAN_LINE: usize = 4096;
@@ -68,9 +67,9 @@ struct Cancellable<'a, S> {
     cancellation: &'a Cancellation,
 }
 
-impl<S: AsFd + Read> Read for Cancellable<'_, S> {
+impl<S: Source + Read> Read for Cancellable<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.cancellation.wait(self.stream.as_fd())? {
+        match self.cancellation.wait(&self.stream)? {
             Wait::Ready => self.stream.read(buffer),
             Wait::Cancelled => Err(io::ErrorKind::ConnectionAborted.into()),
             Wait::TimedOut => Err(io::ErrorKind::TimedOut.into()),

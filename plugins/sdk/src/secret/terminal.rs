@@ -4,7 +4,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
@@ -64,7 +63,7 @@ fn read_line(terminal: &mut File, cancellation: &Cancellation) -> Result<Secret,
     let mut buffer = Zeroizing::new([0_u8; MAX_PIN + 2]);
     let mut filled = 0_usize;
     loop {
-        match cancellation.wait(terminal.as_fd()) {
+        match cancellation.wait(terminal) {
             Ok(Wait::Ready) => {}
             Ok(Wait::Cancelled) => return Err(PinError::Cancelled),
             Ok(Wait::TimedOut) => return Err(PinError::TimedOut),

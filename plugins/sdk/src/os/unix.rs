@@ -1,0 +1,326 @@
+//! The same for Unix. This is the only module with `unsafe` code.
+#![allow(
+    unsafe_code,
+    reason = "descriptors by number and signal handlers have no safe interface"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::{Errno, FdFlags};
+
+use super::{Stray, Streams, Wait};
+
+/// What can be waited for.
+pub(crate) use std::os::fd::AsFd as Source;
+
+/// Moves the standard streams to descriptors that neither plugin code nor a C library knows, so
+/// that a stray print can't corrupt an answer and a stray read can't swallow a request.
+pub(crate) fn take_streams(stray: Stray) -> io::Result<Streams> {
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    let streams = Streams {
+        input: duplicate(rustix::stdio::stdin())?,
+        output: duplicate(rustix::stdio::stdout())?,
+        errors: duplicate(rustix::stdio::stderr())?,
+    };
+    rustix::stdio::dup2_stdin(&null)?;
+    match stray {
+        Stray::ToStderr => rustix::stdio::dup2_stdout(&streams.errors)?,
+        Stray::Dropped => {
+            rustix::stdio::dup2_stdout(&null)?;
+            rustix::stdio::dup2_stderr(&null)?;
+        }
+    }
+    Ok(streams)
+}
+
+/// A copy of the descriptor above the standard ones, closed for children.
+fn duplicate(stream: BorrowedFd<'_>) -> io::Result<File> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(stream, 3)?.into())
+}
+
+/// Keeps PINs out of core dumps.
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    Ok(rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        none,
+    )?)
+}
+
+/// Takes a descriptor that this process inherited, once; from then on children don't get it.
+///
+/// Inherited descriptors are told apart by what they lack: all that this process opened itself
+/// is marked close-on-exec.
+pub(crate) fn take_inherited(number: RawFd) -> io::Result<File> {
+    if number < 3 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: the descriptor is only asked for its flags while borrowed; a number that is not
+    // open gives EBADF.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = rustix::io::fcntl_getfd(borrowed)?;
+    if flags.contains(FdFlags::CLOEXEC) {
+        return Err(Errno::BADF.into());
+    }
+    rustix::io::fcntl_setfd(borrowed, flags | FdFlags::CLOEXEC)?;
+    // SAFETY: the number is open, it is no standard stream, and nothing in this process owns it:
+    // what Rust opens is close-on-exec, and the mark just set keeps a second call from here.
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+    Ok(owned.into())
+}
+
+/// Tells everyone who waits for a person that nobody will come: the user interrupted, or the
+/// host closed stdin. Once raised it stays.
+#[derive(Debug)]
+pub(crate) struct Cancellation {
+    raised: AtomicBool,
+    reader: PipeReader,
+    /// Open as long as the process, so that the signal handler can write to it.
+    writer: PipeWriter,
+}
+
+/// The longest wait for a person (five minutes).
+pub(crate) const PATIENCE: Timespec = Timespec {
+    tv_sec: 300,
+    tv_nsec: 0,
+};
+
+/// Descriptor that the signal handler writes to; -1 for none.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+/// The host's process id; 0 when the interrupt is not held back.
+static HOST: AtomicI32 = AtomicI32::new(0);
+/// Last signal that ended a prompt, to be raised again afterwards; 0 for none.
+static PENDING: AtomicI32 = AtomicI32::new(0);
+
+impl Cancellation {
+    /// The cancellation of this process.
+    pub(crate) fn of_process() -> io::Result<&'static Self> {
+        static ONLY: OnceLock<Cancellation> = OnceLock::new();
+        if let Some(cancellation) = ONLY.get() {
+            return Ok(cancellation);
+        }
+        let (reader, writer) = io::pipe()?;
+        // A signal handler must never block.
+        rustix::io::ioctl_fionbio(&writer, true)?;
+        let cancellation = ONLY.get_or_init(|| Self {
+            raised: AtomicBool::new(false),
+            reader,
+            writer,
+        });
+        WAKE.store(cancellation.writer.as_raw_fd(), Ordering::SeqCst);
+        Ok(cancellation)
+    }
+
+    /// Ends every wait, now and later.
+    pub(crate) fn raise(&self) {
+        if !self.raised.swap(true, Ordering::SeqCst) {
+            use io::Write as _;
+            // One byte always fits into the pipe; waiters also look at the flag.
+            drop((&self.writer).write(&[0]));
+        }
+    }
+
+    /// Waits until `source` can be read, until cancelled, or until [`PATIENCE`] is over.
+    ///
+    /// Where the system can't poll the source (a terminal on macOS), it counts as ready at once
+    /// and the read that follows can't be cancelled.
+    pub(crate) fn wait(&self, source: &impl Source) -> io::Result<Wait> {
+        let source = source.as_fd();
+        loop {
+            if self.raised.load(Ordering::SeqCst) {
+                return Ok(Wait::Cancelled);
+            }
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(source, PollFlags::IN),
+            ];
+            match rustix::event::poll(&mut fds, Some(&PATIENCE)) {
+                Ok(0) => return Ok(Wait::TimedOut),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let [cancelled, source] = fds;
+            if !cancelled.revents().is_empty() {
+                return Ok(Wait::Cancelled);
+            }
+            if !source.revents().is_empty() {
+                return Ok(Wait::Ready);
+            }
+        }
+    }
+}
+
+/// Holds the interrupt back while the host lives: the host decides what an interrupt means, and
+/// closes stdin. If the host is gone, the interrupt does what it always does.
+///
+/// A handler is used and not "ignore", because children would inherit the latter.
+pub(crate) fn hold_back_interrupt() {
+    HOST.store(parent(), Ordering::SeqCst);
+    install(libc::SIGINT, on_signal);
+}
+
+/// While this lives, signals that end the process first end the wait for the terminal, so that
+/// its settings can be put back; dropping it raises again what came.
+#[derive(Debug)]
+pub(crate) struct SignalsEndWait(());
+
+const ENDING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGQUIT, libc::SIGTERM];
+
+impl SignalsEndWait {
+    pub(crate) fn new() -> Self {
+        for signal in ENDING {
+            install(signal, on_signal);
+        }
+        if HOST.load(Ordering::SeqCst) == 0 {
+            install(libc::SIGINT, on_signal);
+        }
+        Self(())
+    }
+}
+
+impl Drop for SignalsEndWait {
+    fn drop(&mut self) {
+        for signal in ENDING {
+            restore_default(signal);
+        }
+        if HOST.load(Ordering::SeqCst) == 0 {
+            restore_default(libc::SIGINT);
+        }
+        let pending = PENDING.swap(0, Ordering::SeqCst);
+        let held_back = pending == libc::SIGINT && HOST.load(Ordering::SeqCst) != 0;
+        if pending != 0 && !held_back {
+            // SAFETY: raise has no precondition; the signal's disposition is the default.
+            unsafe {
+                libc::raise(pending);
+            }
+        }
+    }
+}
+
+/// The handler: wakes whoever waits for a person.
+extern "C" fn on_signal(signal: libc::c_int) {
+    // SAFETY: everything called here is async-signal-safe (signal-safety(7)): getppid, signal,
+    // raise, write and atomics; errno is put back.
+    unsafe {
+        let host = HOST.load(Ordering::SeqCst);
+        if signal == libc::SIGINT && host != 0 && libc::getppid() != host {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            libc::raise(libc::SIGINT);
+            return;
+        }
+        PENDING.store(signal, Ordering::SeqCst);
+        let wake = WAKE.load(Ordering::SeqCst);
+        if wake >= 0 {
+            let errno = Errno::from_io_error(&io::Error::last_os_error());
+            let byte = 0_u8;
+            libc::write(wake, std::ptr::from_ref(&byte).cast(), 1);
+            if let Some(errno) = errno {
+                set_errno(errno);
+            }
+        }
+    }
+}
+
+/// Puts errno back.
+fn set_errno(errno: Errno) {
+    #[cfg(any(target_os = "linux", target_os = "emscripten"))]
+    // SAFETY: the location of errno is valid for the calling thread.
+    unsafe {
+        *libc::__errno_location() = errno.raw_os_error();
+    }
+    #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+    // SAFETY: the location of errno is valid for the calling thread.
+    unsafe {
+        *libc::__error() = errno.raw_os_error();
+    }
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "emscripten",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd"
+    )))]
+    let _ = errno;
+}
+
+fn parent() -> libc::pid_t {
+    // SAFETY: getppid has no precondition and can't fail.
+    unsafe { libc::getppid() }
+}
+
+fn install(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: an all-zero sigaction is a valid value; the handler is a function of the type that
+    // the flags call for, does only what is async-signal-safe, and lives as long as the process.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+    }
+}
+
+fn restore_default(signal: libc::c_int) {
+    // SAFETY: the default disposition has no precondition.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// Own descriptors are close-on-exec and so are never taken for inherited ones.
+    #[test]
+    fn only_inherited_descriptors_can_be_taken() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"1234").unwrap();
+        drop(writer);
+        assert!(take_inherited(reader.as_raw_fd()).is_err());
+        let inherited = rustix::io::fcntl_dupfd_cloexec(&reader, 100).unwrap();
+        rustix::io::fcntl_setfd(&inherited, FdFlags::empty()).unwrap();
+        let number = std::os::fd::IntoRawFd::into_raw_fd(inherited);
+        let mut taken = take_inherited(number).unwrap();
+        assert!(take_inherited(number).is_err(), "taken twice");
+        let mut text = String::new();
+        taken.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "1234");
+        drop(taken);
+        assert!(take_inherited(number).is_err(), "closed");
+        for standard in 0..3 {
+            assert!(take_inherited(standard).is_err());
+        }
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_wait_ends_when_cancelled() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (source, mut sink) = io::pipe().unwrap();
+        let cancellation = Cancellation {
+            raised: AtomicBool::new(false),
+            reader,
+            writer,
+        };
+        sink.write_all(b"x").unwrap();
+        assert_eq!(cancellation.wait(&source).unwrap(), Wait::Ready);
+        cancellation.raise();
+        assert_eq!(cancellation.wait(&source).unwrap(), Wait::Cancelled);
+        assert_eq!(cancellation.wait(&source).unwrap(), Wait::Cancelled);
+    }
+}
