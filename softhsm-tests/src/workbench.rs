@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::binaries;
 use crate::layout::Layout;
 use crate::token::Token;
+use crate::{binaries, run};
 
 /// What a program printed, and how it ended.
 #[derive(Clone, Debug)]
@@ -68,7 +68,9 @@ impl Workbench {
     pub fn install_plugin(&self, name: &str, executable: &Path) {
         let directory = self.config().join("plugins").join(name);
         fs::create_dir_all(&directory).unwrap();
-        fs::copy(executable, directory.join(format!("notation-{name}"))).unwrap();
+        // By another process: a file that this one had open for writing can't always be run.
+        let installed = directory.join(format!("notation-{name}"));
+        run(Command::new("cp").arg(executable).arg(installed));
     }
 
     /// Trusts `root` under a statement of level `level` for the scope `local/test`.

@@ -1,0 +1,3 @@
+module example.com/notation-go-example
+
+go 1.22
