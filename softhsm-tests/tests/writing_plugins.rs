@@ -290,7 +290,7 @@ fn the_quoted_plugins_conform() {
         for spec in KeySpec::ALL {
             let keys = Keys::new(&keys::key(spec));
             let ran = run(Command::new(binaries().join("hardsign-plugin-test"))
-                .arg(&plugin_named(&keys, name, &plugin))
+                .arg(plugin_named(&keys, name, &plugin))
                 .args(["--id", &keys.path("release.key"), "--config"])
                 .arg(format!("cert-chain={}", keys.path("chain.pem"))));
             let report = String::from_utf8(ran.stdout).unwrap();
