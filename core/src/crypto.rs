@@ -125,6 +125,41 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     out
 }
 
+/// Bytes that nobody can guess, from the system's generator.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+/// The system gives no random bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoRandomness;
+
+/// Reads the DER AlgorithmIdentifier of a hash. Parameters that are absent and parameters NULL
+/// are the same (RFC 5754 §2, TSA-15).
+pub fn hash_algorithm(der: &[u8]) -> Option<HashAlgorithm> {
+    hash_of(spki::AlgorithmIdentifierRef::from_der(der).ok()?)
+}
+
+/// The DER AlgorithmIdentifier of a hash, parameters NULL (TSA-03).
+pub fn hash_identifier(algorithm: HashAlgorithm) -> Vec<u8> {
+    let oid = match algorithm {
+        HashAlgorithm::Sha256 => SHA256,
+        HashAlgorithm::Sha384 => SHA384,
+        HashAlgorithm::Sha512 => SHA512,
+    };
+    // SEQUENCE of 13 bytes: an OBJECT IDENTIFIER of 9 bytes and NULL.
+    let mut der = vec![0x30, 13, 6, 9];
+    der.extend_from_slice(oid.as_bytes());
+    der.extend_from_slice(&[5, 0]);
+    der
+}
+
 /// A hash computed in pieces.
 #[derive(Clone)]
 pub struct Hasher {
@@ -241,6 +276,38 @@ impl PublicKey {
         signature: &[u8],
     ) -> Result<(), SignedDataError> {
         let (oid, scheme) = SignedDataScheme::from_der(algorithm)?;
+        self.verify_scheme(oid, scheme, message, signature)
+    }
+
+    /// The same for a CMS SignerInfo, which may call RSASSA-PKCS1-v1_5 by the name of the key
+    /// (`rsaEncryption`, RFC 3370 §3.2); then `digest` is the hash.
+    ///
+    /// # Errors
+    /// [`SignedDataError`].
+    pub fn verify_cms(
+        &self,
+        digest: HashAlgorithm,
+        algorithm: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignedDataError> {
+        let identifier = spki::AlgorithmIdentifierRef::from_der(algorithm);
+        match identifier {
+            Ok(identifier) if identifier.oid == RSA_ENCRYPTION => {
+                let scheme = SignedDataScheme::Pkcs1(digest);
+                self.verify_scheme(RSA_ENCRYPTION, scheme, message, signature)
+            }
+            _ => self.verify_signed_data(algorithm, message, signature),
+        }
+    }
+
+    fn verify_scheme(
+        &self,
+        oid: ObjectIdentifier,
+        scheme: SignedDataScheme,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignedDataError> {
         if let Kind::Rsa(bits @ ..2048) = self.kind {
             return Err(SignedDataError::WeakKey { bits });
         }

@@ -1,16 +1,19 @@
 //! Whether the chain was valid when the signature was made (VER-16, TSA-26 to TSA-36).
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use super::authenticity::Load;
 use crate::artifact::Quoted;
 use crate::envelope::{Signature, SigningScheme};
 use crate::policy::{Rules, VerifyTimestamp};
-use crate::timestamp::{self, TimestampError};
-use crate::trust::StoreType;
+use crate::timestamp::{self, AuthorityRevocation, OutsideValidity, Token, TokenError};
+use crate::trust::{StoreType, TrustError};
 use crate::x509::Certificate;
 
 /// A chain that is not known to have been valid when it signed.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimestampFailure {
     /// No timestamp is looked at, and a certificate is not valid yet (TSA-28).
@@ -40,9 +43,18 @@ pub enum TimestampFailure {
     /// A timestamp is needed and there is none (TSA-30).
     #[error("no timestamp countersignature was found in the signature envelope")]
     NoToken,
+    /// A `tsa` store can't be used.
+    #[error("failed to load tsa trust store: {0}")]
+    Store(Arc<TrustError>),
     /// A timestamp is needed and the one there can't be relied on.
+    #[error("failed to verify the timestamp countersignature: {0}")]
+    Token(#[from] TokenError),
+    /// The timestamp does not show that the chain was valid (TSA-31).
     #[error(transparent)]
-    Token(#[from] TimestampError),
+    Outside(#[from] OutsideValidity),
+    /// The chain of the timestamping authority is not known to be good (TSA-32).
+    #[error(transparent)]
+    Revocation(#[from] AuthorityRevocation),
     /// A certificate was not valid at the time that the signing authority vouches for (TSA-36).
     #[error(
         "certificate {} was not valid when the digital signature was produced at \"{}\"",
@@ -80,26 +92,45 @@ pub(super) fn need(chain: &[Certificate], rules: &Rules, now: Timestamp) -> Need
     }
 }
 
-/// The whole check. Where no timestamp is looked at, every certificate must be valid now, at one
-/// instant for all of them; a token that is there all the same is ignored (TSA-34).
+/// The check as far as it needs no network. Where no timestamp is looked at, every certificate
+/// must be valid now, at one instant for all of them; a token that is there all the same is ignored
+/// (TSA-34). What is returned is a timestamp whose authority may still be revoked (TSA-32).
 pub(super) fn authentic_timestamp(
     signature: &Signature,
     rules: &Rules,
+    load: Load<'_>,
     now: Timestamp,
-) -> Result<(), TimestampFailure> {
+) -> Result<Option<timestamp::Verified>, TimestampFailure> {
     let chain = signature.chain().certificates();
     let attributes = signature.attributes();
     if attributes.signing_scheme == SigningScheme::SigningAuthority {
-        return valid_when_signed(chain, attributes.signing_time);
+        return valid_when_signed(chain, attributes.signing_time).map(|()| None);
     }
     match need(chain, rules, now) {
-        Need::NoStore | Need::Unexpired => valid_now(chain, now),
-        Need::Token => {
-            let token = signature.unsigned().timestamp_token.as_deref();
-            let token = token.ok_or(TimestampFailure::NoToken)?;
-            Ok(timestamp::verify_token(token, signature.signature_bytes())?)
-        }
+        Need::NoStore | Need::Unexpired => valid_now(chain, now).map(|()| None),
+        Need::Token => timestamped(signature, rules, load).map(Some),
     }
+}
+
+/// TSA-30, TSA-31, TSA-33: a token over this very signature, by an authority of the statement's
+/// `tsa` stores, from a time at which the whole chain was valid.
+fn timestamped(
+    signature: &Signature,
+    rules: &Rules,
+    load: Load<'_>,
+) -> Result<timestamp::Verified, TimestampFailure> {
+    let token = signature.unsigned().timestamp_token.as_deref();
+    let token = Token::parse(token.ok_or(TimestampFailure::NoToken)?)?;
+    let mut roots = Vec::new();
+    for store in rules.stores_of(StoreType::Tsa) {
+        let store = load(store).map_err(TimestampFailure::Store)?;
+        roots.extend_from_slice(store.certificates());
+    }
+    let verified = token.verify(signature.signature_bytes(), &roots)?;
+    verified
+        .range()
+        .check_inside(signature.chain().certificates())?;
+    Ok(verified)
 }
 
 fn valid_now(chain: &[Certificate], now: Timestamp) -> Result<(), TimestampFailure> {

@@ -67,6 +67,10 @@ pub enum Event<'a> {
     ValidateTimestamp,
     /// Whether the timestamp countersignature is looked at, and why (TSA-29).
     TimestampNeed(Need),
+    /// The range of a timestamp that the chain was valid in (TSA-31).
+    TimestampRange(crate::timestamp::Range),
+    /// The timestamp countersignature holds (TSA-29).
+    TimestampOk,
     /// Revocation is looked at.
     ValidateRevocation,
     /// What happens while revocation is checked.
@@ -188,6 +192,8 @@ impl fmt::Display for Event<'_> {
                 }
                 Need::Token => "Performing timestamp verification...",
             }),
+            Self::TimestampRange(range) => write!(f, "Timestamp range: {range}"),
+            Self::TimestampOk => f.write_str("Timestamp verification: Success"),
             Self::ValidateRevocation => f.write_str("Validating revocation"),
             Self::Revocation(event) => event.fmt(f),
             Self::RevocationOk => f.write_str(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hardsign_plugin::proto::{Capability, PluginConfig};
 use jiff::Timestamp;
 
-use super::authentic_timestamp::{authentic_timestamp, need};
+use super::authentic_timestamp::{TimestampFailure, authentic_timestamp, need};
 use super::authenticity::{self, AuthenticityError, Load};
 use super::content::{self, Expected};
 use super::event::{Event, Observer};
@@ -19,6 +19,7 @@ use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
 use crate::envelope::{Signature, SigningScheme};
 use crate::policy::{Action, Check, Rules};
 use crate::revocation::{self, Checker};
+use crate::timestamp::check_revocation;
 use crate::trust::Anchor;
 
 /// What one signature is verified against.
@@ -133,7 +134,7 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
                 authenticity::trusted_identity(&signature, self.rules, self.statement).into();
             self.settle(report, Check::Authenticity)?;
         }
-        self.times(&signature, report)?;
+        self.times(&signature, report).await?;
         if self.rules.action(Check::Revocation) == Action::Skip {
             report.revocation = Finding::Skipped;
         } else if !does(Capability::RevocationCheck) {
@@ -147,7 +148,7 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
     }
 
     /// Expiry, then the chain's validity (VER-15, VER-16).
-    fn times(&self, signature: &Signature, report: &mut Report) -> Result<(), Refused> {
+    async fn times(&self, signature: &Signature, report: &mut Report) -> Result<(), Refused> {
         (self.observer)(&Event::ValidateExpiry);
         report.expiry = expiry(signature.attributes().expiry, self.now).into();
         self.settle(report, Check::Expiry)?;
@@ -157,8 +158,20 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
             let chain = signature.chain().certificates();
             (self.observer)(&Event::TimestampNeed(need(chain, self.rules, self.now)));
         }
-        report.authentic_timestamp = authentic_timestamp(signature, self.rules, self.now).into();
+        report.authentic_timestamp = self.timestamp(signature).await.into();
         self.settle(report, Check::AuthenticTimestamp)
+    }
+
+    /// The judgement, then the revocation of the timestamping authority: always enforced, and
+    /// whatever the action for revocation is (TSA-32, REV-10).
+    async fn timestamp(&self, signature: &Signature) -> Result<(), TimestampFailure> {
+        let judged = authentic_timestamp(signature, self.rules, self.load, self.now)?;
+        if let Some(verified) = judged {
+            (self.observer)(&Event::TimestampRange(verified.range()));
+            check_revocation(self.revocation, verified.chain(), self.now).await?;
+            (self.observer)(&Event::TimestampOk);
+        }
+        Ok(())
     }
 
     /// Revocation of the signing chain (VER-17).

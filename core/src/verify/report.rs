@@ -257,12 +257,23 @@ impl Rejected {
         self.step
     }
 
-    /// The fault of a trust store that made authenticity fail, which the user can mend (CLI-41).
+    /// The fault of a trust store that made authenticity or the timestamp fail, which the user can
+    /// mend (CLI-41).
     pub fn trust_store_fault(&self) -> Option<&TrustError> {
-        match (self.step, &self.report.authenticity) {
+        match (
+            self.step,
+            &self.report.authenticity,
+            &self.report.authentic_timestamp,
+        ) {
             (
                 Step::Policy(Check::Authenticity),
                 Finding::Failed(AuthenticityError::Store(fault)),
+                _,
+            )
+            | (
+                Step::Policy(Check::AuthenticTimestamp),
+                _,
+                Finding::Failed(TimestampFailure::Store(fault)),
             ) => Some(fault),
             _ => None,
         }

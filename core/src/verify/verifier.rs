@@ -350,14 +350,13 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         }
     }
 
-    /// The stores that signers are looked up in.
+    /// The stores of the statement. One that can't be used is a failure only where it is looked
+    /// into.
     fn load(&self, rules: &Rules, observer: Observer<'_>) -> Stores {
         let mut stores = Stores::new();
         for store in rules.stores() {
-            if store.store_type != StoreType::Tsa {
-                let note = |warning: &_| observer(&Event::Store(warning));
-                stores.insert(store.clone(), self.stores.load_noting(store, note));
-            }
+            let note = |warning: &_| observer(&Event::Store(warning));
+            stores.insert(store.clone(), self.stores.load_noting(store, note));
         }
         stores
     }
@@ -550,8 +549,9 @@ fn skipped(reference: String, statement: &str, policy: &Source, options: Options
 /// unsigned, so it decides the order and nothing else (VER-29, DIF-14).
 fn order(candidates: &mut [Descriptor], stores: &Stores) {
     let trusted: BTreeSet<_> = stores
-        .values()
-        .flatten()
+        .iter()
+        .filter(|(store, _)| store.store_type != StoreType::Tsa)
+        .filter_map(|(_, loaded)| loaded.as_ref().ok())
         .flat_map(|store| store.certificates())
         .map(Certificate::thumbprint_hex)
         .collect();

@@ -218,6 +218,15 @@ impl Certificate {
                 subject: issuer.subject().clone(),
             });
         }
+        self.check_signed_by(issuer)
+    }
+
+    /// Checks that the key of `issuer` verifies this certificate's signature, and nothing else:
+    /// the names may differ.
+    ///
+    /// # Errors
+    /// [`NotIssued`], never for the names.
+    pub fn check_signed_by(&self, issuer: &Self) -> Result<(), NotIssued> {
         let key = issuer.public_key()?;
         let verify = || {
             let inner = &self.inner;

@@ -1,0 +1,57 @@
+//! Revocation of the authority's chain: always checked, and enforced wherever a token is
+//! (TSA-08, TSA-32).
+
+use jiff::Timestamp;
+
+use crate::artifact::Quoted;
+use crate::revocation::{self, Checker, NotGood, Unknown};
+use crate::x509::{Chain, Timestamping};
+
+/// The chain of a timestamping authority is not known to be good.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityRevocation {
+    /// A certificate is revoked.
+    #[error("timestamping certificate with subject {} is revoked", Quoted(subject))]
+    Revoked {
+        /// Its subject.
+        subject: String,
+    },
+    /// Nothing is known about a certificate.
+    #[error(
+        "timestamping certificate with subject {} revocation status is unknown: {reason}",
+        Quoted(subject)
+    )]
+    Unknown {
+        /// Its subject.
+        subject: String,
+        /// Why.
+        reason: Unknown,
+    },
+    /// The checker did not answer for a certificate.
+    #[error(
+        "timestamping certificate with subject {} revocation status is unknown",
+        Quoted(subject)
+    )]
+    Unanswered {
+        /// Its subject.
+        subject: String,
+    },
+}
+
+/// Finds out whether a certificate of the chain is revoked.
+///
+/// # Errors
+/// [`AuthorityRevocation`], also where nothing is known.
+pub async fn check_revocation<C: Checker>(
+    checker: &C,
+    chain: &Chain<Timestamping>,
+    now: Timestamp,
+) -> Result<(), AuthorityRevocation> {
+    let statuses = checker.check(chain, None, now).await;
+    revocation::conclude(chain.certificates(), &statuses).map_err(|not_good| match not_good {
+        NotGood::Revoked { subject } => AuthorityRevocation::Revoked { subject },
+        NotGood::Unknown { subject, reason } => AuthorityRevocation::Unknown { subject, reason },
+        NotGood::Unanswered { subject } => AuthorityRevocation::Unanswered { subject },
+    })
+}
