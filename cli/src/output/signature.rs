@@ -7,6 +7,7 @@ use hardsign_core::artifact::Digest;
 use hardsign_core::envelope::{
     AttributeValue, Content, ExtendedAttribute, Format, PAYLOAD_CONTENT_TYPE,
 };
+use hardsign_core::timestamp::{Range, Token, TokenError};
 use hardsign_core::x509::Certificate;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -52,14 +53,27 @@ fn fill(node: &mut Node, format: Format, content: &Content) {
     if let Some(agent) = &content.unsigned.signing_agent {
         unsigned.pair("signing agent", agent);
     }
-    if content.unsigned.timestamp_token.is_some() {
-        unsigned
-            .add("timestamp signature")
-            .pair("error", TIMESTAMP_NOT_READ);
+    if let Some(token) = &content.unsigned.timestamp_token {
+        let node = unsigned.add("timestamp signature");
+        match timestamp(token, content) {
+            Ok((range, token)) => {
+                node.pair("timestamp", range.written(ansi_c));
+                certificate_nodes(node, token.danger_certificates());
+            }
+            Err(error) => node.pair("error", unreadable(&error)),
+        }
     }
-    let certificates = node.add("certificates");
-    for certificate in content.chain.certificates() {
-        let one = certificates.add(format!(
+    certificate_nodes(node, content.chain.certificates());
+    let artifact = node.add("signed artifact");
+    artifact.pair("media type", &content.payload.target.media_type);
+    artifact.pair("digest", &content.payload.target.digest);
+    artifact.pair("size", content.payload.target.size);
+}
+
+fn certificate_nodes(node: &mut Node, certificates: &[Certificate]) {
+    let node = node.add("certificates");
+    for certificate in certificates {
+        let one = node.add(format!(
             "SHA256 fingerprint: {}",
             certificate.thumbprint_hex()
         ));
@@ -67,10 +81,16 @@ fn fill(node: &mut Node, format: Format, content: &Content) {
         one.pair("issued by", certificate.issuer());
         one.pair("expiry", ansi_c(certificate.not_after()));
     }
-    let artifact = node.add("signed artifact");
-    artifact.pair("media type", &content.payload.target.media_type);
-    artifact.pair("digest", &content.payload.target.digest);
-    artifact.pair("size", content.payload.target.size);
+}
+
+/// The time that a token claims for this signature, and the token itself (TSA-38).
+fn timestamp(token: &[u8], content: &Content) -> Result<(Range, Token), TokenError> {
+    let token = Token::parse(token)?;
+    Ok((token.danger_range(&content.signature_bytes)?, token))
+}
+
+fn unreadable(error: &TokenError) -> String {
+    format!("failed to parse timestamp countersignature: {error}")
 }
 
 /// The signature as JSON, members in the reference's order (CLI-52, CLI-53).
@@ -93,15 +113,7 @@ pub(crate) fn json(digest: Option<&Digest>, format: Format, content: &Content) -
             },
         ),
         ("unsignedAttributes", unsigned_attributes(content)),
-        (
-            "certificates",
-            content
-                .chain
-                .certificates()
-                .iter()
-                .map(certificate)
-                .collect(),
-        ),
+        ("certificates", certificates(content.chain.certificates())),
         (
             "signedArtifact",
             json!({"mediaType": target.media_type, "digest": target.digest, "size": target.size}),
@@ -140,13 +152,21 @@ fn unsigned_attributes(content: &Content) -> Value {
     if let Some(agent) = &content.unsigned.signing_agent {
         members.insert("signingAgent".to_owned(), json!(agent));
     }
-    if content.unsigned.timestamp_token.is_some() {
-        members.insert(
-            "timestampSignature".to_owned(),
-            json!({"error": TIMESTAMP_NOT_READ}),
-        );
+    if let Some(token) = &content.unsigned.timestamp_token {
+        let timestamp = match timestamp(token, content) {
+            Ok((range, token)) => json!({
+                "timestamp": range.to_string(),
+                "certificates": certificates(token.danger_certificates()),
+            }),
+            Err(error) => json!({"error": unreadable(&error)}),
+        };
+        members.insert("timestampSignature".to_owned(), timestamp);
     }
     Value::Object(members)
+}
+
+fn certificates(certificates: &[Certificate]) -> Value {
+    certificates.iter().map(certificate).collect()
 }
 
 fn certificate(certificate: &Certificate) -> Value {
@@ -172,9 +192,6 @@ fn extended(attribute: &ExtendedAttribute) -> (String, String) {
 fn ansi_c(time: Timestamp) -> String {
     time.strftime("%a %b %e %H:%M:%S %Y").to_string()
 }
-
-const TIMESTAMP_NOT_READ: &str =
-    "failed to parse timestamp countersignature: this version does not read timestamps";
 
 #[cfg(test)]
 mod tests {

@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 
 use crate::artifact::Quoted;
-use crate::revocation::{self, Checker, NotGood, Unknown};
+use crate::revocation::{self, Checker, NotGood, Observer, Unknown};
 use crate::x509::{Chain, Timestamping};
 
 /// The chain of a timestamping authority is not known to be good.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorityRevocation {
     /// A certificate is revoked.
@@ -19,13 +19,14 @@ pub enum AuthorityRevocation {
     },
     /// Nothing is known about a certificate.
     #[error(
-        "timestamping certificate with subject {} revocation status is unknown: {reason}",
+        "timestamping certificate with subject {} revocation status is unknown",
         Quoted(subject)
     )]
     Unknown {
         /// Its subject.
         subject: String,
         /// Why.
+        #[source]
         reason: Unknown,
     },
     /// The checker did not answer for a certificate.
@@ -47,8 +48,9 @@ pub async fn check_revocation<C: Checker>(
     checker: &C,
     chain: &Chain<Timestamping>,
     now: Timestamp,
+    observer: Observer<'_>,
 ) -> Result<(), AuthorityRevocation> {
-    let statuses = checker.check(chain, None, now).await;
+    let statuses = checker.check(chain, None, now, observer).await;
     revocation::conclude(chain.certificates(), &statuses).map_err(|not_good| match not_good {
         NotGood::Revoked { subject } => AuthorityRevocation::Revoked { subject },
         NotGood::Unknown { subject, reason } => AuthorityRevocation::Unknown { subject, reason },

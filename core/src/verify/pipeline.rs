@@ -168,7 +168,9 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
         let judged = authentic_timestamp(signature, self.rules, self.load, self.now)?;
         if let Some(verified) = judged {
             (self.observer)(&Event::TimestampRange(verified.range()));
-            check_revocation(self.revocation, verified.chain(), self.now).await?;
+            let observer =
+                |event: &revocation::Event<'_>| (self.observer)(&Event::Revocation(event));
+            check_revocation(self.revocation, verified.chain(), self.now, &observer).await?;
             (self.observer)(&Event::TimestampOk);
         }
         Ok(())

@@ -147,7 +147,7 @@ fn answers_to_another_request() {
     );
     let changed = |t: &mut parts::Token| t.nonce.as_mut().unwrap()[19] ^= 1;
     assert_eq!(answer(changed).unwrap_err(), ResponseError::Nonce);
-    let shorter = |t: &mut parts::Token| drop(t.nonce.as_mut().unwrap().pop());
+    let shorter = |t: &mut parts::Token| t.nonce.as_mut().unwrap().truncate(19);
     assert_eq!(answer(shorter).unwrap_err(), ResponseError::Nonce);
     let mismatch = ResponseError::Token(TokenError::Info {
         source: InfoError::Mismatch,
