@@ -60,7 +60,8 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(key::definition())
         .subcommand(doctor::definition())
         .subcommand(completion::definition())
-        .subcommand(completion::candidates())
+        .subcommand(completion::candidates("__complete"))
+        .subcommand(completion::candidates("__complete_bash"))
         .subcommand(completion::man())
         .subcommand(version())
 }

@@ -128,6 +128,9 @@ pub(crate) fn run(
         Some(("__complete", m)) => {
             completion::candidates(&args::completion::all(m), definition, context)
         }
+        Some(("__complete_bash", m)) => {
+            completion::for_bash(&args::completion::all(m), definition, context)
+        }
         Some(("man", m)) => man::run(&args::completion::all(m), definition, context),
         Some(("sign", m)) => sign::run(args::sign::SignArgs::read(m, context.program)?, context),
         Some(("verify", m)) => {

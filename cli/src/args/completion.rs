@@ -40,9 +40,10 @@ pub(super) fn definition() -> Command {
     .arg(flags::positional("shell", "bash, zsh, fish or powershell"))
 }
 
-/// What the scripts ask: the words typed so far, the one under the cursor last.
-pub(super) fn candidates() -> Command {
-    Command::new("__complete").hide(true).arg(words())
+/// What the scripts ask: the words typed so far, the one under the cursor last; for bash the line
+/// and the part of the last word that bash replaces.
+pub(super) fn candidates(name: &'static str) -> Command {
+    Command::new(name).hide(true).arg(words())
 }
 
 /// Writes the man pages into a directory.

@@ -12,8 +12,10 @@ use hardsign_core::trust::edit;
 use serde_json::Value;
 
 use super::Context;
-use crate::args::{SHELLS, Shell};
+use crate::args::{SHELLS, Shell, Usage};
 use crate::failure::Failure;
+
+mod bash;
 
 /// Prints the script for a shell.
 pub(super) fn script(shell: Shell, context: &Context) -> Result<(), Failure> {
@@ -34,12 +36,8 @@ pub(super) fn candidates(
     definition: &Command,
     context: &Context,
 ) -> Result<(), Failure> {
-    let mut definition = definition.clone();
-    definition.build();
-    let dirs = context.dirs().ok();
-    let candidates = Typed::read(words, &definition).candidates(dirs.as_ref());
     let mut out = String::new();
-    let directive = match candidates {
+    let directive = match find(words, definition, context) {
         Candidates::Files => ":files",
         Candidates::Directories => ":directories",
         Candidates::Words(words) => {
@@ -53,6 +51,35 @@ pub(super) fn candidates(
     out.push_str(directive);
     out.push('\n');
     Ok(context.console.bytes(out.as_bytes())?)
+}
+
+/// The same for bash, whose line and current word are given: a line for each text to insert, or
+/// one that asks for files, with the path that is typed.
+pub(super) fn for_bash(
+    typed: &[String],
+    definition: &Command,
+    context: &Context,
+) -> Result<(), Failure> {
+    let [line, part] = typed else {
+        return Err(Usage("accepts 2 arg(s): the line and its last word".to_owned()).into());
+    };
+    let line = bash::Line::read(line, part);
+    let out = match find(&line.words, definition, context) {
+        Candidates::Files => format!(":files {}\n", line.path()),
+        Candidates::Directories => format!(":directories {}\n", line.path()),
+        Candidates::Words(words) => words
+            .iter()
+            .filter_map(|(word, _)| Some(format!("{}\n", line.insert(word)?)))
+            .collect(),
+    };
+    Ok(context.console.bytes(out.as_bytes())?)
+}
+
+fn find(words: &[String], definition: &Command, context: &Context) -> Candidates {
+    let mut definition = definition.clone();
+    definition.build();
+    let dirs = context.dirs().ok();
+    Typed::read(words, &definition).candidates(dirs.as_ref())
 }
 
 /// What may stand somewhere.

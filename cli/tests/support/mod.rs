@@ -12,6 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[cfg(unix)]
+pub(crate) mod terminal;
+
 /// `<directory>/layout`, `<directory>/artifact.bin…` and `<directory>/config`.
 pub(crate) struct Machine {
     directory: tempfile::TempDir,

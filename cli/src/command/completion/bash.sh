@@ -1,32 +1,19 @@
 # bash completion for @PROGRAM@; the candidates come from @PROGRAM@ itself.
 _@PROGRAM@_complete() {
-    local line=${COMP_LINE:0:COMP_POINT} whole prefix
-    local -a words
-    read -ra words <<<"$line"
-    [[ $line == *[[:space:]] ]] && words+=("")
-    whole=${words[-1]}
-    # Where a word holds = or :, bash replaces only what stands behind it.
-    case ${COMP_WORDS[COMP_CWORD]} in
-        = | :) prefix=$whole ;;
-        *) prefix=${whole%"${COMP_WORDS[COMP_CWORD]}"} ;;
-    esac
+    local line
     COMPREPLY=()
     while IFS= read -r line; do
         case $line in
-            :files)
+            ":files "*)
                 compopt -o filenames
-                mapfile -t COMPREPLY < <(compgen -f -- "${whole#--*=}")
+                mapfile -t COMPREPLY < <(compgen -f -- "${line#* }")
                 ;;
-            :directories)
+            ":directories "*)
                 compopt -o filenames
-                mapfile -t COMPREPLY < <(compgen -d -- "${whole#--*=}")
+                mapfile -t COMPREPLY < <(compgen -d -- "${line#* }")
                 ;;
-            :none) ;;
-            *)
-                line=${line%%$'\t'*}
-                COMPREPLY+=("$(printf %q "${line#"$prefix"}")")
-                ;;
+            *) COMPREPLY+=("$line") ;;
         esac
-    done < <(@PROGRAM@ __complete -- "${words[@]:1}" 2>/dev/null)
+    done < <(@PROGRAM@ __complete_bash -- "${COMP_LINE:0:COMP_POINT}" "${COMP_WORDS[COMP_CWORD]}" 2>/dev/null)
 }
 complete -F _@PROGRAM@_complete @PROGRAM@

@@ -3,7 +3,8 @@
 _@PROGRAM@() {
     local line
     local -a candidates
-    for line in "${(@f)$(@PROGRAM@ __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+    # The words up to the cursor, quotes taken off.
+    for line in "${(@f)$(@PROGRAM@ __complete -- "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}"; do
         case $line in
             :files) compset -P '--*='; _files; return ;;
             :directories) compset -P '--*='; _files -/; return ;;
