@@ -18,6 +18,7 @@ use spawn::Environment;
 use terminal::Terminal;
 
 mod command;
+mod descriptor;
 mod error;
 mod extension;
 mod find;
@@ -142,6 +143,7 @@ impl Host {
             host: self.clone(),
             file,
             environment: Environment::Inherited,
+            descriptors: Arc::new([]),
         }
     }
 

@@ -3,9 +3,11 @@
 //!
 //! Signature and chain are proved where the envelope is assembled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hardsign_plugin::algorithm::{KeySpec, SignatureAlgorithm};
+use hardsign_plugin::host::Withheld;
 use hardsign_plugin::proto::{
     Base64, CONTRACT_VERSION, Command, DescribeKeyRequest, ErrorResponse, GenerateEnvelopeRequest,
     GenerateEnvelopeResponse, GenerateSignatureRequest, GetMetadataRequest, Metadata, PluginConfig,
@@ -27,6 +29,8 @@ pub struct Plugin {
     pub(super) host: Host,
     pub(super) file: PluginFile,
     pub(super) environment: Environment,
+    /// For the session's process alone.
+    pub(super) descriptors: Arc<[Withheld]>,
 }
 
 /// A signature and its chain as a one-shot command returned them: bounded, for the right key, of
@@ -364,6 +368,15 @@ impl Plugin {
             path: &self.file.path,
             command,
             environment: self.environment,
+            descriptors: &[],
+        }
+    }
+
+    /// How a session is started: with the descriptors that the key's settings name.
+    pub(super) fn launch_session(&self) -> Launch<'_> {
+        Launch {
+            descriptors: &self.descriptors,
+            ..self.launch(Command::Session.name())
         }
     }
 

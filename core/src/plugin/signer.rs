@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::command::{Key, Plugin, RawSignature};
+use super::descriptor;
 use super::observe::Event;
 use super::text::{Lines, escaped, without_pin};
 use super::{Host, PluginError, PluginKey, SessionEnd};
@@ -116,7 +117,11 @@ impl PluginSigner {
     }
 
     async fn open_for(host: &Host, key: PluginKey, artifacts: bool) -> Result<Self, PluginError> {
-        let plugin = host.run(key.plugin);
+        let plugin = Plugin {
+            // Before any process is started: none but the session's may have them.
+            descriptors: descriptor::withhold(&key.id, &key.config),
+            ..host.run(key.plugin)
+        };
         let metadata = plugin.metadata(&key.config).await?;
         let route = Route::best(&metadata.capabilities).ok_or_else(|| PluginError::CannotSign {
             plugin: plugin.file.name.clone(),

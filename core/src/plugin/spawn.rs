@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hardsign_plugin::frame::MAX_MESSAGE;
+use hardsign_plugin::host::{self, Withheld};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
@@ -32,7 +33,8 @@ use crate::dirs;
 pub(super) enum Environment {
     /// All of it, less the registry credentials (PLG-10, SEC-20).
     Inherited,
-    /// What finds programs, a home and a proxy, for a plugin that a signature named.
+    /// What finds programs, a home and a proxy, and no descriptor that the user opened, for a
+    /// plugin that a signature named.
     Minimal,
 }
 
@@ -42,6 +44,8 @@ pub(super) struct Launch<'a> {
     pub(super) path: &'a Path,
     pub(super) command: &'a str,
     pub(super) environment: Environment,
+    /// What the child inherits beside its standard streams, of that which no other child does.
+    pub(super) descriptors: &'a [Withheld],
 }
 
 /// How long processes are waited for.
@@ -318,7 +322,11 @@ fn command(launch: Launch<'_>) -> Command {
         }
         Environment::Minimal => {
             command.env_clear().envs(dirs::minimal_environment());
+            host::give_nothing(command.as_std_mut());
         }
+    }
+    for descriptor in launch.descriptors {
+        descriptor.give(command.as_std_mut());
     }
     command
 }

@@ -67,6 +67,7 @@ mod context;
 pub mod ecdsa;
 pub mod error;
 pub mod frame;
+pub mod host;
 mod os;
 mod plugin;
 pub mod proto;

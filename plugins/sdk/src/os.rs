@@ -1,6 +1,6 @@
 //! What a plugin needs from the operating system: its standard streams out of harm's way, the
-//! interrupt held back while the host lives, inherited descriptors. It decides nothing about
-//! requests or PINs.
+//! interrupt held back while the host lives, inherited descriptors. And what a host needs to hand
+//! such a descriptor to one child alone. It decides nothing about requests or PINs.
 //!
 //! `unix` is what is tested. `other` compiles for Windows and does less; each thing that it leaves
 //! out is said there.

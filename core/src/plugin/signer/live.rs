@@ -64,7 +64,7 @@ impl Live {
             plugin_config: key.config.clone(),
         };
         plugin.tell_start(command.name());
-        let launch = plugin.launch(command.name());
+        let launch = plugin.launch_session();
         let (process, stdout, stdin) =
             SessionProcess::start(launch).map_err(|source| PluginError::Start {
                 plugin: plugin.file.name.clone(),

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,6 +40,17 @@ pub(crate) fn forbid_core_dumps() -> io::Result<()> {
 pub(crate) fn take_inherited(_: i32) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+/// There are none.
+pub(crate) fn withhold(_: i32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Never called, since nothing can be withheld.
+pub(crate) fn give(_: &mut Command, _: i32) {}
+
+/// Children inherit nothing but their standard streams here.
+pub(crate) fn give_nothing(_: &mut Command) {}
 
 /// What can be waited for: everything, since nothing is polled.
 pub(crate) trait Source {}

@@ -7,6 +7,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -63,22 +65,77 @@ pub(crate) fn forbid_core_dumps() -> io::Result<()> {
 /// Inherited descriptors are told apart by what they lack: all that this process opened itself
 /// is marked close-on-exec.
 pub(crate) fn take_inherited(number: RawFd) -> io::Result<File> {
+    withhold(number)?;
+    // SAFETY: the number is open, it is no standard stream, and nothing in this process owns it:
+    // what Rust opens is close-on-exec, and the mark just set keeps a second call from here.
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+    Ok(owned.into())
+}
+
+/// Marks a descriptor that this process inherited, once, so that no child gets it.
+pub(crate) fn withhold(number: RawFd) -> io::Result<()> {
     if number < 3 {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    // SAFETY: the descriptor is only asked for its flags while borrowed; a number that is not
-    // open gives EBADF.
+    // SAFETY: the descriptor is only asked for its flags and marked while borrowed; a number that
+    // is not open gives EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let flags = rustix::io::fcntl_getfd(borrowed)?;
     if flags.contains(FdFlags::CLOEXEC) {
         return Err(Errno::BADF.into());
     }
     rustix::io::fcntl_setfd(borrowed, flags | FdFlags::CLOEXEC)?;
-    // SAFETY: the number is open, it is no standard stream, and nothing in this process owns it:
-    // what Rust opens is close-on-exec, and the mark just set keeps a second call from here.
-    let owned = unsafe { OwnedFd::from_raw_fd(number) };
-    Ok(owned.into())
+    Ok(())
 }
+
+/// Takes the mark of [`withhold`] off in the child of `command`, and only there: other children
+/// may be started at the same time.
+pub(crate) fn give(command: &mut Command, number: RawFd) {
+    let take_mark_off = move || {
+        // SAFETY: borrowed for one call; a number that is not open gives EBADF.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        Ok(rustix::io::fcntl_setfd(borrowed, FdFlags::empty())?)
+    };
+    // SAFETY: between fork and exec the closure makes one fcntl, which is async-signal-safe
+    // (signal-safety(7)); it neither allocates nor locks.
+    unsafe {
+        command.pre_exec(take_mark_off);
+    }
+}
+
+/// Marks every descriptor but the standard streams in the child of `command`, so that the program
+/// that it becomes has none of them.
+pub(crate) fn give_nothing(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes system calls only, close_range or fcntl,
+    // which are async-signal-safe; it neither allocates nor locks.
+    unsafe {
+        command.pre_exec(|| {
+            if !mark_all() {
+                for number in 3..MOST_DESCRIPTORS {
+                    // A number that is not open gives EBADF, which is as good.
+                    libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Marks all descriptors above the standard ones at once, where the system can (Linux 5.11).
+#[cfg(target_os = "linux")]
+fn mark_all() -> bool {
+    let (first, last, flags) = (3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: with this flag close_range changes marks and closes nothing.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mark_all() -> bool {
+    false
+}
+
+/// How far descriptors are looked for where they can't be marked at once.
+const MOST_DESCRIPTORS: RawFd = 4096;
 
 /// Tells everyone who waits for a person that nobody will come: the user interrupted, or the
 /// host closed stdin. Once raised it stays.
@@ -306,6 +363,33 @@ mod tests {
             assert!(take_inherited(standard).is_err());
         }
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    /// A withheld descriptor reaches the child that it is given to, under its number, and no other;
+    /// a child that is given nothing has the standard streams alone.
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "children are what this is about")]
+    fn a_descriptor_reaches_one_child_alone() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let inherited = rustix::io::fcntl_dupfd_cloexec(&reader, 200).unwrap();
+        rustix::io::fcntl_setfd(&inherited, FdFlags::empty()).unwrap();
+        let number = inherited.as_raw_fd();
+        let seen = |prepare: &dyn Fn(&mut Command)| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo /proc/$$/fd/*"]);
+            prepare(&mut command);
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let has = |listing: &str| listing.contains(&format!("/fd/{number}"));
+        assert!(has(&seen(&|_| ())));
+        let closed = seen(&give_nothing);
+        assert!(!has(&closed) && closed.contains("/fd/2"), "{closed}");
+        withhold(number).unwrap();
+        assert!(!has(&seen(&|_| ())));
+        assert!(has(&seen(&|command| give(command, number))));
+        assert!(!has(&seen(&|_| ())));
+        assert!(withhold(number).is_err(), "this process's own by now");
     }
 
     #[test]
