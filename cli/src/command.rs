@@ -148,10 +148,7 @@ pub(crate) fn run(
         Some(("blob", group)) => run_blob(group, definition, context),
         Some(("key", group)) => run_key(group, definition, context),
         Some(("certificate", group)) => run_certificate(group, definition, context),
-        Some(("plugin", group)) => match group.subcommand() {
-            Some(("list", m)) => plugin::list(args::plugin::ListArgs::read(m)?, context),
-            _ => help(&["plugin"], definition, context),
-        },
+        Some(("plugin", group)) => run_plugin(group, definition, context),
         Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
         _ => help(&[], definition, context),
     }
@@ -187,6 +184,18 @@ fn run_key(group: &ArgMatches, definition: &Command, context: &Context) -> Resul
         Some(("list", m)) => key::list(typed::ListArgs::read(m)?, context),
         Some(("delete", m)) => key::delete(typed::DeleteArgs::read(m)?, context),
         _ => help(&["key"], definition, context),
+    }
+}
+
+fn run_plugin(group: &ArgMatches, definition: &Command, context: &Context) -> Result<(), Failure> {
+    use args::plugin as typed;
+    match group.subcommand() {
+        Some(("install", m)) => plugin::install(&typed::InstallArgs::read(m)?, context),
+        Some(("list", m)) => plugin::list(&typed::ListArgs::read(m)?, context),
+        Some(("inspect", m)) => plugin::inspect(&typed::InspectArgs::read(m)?, context),
+        Some(("trust", m)) => plugin::trust(&typed::TrustArgs::read(m)?, context),
+        Some(("uninstall", m)) => plugin::uninstall(&typed::UninstallArgs::read(m)?, context),
+        _ => help(&["plugin"], definition, context),
     }
 }
 

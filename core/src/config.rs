@@ -19,6 +19,7 @@ mod file;
 mod keys;
 mod policy;
 
+pub(crate) use file::sync_directory;
 pub use file::{
     FileError, FileLock, create_private_directory, open_regular, read_named, read_regular,
     write_atomic,

@@ -154,6 +154,11 @@ impl Dirs {
         self.libexec.join("plugins")
     }
 
+    /// `plugins.hardsign.json` beside it, which has the SHA-256 of installed plugins.
+    pub fn plugin_pins(&self) -> PathBuf {
+        self.libexec.join("plugins.hardsign.json")
+    }
+
     /// `crl` below the cache directory, if there is one.
     pub fn crl_cache(&self) -> Option<PathBuf> {
         self.cache.as_ref().map(|cache| cache.join("crl"))

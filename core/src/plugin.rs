@@ -23,8 +23,10 @@ mod error;
 mod extension;
 mod find;
 mod go;
+mod install;
 mod key;
 mod observe;
+mod pins;
 mod session;
 mod signer;
 mod spawn;
@@ -35,8 +37,13 @@ pub use command::Plugin;
 pub use error::{MetadataFault, PluginError, ProcessEnd, SessionEnd};
 pub use find::{Finder, Listed, Origin, PluginFile, PluginName};
 pub use go::platform;
+pub use install::{
+    Candidacy, InstallError, Installed, Installer, Order, Source, Step, download_limits,
+    is_semantic,
+};
 pub use key::{KeyChoice, PluginKey};
 pub use observe::{Event, Observer};
+pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
 pub use signer::{PluginSigner, Route};
 pub use spawn::Interrupt;
@@ -76,6 +83,7 @@ impl Default for Clocks {
 #[derive(Clone, Debug)]
 pub struct Host {
     finder: Arc<Finder>,
+    pins: Arc<pins::Guard>,
     clocks: Clocks,
     on_terminal: bool,
     told: observe::Told,
@@ -86,6 +94,7 @@ impl Host {
     /// A host with the usual clocks, off a terminal, that tells nobody.
     pub fn new(finder: Finder) -> Self {
         Self {
+            pins: Arc::new(pins::Guard::new(finder.pins_file().to_owned())),
             finder: Arc::new(finder),
             clocks: Clocks::default(),
             on_terminal: false,
@@ -144,6 +153,15 @@ impl Host {
             file,
             environment: Environment::Inherited,
             descriptors: Arc::new([]),
+            pinned: true,
+        }
+    }
+
+    /// The plugin at `file`, whatever its pin says: one that is being installed or trusted.
+    fn run_unpinned(&self, file: PluginFile) -> Plugin {
+        Plugin {
+            pinned: false,
+            ..self.run(file)
         }
     }
 

@@ -396,6 +396,17 @@ impl Reader<'_> {
         )))
     }
 
+    /// Flags of which one must be given (CLI-08).
+    pub(super) fn one_of(&self, group: &[&str]) -> Result<(), Usage> {
+        if group.iter().any(|flag| self.given(flag)) {
+            return Ok(());
+        }
+        Err(Usage(format!(
+            "at least one of the flags in the group [{}] is required",
+            group.join(" ")
+        )))
+    }
+
     /// Flags of which only one may be given (CLI-08).
     pub(super) fn exclusive(&self, group: &[&str]) -> Result<(), Usage> {
         let mut given: Vec<_> = group.iter().filter(|f| self.given(f)).copied().collect();

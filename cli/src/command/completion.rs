@@ -221,7 +221,8 @@ impl<'a> Typed<'a> {
             (_, "key") | ("key update" | "key delete" | "certificate cleanup-test", POSITIONAL) => {
                 dirs.map(keys)
             }
-            (_, "plugin") | ("plugin uninstall", POSITIONAL) => dirs.map(plugins),
+            (_, "plugin") | ("plugin inspect", POSITIONAL) => dirs.map(plugins),
+            ("plugin uninstall" | "plugin trust", POSITIONAL) => dirs.map(installed_plugins),
             (_, "type") => Some(plain(&["ca", "signingAuthority", "tsa"])),
             (_, "store") => dirs.map(|dirs| stores(dirs, self.flags.get("type"))),
             (_, "trust-store") => dirs.map(typed_stores),
@@ -268,12 +269,13 @@ fn takes_file(path: &str, what: &str) -> bool {
         "file",
         "timestamp-root-cert",
     ];
-    const COMMANDS: [&str; 6] = [
+    const COMMANDS: [&str; 7] = [
         "blob sign",
         "blob verify",
         "blob inspect",
         "blob policy import",
         "certificate add",
+        "plugin install",
         "policy import",
     ];
     FLAGS.contains(&what) || what == POSITIONAL && COMMANDS.contains(&path)
@@ -312,9 +314,7 @@ fn keys(dirs: &Dirs) -> Vec<(String, String)> {
 }
 
 fn plugins(dirs: &Dirs) -> Vec<(String, String)> {
-    let finder = Finder::new(dirs);
-    let user = finder.list().unwrap_or_default();
-    let mut plugins: BTreeMap<_, _> = finder
+    let mut plugins: BTreeMap<_, _> = Finder::new(dirs)
         .list_box()
         .into_iter()
         .map(|file| {
@@ -324,11 +324,18 @@ fn plugins(dirs: &Dirs) -> Vec<(String, String)> {
             )
         })
         .collect();
-    plugins.extend(
-        user.into_iter()
-            .map(|p| (p.name.as_str().to_owned(), "installed".to_owned())),
-    );
+    plugins.extend(installed_plugins(dirs));
     plugins.into_iter().collect()
+}
+
+/// Those in the plugin directory alone.
+fn installed_plugins(dirs: &Dirs) -> Vec<(String, String)> {
+    let listed = Finder::new(dirs).list().unwrap_or_default();
+    let about = |name: &str| (name.to_owned(), "installed".to_owned());
+    listed
+        .iter()
+        .map(|plugin| about(plugin.name.as_str()))
+        .collect()
 }
 
 fn stores(dirs: &Dirs, of_type: Option<&String>) -> Vec<(String, String)> {

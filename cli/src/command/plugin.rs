@@ -1,133 +1,216 @@
-//! `hardsign plugin list` (CLI-93, PLI-02, PLI-03, PLI-22).
+//! `hardsign plugin`: which plugins the user has (PLI-01 to PLI-22, CLI-91 to CLI-93).
 
-use std::ops::ControlFlow;
-
-use hardsign_core::batch;
-use hardsign_core::plugin::{Host, Listed, Origin, PluginError};
-use hardsign_plugin::proto::{Metadata, PluginConfig};
+use hardsign_core::net::{Client, ClientOptions, Trace};
+use hardsign_core::plugin::{
+    Candidacy, InstallError, Installer, Order, PinState, PluginError, Source as From, Step,
+    download_limits,
+};
 use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::{Context, signer};
 use crate::args::Output;
-use crate::args::plugin::ListArgs;
-use crate::failure::Failure;
-use crate::output::table::table;
+use crate::args::plugin::{InstallArgs, Source, TrustArgs, UninstallArgs};
+use crate::failure::{Exit, Failure, chain};
+use crate::output::one_line;
 
-/// A plugin and what it says of itself.
-struct Row {
-    name: String,
-    origin: Option<Origin>,
-    metadata: Result<Metadata, PluginError>,
+mod inspect;
+mod list;
+
+pub(super) use inspect::inspect;
+pub(super) use list::list;
+
+fn installer(context: &Context) -> Result<Installer, Failure> {
+    Ok(Installer::new(signer::host(&context.dirs()?, context)))
 }
 
-/// Asks every plugin for its metadata; one that fails fills the ERROR column and nothing more
-/// (PLI-22).
-pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
-    let host = signer::host(&context.dirs()?, context);
-    let mut listed = host.finder().list()?;
-    if args.all {
-        listed.extend(host.finder().list_box().into_iter().map(|file| Listed {
-            name: file.name.clone(),
-            found: Ok(file),
-        }));
-    }
-    let mut rows = Vec::new();
-    context.wait(async {
-        batch::in_order(
-            listed,
-            IN_FLIGHT,
-            |one| ask(&host, one),
-            |row| {
-                rows.push(row);
-                ControlFlow::Continue(())
-            },
-        )
-        .await;
-        Ok(())
+/// Installs a plugin (PLI-04 to PLI-19).
+pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<(), Failure> {
+    let installer = installer(context)?;
+    let console = &context.console;
+    let text = args.output == Output::Text;
+    let client = match &args.source {
+        Source::Url(_) => Some(client(context)?),
+        Source::File(_) => None,
+    };
+    let order = Order {
+        source: match (&args.source, &client) {
+            (Source::Url(url), Some(client)) => From::Url { url, client },
+            (Source::Url(path) | Source::File(path), _) => From::File(Path::new(path)),
+        },
+        sha256: Some(&args.sha256),
+        force: args.force,
+    };
+    let spinner = console.spinner("installing");
+    let tell = |step: Step<'_>| match step {
+        Step::Downloading { url } if text => {
+            let line = format!("Downloading plugin from {}", one_line(url));
+            drop(console.line(line));
+        }
+        Step::Downloaded if text => drop(console.line("Download completed")),
+        Step::MadeExecutable { file } => console.warning(format_args!(
+            "{file:?} was not executable, and is now for its owner"
+        )),
+        _ => {}
+    };
+    let installed = context.wait(async {
+        installer
+            .install(order, &tell)
+            .await
+            .map_err(|error| refused(&error))
     })?;
+    drop(spinner);
+    let (name, version) = (&installed.name, one_line(&installed.version));
+    if !text {
+        return Ok(console.json(&json!({
+            "name": name.as_str(),
+            "version": installed.version,
+            "replaced": installed.replaced,
+            "path": installed.path,
+            "sha256": installed.sha256,
+        }))?);
+    }
+    Ok(match &installed.replaced {
+        Some(old) => console.line(format_args!(
+            "Successfully updated plugin {name} from version {} to {version}",
+            one_line(old)
+        )),
+        None => console.line(format_args!(
+            "Successfully installed plugin {name}, version {version}"
+        )),
+    }?)
+}
+
+/// A client for one download.
+fn client(context: &Context) -> Result<Client, Failure> {
+    let mut options = ClientOptions::default();
+    options.limits = download_limits();
+    if context.console.shows_debug() {
+        let console = Arc::clone(&context.console);
+        options.trace = Some(Trace::new(move |message| console.log("debug", message)));
+    }
+    Client::new(&options).map_err(|error| Failure::chain(&error))
+}
+
+/// CLI-02: the reference's texts stand alone, without a hint.
+fn refused(error: &InstallError) -> Failure {
+    let message = if error.is_about_download() {
+        chain(error)
+    } else {
+        format!("plugin installation failed: {error}")
+    };
+    let exit = match error {
+        InstallError::ChecksumMissing | InstallError::Scheme { .. } | InstallError::Url { .. } => {
+            Exit::Usage
+        }
+        InstallError::Download { .. } | InstallError::Status { .. } => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, message);
+    match error {
+        InstallError::ExistingMetadata(_) | InstallError::Existing(_) => {
+            failure.hint("--force replaces a broken plugin")
+        }
+        InstallError::Version { .. } => failure.hint("--force installs it without comparing"),
+        InstallError::Pins(_) => failure.hint("mend the file, or move it away"),
+        _ => failure,
+    }
+}
+
+/// Removes a plugin (PLI-20, PLI-21).
+pub(super) fn uninstall(args: &UninstallArgs, context: &Context) -> Result<(), Failure> {
+    let installer = installer(context)?;
+    let name = installer
+        .installed(&args.name)
+        .map_err(|error| not_removed(error, context))?;
+    let question = format!("Are you sure you want to uninstall plugin \"{name}\"?");
+    if !context.confirm(&question, args.yes)? {
+        return Ok(());
+    }
+    context.wait(async {
+        let done = installer.uninstall(name.as_str()).await;
+        done.map_err(|error| Failure::failed(format!("failed to uninstall plugin {name}: {error}")))
+    })?;
+    Ok(context
+        .console
+        .line(format_args!("Successfully uninstalled plugin {name}"))?)
+}
+
+fn not_removed(error: InstallError, context: &Context) -> Failure {
+    match error {
+        InstallError::NotInstalled { .. } => Failure::failed(format!(
+            "{error}.\nTo view a list of installed plugins, use `{} plugin list`",
+            context.program
+        )),
+        InstallError::Plugin(error) => error.into(),
+        other => Failure::failed(other),
+    }
+}
+
+/// Pins a plugin as it is now.
+pub(super) fn trust(args: &TrustArgs, context: &Context) -> Result<(), Failure> {
+    let installer = installer(context)?;
+    let found = installer.look(&args.name).map_err(untrusted)?;
+    let console = &context.console;
+    let name = &found.file.name;
+    if args.output == Output::Text {
+        describe(&found, context)?;
+    }
+    if !matches!(found.state, PinState::Same(_)) {
+        let question = format!("Do you trust plugin \"{name}\" as it is now?");
+        if !context.confirm(&question, args.yes)? {
+            return Ok(());
+        }
+    }
+    let pin = context.wait(async { installer.trust(&found).await.map_err(untrusted) })?;
     if args.output == Output::Json {
-        let plugins: Vec<_> = rows.iter().map(describe).collect();
-        return Ok(context.console.json(&json!({ "plugins": plugins }))?);
+        let before = match &found.state {
+            PinState::None => None,
+            PinState::Same(pin) | PinState::Changed { pinned: pin, .. } => Some(pin),
+        };
+        return Ok(console.json(&json!({
+            "name": name.as_str(),
+            "path": found.file.path,
+            "version": pin.version,
+            "sha256": pin.sha256,
+            "before": before.map(|pin| json!({"version": pin.version, "sha256": pin.sha256})),
+        }))?);
     }
-    let cells: Vec<_> = rows.into_iter().map(cells).collect();
-    let header = ["NAME", "DESCRIPTION", "VERSION", "CAPABILITIES", "ERROR"];
-    Ok(context.console.bytes(table(header, &cells).as_bytes())?)
+    Ok(console.line(format_args!(
+        "Successfully pinned plugin {name}, version {}",
+        one_line(&pin.version)
+    ))?)
 }
 
-async fn ask(host: &Host, one: Listed) -> Row {
-    let name = one.name.as_str().to_owned();
-    match one.found {
-        Err(error) => Row {
-            name,
-            origin: None,
-            metadata: Err(error),
-        },
-        Ok(file) => Row {
-            name,
-            origin: Some(file.origin),
-            metadata: host.run(file).metadata(&PluginConfig::new()).await,
-        },
-    }
-}
-
-fn cells(row: Row) -> [String; 5] {
-    match row.metadata {
-        Ok(metadata) => {
-            let capabilities: Vec<_> = metadata.capabilities.iter().map(|c| c.name()).collect();
-            let capabilities = format!("[{}]", capabilities.join(" "));
-            let Metadata {
-                description,
-                version,
-                ..
-            } = metadata;
-            [
-                row.name,
-                description,
-                version,
-                capabilities,
-                "<nil>".to_owned(),
-            ]
-        }
-        Err(error) => {
-            let file = format!("notation-{}", row.name);
-            let error = match error {
-                PluginError::NotFound { .. } => format!(
-                    "plugin executable file `{file}` not found. Put it into the plugin's directory"
-                ),
-                PluginError::Start { .. } => format!(
-                    "plugin file `{file}` is not executable. Please ensure that the plugin executable file is compatible with {}",
-                    hardsign_core::plugin::platform()
-                ),
-                other => other.to_string(),
-            };
-            [
-                row.name,
-                String::new(),
-                String::new(),
-                "[]".to_owned(),
-                error,
-            ]
+/// Old and new. The new version is not known yet: what may be a stranger's program is not started
+/// to ask it.
+fn describe(found: &Candidacy, context: &Context) -> Result<(), Failure> {
+    let console = &context.console;
+    let path = found.file.path.display().to_string();
+    console.line(format_args!("Executable: {}", one_line(&path)))?;
+    match &found.state {
+        PinState::None => console.line("Pinned:     nothing yet")?,
+        PinState::Same(pin) | PinState::Changed { pinned: pin, .. } => {
+            console.line(format_args!(
+                "Pinned:     {}, version {}",
+                pin.sha256,
+                one_line(&pin.version)
+            ))?;
         }
     }
+    Ok(match &found.state {
+        PinState::Same(_) => console.line("Now:        the same"),
+        _ => console.line(format_args!("Now:        {}", found.sha256)),
+    }?)
 }
 
-fn describe(row: &Row) -> serde_json::Value {
-    let origin = row.origin.map(|origin| match origin {
-        Origin::User => "user",
-        Origin::Box => "box",
-    });
-    match &row.metadata {
-        Ok(metadata) => json!({
-            "name": row.name,
-            "origin": origin,
-            "description": metadata.description,
-            "version": metadata.version,
-            "url": metadata.url,
-            "capabilities": metadata.capabilities,
-        }),
-        Err(error) => json!({"name": row.name, "origin": origin, "error": error.to_string()}),
+fn untrusted(error: InstallError) -> Failure {
+    match error {
+        InstallError::Plugin(error @ PluginError::NotFound { .. }) => {
+            Failure::failed(error).hint("`hardsign plugin list` shows the installed plugins")
+        }
+        InstallError::Plugin(error) => error.into(),
+        other => Failure::failed(other),
     }
 }
-
-/// Plugins that are asked at a time.
-const IN_FLIGHT: usize = 4;

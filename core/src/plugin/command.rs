@@ -31,6 +31,8 @@ pub struct Plugin {
     pub(super) environment: Environment,
     /// For the session's process alone.
     pub(super) descriptors: Arc<[Withheld]>,
+    /// Whether its pin is looked at before it runs.
+    pub(super) pinned: bool,
 }
 
 /// A signature and its chain as a one-shot command returned them: bounded, for the right key, of
@@ -347,14 +349,14 @@ impl Plugin {
         request: &serde_json::Value,
         clock: Duration,
     ) -> Result<Output, PluginError> {
-        self.tell_start(command.name());
         let patience = Patience {
             answer: clock,
             farewell: self.host.clocks.farewell,
             drain: self.host.clocks.drain,
         };
         let request = request.to_string();
-        let launch = self.launch(command.name());
+        let launch = self.launch(command.name()).await?;
+        self.tell_start(command.name());
         let terminal = self.host.terminal();
         let output = spawn::run(launch, request.as_bytes(), patience, &self.host.interrupt).await;
         output.map_err(|error| {
@@ -363,21 +365,25 @@ impl Plugin {
         })
     }
 
-    pub(super) fn launch<'a>(&'a self, command: &'a str) -> Launch<'a> {
-        Launch {
+    /// What is needed to start the plugin, which may be started: a pinned one is what it was.
+    pub(super) async fn launch<'a>(&'a self, command: &'a str) -> Result<Launch<'a>, PluginError> {
+        if self.pinned {
+            self.host.pins.check(&self.file).await?;
+        }
+        Ok(Launch {
             path: &self.file.path,
             command,
             environment: self.environment,
             descriptors: &[],
-        }
+        })
     }
 
     /// How a session is started: with the descriptors that the key's settings name.
-    pub(super) fn launch_session(&self) -> Launch<'_> {
-        Launch {
+    pub(super) async fn launch_session(&self) -> Result<Launch<'_>, PluginError> {
+        Ok(Launch {
             descriptors: &self.descriptors,
-            ..self.launch(Command::Session.name())
-        }
+            ..self.launch(Command::Session.name()).await?
+        })
     }
 
     pub(super) fn tell_start(&self, command: &str) {

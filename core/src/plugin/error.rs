@@ -10,6 +10,7 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::SignatureAlgorithm;
 use hardsign_plugin::proto::{ErrorCode, ErrorResponse};
 
+use super::pins::PinsError;
 use super::session::SessionError;
 use super::text::{Lines, escaped};
 use super::{PluginName, go};
@@ -67,6 +68,24 @@ pub enum PluginError {
         #[source]
         source: io::Error,
     },
+    /// The executable is not the one that was installed or trusted.
+    #[error(
+        "plugin {plugin} was changed since it was pinned: {} has SHA-256 {found}, not {pinned}",
+        .path.display()
+    )]
+    Changed {
+        /// The plugin.
+        plugin: PluginName,
+        /// Its executable.
+        path: PathBuf,
+        /// SHA-256 that was pinned.
+        pinned: String,
+        /// SHA-256 of what is there.
+        found: String,
+    },
+    /// It can't be known whether the executable is the one that was installed.
+    #[error(transparent)]
+    Pins(Arc<PinsError>),
     /// The key list doesn't say which plugin and key to use.
     #[error(transparent)]
     Key(#[from] ConfigError),
@@ -374,11 +393,12 @@ impl PluginError {
     /// The plugin, when the error is about one.
     pub fn plugin(&self) -> Option<&PluginName> {
         match self {
-            Self::InvalidName { .. } | Self::List { .. } | Self::Key(_) => None,
+            Self::InvalidName { .. } | Self::List { .. } | Self::Key(_) | Self::Pins(_) => None,
             Self::Envelope(inner) => inner.plugin(),
             Self::NotFound { plugin, .. }
             | Self::NotRegular { plugin, .. }
             | Self::NotInTheBox { plugin }
+            | Self::Changed { plugin, .. }
             | Self::Start { plugin, .. }
             | Self::Pipe { plugin, .. }
             | Self::Failed { plugin, .. }
@@ -449,6 +469,13 @@ impl PluginError {
             Self::NotInTheBox { plugin } => Some(format!(
                 "reinstall hardsign: notation-{plugin} belongs beside it or in ../libexec/hardsign"
             )),
+            Self::Changed { plugin, .. } => Some(format!(
+                "if it was you who changed it, `hardsign plugin trust {plugin}` accepts it as it is now; if not, find out who did, and install it again with --force"
+            )),
+            Self::Pins(_) => Some(
+                "mend the file; without it, installed plugins run unpinned until `hardsign plugin trust` pins them anew"
+                    .into(),
+            ),
             Self::Start { .. } => Some(format!(
                 "Please ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
                 go::platform()

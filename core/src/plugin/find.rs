@@ -95,6 +95,7 @@ pub struct Listed {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finder {
     user: PathBuf,
+    pins: PathBuf,
     boxes: Vec<PathBuf>,
 }
 
@@ -108,6 +109,7 @@ impl Finder {
     pub fn with_box(dirs: &Dirs, boxes: Vec<PathBuf>) -> Self {
         Self {
             user: dirs.plugins(),
+            pins: dirs.plugin_pins(),
             boxes,
         }
     }
@@ -118,13 +120,8 @@ impl Finder {
     /// If the name breaks the rule, nothing is there, or what is there is no regular file.
     pub fn find(&self, name: &str) -> Result<PluginFile, PluginError> {
         let name = PluginName::new(name)?;
-        let path = self.user.join(name.as_str()).join(name.file_name());
-        match regular(&name, &path) {
-            Ok(()) => Ok(PluginFile {
-                name,
-                path,
-                origin: Origin::User,
-            }),
+        match self.find_installed(&name) {
+            Ok(found) => Ok(found),
             Err(missing @ PluginError::NotFound { .. }) => match self.find_in_the_box(&name) {
                 Ok(Some(found)) => Ok(found),
                 Ok(None) => Err(missing),
@@ -132,6 +129,30 @@ impl Finder {
             },
             Err(error) => Err(error),
         }
+    }
+
+    /// The user's own plugin `name`, and none of the box.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_installed(&self, name: &PluginName) -> Result<PluginFile, PluginError> {
+        let path = self.user.join(name.as_str()).join(name.file_name());
+        regular(name, &path)?;
+        Ok(PluginFile {
+            name: name.clone(),
+            path,
+            origin: Origin::User,
+        })
+    }
+
+    /// The directory of the user's plugins.
+    pub fn user_directory(&self) -> &Path {
+        &self.user
+    }
+
+    /// The file that has the pins of the user's plugins.
+    pub fn pins_file(&self) -> &Path {
+        &self.pins
     }
 
     /// The `local` plugin of the box, and of the box only: it is handed the paths of private keys
@@ -200,12 +221,7 @@ impl Finder {
         Ok(names
             .into_iter()
             .map(|name| {
-                let path = self.user.join(name.as_str()).join(name.file_name());
-                let found = regular(&name, &path).map(|()| PluginFile {
-                    name: name.clone(),
-                    path,
-                    origin: Origin::User,
-                });
+                let found = self.find_installed(&name);
                 Listed { name, found }
             })
             .collect())

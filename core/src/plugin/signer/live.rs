@@ -63,8 +63,8 @@ impl Live {
             key_id: key.id.into(),
             plugin_config: key.config.clone(),
         };
+        let launch = plugin.launch_session().await?;
         plugin.tell_start(command.name());
-        let launch = plugin.launch_session();
         let (process, stdout, stdin) =
             SessionProcess::start(launch).map_err(|source| PluginError::Start {
                 plugin: plugin.file.name.clone(),

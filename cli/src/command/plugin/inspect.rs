@@ -1,0 +1,354 @@
+//! `hardsign plugin inspect`: what a plugin is, what it can do, what uses it, and whether it is
+//! well. A part that can't be learnt is told as a finding; the rest is shown all the same.
+
+use hardsign_core::config::{KeyLocation, SigningKeys};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::{
+    Clocks, Host, Origin, Pin, PinState, Pins, Plugin, PluginError, PluginFile, is_semantic,
+    sha256_of,
+};
+use hardsign_plugin::proto::{
+    CONTRACT_VERSION, Capability, Command, ListKeysRequest, ListKeysResponse, Metadata,
+    PluginConfig,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::{Context, signer};
+use super::list::pin_of;
+use crate::args::Output;
+use crate::args::plugin::InspectArgs;
+use crate::failure::{Exit, Failure};
+use crate::output::one_line;
+
+/// What was learnt.
+struct Report {
+    file: PluginFile,
+    sha256: Option<String>,
+    pin: &'static str,
+    pinned: Option<Pin>,
+    metadata: Option<Metadata>,
+    /// Names in the key list; the default one first where it is among them.
+    used_by: Vec<UsedBy>,
+    keys: Option<ListKeysResponse>,
+    health: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct UsedBy {
+    name: String,
+    default: bool,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    status: Status,
+    message: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    Warning,
+    /// The plugin can't be used.
+    Error,
+}
+
+pub(crate) fn inspect(args: &InspectArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let host = signer::host(&dirs, context);
+    let file = host.finder().find(&args.name)?;
+    let report =
+        context.wait(async { Ok(learn(&host, &dirs, file, &args.plugin_config).await) })?;
+    match args.output {
+        Output::Json => context.console.json(&report.to_json())?,
+        Output::Text => report.print(context)?,
+    }
+    let broken = report.health.iter().find(|f| f.status == Status::Error);
+    match broken {
+        Some(_) => Err(Failure::new(
+            Exit::Unreachable,
+            format!("plugin {} can't be used", report.file.name),
+        )),
+        None => Ok(()),
+    }
+}
+
+async fn learn(host: &Host, dirs: &Dirs, file: PluginFile, config: &PluginConfig) -> Report {
+    let mut health = Vec::new();
+    let pins = Pins::load(host.finder().pins_file());
+    let state = match (&pins, file.origin) {
+        (Ok(pins), Origin::User) => pins.state(&file.name, &file.path).ok(),
+        _ => None,
+    };
+    let plugin = host.run(file.clone());
+    let metadata = match plugin.metadata(&PluginConfig::new()).await {
+        Ok(metadata) => {
+            health.push(ok("it says who it is, as the contract asks"));
+            health.extend(of_version(&metadata.version));
+            Some(metadata)
+        }
+        Err(error) => {
+            health.push(bad(Status::Error, &error));
+            None
+        }
+    };
+    let offers_keys = metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.capabilities.contains(&Capability::Keys));
+    let keys = if offers_keys {
+        match list_keys(&plugin, config).await {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                health.push(bad(Status::Warning, &error));
+                None
+            }
+        }
+    } else {
+        None
+    };
+    let (used_by, unread) = used_by(dirs, &file);
+    health.extend(unread);
+    Report {
+        sha256: sha256_of(&file.path).ok(),
+        pin: pin_of(Some(&file), pins.as_ref().ok()),
+        pinned: match state {
+            Some(PinState::Same(pin) | PinState::Changed { pinned: pin, .. }) => Some(pin),
+            _ => None,
+        },
+        file,
+        metadata,
+        used_by,
+        keys,
+        health,
+    }
+}
+
+async fn list_keys(
+    plugin: &Plugin,
+    config: &PluginConfig,
+) -> Result<ListKeysResponse, PluginError> {
+    let request = ListKeysRequest {
+        contract_version: CONTRACT_VERSION.to_owned(),
+        key_id: String::new(),
+        plugin_config: config.clone(),
+    };
+    plugin.call(&Command::ListKeys, &request).await
+}
+
+/// The entries of the key list that go to this very plugin (CFG-19).
+fn used_by(dirs: &Dirs, file: &PluginFile) -> (Vec<UsedBy>, Option<Finding>) {
+    let keys = match SigningKeys::load(dirs) {
+        Ok(keys) => keys,
+        Err(error) => {
+            let finding = Finding {
+                status: Status::Warning,
+                message: format!("what uses it is not known: {error}"),
+            };
+            return (Vec::new(), Some(finding));
+        }
+    };
+    let is_ours = |location: Result<KeyLocation<'_>, _>| match location {
+        Ok(KeyLocation::Plugin { plugin, .. }) => plugin == file.name.as_str(),
+        Ok(KeyLocation::Files { .. }) => {
+            file.origin == Origin::Box && file.name.as_str() == "local"
+        }
+        Err(_) => false,
+    };
+    let ours = keys.entries().iter().filter(|key| is_ours(key.location()));
+    let used = ours.map(|key| UsedBy {
+        name: key.name.clone(),
+        default: keys.default_name() == Some(key.name.as_str()),
+    });
+    (used.collect(), None)
+}
+
+/// PLI-14: what `plugin install` will do with it.
+fn of_version(version: &str) -> Option<Finding> {
+    (!is_semantic(version)).then(|| Finding {
+        status: Status::Warning,
+        message: format!(
+            "its version {version:?} is no semantic version, so it is replaced with --force only"
+        ),
+    })
+}
+
+fn ok(message: &str) -> Finding {
+    Finding {
+        status: Status::Ok,
+        message: message.to_owned(),
+    }
+}
+
+fn bad(status: Status, error: &PluginError) -> Finding {
+    let mend = error.hint().map(|hint| format!(" ({hint})"));
+    Finding {
+        status,
+        message: format!("{error}{}", mend.unwrap_or_default()),
+    }
+}
+
+impl Report {
+    fn to_json(&self) -> Value {
+        let metadata = self.metadata.as_ref();
+        let clocks = Clocks::default();
+        json!({
+            "name": self.file.name.as_str(),
+            "origin": origin(self.file.origin),
+            "path": self.file.path,
+            "sha256": self.sha256,
+            "pin": self.pin,
+            "pinned": self.pinned.as_ref().map(|pin| json!({"sha256": pin.sha256, "version": pin.version})),
+            "description": metadata.map(|m| &m.description),
+            "version": metadata.map(|m| &m.version),
+            "url": metadata.map(|m| &m.url),
+            "supportedContractVersions": metadata.map(|m| &m.supported_contract_versions),
+            "capabilities": self.capabilities().iter().map(|capability| json!({
+                "name": capability.name(),
+                "meaning": meaning(capability),
+            })).collect::<Vec<_>>(),
+            "limits": {
+                "metadataSeconds": clocks.metadata.as_secs(),
+                "requestSeconds": clocks.request.as_secs(),
+                "personSeconds": clocks.person.as_secs(),
+            },
+            "usedBy": self.used_by,
+            "keys": self.keys.as_ref().map(|answer| &answer.keys),
+            "health": self.health,
+        })
+    }
+
+    fn capabilities(&self) -> &[Capability] {
+        self.metadata.as_ref().map_or(&[], |m| &m.capabilities)
+    }
+
+    fn print(&self, context: &Context) -> Result<(), Failure> {
+        let console = &context.console;
+        let line = |label: &str, value: &str| {
+            console.line(format_args!(
+                "{:<14}{}",
+                format!("{label}:"),
+                one_line(value)
+            ))
+        };
+        line("Name", self.file.name.as_str())?;
+        if let Some(metadata) = &self.metadata {
+            line("Description", &metadata.description)?;
+            line("Version", &metadata.version)?;
+            line("URL", &metadata.url)?;
+            let versions = metadata.supported_contract_versions.join(", ");
+            line("Contract", &versions)?;
+        }
+        line("Executable", &self.file.path.display().to_string())?;
+        line(
+            "Origin",
+            match self.file.origin {
+                Origin::User => "the plugin directory",
+                Origin::Box => "came with hardsign",
+            },
+        )?;
+        line("SHA-256", self.sha256.as_deref().unwrap_or("not readable"))?;
+        line("Pin", &self.pin_in_words())?;
+        if !self.capabilities().is_empty() {
+            line("Can", "")?;
+        }
+        for capability in self.capabilities() {
+            let name = one_line(capability.name());
+            console.line(format_args!("  {name}: {}", meaning(capability)))?;
+        }
+        let used: Vec<_> = self
+            .used_by
+            .iter()
+            .map(|key| {
+                format!(
+                    "{}{}",
+                    key.name,
+                    if key.default { " (default)" } else { "" }
+                )
+            })
+            .collect();
+        let none = "no key in the key list".to_owned();
+        line(
+            "Used by",
+            &if used.is_empty() {
+                none
+            } else {
+                used.join(", ")
+            },
+        )?;
+        self.print_keys(context)?;
+        line("Health", "")?;
+        for finding in &self.health {
+            let mark = match finding.status {
+                Status::Ok => "ok  ",
+                Status::Warning => "warn",
+                Status::Error => "FAIL",
+            };
+            console.line(format_args!("  {mark}  {}", one_line(&finding.message)))?;
+        }
+        Ok(())
+    }
+
+    fn print_keys(&self, context: &Context) -> Result<(), Failure> {
+        let Some(answer) = &self.keys else {
+            return Ok(());
+        };
+        let console = &context.console;
+        console.line(match (answer.keys.len(), answer.truncated) {
+            (0, _) => "Keys:         none that it can see",
+            (_, false) => "Keys:",
+            (_, true) => "Keys:         more than are shown here",
+        })?;
+        for key in &answer.keys {
+            let spec = key.key_spec.map(|spec| spec.name());
+            console.line(format_args!("  {}", one_line(&key.key_id)))?;
+            console.line(format_args!(
+                "    {}, {}",
+                spec.unwrap_or("of a kind that can't sign here"),
+                one_line(&key.description)
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn pin_in_words(&self) -> String {
+        match (self.pin, &self.pinned) {
+            ("same", Some(pin)) => {
+                format!("the same as when it was pinned, version {}", pin.version)
+            }
+            ("changed", Some(pin)) => format!("CHANGED since it was pinned as {}", pin.sha256),
+            ("unknown", _) => "not known: the pins can't be read".to_owned(),
+            _ if self.file.origin == Origin::Box => "none, it came with hardsign".to_owned(),
+            _ => "none: it was not installed by `plugin install`".to_owned(),
+        }
+    }
+}
+
+const fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::User => "user",
+        Origin::Box => "box",
+    }
+}
+
+/// What a capability is good for, in plain words (PLG-21).
+const fn meaning(capability: &Capability) -> &'static str {
+    match capability {
+        Capability::RawSignature => "signs; sees the whole of what is signed",
+        Capability::Envelope => "makes whole signatures of artifacts by itself",
+        Capability::EnvelopeForBlob => "makes whole signatures of files by itself",
+        Capability::TrustedIdentity => {
+            "decides, when asked by a signature, whether its signer is trusted"
+        }
+        Capability::RevocationCheck => {
+            "checks, when asked by a signature, whether its certificates are revoked"
+        }
+        Capability::Digest => "signs digests, so that what is signed stays here",
+        Capability::Session => "signs many things in one process, with one login",
+        Capability::Keys => "lists its keys",
+        Capability::TestKeys => "makes software keys for tests",
+        _ => "not known to this version of hardsign, and not used",
+    }
+}
