@@ -30,6 +30,7 @@ mod man;
 mod plugin;
 mod policy;
 mod repository;
+mod revocation;
 mod selection;
 mod sign;
 mod signer;

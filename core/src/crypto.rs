@@ -160,6 +160,14 @@ pub fn hash_identifier(algorithm: HashAlgorithm) -> Vec<u8> {
     der
 }
 
+/// SHA-1, as OCSP names certificates with it (REV-15, RFC 6960 §4.1.1). It never protects anything
+/// here: signatures over it are refused.
+pub(crate) fn sha1_name(data: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data)
+        .as_ref()
+        .to_vec()
+}
+
 /// A hash computed in pieces.
 #[derive(Clone)]
 pub struct Hasher {
@@ -317,6 +325,13 @@ impl PublicKey {
         lc::UnparsedPublicKey::new(algorithm, &self.bytes)
             .verify(message, signature)
             .map_err(|_| self.kind.invalid().into())
+    }
+}
+
+impl PublicKey {
+    /// The content of the subjectPublicKey BIT STRING: what key identifiers are hashes of.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -1,19 +1,34 @@
 //! Revocation of certificates.
 //!
-//! Implements "Certificate Revocation Evaluation" of the trust policy specification as far as it
-//! needs no network: which certificates have to be checked (REV-01, REV-02), and what the statuses
-//! of a chain add up to (REV-06). Asking OCSP responders and fetching CRLs is **not built in this
-//! version**: [`NotBuilt`] says "unknown" for every certificate that names an address, and never
-//! "good" (SEC-08).
+//! Implements "Certificate Revocation Evaluation" of the trust policy specification: [`ocsp`] and
+//! [`crl`] judge answers and open nothing, [`Online`] asks for them, and [`conclude`] says what the
+//! statuses of a chain add up to. Whoever can't be asked leaves a status unknown, and never good
+//! (SEC-08); what that means is the policy's choice alone (REV-11).
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::artifact::Quoted;
 use crate::x509::{Certificate, Chain};
 
-pub use event::{Event, Observer};
-
+mod asn1;
+mod bundles;
+mod cache;
+pub mod crl;
 mod event;
+mod fetch;
+pub mod ocsp;
+mod online;
+mod points;
+mod shared;
+
+pub use asn1::NotSigned;
+pub use cache::CacheError;
+pub use event::{Event, Observer};
+pub use fetch::FetchError;
+pub use online::{Attempt, Online, OnlineOptions, ServerError};
+pub use points::{DistributionPoint, OutOfScope, Reasons, distribution_points};
 
 /// What is known about one certificate, and from whom.
 #[derive(Clone, Debug)]
@@ -60,11 +75,18 @@ pub enum Status {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unknown {
-    /// The certificate names OCSP or CRL addresses, which this version does not ask.
-    #[error(
-        "revocation checking is not built in this version of hardsign, and the certificate names OCSP or CRL addresses"
-    )]
-    NotBuilt,
+    /// Nobody who was asked gave a usable answer.
+    #[error("{}", online::list(attempts))]
+    NoAnswer {
+        /// Who was asked, and why that was in vain.
+        attempts: Vec<Attempt>,
+    },
+    /// The time for all certificates of the chain ran out (REV-12).
+    #[error("no answer within {} seconds", after.as_secs())]
+    TimeLimit {
+        /// The limit.
+        after: Duration,
+    },
 }
 
 /// A chain that is not known to be good (REV-06). The texts are those of a signing chain.
@@ -115,37 +137,25 @@ pub trait Checker: Send + Sync {
     ) -> impl Future<Output = Vec<Checked>> + Send;
 }
 
-/// The honest stand-in: asks nobody, so knows only about certificates that can't be revoked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NotBuilt;
+impl Method {
+    /// Its name, as the logs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ocsp => "OCSP",
+            Self::Crl => "CRL",
+        }
+    }
+}
 
-impl Checker for NotBuilt {
-    async fn check<P: Sync>(
-        &self,
-        chain: &Chain<P>,
-        _authentic_signing_time: Option<Timestamp>,
-        _now: Timestamp,
-        observer: Observer<'_>,
-    ) -> Vec<Checked> {
-        let last = chain.certificates().len().saturating_sub(1);
-        let status = |(i, certificate): (usize, &Certificate)| {
-            if i != last && names_addresses(certificate) {
-                return Status::Unknown(Unknown::NotBuilt).into();
-            }
-            if i != last {
-                observer(&Event::NotRevocable {
-                    position: i.saturating_add(1),
-                    subject: &certificate.subject().to_string(),
-                });
-            }
-            Status::NotRevocable.into()
-        };
-        chain
-            .certificates()
-            .iter()
-            .enumerate()
-            .map(status)
-            .collect()
+impl Status {
+    /// The name for reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::NotRevocable => "notRevocable",
+            Self::Unknown(_) => "unknown",
+            Self::Revoked => "revoked",
+        }
     }
 }
 
@@ -218,7 +228,11 @@ mod tests {
     #[test]
     fn statuses_add_up() {
         use Status::{Good as G, NotRevocable as N, Revoked as R};
-        let u = || Status::Unknown(Unknown::NotBuilt);
+        let u = || {
+            Status::Unknown(Unknown::TimeLimit {
+                after: Duration::ZERO,
+            })
+        };
         let chain = chain();
         let subject = |i: usize| Quoted(&chain[i].subject().to_string()).to_string();
         let unknown = |i| {

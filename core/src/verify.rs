@@ -10,8 +10,8 @@
 //! allowed, a [`Verified`] only after the policy's demands on the whole artifact were met. Nothing
 //! else says yes (DIF-45).
 //!
-//! Not built in this version: asking about revocation ([`crate::revocation::NotBuilt`]) and
-//! checking timestamp countersignatures ([`crate::timestamp`]). Both fail where they are needed.
+//! Not built in this version: checking timestamp countersignatures ([`crate::timestamp`]), which
+//! fails where it is needed.
 
 mod attached;
 mod authentic_timestamp;

@@ -18,9 +18,11 @@ pub mod identity;
 mod name;
 mod profile;
 
+pub(crate) use certificate::time;
 pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_LEN, NotIssued};
 pub use chain::{Chain, ChainError, MAX_CHAIN_LEN, NotValidAt};
 pub use extension::{BasicConstraints, Extension, KeyUsage};
+pub(crate) use extension::{extensions, malformed, optional_context};
 pub use file::{FileError, MAX_FILE_LEN};
 pub use name::{Attribute, Name};
 pub use profile::{CodeSigning, Profile, Timestamping};

@@ -24,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::repository::{self, Opener};
+use super::revocation;
 use super::selection::{self, Item};
 use super::signer;
 use crate::args::Output;
@@ -144,7 +145,9 @@ pub(super) fn blob(args: BlobArgs, context: &Context) -> Result<(), Failure> {
 
 /// A verifier that runs the verification plugins that signatures name.
 fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
-    Verifier::new(Loader::new(dirs.trust_stores())).with_extension(signer::host(dirs, context))
+    Verifier::new(Loader::new(dirs.trust_stores()))
+        .with_extension(signer::host(dirs, context))
+        .with_revocation(revocation::checker(dirs, context))
 }
 
 /// The policy in use: the user's, or that of `--policy` for this run.
@@ -176,6 +179,9 @@ fn observer(context: &Context) -> impl Fn(&Event<'_>) + Send + Sync {
         match event {
             Event::Store(warning) => context.console.warning(warning),
             _ => context.console.log(level, event),
+        }
+        if let Event::Revocation(event) = event {
+            revocation::warn(event, context);
         }
     }
 }

@@ -142,11 +142,11 @@ impl Event<'_> {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Failed { .. } => Severity::Error,
+            Self::Revocation(event) => event.severity(),
             Self::Logged { .. }
             | Self::SignatureFailed { .. }
             | Self::SignatureUnreadable { .. }
             | Self::PluginSurplus { .. }
-            | Self::Revocation(revocation::Event::NotRevocable { .. })
             | Self::Listing(_)
             | Self::Store(_) => Severity::Warn,
             Self::Statement { .. } | Self::TimestampNeed(Need::NoStore | Need::Unexpired) => {

@@ -34,7 +34,7 @@ use crate::x509::Certificate;
 /// Verifies artifacts and files. One verifier serves a whole batch, also at once: trust stores are
 /// read once and looked at for changes between artifacts (TST-16, SEC-32).
 #[derive(Debug)]
-pub struct Verifier<E = NoPlugins, R = revocation::NotBuilt> {
+pub struct Verifier<E = NoPlugins, R = revocation::Online> {
     stores: Loader,
     extension: E,
     revocation: R,
@@ -84,12 +84,12 @@ type Stores = BTreeMap<StoreRef, Result<Arc<TrustStore>, Arc<TrustError>>>;
 
 impl Verifier {
     /// A verifier with the trust stores below `<config>/truststore/x509`, without verification
-    /// plugins.
+    /// plugins, that checks revocation without a CRL cache on disk.
     pub fn new(stores: Loader) -> Self {
         Self {
             stores,
             extension: NoPlugins,
-            revocation: revocation::NotBuilt,
+            revocation: revocation::Online::new(revocation::OnlineOptions::default()),
         }
     }
 }

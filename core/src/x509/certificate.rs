@@ -392,7 +392,7 @@ fn tbs_fields<'a, R: Reader<'a>>(reader: &mut R) -> der::Result<Fields<'a>> {
 }
 
 /// `UTCTime` as `YYMMDDHHMMSSZ` or `GeneralizedTime` as `YYYYMMDDHHMMSSZ` (RFC 5280 §4.1.2.5).
-fn time<'a, R: Reader<'a>>(reader: &mut R) -> der::Result<Timestamp> {
+pub(crate) fn time<'a, R: Reader<'a>>(reader: &mut R) -> der::Result<Timestamp> {
     let value = AnyRef::decode(reader)?;
     let bad = || ErrorKind::DateTime;
     let text = std::str::from_utf8(value.value()).map_err(|_| bad())?;

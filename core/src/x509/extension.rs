@@ -64,7 +64,7 @@ impl KeyUsage {
 }
 
 /// `Extensions ::= SEQUENCE OF SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }`
-pub(super) fn extensions(der: &[u8]) -> der::Result<Vec<Extension>> {
+pub(crate) fn extensions(der: &[u8]) -> der::Result<Vec<Extension>> {
     let mut reader = SliceReader::new(der)?;
     let mut list: Vec<Extension> = Vec::new();
     reader.sequence(|reader| {
@@ -200,7 +200,7 @@ fn uri(general_name: AnyRef<'_>) -> der::Result<Option<String>> {
 }
 
 /// The content of an optional context-specific field.
-pub(super) fn optional_context<'a, R: Reader<'a>>(
+pub(crate) fn optional_context<'a, R: Reader<'a>>(
     reader: &mut R,
     number: u8,
     constructed: bool,
@@ -215,7 +215,7 @@ pub(super) fn optional_context<'a, R: Reader<'a>>(
     Ok(Some(AnyRef::decode(reader)?.value()))
 }
 
-pub(super) fn malformed(tag: Tag) -> der::Error {
+pub(crate) fn malformed(tag: Tag) -> der::Error {
     tag.value_error()
 }
 

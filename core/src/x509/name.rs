@@ -47,7 +47,7 @@ impl Name {
     /// # Errors
     /// Any deviation from DER, and a value that is none of the string types: TeletexString (read
     /// as Latin-1), PrintableString, UTF8String, BMPString, IA5String, NumericString.
-    pub(super) fn from_der(der: &[u8]) -> der::Result<Self> {
+    pub(crate) fn from_der(der: &[u8]) -> der::Result<Self> {
         let mut attributes = Vec::new();
         let mut reader = SliceReader::new(der)?;
         reader.sequence(|rdns| {

@@ -147,7 +147,7 @@ async fn verdict_of(fault: &str, verification: &str) -> String {
     let key = &Key::P256;
     let mut world = World::new();
     let leaf = match fault {
-        "revocation unknown" => Builder::leaf("signer", key.spki).ocsp("http://ocsp.test"),
+        "revocation unknown" => Builder::leaf("signer", key.spki).ocsp("http://127.0.0.1:9"),
         "expired certificate" => {
             Builder::leaf("signer", key.spki).valid("2020-01-01T00:00:00Z", "2026-02-01T00:00:00Z")
         }
@@ -315,27 +315,27 @@ async fn revocation_is_never_pretended() {
     let key = &Key::P256;
     let plain = |name: &str| Builder::leaf(name, key.spki);
     let root = Builder::ca("Root", key)
-        .crl("http://crl.test")
+        .crl("http://127.0.0.1:9")
         .self_signed(key);
     for (case, ca, leaf, unknown) in [
         ("none", false, plain("a"), None),
         (
             "OCSP in the leaf",
             false,
-            plain("a").ocsp("http://o.test"),
+            plain("a").ocsp("http://127.0.0.1:9"),
             Some("CN=a,"),
         ),
         (
             "CRL in the leaf",
             false,
-            plain("a").crl("http://c.test"),
+            plain("a").crl("http://127.0.0.1:9"),
             Some("CN=a,"),
         ),
         ("CRL in the CA", true, plain("a"), Some("CN=CA,")),
     ] {
         let mut builder = Builder::ca("CA", &Key::P256_B);
         if ca {
-            builder = builder.crl("http://crl.test");
+            builder = builder.crl("http://127.0.0.1:9");
         }
         let ca = builder.issue(&root, &Key::P256_B);
         let leaf = leaf.issue(&ca, key);

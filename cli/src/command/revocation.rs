@@ -1,0 +1,27 @@
+//! How this user's revocation checks are made, and what is told of them.
+
+use std::sync::Arc;
+
+use hardsign_core::dirs::Dirs;
+use hardsign_core::net::Trace;
+use hardsign_core::revocation::{Event, Online, OnlineOptions};
+
+use super::Context;
+
+/// A checker with this user's CRL cache (REV-47). It asks nobody before it has to.
+pub(super) fn checker(dirs: &Dirs, context: &Context) -> Online {
+    let mut options = OnlineOptions::default();
+    options.cache = dirs.crl_cache();
+    if context.console.shows_debug() {
+        let console = Arc::clone(&context.console);
+        options.client.trace = Some(Trace::new(move |message| console.log("debug", message)));
+    }
+    Online::new(options)
+}
+
+/// Tells what the user should know in any case (REV-50).
+pub(super) fn warn(event: &Event<'_>, context: &Context) {
+    if let Some(warning) = event.warning() {
+        context.console.warning(warning);
+    }
+}

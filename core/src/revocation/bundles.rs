@@ -1,0 +1,245 @@
+//! Where CRLs come from: memory, the cache on disk, the network; each is proven before it is used
+//! or kept (REV-40, REV-46, REV-49 to REV-51).
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+
+use super::cache::{CacheError, Cached, FileCache};
+use super::crl::{Bundle, Crl, CrlError};
+use super::event::{Event, Observer};
+use super::fetch::Fetcher;
+use super::online::ServerError;
+use super::shared::{Found, Shared};
+use crate::x509::Certificate;
+
+/// Bytes of CRLs that are kept in memory.
+const KEPT: usize = 64 << 20;
+/// What keeping nothing but a failure counts for.
+const SMALLEST: usize = 4 << 10;
+/// Most addresses of a delta CRL that are tried (REV-12).
+const MAX_DELTA_URLS: usize = 8;
+
+type Result<T> = std::result::Result<T, Arc<ServerError>>;
+
+/// Proven CRLs, by address and issuer.
+pub(super) struct Bundles {
+    directory: Option<PathBuf>,
+    cache: OnceLock<Option<FileCache>>,
+    faulted: AtomicBool,
+    known: Shared<(String, [u8; 32]), Result<Arc<Bundle>>>,
+}
+
+/// Which CRL is wanted.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    fetcher: &'a Fetcher,
+    url: &'a str,
+    issuer: &'a Certificate,
+    now: Timestamp,
+    observer: Observer<'a>,
+}
+
+impl Bundles {
+    pub(super) fn new(directory: Option<PathBuf>) -> Self {
+        Self {
+            directory,
+            cache: OnceLock::new(),
+            faulted: AtomicBool::new(false),
+            known: Shared::new(KEPT),
+        }
+    }
+
+    /// The CRL at an address, and its delta, by this issuer.
+    pub(super) async fn get(
+        &self,
+        fetcher: &Fetcher,
+        url: &str,
+        issuer: &Certificate,
+        now: Timestamp,
+        observer: Observer<'_>,
+    ) -> Result<Arc<Bundle>> {
+        let wanted = Wanted {
+            fetcher,
+            url,
+            issuer,
+            now,
+            observer,
+        };
+        let key = (url.to_owned(), issuer.thumbprint());
+        let find = async {
+            let value = self.find(wanted).await.map(Arc::new);
+            let (until, weight) = match &value {
+                Ok(bundle) => {
+                    let delta = bundle.delta().map_or(0, |delta| delta.der().len());
+                    let weight = bundle.base().der().len().saturating_add(delta);
+                    (bundle.valid_until(), weight)
+                }
+                Err(_) => (None, 0),
+            };
+            Found {
+                value,
+                until,
+                weight: weight.max(SMALLEST),
+            }
+        };
+        self.known.get(key, now, find).await
+    }
+
+    async fn find(&self, wanted: Wanted<'_>) -> Result<Bundle> {
+        let cached = self.cached(wanted).await;
+        let outdated = |bundle: &Bundle| {
+            let next = bundle.base().next_publish();
+            next.is_some_and(|next| wanted.now > next)
+        };
+        match cached {
+            Some(bundle) if !outdated(&bundle) => return Ok(bundle),
+            Some(_) => (wanted.observer)(&Event::CacheOutdated { url: wanted.url }),
+            None => {}
+        }
+        match (self.fetch(wanted).await, cached) {
+            (Ok(bundle), _) => Ok(self.store(wanted, bundle).await),
+            // It is current all the same.
+            (Err(_), Some(cached)) => Ok(cached),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Downloads and proves the base CRL, and only then follows it to its delta.
+    async fn fetch(&self, wanted: Wanted<'_>) -> Result<Bundle> {
+        let base = download(wanted, wanted.url).await?;
+        let deltas: Vec<_> = base
+            .freshest_urls()
+            .iter()
+            .take(MAX_DELTA_URLS)
+            .cloned()
+            .collect();
+        let issuer = wanted.issuer.clone();
+        let mut bundle = prove(move || Bundle::prove(base, &issuer)).await?;
+        let mut failure = None;
+        for url in deltas {
+            match download(wanted, &url).await {
+                Ok(delta) => {
+                    let issuer = wanted.issuer.clone();
+                    let (proven, result) = blocking(move || {
+                        let result = bundle.add_delta(delta, &issuer);
+                        (bundle, result)
+                    })
+                    .await;
+                    bundle = proven;
+                    match result {
+                        Ok(()) => return Ok(bundle),
+                        Err(error) => failure = Some((url, Arc::new(error.into()))),
+                    }
+                }
+                Err(error) => failure = Some((url, error)),
+            }
+        }
+        match failure {
+            Some((url, source)) => Err(Arc::new(ServerError::Delta { url, source })),
+            None => Ok(bundle),
+        }
+    }
+
+    /// What the cache on disk has, if that is current and proves to be the issuer's.
+    async fn cached(&self, wanted: Wanted<'_>) -> Option<Bundle> {
+        let cache = self.cache(wanted.observer)?.clone();
+        let (url, now) = (wanted.url, wanted.now);
+        (wanted.observer)(&Event::CacheRead { url });
+        let (key, issuer) = (url.to_owned(), wanted.issuer.clone());
+        let read = blocking(move || {
+            Ok(match cache.get(&key, now)? {
+                Cached::Bundle(base, delta) => Ok(restore(*base, delta, &issuer)),
+                Cached::Missing => Err(None),
+                Cached::Expired(next_update) => Err(Some(next_update)),
+            })
+        });
+        match read.await {
+            Ok(Ok(Ok(bundle))) => return Some(bundle),
+            Ok(Ok(Err(error))) => (wanted.observer)(&Event::CacheRefused { url, error: &error }),
+            Ok(Err(Some(next_update))) => (wanted.observer)(&Event::CacheExpired { next_update }),
+            Ok(Err(None)) => (wanted.observer)(&Event::CacheMiss { url }),
+            Err(error) => self.fault(&error, wanted.observer),
+        }
+        None
+    }
+
+    /// Stores what is proven and still of use.
+    async fn store(&self, wanted: Wanted<'_>, bundle: Bundle) -> Bundle {
+        let current = bundle.valid_until().is_some_and(|end| wanted.now <= end);
+        let Some(cache) = self.cache(wanted.observer).filter(|_| current).cloned() else {
+            return bundle;
+        };
+        let url = wanted.url.to_owned();
+        (wanted.observer)(&Event::CacheStore { url: wanted.url });
+        let (bundle, stored) = blocking(move || {
+            let stored = cache.put(&url, bundle.base(), bundle.delta());
+            (bundle, stored)
+        })
+        .await;
+        if let Err(error) = stored {
+            self.fault(&error, wanted.observer);
+        }
+        bundle
+    }
+
+    /// The cache on disk, made when it is first needed.
+    fn cache(&self, observer: Observer<'_>) -> Option<&FileCache> {
+        let directory = self.directory.as_ref()?;
+        let open = || match FileCache::open(directory) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                observer(&Event::CacheUnavailable(&error));
+                None
+            }
+        };
+        self.cache.get_or_init(open).as_ref()
+    }
+
+    fn fault(&self, error: &CacheError, observer: Observer<'_>) {
+        let first = !self.faulted.swap(true, Ordering::Relaxed);
+        observer(&Event::CacheFault { error, first });
+    }
+}
+
+/// A bundle out of the cache; without the delta that its base names it is none.
+fn restore(
+    base: Crl,
+    delta: Option<Box<Crl>>,
+    issuer: &Certificate,
+) -> std::result::Result<Bundle, CrlError> {
+    let has_delta = !base.freshest_urls().is_empty();
+    let mut bundle = Bundle::prove(base, issuer)?;
+    match delta {
+        Some(delta) => bundle.add_delta(*delta, issuer)?,
+        None if has_delta => return Err(CrlError::DeltaMissing),
+        None => {}
+    }
+    Ok(bundle)
+}
+
+async fn download(wanted: Wanted<'_>, url: &str) -> Result<Crl> {
+    let bytes = wanted.fetcher.crl(url).await;
+    let bytes = bytes.map_err(|error| Arc::new(error.into()))?;
+    prove(move || Crl::parse(bytes)).await
+}
+
+async fn prove<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, CrlError> + Send + 'static,
+) -> Result<T> {
+    blocking(work).await.map_err(|error| Arc::new(error.into()))
+}
+
+/// Does work that takes the processor for a while off the tasks that wait for the network.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and this with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
