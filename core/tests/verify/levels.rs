@@ -271,6 +271,8 @@ async fn steps_are_told_in_order() {
     let reference = format!("{REPOSITORY}@{digest}");
     let expected = [
         format!("Check verification level against artifact {reference}"),
+        "Trust policy configuration: {Name:n VerificationLevel:strict VerifyTimestamp:always TrustStores:[ca:t] TrustedIdentities:[*]}"
+            .to_owned(),
         format!(
             "Verify signature against artifact {digest} referenced as {reference} in signature media type application/jose+json"
         ),
