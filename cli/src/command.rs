@@ -34,6 +34,7 @@ mod revocation;
 mod selection;
 mod sign;
 mod signer;
+mod tally;
 mod verify;
 mod version;
 
@@ -98,9 +99,21 @@ impl Context {
         });
         let result = runtime.block_on(async {
             tokio::pin!(work);
+            let signal = tokio::signal::ctrl_c();
+            tokio::pin!(signal);
             tokio::select! {
-                result = &mut work => return result,
-                signal = tokio::signal::ctrl_c() => if signal.is_err() { return work.await },
+                result = &mut work => {
+                    // A plugin at its prompt hears the interrupt as well, and its answer may be
+                    // here before the signal is.
+                    if result.is_err() && self.console.is_terminal() {
+                        let heard = tokio::time::timeout(TOGETHER, signal).await;
+                        if let Ok(Ok(())) = heard {
+                            interrupt.raise();
+                        }
+                    }
+                    return result;
+                }
+                signal = &mut signal => if signal.is_err() { return work.await },
             }
             interrupt.raise();
             tokio::select! {
@@ -109,7 +122,11 @@ impl Context {
             }
         });
         runtime.shutdown_background();
-        result
+        // CLI-16: whatever failed because of it, an interruption is a failure of the ordinary kind.
+        result.map_err(|failure| match self.interrupt.is_raised() {
+            true => failure.interrupted(),
+            false => failure,
+        })
     }
 }
 
@@ -255,6 +272,9 @@ fn help(path: &[&str], definition: &Command, context: &Context) -> Result<(), Fa
 
 /// Longest answer to a question, in bytes.
 const MAX_ANSWER: u64 = 1024;
+
+/// How far a signal may come behind what it caused.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// Time for plugins to log out after an interruption; then they are killed.
 const FAREWELL: Duration = Duration::from_secs(3);

@@ -65,6 +65,15 @@ impl Failure {
         self
     }
 
+    /// The same when the user interrupted: there is nothing to put right.
+    pub(crate) fn interrupted(self) -> Self {
+        Self {
+            exit: Exit::Failed,
+            hint: None,
+            ..self
+        }
+    }
+
     /// Says what failed in front of each message, for one item of a batch.
     pub(crate) fn about(mut self, item: &str) -> Self {
         for message in &mut self.messages {

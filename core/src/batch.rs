@@ -1,6 +1,7 @@
 //! Many artifacts through one signer or one verifier: several under way at once, results in the
 //! order of the input, and no more work once one result says that the rest can't succeed.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::ops::ControlFlow;
 
@@ -9,8 +10,9 @@ use futures_util::stream::{self, StreamExt as _};
 /// Does `work` for every item, at most `at_most` at a time, and hands the results to `done` in the
 /// order of `items`.
 ///
-/// When `done` breaks, nothing further is started, and what is under way is dropped. Returns how
-/// many results were handed over.
+/// When `done` breaks, nothing further is started. What is under way is finished and handed over all
+/// the same, since a signature that is stored must not go unreported. Returns how many results were
+/// handed over.
 pub async fn in_order<I, T, Fut>(
     items: I,
     at_most: usize,
@@ -21,12 +23,14 @@ where
     I: IntoIterator,
     Fut: Future<Output = T>,
 {
+    let stopped = Cell::new(false);
+    let items = items.into_iter().take_while(|_| !stopped.get());
     let mut results = stream::iter(items).map(work).buffered(at_most.max(1));
     let mut handed_over = 0;
     while let Some(result) = results.next().await {
         handed_over += 1;
         if done(result).is_break() {
-            break;
+            stopped.set(true);
         }
     }
     handed_over
@@ -62,7 +66,8 @@ mod tests {
         assert_eq!(most.load(Ordering::SeqCst), 4);
     }
 
-    /// A result that ends the batch stops what has not begun.
+    /// A result that ends the batch stops what has not begun; what is under way is still handed
+    /// over, for it may have been done.
     #[tokio::test]
     async fn a_break_starts_nothing_more() {
         let started = AtomicUsize::new(0);
@@ -71,7 +76,9 @@ mod tests {
             tokio::task::yield_now().await;
             i
         };
-        let count = in_order(0..100, 2, work, |i| {
+        let mut results = Vec::new();
+        let count = in_order(0..100, 3, work, |i| {
+            results.push(i);
             if i == 1 {
                 ControlFlow::Break(())
             } else {
@@ -79,7 +86,9 @@ mod tests {
             }
         })
         .await;
-        assert_eq!(count, 2);
-        assert!(started.load(Ordering::SeqCst) <= 4);
+        let started = started.load(Ordering::SeqCst);
+        assert!((3..=5).contains(&started), "{started}");
+        assert_eq!(count, started);
+        assert_eq!(results.len(), started);
     }
 }

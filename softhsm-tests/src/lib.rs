@@ -19,6 +19,8 @@ pub mod layout;
 pub mod pair;
 pub mod peers;
 pub mod scene;
+#[cfg(target_os = "linux")]
+pub mod terminal;
 pub mod token;
 pub mod workbench;
 

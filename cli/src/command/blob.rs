@@ -16,6 +16,7 @@ use hardsign_core::plugin::{Interrupt, PluginSigner};
 use hardsign_core::sign::{SignOptions, sign_blob};
 use serde_json::{Map, Value, json};
 
+use super::tally::Tally;
 use super::{Context, policy, signer};
 use crate::args::Output;
 use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
@@ -69,10 +70,8 @@ async fn sign_all(
             });
         }
     }
-    let many = args.blobs.len() > 1;
     let progress = context.console.progress("signing", jobs.len());
-    let mut failures = Vec::new();
-    let mut report = Vec::new();
+    let mut tally = Tally::new("blob", jobs.iter().map(|job| job.blob.clone()).collect());
     let mut printing = Ok(());
     let work = async |job: Job| {
         let done = sign_one(&job, signer, hash, &args.media_type, &options, context).await;
@@ -82,37 +81,36 @@ async fn sign_all(
         progress.step();
         match done {
             Ok(done) => {
-                printing = print(&blob, &done, args.signing.output, context);
-                report.push(json!({
+                if printing.is_ok() {
+                    printing = print(&blob, &done, args.signing.output, context);
+                }
+                let record = json!({
                     "blob": blob,
                     "mediaType": done.descriptor.media_type,
                     "digest": done.descriptor.digest,
                     "size": done.descriptor.size,
                     "signature": done.signature,
                     "signatureEnvelopeType": options.format.media_type(),
-                }));
+                });
+                tally.signed(&blob, record);
             }
             Err(failure) => {
-                let stop = failure.exit == Exit::Unreachable;
-                failures.push(if many { failure.about(&blob) } else { failure });
-                if stop {
-                    return ControlFlow::Break(());
-                }
+                let signer_failed = failure.exit == Exit::Unreachable;
+                tally.failed(&blob, failure, signer_failed);
             }
         }
         if printing.is_err() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
+            return ControlFlow::Break(());
         }
+        tally.flow()
     })
     .await;
     drop(progress);
     printing?;
     if args.signing.output == Output::Json {
-        context.console.json(&json!({ "signed": report }))?;
+        context.console.json(&tally.document())?;
     }
-    Failure::all(failures).map_or(Ok(()), Err)
+    tally.result("files")
 }
 
 fn print(blob: &str, done: &Done, output: Output, context: &Context) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use super::Context;
 use super::repository::{self, Opener};
 use super::selection::{self, Item};
 use super::signer;
+use super::tally::Tally;
 use crate::args::Output;
 use crate::args::sign::SignArgs;
 use crate::failure::Failure;
@@ -57,75 +58,57 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
                 signer_failed,
             }
         };
-        let total = items.len();
-        let progress = context.console.progress("signing", total);
-        let mut report = Report::new(total, args.signing.output, options.format);
-        let mut printing = Ok(());
+        let progress = context.console.progress("signing", items.len());
+        let references = items.iter().map(|item| item.reference.clone()).collect();
+        let mut report = Report {
+            tally: Tally::new("reference", references),
+            output: args.signing.output,
+            format: options.format,
+            printing: Ok(()),
+        };
         batch::in_order(items, signer.max_in_flight(), work, |outcome| {
             progress.step();
-            let stop = outcome.signer_failed;
-            printing = report.add(outcome, context);
-            if stop || printing.is_err() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            report.add(outcome, context)
         })
         .await;
         drop(progress);
         signer.close().await;
-        printing?;
         report.finish(context)
     })
 }
 
 /// What is told of a batch: lines as they come, or one JSON document at the end.
 struct Report {
-    total: usize,
+    tally: Tally,
     output: Output,
     format: Format,
-    signed: Vec<Value>,
-    failed: Vec<Failure>,
-    failures: Vec<Value>,
+    /// Whether standard output still takes lines.
+    printing: Result<(), Failure>,
 }
 
 impl Report {
-    fn new(total: usize, output: Output, format: Format) -> Self {
-        Self {
-            total,
-            output,
-            format,
-            signed: vec![],
-            failed: vec![],
-            failures: vec![],
-        }
-    }
-
-    fn add(&mut self, outcome: Outcome, context: &Context) -> Result<(), Failure> {
+    /// Tells of one artifact; breaks when nothing more can be done or told.
+    fn add(&mut self, outcome: Outcome, context: &Context) -> ControlFlow<()> {
         match outcome.result {
-            Ok((name, signed)) => self.signed(&name, &signed, context)?,
+            Ok((name, signed)) => {
+                if self.printing.is_ok() {
+                    self.printing = self.print(&name, &signed, context);
+                }
+                let record = self.record(&name, &signed);
+                self.tally.signed(&outcome.reference, record);
+            }
             Err(failure) => {
-                self.failures.push(json!({
-                    "reference": outcome.reference,
-                    "error": failure.messages.join("\n"),
-                }));
-                let failure = if self.total > 1 {
-                    failure.about(&outcome.reference)
-                } else {
-                    failure
-                };
-                self.failed.push(failure);
+                self.tally
+                    .failed(&outcome.reference, failure, outcome.signer_failed);
             }
         }
-        Ok(())
+        if self.printing.is_err() {
+            return ControlFlow::Break(());
+        }
+        self.tally.flow()
     }
 
-    fn signed(
-        &mut self,
-        name: &str,
-        signed: &SignedArtifact,
-        context: &Context,
-    ) -> Result<(), Failure> {
+    fn print(&self, name: &str, signed: &SignedArtifact, context: &Context) -> Result<(), Failure> {
         let console = &context.console;
         for warning in &signed.pushed.warnings {
             console.warning(warning);
@@ -142,30 +125,24 @@ impl Report {
                 signature.digest
             ))?;
         }
-        self.signed.push(json!({
+        Ok(())
+    }
+
+    fn record(&self, name: &str, signed: &SignedArtifact) -> Value {
+        let (artifact, signature) = (&signed.artifact, &signed.pushed.manifest);
+        json!({
             "reference": format!("{name}@{}", artifact.digest),
             "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
             "signature": {"mediaType": signature.media_type, "digest": signature.digest, "size": signature.size},
             "signatureEnvelopeType": self.format.media_type(),
-        }));
-        Ok(())
+        })
     }
 
-    fn finish(mut self, context: &Context) -> Result<(), Failure> {
+    fn finish(self, context: &Context) -> Result<(), Failure> {
+        self.printing?;
         if self.output == Output::Json {
-            context
-                .console
-                .json(&json!({"signed": self.signed, "failed": self.failures}))?;
+            context.console.json(&self.tally.document())?;
         }
-        let left = self.total - self.signed.len();
-        if let Some(last) = self.failed.last_mut()
-            && self.total > 1
-        {
-            last.messages.push(format!(
-                "{left} of {} artifacts were not signed",
-                self.total
-            ));
-        }
-        Failure::all(self.failed).map_or(Ok(()), Err)
+        self.tally.result("artifacts")
     }
 }

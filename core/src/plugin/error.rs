@@ -362,6 +362,21 @@ pub struct ProcessEnd {
     pub stderr: Vec<String>,
 }
 
+impl ProcessEnd {
+    /// Whether it was the user's interrupt that ended the process, which hears it as the host does.
+    pub(super) fn was_interrupted(&self) -> bool {
+        #[cfg(unix)]
+        let by_signal = self
+            .status
+            .and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+        #[cfg(not(unix))]
+        let by_signal = None;
+        // A shell says 128 and the signal's number.
+        by_signal == Some(SIGINT)
+            || self.status.and_then(|status| status.code()) == Some(128 + SIGINT)
+    }
+}
+
 /// What it said on stderr, else its exit status as Go spells it.
 impl std::fmt::Display for ProcessEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -531,6 +546,9 @@ fn refusal_text(error: &ErrorResponse) -> String {
     };
     escaped(text, MESSAGE, Lines::Keep)
 }
+
+/// The number of the interrupt on every Unix.
+const SIGINT: i32 = 2;
 
 /// Characters shown of a plugin's error message.
 const MESSAGE: usize = 4000;

@@ -317,12 +317,13 @@ impl PluginSigner {
                 Ok(Err(refusal)) => return Err(self.refused(refusal)),
                 Err(source) => {
                     let end = live.end().await;
+                    let may_start_again = source.is_death() && !end.was_interrupted();
                     let broken = PluginError::Session {
                         plugin: self.plugin.file.name.clone(),
                         source: Arc::clone(&source),
                         end: SessionEnd(end),
                     };
-                    if !source.is_death() {
+                    if !may_start_again {
                         return Err(broken);
                     }
                     live = self.live(Some((&live, broken))).await?;
@@ -334,7 +335,8 @@ impl PluginSigner {
     /// The session to use: the one that is there; or, for a request that saw its session die, a new
     /// one.
     ///
-    /// A session is started again once, and only if it had signed and nothing was denied.
+    /// A session is started again once, and only if it had signed and nothing was denied. (Nor is
+    /// one that the user's interrupt ended.)
     async fn live(&self, dead: Option<(&Live, PluginError)>) -> Result<Live, PluginError> {
         let mut slot = self.session.lock().await;
         let Some(live) = slot.live.clone() else {
