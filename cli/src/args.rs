@@ -88,3 +88,6 @@ pub(crate) fn level(matches: &ArgMatches) -> Result<Level, Usage> {
         Level::Quiet
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use hardsign_core::sign::SignError;
 use crate::args::Usage;
 
 pub(crate) mod registry;
+pub(crate) mod verification;
 
 /// The exit codes (CLI-01, CLI-03); `docs/exit-codes.md` explains them to users.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,7 +77,8 @@ impl Failure {
 
     /// Says what failed in front of each message, for one item of a batch.
     pub(crate) fn about(mut self, item: &str) -> Self {
-        for message in &mut self.messages {
+        let unnamed = |message: &&mut String| !message.starts_with(item);
+        for message in self.messages.iter_mut().filter(unnamed) {
             *message = format!("{item}: {message}");
         }
         self
@@ -152,6 +154,8 @@ impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         match error {
             PluginError::Key(error) => error.into(),
+            // CLI-16.
+            other if other.is_interrupted() => Self::failed(other),
             other => Self {
                 hint: other.hint(),
                 ..Self::new(Exit::Unreachable, other)

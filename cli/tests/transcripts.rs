@@ -3,7 +3,9 @@
 //!
 //! A block that opens with three backquotes and `console` holds the commands, after `$ `; below
 //! each stand its standard output and standard error, and `? <code>` where it fails. What
-//! differs from run to run is replaced: `[DIR]`, `[DIGEST]`, `[TIME]`.
+//! differs from run to run is replaced: `[DIR]`, `[DIGEST]`, `[TIME]`, `[REGISTRY]`. A transcript
+//! that says `$REGISTRY` or `$PRIVATE` has registries of its own,
+//! one that says `multi:v1` an index of images for two platforms.
 //! `SNAPSHOTS=overwrite cargo test -p hardsign --test transcripts` writes the files anew: read the
 //! difference before it is committed.
 
@@ -14,6 +16,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use snapbox::{Data, IntoData as _};
 
@@ -26,20 +30,25 @@ fn transcripts() {
     let mut failed = Vec::new();
     let files = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd"));
     assert!(files.len() > 20, "only {} transcripts found", files.len());
-    for file in files {
-        let wanted = Data::read_from(&file, None).raw();
-        let wanted_text = fs::read_to_string(&file).unwrap();
-        let assert = snapbox::Assert::new().action_env("SNAPSHOTS");
-        let verdict = assert.try_eq(
-            Some(&file.display()),
-            play(&wanted_text).into_data().raw(),
-            wanted,
-        );
-        if let Err(difference) = verdict {
-            failed.push(difference.to_string());
-        }
-    }
+    let next = AtomicUsize::new(0);
+    let work = || -> Vec<String> {
+        let files = std::iter::from_fn(|| files.get(next.fetch_add(1, Ordering::Relaxed)));
+        files.filter_map(|file| difference(file)).collect()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        failed.extend(threads.into_iter().flat_map(|t| t.join().unwrap()));
+    });
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// How a transcript differs from what really goes on.
+fn difference(file: &Path) -> Option<String> {
+    let wanted = Data::read_from(file, None).raw();
+    let actual = play(&fs::read_to_string(file).unwrap());
+    let assert = snapbox::Assert::new().action_env("SNAPSHOTS");
+    let verdict = assert.try_eq(Some(&file.display()), actual.into_data().raw(), wanted);
+    verdict.err().map(|difference| difference.to_string())
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -91,7 +100,13 @@ fn help_of_every_command() {
 
 /// The transcript as it really goes.
 fn play(transcript: &str) -> String {
-    let machine = Machine::new();
+    let machine = if transcript.contains("$REGISTRY") || transcript.contains("$PRIVATE") {
+        Machine::with_registries()
+    } else if transcript.contains("multi:v1") {
+        Machine::new().with_platforms()
+    } else {
+        Machine::new()
+    };
     let mut out = String::new();
     let mut in_block = false;
     for line in transcript.lines() {
@@ -106,7 +121,7 @@ fn play(transcript: &str) -> String {
         if let Some(command) = command {
             let ran = machine.shell(command);
             let code = ran.status.code().unwrap_or(-1);
-            let text = redacted(&String::from_utf8_lossy(&ran.stdout), machine.path());
+            let text = redacted(&String::from_utf8_lossy(&ran.stdout), &machine);
             if code != 0 {
                 out.push_str(&format!("? {code}\n"));
             }
@@ -119,9 +134,14 @@ fn play(transcript: &str) -> String {
     out
 }
 
-/// Directories, fresh digests and times replaced. What the vectors hold is kept.
-fn redacted(text: &str, directory: &Path) -> String {
+/// Directories, registries, fresh digests and times replaced. What the vectors hold is kept.
+fn redacted(text: &str, machine: &Machine) -> String {
+    let directory = machine.path();
     let real = fs::canonicalize(directory).unwrap();
+    let mut text = text.to_owned();
+    for (variable, name) in machine.registries() {
+        text = text.replace(&name, &format!("[{variable}]"));
+    }
     let text = text
         .replace(&directory.display().to_string(), "[DIR]")
         .replace(&real.display().to_string(), "[DIR]")
@@ -153,8 +173,21 @@ fn known(digest: &str) -> bool {
     KNOWN.lines().any(|line| line == digest)
 }
 
-/// RFC 3339 times replaced, but for those in the vectors.
+/// The times of log records and RFC 3339 times replaced, but for those in the vectors.
 fn times(text: &str) -> String {
+    let records: String = text
+        .split_inclusive('\n')
+        .map(|line| {
+            match line
+                .strip_prefix("time=")
+                .and_then(|l| l.split_once("Z level="))
+            {
+                Some((_, rest)) => format!("time=[TIME] level={rest}"),
+                None => line.to_owned(),
+            }
+        })
+        .collect();
+    let text = records.as_str();
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("T") {
@@ -181,6 +214,9 @@ fn times(text: &str) -> String {
     out.push_str(rest);
     out
 }
+
+/// How many transcripts are played at a time.
+const THREADS: usize = 4;
 
 /// The days on which the vectors were signed, begin and expire.
 const VECTOR_DAYS: [&str; 3] = ["2026-11-22", "2050-12-26", "2051-07-14"];

@@ -81,5 +81,11 @@ fn ver_35_the_named_plugin_is_asked_and_its_no_counts() {
 
     std::fs::remove_dir_all(bench.config().join("plugins")).unwrap();
     let ran = bench.hardsign(verify);
-    assert_eq!(ran.code, Some(1), "without the plugin: {}", ran.stdout);
+    // CLI-03: there is no verdict without the plugin.
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("\nput the plugin's executable at "),
+        "{}",
+        ran.stderr
+    );
 }

@@ -1,5 +1,10 @@
 //! `hardsign blob`: flags and their rules (CLI-94 to CLI-101).
 
+use std::path::{Path, PathBuf};
+
+use hardsign_core::blob::signature_path;
+use hardsign_core::envelope::Format;
+
 use super::flags::{self, Reader};
 use super::policy;
 use super::sign::{Signing, signing_flags};
@@ -22,7 +27,13 @@ Examples:
     hardsign blob verify --signature release.tar.gz.jws.sig release.tar.gz
 
   Verify it under a statement by name:
-    hardsign blob verify --policy-name releases --signature release.tar.gz.jws.sig release.tar.gz";
+    hardsign blob verify --policy-name releases --signature release.tar.gz.jws.sig release.tar.gz
+
+  Verify it where hardsign's own policy demands two signers:
+    hardsign blob verify -s build/release.tar.gz.jws.sig -s security/release.tar.gz.jws.sig release.tar.gz
+
+  Verify several files, their signatures in a directory of their own:
+    hardsign blob verify --signature-directory sigs dist/*";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
@@ -57,14 +68,25 @@ pub(crate) struct SignArgs {
 /// `hardsign blob verify`.
 #[derive(Debug)]
 pub(crate) struct VerifyArgs {
-    pub(crate) blob: String,
-    pub(crate) signature: String,
+    /// Files as typed, each with its signature files; never empty.
+    pub(crate) blobs: Vec<SignedFile>,
+    /// `--signature-directory`, in which the signatures of each file are looked for.
+    pub(crate) directory: Option<String>,
     pub(crate) policy_name: Option<String>,
     pub(crate) media_type: Option<String>,
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
     pub(crate) policy_file: Option<String>,
     pub(crate) output: Output,
+}
+
+/// A file to verify.
+#[derive(Debug)]
+pub(crate) struct SignedFile {
+    /// `-` is standard input.
+    pub(crate) blob: String,
+    /// Those given with `--signature`.
+    pub(crate) signatures: Vec<String>,
 }
 
 /// `hardsign blob inspect`.
@@ -128,10 +150,15 @@ fn sign() -> Command {
 fn verify() -> Command {
     flags::verb(
         "verify",
-        "Verify a file against its signature",
+        "Verify files against their signatures",
         VERIFY_EXAMPLES,
     )
-    .arg(flags::value("signature", "FILE", "Signature file (required)").short('s'))
+    .arg(flags::list("signature", "FILE", "Signature file (required, repeatable)").short('s'))
+    .arg(flags::value(
+        "signature-directory",
+        "DIR",
+        "Directory of the signature files, in place of --signature",
+    ))
     .arg(flags::value(
         "policy-name",
         "NAME",
@@ -152,7 +179,7 @@ fn verify() -> Command {
     .arg(flags::output())
     .arg(flags::positional(
         "blob_path",
-        "The file; - is standard input",
+        "Files to verify; - is standard input",
     ))
 }
 
@@ -269,29 +296,29 @@ impl VerifyArgs {
     /// [`Usage`], in the order of CLI-06 and CLI-96.
     pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
         let reader = Reader(matches);
-        let mut blobs = reader.all("positional");
-        match blobs.len() {
-            0 => {
-                return Err(Usage(format!(
-                    "missing path to the blob artifact: use `{program} blob verify --help` to see what parameters are required"
-                )));
-            }
-            1 => {}
-            more => return Err(Usage(format!("blob verify takes one file, but got {more}"))),
+        let blobs = reader.all("positional");
+        if blobs.is_empty() {
+            return Err(Usage(format!(
+                "missing path to the blob artifact: use `{program} blob verify --help` to see what parameters are required"
+            )));
         }
-        let signature = reader.text("signature").unwrap_or_default();
-        if signature.is_empty() {
+        let (signatures, directory) = (reader.all("signature"), reader.text("signature-directory"));
+        if signatures.is_empty() && directory.is_none() || signatures.iter().any(String::is_empty) {
             return Err(Usage(
                 "filepath of the signature cannot be empty".to_owned(),
             ));
         }
+        if directory.as_deref() == Some("") {
+            return Err(Usage("signature directory cannot be empty".to_owned()));
+        }
+        reader.exclusive(&["signature", "signature-directory"])?;
         let media_type = reader.text("media-type");
         if media_type.as_deref() == Some("") {
             return Err(Usage("--media-type is set but with empty value".to_owned()));
         }
         Ok(Self {
-            blob: blobs.remove(0),
-            signature,
+            blobs: assign(blobs, signatures, directory.is_some())?,
+            directory,
             policy_name: reader.text("policy-name"),
             media_type,
             plugin_config: reader.pairs("plugin-config")?,
@@ -299,6 +326,62 @@ impl VerifyArgs {
             policy_file: reader.text("policy"),
             output: reader.output()?,
         })
+    }
+}
+
+/// Gives each file its signatures: all of them to a single file, else each to the file that it is
+/// named after.
+fn assign(
+    blobs: Vec<String>,
+    signatures: Vec<String>,
+    in_directory: bool,
+) -> Result<Vec<SignedFile>, Usage> {
+    let mut files: Vec<_> = blobs
+        .into_iter()
+        .map(|blob| SignedFile {
+            blob,
+            signatures: vec![],
+        })
+        .collect();
+    if let [only] = files.as_mut_slice() {
+        only.signatures = signatures;
+        return Ok(files);
+    }
+    if files.iter().any(|file| file.blob == "-") {
+        return Err(Usage(
+            "standard input has no name to find its signature by: verify it by itself".to_owned(),
+        ));
+    }
+    for signature in signatures {
+        let name = Path::new(&signature).file_name().unwrap_or_default();
+        let mut named = files.iter_mut().filter(|file| {
+            let path = |format| signature_path(Path::new(&file.blob), format, None);
+            let is = |path: PathBuf| path.file_name() == Some(name);
+            [Format::Jws, Format::Cose]
+                .into_iter()
+                .filter_map(path)
+                .any(is)
+        });
+        match (named.next(), named.next()) {
+            (Some(file), None) => file.signatures.push(signature),
+            (None, _) => {
+                return Err(Usage(format!(
+                    "{signature} is named after none of the files: with several files the signature of <file> is <file>.jws.sig or <file>.cose.sig"
+                )));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Usage(format!(
+                    "{signature} is named after several of the files: verify those with the same name one by one"
+                )));
+            }
+        }
+    }
+    match files.iter().find(|file| file.signatures.is_empty()) {
+        Some(file) if !in_directory => Err(Usage(format!(
+            "no --signature is named after {}: with several files the signature of <file> is <file>.jws.sig or <file>.cose.sig",
+            file.blob
+        ))),
+        _ => Ok(files),
     }
 }
 

@@ -2,15 +2,20 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
+use hardsign_core::artifact::reference::{ReferenceFault, is_registry};
 use hardsign_core::oci::auth::{Credential, LoginError, LoginOutcome, Secret, login};
 use zeroize::Zeroizing;
 
 use super::{Context, repository};
 use crate::args::login::LoginArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, registry};
 
 pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
+    if !is_registry(&args.server) {
+        let fault = ReferenceFault::Registry(args.server);
+        return Err(failure(LoginError::Registry(fault)));
+    }
     let outcome = context.wait(async {
         let credential = credential(&args, context).await?;
         let connector = repository::connector(&args.registry, &dirs, context)?;
@@ -33,8 +38,14 @@ pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
 /// A machine without a credential store gets a way that needs none.
 fn failure(error: LoginError) -> Failure {
     match error {
+        LoginError::Registry(_) => Failure::failed(error)
+            .hint("give the host, with its port if it has one, for instance registry.example.com"),
         LoginError::Refused { server, source } => {
+            let refused = registry::refuses_credential(&source);
             let mut failure = Failure::from(*source);
+            if refused {
+                failure = failure.hint(WRONG_PASSWORD);
+            }
             for message in &mut failure.messages {
                 *message = format!("failed to log in to {server}: {message}");
             }
@@ -166,6 +177,8 @@ impl Echo {
 const MAX_SECRET: u64 = 64 << 10;
 
 const HOW_TO: &str = "https://notaryproject.dev/docs/how-to/registry-authentication/";
+
+const WRONG_PASSWORD: &str = "the registry refused this user name and password; many registries want an access token in place of the password";
 
 const WITHOUT_STORE: &str = "set up a credential helper (\"credsStore\" in Docker's config.json, program docker-credential-<name>); or, without one, set NOTATION_USERNAME and NOTATION_PASSWORD for each command, or let `docker login` or `podman login` keep the credential: what they stored is read";
 

@@ -12,7 +12,9 @@ pub(super) fn run(args: &LogoutArgs, context: &Context) -> Result<(), Failure> {
         let store = repository::credential_store(&dirs, context);
         logout(&store, &args.server)
             .await
-            .map_err(|error| Failure::chain(&error))
+            .map_err(|error| Failure::chain(&error).hint(HELPER))
     })?;
     Ok(context.console.line("Logout Succeeded")?)
 }
+
+const HELPER: &str = "mend the configuration file or the credential helper that it names; without a helper, what was never stored needs no logout";

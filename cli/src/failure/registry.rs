@@ -6,6 +6,7 @@ use std::error::Error as _;
 use hardsign_core::net::NetError;
 use hardsign_core::oci::OciError;
 use hardsign_core::oci::auth::AuthError;
+use hardsign_core::oci::layout::LayoutError;
 use hardsign_core::oci::registry::RegistryError;
 
 use super::{Exit, Failure, chain};
@@ -18,6 +19,15 @@ impl From<OciError> for Failure {
             ..Self::new(exit, chain(&error))
         }
     }
+}
+
+/// Whether a credential was sent, and was not good enough.
+pub(crate) fn refuses_credential(error: &OciError) -> bool {
+    let refused = matches!(
+        registry_error(error),
+        Some(RegistryError::Auth(AuthError::Refused { .. }))
+    );
+    refused || status(error) == Some(401)
 }
 
 /// The HTTP status that the registry refused with, if it did.
@@ -33,7 +43,7 @@ pub(crate) fn status(error: &OciError) -> Option<u16> {
 /// The exit code and the hint for a failure.
 pub(crate) fn classify(error: &OciError) -> (Exit, Option<String>) {
     let Some(error) = registry_error(error) else {
-        return (Exit::Failed, hint_of_content(error).map(str::to_owned));
+        return (Exit::Failed, hint_of_content(error));
     };
     let (exit, hint) = match error {
         RegistryError::Net(error) => return (Exit::Unreachable, hint_of_net(error)),
@@ -67,23 +77,43 @@ fn registry_error(error: &OciError) -> Option<&RegistryError> {
     }
 }
 
-fn hint_of_content(error: &OciError) -> Option<&'static str> {
-    match error {
-        OciError::NotFound { .. } => Some(
-            "check the spelling of repository, tag and digest; some registries answer so where the user may not see the repository",
-        ),
+fn hint_of_content(error: &OciError) -> Option<String> {
+    let hint = match error {
+        OciError::NotFound { .. } => {
+            "check the spelling of repository or layout, tag and digest; some registries answer so where the user may not see the repository"
+        }
         OciError::DigestMismatch { .. }
         | OciError::SizeMismatch { .. }
         | OciError::UserDigest { .. } => {
-            Some("what was received is not what was asked for; nothing of it was used")
+            "what was received is not what was asked for; nothing of it was used"
         }
-        _ => None,
-    }
+        OciError::NotAnIndex { .. } => "leave out --platform, or name the index itself",
+        OciError::Layout(error) => return hint_of_layout(error),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn hint_of_layout(error: &LayoutError) -> Option<String> {
+    let hint = match error {
+        LayoutError::NotADirectory { path } => {
+            return Some(format!(
+                "{} is no directory: --oci-layout takes <path>:<tag> or <path>@<digest> of an OCI image layout",
+                path.display()
+            ));
+        }
+        LayoutError::NotALayout { .. } | LayoutError::Version { .. } => {
+            "name the directory of an OCI image layout, as `hardsign copy --to-oci-layout` makes it"
+        }
+        LayoutError::NotEmpty { .. } => "name an empty directory, or one that does not exist",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn hint_of_status(status: u16) -> (Exit, Option<String>) {
     let hint = match status {
-        401 => LOG_IN,
+        401 => REFUSED,
         403 => {
             "the credential lacks the right; signing, copying and deleting need more than the right to pull"
         }
@@ -96,7 +126,8 @@ fn hint_of_status(status: u16) -> (Exit, Option<String>) {
 
 fn hint_of_auth(error: &AuthError) -> String {
     let hint = match error {
-        AuthError::CredentialRequired { .. } | AuthError::Refused { .. } => LOG_IN,
+        AuthError::CredentialRequired { .. } => LOG_IN,
+        AuthError::Refused { .. } => REFUSED,
         AuthError::Net { source, .. } => {
             return hint_of_net(source).unwrap_or_else(|| UNREACHABLE.to_owned());
         }
@@ -144,6 +175,8 @@ fn transport(causes: &str) -> &'static str {
 }
 
 const LOG_IN: &str = "log in with `hardsign login`, or set NOTATION_USERNAME and NOTATION_PASSWORD; credentials that docker or podman stored are used too";
+
+const REFUSED: &str = "the registry refused what it was shown: log in again with `hardsign login`, or check --username, --password and their variables";
 
 const UNREACHABLE: &str =
     "check the registry's name and port and the network; HTTPS_PROXY and NO_PROXY are honoured";

@@ -12,19 +12,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use hardsign_test_support::registry::{Auth, Behaviour, FakeRegistry};
+use sha2::{Digest as _, Sha256};
+
 #[cfg(unix)]
 pub(crate) mod terminal;
 
 /// `<directory>/layout`, `<directory>/artifact.bin…` and `<directory>/config`.
 pub(crate) struct Machine {
     directory: tempfile::TempDir,
+    registries: Vec<(&'static str, FakeRegistry)>,
 }
 
 impl Machine {
     pub(crate) fn new() -> Self {
         // On the file system of the executables, so that they can be linked.
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let machine = Self { directory };
+        let machine = Self {
+            directory,
+            registries: vec![],
+        };
         let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/vectors");
         let reference = vectors.join("reference");
         copy(&vectors.join("layout"), &machine.path().join("layout"));
@@ -57,6 +64,83 @@ impl Machine {
         machine.install();
         private(&machine.path().join("config"));
         machine
+    }
+
+    /// The same with two registries in this process, `$REGISTRY` for everybody and `$PRIVATE` for
+    /// user `alice` with password `secret`, and with `docker-credential-file`, a credential helper
+    /// for tests.
+    pub(crate) fn with_registries() -> Self {
+        let mut machine = Self::new();
+        let private = Behaviour {
+            auth: Auth::Basic {
+                pair: "alice:secret".to_owned(),
+            },
+            ..Behaviour::default()
+        };
+        machine.registries = vec![
+            ("REGISTRY", FakeRegistry::start(Behaviour::default())),
+            ("PRIVATE", FakeRegistry::start(private)),
+        ];
+        let helper = machine.path().join("bin/docker-credential-file");
+        fs::write(&helper, HELPER).unwrap();
+        executable(&helper);
+        machine
+    }
+
+    /// `<directory>/multi`, an OCI layout with an index `multi:v1` of two images, and an SBOM that is
+    /// attached to the first one.
+    pub(crate) fn with_platforms(self) -> Self {
+        let layout = self.path().join("multi");
+        fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+        let put = |content: &str| {
+            let digest = hex::encode(Sha256::digest(content));
+            fs::write(layout.join("blobs/sha256").join(&digest), content).unwrap();
+            format!(r#""digest":"sha256:{digest}","size":{}"#, content.len())
+        };
+        let manifest = |kind: &str, layer: &str, subject: &str| {
+            let (config, layer) = (put("{}"), put(layer));
+            put(&format!(
+                r#"{{"schemaVersion":2,{IMAGE},"artifactType":"{kind}","config":{{"mediaType":"application/vnd.oci.empty.v1+json",{config}}},"layers":[{{"mediaType":"{kind}",{layer}}}]{subject}}}"#
+            ))
+        };
+        let (amd, arm) = (
+            manifest("text/plain", "amd64", ""),
+            manifest("text/plain", "arm64", ""),
+        );
+        let sbom = manifest(
+            "application/spdx+json",
+            r#"{"spdx":"..."}"#,
+            &format!(r#","subject":{{{IMAGE},{amd}}}"#),
+        );
+        let platform = |image: &str, architecture: &str| {
+            format!(
+                r#"{{{IMAGE},{image},"platform":{{"os":"linux","architecture":"{architecture}"}}}}"#
+            )
+        };
+        let index = put(&format!(
+            r#"{{"schemaVersion":2,{INDEX},"manifests":[{},{}]}}"#,
+            platform(&amd, "amd64"),
+            platform(&arm, "arm64")
+        ));
+        let named = r#""annotations":{"org.opencontainers.image.ref.name":"v1"}"#;
+        let listed = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{{INDEX},{index},{named}}},{{{IMAGE},{sbom}}}]}}"#
+        );
+        fs::write(layout.join("index.json"), listed).unwrap();
+        fs::write(
+            layout.join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
+        self
+    }
+
+    /// Each registry's variable, and its name; `$ADDRESS` is another name of the first.
+    pub(crate) fn registries(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let by_name = self.registries.iter().map(|(v, r)| (*v, r.name()));
+        let first = self.registries.first().map(|(_, r)| r.name());
+        let by_address = first.map(|name| ("ADDRESS", name.replace("localhost", "127.0.0.1")));
+        by_name.chain(by_address)
     }
 
     /// `bin/hardsign`, and as plugins of the box `local` and `pkcs11` alone.
@@ -92,7 +176,8 @@ impl Machine {
             .env_remove("NOTATION_LIBEXEC")
             .env_remove("NOTATION_USERNAME")
             .env_remove("NOTATION_PASSWORD")
-            .env("COLUMNS", "100");
+            .env("COLUMNS", "100")
+            .envs(self.registries());
         command
     }
 
@@ -128,6 +213,28 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+const IMAGE: &str = r#""mediaType":"application/vnd.oci.image.manifest.v1+json""#;
+
+const INDEX: &str = r#""mediaType":"application/vnd.oci.image.index.v1+json""#;
+
+/// Keeps one secret in a file, which nothing but a test should do.
+const HELPER: &str = r#"#!/bin/sh
+case $1 in
+get) test -f "$HOME/.secret" && cat "$HOME/.secret" || { echo credentials not found in native keychain; exit 1; } ;;
+store) cat > "$HOME/.secret" ;;
+erase) rm -f "$HOME/.secret" ;;
+esac
+"#;
+
+#[cfg(unix)]
+fn executable(file: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(not(unix))]
+fn executable(_: &Path) {}
 
 #[cfg(unix)]
 fn private(directory: &Path) {

@@ -318,7 +318,10 @@ impl Inner {
 
     fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         let not_found = || OciError::NotFound {
-            reference: target.to_string(),
+            reference: match target {
+                TagOrDigest::Tag(tag) => format!("{}:{tag}", self.path.display()),
+                TagOrDigest::Digest(digest) => format!("{}@{digest}", self.path.display()),
+            },
         };
         let graph = self.graph()?;
         let descriptor = match target {

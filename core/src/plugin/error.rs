@@ -462,16 +462,19 @@ impl PluginError {
     /// What the user can do next, if that is known: the plugin's own hint first.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { error, .. } => Some(match (error.hint(), &error.error_code) {
-                (Some(hint), _) => escaped(hint, HINT, Lines::Keep),
+            Self::Refused { error, .. } => match (error.hint(), &error.error_code) {
+                (Some(hint), _) => Some(escaped(hint, HINT, Lines::Keep)),
                 (None, Some(ErrorCode::AccessDenied)) => {
-                    "check the PIN or the credentials that the key is used with".into()
+                    Some("check the PIN or the credentials that the key is used with".into())
                 }
                 (None, Some(ErrorCode::Throttled | ErrorCode::Timeout)) => {
-                    "try again later, with fewer signatures at once".into()
+                    Some("try again later, with fewer signatures at once".into())
                 }
-                (None, _) => "the plugin says no more; run it again with -d to see what was asked".into(),
-            }),
+                (None, _) if says_why(error) => None,
+                (None, _) => Some(
+                    "the plugin says no more; run it again with -d to see what was asked".into(),
+                ),
+            },
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.hint(),
             Self::NotFound { path, .. } => Some(format!(
                 "put the plugin's executable at {}; `hardsign plugin list --all` shows the plugins there are",
@@ -516,6 +519,7 @@ impl PluginError {
             Self::CannotSign { .. } | Self::CannotSignBlobs { .. } => Some(
                 "choose a plugin that can; `hardsign plugin list --all` shows what each one does".into(),
             ),
+            Self::Failed { end, .. } if !end.stderr.is_empty() => None,
             Self::Pipe { plugin, .. }
             | Self::Failed { plugin, .. }
             | Self::EmptyRefusal { plugin, .. }
@@ -536,6 +540,14 @@ impl PluginError {
             ),
         }
     }
+}
+
+/// Whether the plugin gave a reason in words.
+fn says_why(error: &ErrorResponse) -> bool {
+    error
+        .error_message
+        .as_ref()
+        .is_some_and(|text| !text.trim().is_empty())
 }
 
 fn refusal_text(error: &ErrorResponse) -> String {

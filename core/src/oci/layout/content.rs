@@ -24,7 +24,7 @@ impl Storage for Layout {
             .run(move |inner| {
                 let path = files::blob_path(&inner.path, &opened.digest);
                 let (file, _) = files::open(&path)?.ok_or_else(|| OciError::NotFound {
-                    reference: opened.digest.to_string(),
+                    reference: format!("{}@{}", inner.path.display(), opened.digest),
                 })?;
                 Ok(file)
             })

@@ -83,7 +83,7 @@ pub(super) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
 pub(super) fn read_blob(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, OciError> {
     let path = blob_path(root, &descriptor.digest);
     let not_found = || OciError::NotFound {
-        reference: descriptor.digest.to_string(),
+        reference: format!("{}@{}", root.display(), descriptor.digest),
     };
     let (_, size) = open(&path)?.ok_or_else(not_found)?;
     if size != descriptor.size {

@@ -348,7 +348,7 @@ async fn resolving() {
     assert_eq!(layout.resolve(&digest).await.unwrap(), fixture.artifact);
     assert_eq!(
         layout.resolve(&tag("v2")).await.unwrap_err().to_string(),
-        "v2: not found"
+        format!("{}:v2: not found", layout.name())
     );
     // Held by the layout, though the index does not lead there.
     let unlisted = put(fixture.path(), OCI_INDEX, r#"{"manifests":[]}"#);

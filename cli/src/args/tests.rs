@@ -1,0 +1,116 @@
+//! Each flag of each command stands in a transcript (`cli/tests/cmd`), so that there is no flag
+//! whose use is shown nowhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+/// Flags that no transcript can show, and what shows them.
+const SHOWN_ELSEWHERE: [(&str, &str, &str); 0] = [];
+
+/// A command without the program's name, and a flag.
+type Use = (String, String);
+
+#[test]
+fn each_flag_of_each_command_has_a_transcript() {
+    let definition = definition("hardsign");
+    let shown = shown(&definition);
+    let mut missing = Vec::new();
+    for (command, flag) in all(&definition, "") {
+        let elsewhere = SHOWN_ELSEWHERE
+            .iter()
+            .any(|(c, f, _)| *c == command && *f == flag);
+        let shown = shown.contains(&(command.clone(), flag.clone()));
+        if shown == elsewhere {
+            missing.push(format!("{command} --{flag}"));
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "in no transcript, or shown though it is an exception:\n{}",
+        missing.join("\n")
+    );
+}
+
+/// Each flag of each command; those that all commands share stand at the root.
+fn all(command: &Command, path: &str) -> Vec<Use> {
+    let mut found: Vec<_> = command
+        .get_arguments()
+        .filter(|arg| arg.get_long().is_some() && arg.get_id() != "help")
+        .map(|arg| (path.to_owned(), arg.get_id().to_string()))
+        .collect();
+    for inner in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+        let path = format!("{path} {}", inner.get_name());
+        found.extend(all(inner, path.trim()));
+    }
+    found
+}
+
+/// What the command lines of all transcripts use, as far as they are well formed.
+fn shown(definition: &Command) -> BTreeSet<Use> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
+    let mut shown = BTreeSet::new();
+    for verb in fs::read_dir(directory).unwrap() {
+        for case in fs::read_dir(verb.unwrap().path()).unwrap() {
+            let text = fs::read_to_string(case.unwrap().path()).unwrap();
+            for line in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
+                for command in commands(line) {
+                    shown.extend(uses(definition, command));
+                }
+            }
+        }
+    }
+    shown
+}
+
+fn uses(definition: &Command, words: Vec<String>) -> Vec<Use> {
+    let words = words.into_iter().map(Into::into).collect();
+    let Parsed::Run(mut matches) = parse(definition, "hardsign", words) else {
+        return vec![];
+    };
+    let mut path = String::new();
+    while let Some((name, inner)) = matches.remove_subcommand() {
+        path = format!("{path} {name}").trim().to_owned();
+        matches = inner;
+    }
+    let given = |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    let ids = matches.ids().map(clap::Id::as_str).filter(|id| given(id));
+    ids.map(|id| match id {
+        "debug" | "verbose" => (String::new(), id.to_owned()),
+        _ => (path.clone(), id.to_owned()),
+    })
+    .collect()
+}
+
+/// The words of each `hardsign` that a line for the shell starts.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let mut commands = vec![vec![]];
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = line.chars();
+    while let Some(c) = characters.next() {
+        match (c, quote) {
+            (c, Some(q)) if c == q => quote = None,
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            ('\\', None) => word.get_or_insert_default().extend(characters.next()),
+            (' ' | ';' | '|' | '&' | '<' | '>' | '(' | ')', None) => {
+                commands.last_mut().unwrap().extend(word.take());
+                if c != ' ' {
+                    commands.push(vec![]);
+                }
+            }
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    commands.last_mut().unwrap().extend(word);
+    let program = |word: &String| word == "hardsign" || word == "./notation";
+    commands
+        .into_iter()
+        .filter_map(|words| Some(words[words.iter().position(program)?..].to_vec()))
+        .collect()
+}

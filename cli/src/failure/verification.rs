@@ -1,0 +1,198 @@
+//! Why an artifact or file is not verified: the reference's words (CLI-40, CLI-41), and below them
+//! why each signature was not accepted (CLI-42).
+
+use std::error::Error;
+
+use hardsign_core::plugin::PluginError;
+use hardsign_core::verify::{
+    AttachedFault, Attempt, AttemptFailure, ExtensionError, PassedOver, Rejected, SignatureName,
+    Step, VerifyError,
+};
+use serde_json::{Value, json};
+
+use super::{Exit, Failure, chain, registry};
+use crate::output::one_line;
+
+/// A verification that did not succeed.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) failure: Failure,
+    /// Everything that was looked at in vain, for JSON.
+    pub(crate) not_accepted: Vec<Value>,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            not_accepted: vec![],
+        }
+    }
+}
+
+/// Tells `error`; `files` are the signature files given, for a file.
+pub(crate) fn refusal(error: &VerifyError, files: &[String], program: &str) -> Refusal {
+    let not_accepted = match error {
+        VerifyError::Attached { passed_over, .. } => passed_over
+            .iter()
+            .map(|p| json!({"artifact": p.digest, "error": chain(&p.fault)}))
+            .collect(),
+        _ => not_accepted(error.attempts(), files),
+    };
+    Refusal {
+        failure: failure(error, files, program),
+        not_accepted,
+    }
+}
+
+/// Signatures that were tried in vain, for JSON.
+pub(crate) fn not_accepted(attempts: &[Attempt], files: &[String]) -> Vec<Value> {
+    attempts
+        .iter()
+        .map(|a| json!({"signature": name(&a.signature, files), "error": chain(&a.failure)}))
+        .collect()
+}
+
+fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
+    if let Some(fault) = error.trust_store_fault() {
+        return Failure::failed(if fault.is_not_found() {
+            format!(
+                "{fault}. Use command '{program} cert add' to create and add trusted certificates to the trust store"
+            )
+        } else {
+            match fault.source() {
+                Some(cause) => format!("{fault}. {cause}"),
+                None => fault.to_string(),
+            }
+        });
+    }
+    let message = match error {
+        VerifyError::AllFailed { .. } => error.to_string(),
+        _ => format!("signature verification failed: {}", chain(error)),
+    };
+    let mut hints = Vec::new();
+    match error {
+        VerifyError::Attached { passed_over, .. } => hints.push(of_attached(passed_over)),
+        _ => hints.extend(of_attempts(error.attempts(), files)),
+    }
+    match error {
+        VerifyError::LimitReached { .. } => hints.push(MORE.to_owned()),
+        VerifyError::Signers { .. } if !files.is_empty() => hints.push(ALL_FILES.to_owned()),
+        VerifyError::Signers { .. } => hints.push(OTHERS.to_owned()),
+        _ => {}
+    }
+    let (exit, hint) = classify(error);
+    hints.extend(hint);
+    Failure {
+        hint: (!hints.is_empty()).then(|| hints.join("\n")),
+        ..Failure::new(exit, message)
+    }
+}
+
+/// Why each signature was not accepted: the first few, so that junk beside an artifact does not
+/// fill the screen.
+fn of_attempts(attempts: &[Attempt], files: &[String]) -> Option<String> {
+    let reason = |a: &Attempt| {
+        let name = name(&a.signature, files);
+        format!("{}: {}", one_line(&name), one_line(&chain(&a.failure)))
+    };
+    match attempts {
+        [] => None,
+        [only] => Some(format!("the signature was not accepted: {}", reason(only))),
+        many => Some(first_few("no signature was accepted:", many, reason)),
+    }
+}
+
+fn of_attached(passed_over: &[PassedOver]) -> String {
+    if passed_over.is_empty() {
+        return "nothing of that type is attached: attach it with the tool that makes it, then sign it by its own digest".to_owned();
+    }
+    first_few("attached, and not accepted:", passed_over, |p| {
+        format!("{}: {}", p.digest, one_line(&chain(&p.fault)))
+    })
+}
+
+fn first_few<T>(heading: &str, items: &[T], line: impl Fn(&T) -> String) -> String {
+    let mut lines = vec![heading.to_owned()];
+    lines.extend(
+        items
+            .iter()
+            .take(SHOWN)
+            .map(|item| format!("  {}", line(item))),
+    );
+    let more = items.len().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("  and {more} more; -o json or -d shows all"));
+    }
+    lines.join("\n")
+}
+
+fn name(signature: &SignatureName, files: &[String]) -> String {
+    match signature {
+        SignatureName::Manifest(digest) => digest.to_string(),
+        SignatureName::Position(position) => match files.get(*position) {
+            Some(file) => file.clone(),
+            None => format!("signature {}", position + 1),
+        },
+    }
+}
+
+/// The exit code and a hint: whether something that was found has no verdict, because a registry
+/// or a plugin could not be reached or used (CLI-03).
+fn classify(error: &VerifyError) -> (Exit, Option<String>) {
+    let unreachable = |(exit, _): &(Exit, _)| *exit == Exit::Unreachable;
+    let found = match error {
+        VerifyError::List { source, .. } | VerifyError::ListAttached { source, .. } => {
+            return registry::classify(source);
+        }
+        VerifyError::Rejected(rejected) => Some(of_plugin(rejected)),
+        VerifyError::Attached { passed_over, .. } => passed_over
+            .iter()
+            .map(|p| match &p.fault {
+                AttachedFault::Unreadable(error) => registry::classify(error),
+                AttachedFault::NotVerified(error) => classify(error),
+                _ => NOT_VERIFIED,
+            })
+            .find(unreachable),
+        _ => error
+            .attempts()
+            .iter()
+            .map(|a| match &a.failure {
+                AttemptFailure::Unreadable(error) => registry::classify(error),
+                AttemptFailure::Rejected(rejected) => of_plugin(rejected),
+                _ => NOT_VERIFIED,
+            })
+            .find(unreachable),
+    };
+    found.unwrap_or(NOT_VERIFIED)
+}
+
+/// The verification plugin that a trusted signature names is missing, or broke off.
+fn of_plugin(rejected: &Rejected) -> (Exit, Option<String>) {
+    let error = match rejected.step() {
+        Step::Extension => rejected.report().extension.error(),
+        _ => None,
+    };
+    let Some(
+        ExtensionError::NotFound { source, .. }
+        | ExtensionError::Run { source, .. }
+        | ExtensionError::Describe(source),
+    ) = error
+    else {
+        return NOT_VERIFIED;
+    };
+    let fault = source.downcast_ref::<PluginError>();
+    (Exit::Unreachable, fault.and_then(PluginError::hint))
+}
+
+/// A verdict, and it is no.
+const NOT_VERIFIED: (Exit, Option<String>) = (Exit::Failed, None);
+
+const MORE: &str = "there are more signatures: raise --max-signatures to look at them";
+
+const ALL_FILES: &str = "give the signature files of all signers, each with --signature";
+
+const OTHERS: &str = "let those who are missing sign it too";
+
+/// How many signatures a hint goes into.
+const SHOWN: usize = 5;
