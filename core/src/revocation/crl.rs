@@ -241,6 +241,15 @@ impl Crl {
         &self.freshest
     }
 
+    /// Whether a serial number (the content of an INTEGER) is listed at all. Nobody has looked at
+    /// the signature: this is for showing and for tests, and decides nothing.
+    ///
+    /// # Errors
+    /// [`CrlError`] for a list that can't be read.
+    pub fn danger_lists(&self, serial: &[u8]) -> Result<bool, CrlError> {
+        Ok(!self.entries_of(serial)?.is_empty())
+    }
+
     /// Everything that neither time nor certificate changes (REV-33 to REV-36).
     fn check_signed_by(&self, issuer: &Certificate) -> Result<(), CrlError> {
         let expected = issuer.subject();

@@ -15,6 +15,7 @@ pub mod cose;
 pub mod jws;
 pub mod key;
 pub mod registry;
+pub mod revocation;
 pub mod token;
 pub mod vectors;
 
