@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use hardsign_core::config::ConfigError;
 use hardsign_core::envelope::EnvelopeError;
 use hardsign_core::plugin::PluginError;
-use hardsign_core::sign::SignError;
+use hardsign_core::sign::{SignError, TimestampError};
+use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
 
 use crate::args::Usage;
 
@@ -134,6 +135,29 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// A signature that has no timestamp and was not stored (TSA-09).
+fn timestamp(error: &TimestampError) -> Failure {
+    let message = format!("timestamp: {}", chain(error));
+    let hint = match error {
+        TimestampError::Client(_) => {
+            return Failure::new(Exit::Unreachable, message).hint(
+                "nothing was stored; check --timestamp-url, or use another timestamping authority",
+            );
+        }
+        TimestampError::Response(ResponseError::Token(TokenError::Untrusted { .. })) => {
+            "nothing was stored; --timestamp-root-cert takes the root that this authority's certificates end in"
+        }
+        TimestampError::Revocation(AuthorityRevocation::Revoked { .. }) => {
+            "nothing was stored; use another timestamping authority"
+        }
+        TimestampError::Outside(_) => {
+            "nothing was stored, since no verifier would accept it; compare the authority's time with the validity of the signing certificate"
+        }
+        _ => "nothing was stored; tell the timestamping authority, or use another",
+    };
+    Failure::failed(message).hint(hint)
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let hint = match error {
@@ -176,6 +200,10 @@ impl From<SignError> for Failure {
                     "nothing was stored; check that the key's certificate chain is complete, valid now, for code signing, and that of this very key",
                 )
             }
+            SignError::TimestampUnsupported => Self::failed(error).hint(
+                "let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out",
+            ),
+            SignError::Timestamp(error) => timestamp(&error),
             SignError::Push(error) => {
                 let (exit, hint) = registry::classify(&error);
                 let message = format!(

@@ -40,6 +40,7 @@
 //!     format: Format::Jws,
 //!     expiry: None,
 //!     user_metadata: BTreeMap::new(),
+//!     timestamp: None,
 //!     now: "2026-06-01T00:00:00Z".parse()?,
 //! };
 //! # let options = SignOptions { now: certificate::now(), ..options };

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 
 pub use retry::jitter;
@@ -214,6 +214,26 @@ pub enum NetError {
         /// The wait asked for.
         wait: Duration,
     },
+}
+
+impl NetError {
+    /// What went wrong, without method and address, for a text that names them in its own way.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Transport { cause, .. } => root_cause(cause),
+            Self::Timeout { after, .. } => {
+                format!("no complete answer within {} seconds", after.as_secs())
+            }
+            Self::TooLarge { limit, .. } => format!("the answer has more than {limit} bytes"),
+            Self::TooManyRedirects { limit, .. } => format!("more than {limit} redirects"),
+            Self::Redirect { to, reason, .. } => format!("refusing the redirect to {to}: {reason}"),
+            Self::Wait { status, wait, .. } => format!(
+                "status {status}; the server asks to wait {} seconds",
+                wait.as_secs()
+            ),
+            Self::Setup(_) | Self::Url { .. } => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Debug for Client {

@@ -2,7 +2,8 @@
 //!
 //! Implements "Signing Steps" of the Notary Project signing workflow. The private key is behind
 //! [`Signer`]; this module sees digests go out and signatures come back, and stores nothing that
-//! did not verify (ENV-39).
+//! did not verify (ENV-39). Where a timestamp is asked for, a signature without one is not stored
+//! either (TSA-01).
 //!
 //! What must hold: an envelope leaves this module only after [`Draft::assemble`] (or the parsing of
 //! a plugin's envelope) verified it over the bytes that are stored.
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::{Future, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,9 +21,14 @@ use crate::algorithm::KeySpec;
 use crate::artifact::Descriptor;
 use crate::envelope::{
     Draft, DraftAttributes, Envelope, EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload,
-    Signature, Signed, ToBeSigned,
+    Signature, Signed, SigningScheme, ToBeSigned,
 };
 use crate::oci::{OciError, Pushed, Repository};
+use crate::timestamp::{OutsideValidity, Token, TokenError};
+
+pub use timestamp::{Countersigner, TimestampAuthority, TimestampError};
+
+mod timestamp;
 
 /// A key that signs digests, wherever it lives.
 ///
@@ -44,6 +51,11 @@ pub trait Signer {
     ) -> impl Future<Output = Result<Option<GeneratedEnvelope>, SignerError>> + Send {
         let _ = request;
         ready(Ok(None))
+    }
+
+    /// Whether [`Signer::envelope`] is the way to have it sign.
+    fn makes_envelopes(&self) -> bool {
+        false
     }
 
     /// How many signatures may be asked for at once.
@@ -88,6 +100,8 @@ pub struct SignOptions {
     pub expiry: Option<Duration>,
     /// User metadata: annotations of the signed payload (ENV-13).
     pub user_metadata: BTreeMap<String, String>,
+    /// Who countersigns each signature with a timestamp, if anybody (TSA-01).
+    pub timestamp: Option<Arc<dyn Countersigner>>,
     /// The time of signing.
     pub now: Timestamp,
 }
@@ -128,6 +142,18 @@ pub enum SignError {
     /// The to-be-signed bytes could not be built, or what came back does not verify.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// A timestamp was asked for and there is none that holds (TSA-01, TSA-09).
+    #[error("timestamp: {0}")]
+    Timestamp(#[from] TimestampError),
+    /// PLG-39: an envelope plugin makes its own timestamps.
+    #[error("timestamp: the plugin makes whole envelopes, which no timestamp can be added to")]
+    TimestampUnsupported,
+    /// PLG-37: the timestamp in a plugin's envelope is not over its signature, or not signed.
+    #[error("the timestamp in the plugin's envelope can't be relied on: {0}")]
+    GeneratedTimestamp(#[source] TokenError),
+    /// PLG-37: the timestamp in a plugin's envelope does not show that the chain was valid.
+    #[error("the timestamp in the plugin's envelope can't be relied on: {0}")]
+    GeneratedTimestampOutside(#[source] OutsideValidity),
     /// PLG-36: an envelope plugin signed something else.
     #[error("during signing descriptor subject has changed from {requested} to {signed}")]
     SubjectChanged {
@@ -241,6 +267,9 @@ async fn sign_descriptor<S: Signer>(
     options: &SignOptions,
     blob: bool,
 ) -> Result<(Signature, BTreeMap<String, String>), SignError> {
+    if options.timestamp.is_some() && signer.makes_envelopes() {
+        return Err(SignError::TimestampUnsupported);
+    }
     let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
     let payload_json = payload.to_json(options.format);
     let request = EnvelopeRequest {
@@ -264,7 +293,14 @@ async fn sign_descriptor<S: Signer>(
         signer.key_spec().await?,
     )?;
     let signed = signer.sign(draft.to_be_signed()).await?;
-    Ok((draft.assemble(signed)?, BTreeMap::new()))
+    let Some(countersigner) = &options.timestamp else {
+        return Ok((draft.assemble(signed)?, BTreeMap::new()));
+    };
+    // Nothing is shown to a timestamping authority that would not be stored.
+    let signature = draft.assemble(signed.clone())?;
+    let token = countersigner.countersign(&signature, options.now).await?;
+    let signature = draft.assemble_with(signed, Some(token))?;
+    Ok((signature, BTreeMap::new()))
 }
 
 /// The descriptor to sign: what the reference keeps of it (ENV-05), and the user metadata.
@@ -299,8 +335,9 @@ fn expiry(options: &SignOptions) -> Result<Option<Timestamp>, SignError> {
         .map_err(|_| SignError::ExpiryRange)
 }
 
-/// Checks an envelope that a plugin made (PLG-35, PLG-36, PLG-38): it verifies, signs the same
-/// artifact with the requested annotations, and has the requested expiry.
+/// Checks an envelope that a plugin made (PLG-35 to PLG-38): it verifies, signs the same artifact
+/// with the requested annotations, has the requested expiry, and a timestamp only if that holds.
+/// The envelope is stored as it is (TSA-13).
 fn check_generated(
     bytes: &[u8],
     requested: &Payload,
@@ -337,6 +374,7 @@ fn check_generated(
             signed: describe(&signed.target),
         });
     }
+    check_generated_timestamp(&signature)?;
     if let Some(requested) = options.expiry {
         let attributes = signature.attributes();
         let expected = attributes.signing_time.checked_add(requested).ok();
@@ -345,6 +383,20 @@ fn check_generated(
         }
     }
     Ok(signature)
+}
+
+/// PLG-37, DIF-10: whose timestamp it may be is the verifier's to say.
+fn check_generated_timestamp(signature: &Signature) -> Result<(), SignError> {
+    let scheme = signature.attributes().signing_scheme;
+    let (SigningScheme::X509, Some(token)) = (scheme, &signature.unsigned().timestamp_token) else {
+        return Ok(());
+    };
+    let range = Token::parse(token)
+        .and_then(|token| token.check_intact(signature.signature_bytes()))
+        .map_err(SignError::GeneratedTimestamp)?;
+    range
+        .check_inside(signature.chain().certificates())
+        .map_err(SignError::GeneratedTimestampOutside)
 }
 
 fn describe(descriptor: &Descriptor) -> String {

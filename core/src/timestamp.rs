@@ -11,6 +11,7 @@
 //! Everything is bounded: bytes, nesting, certificates, attributes, signature checks.
 
 mod ber;
+mod client;
 mod cms;
 mod error;
 mod info;
@@ -24,6 +25,7 @@ use der::{Tag, TagNumber};
 use jiff::Timestamp;
 
 pub use ber::BerError;
+pub use client::{Client, ClientError};
 pub use error::{InfoError, OutsideValidity, ResponseError, RootError, TokenError};
 pub use info::{Info, Range};
 pub use request::{Answer, Request};

@@ -8,20 +8,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::ready;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::crypto;
-use hardsign_core::envelope::{Format, Payload, Signature, Signed, ToBeSigned};
+use hardsign_core::envelope::{Envelope, Format, Payload, Signature, Signed, ToBeSigned};
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::sign::{
-    EnvelopeRequest, GeneratedEnvelope, SignError, SignOptions, SignedArtifact, Signer,
-    SignerError, sign_artifact, sign_blob,
+    Countersigner, EnvelopeRequest, GeneratedEnvelope, SignError, SignOptions, SignedArtifact,
+    Signer, SignerError, TimestampError, sign_artifact, sign_blob,
 };
+use hardsign_core::timestamp::{ResponseError, Token};
+use hardsign_test_support::asn1::{integer, sequence};
+use hardsign_test_support::token::Authority;
 use hardsign_test_support::{Key, Pki, certificate, jws};
 use serde_json::{Value, json};
 
@@ -62,6 +69,33 @@ impl InMemory {
     }
 }
 
+/// Makes tokens in this process, by an authority of the tests: good ones, or none.
+#[derive(Debug)]
+struct Countersigning {
+    authority: Authority,
+    works: bool,
+}
+
+impl Countersigner for Countersigning {
+    fn countersign<'a>(
+        &'a self,
+        signature: &'a Signature,
+        _now: jiff::Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, TimestampError>> + Send + 'a>> {
+        let token = self.authority.token(signature.signature_bytes()).build();
+        let none = || TimestampError::from(ResponseError::NoToken);
+        Box::pin(ready(self.works.then_some(token).ok_or_else(none)))
+    }
+}
+
+fn with_timestamp(works: bool) -> SignOptions {
+    let authority = Authority::new(&Key::P256);
+    SignOptions {
+        timestamp: Some(Arc::new(Countersigning { authority, works })),
+        ..options()
+    }
+}
+
 impl Signer for InMemory {
     async fn key_spec(&self) -> Result<KeySpec, SignerError> {
         Ok(self.key.spec.unwrap())
@@ -81,6 +115,10 @@ impl Signer for InMemory {
     ) -> Result<Option<GeneratedEnvelope>, SignerError> {
         Ok(self.envelope.clone())
     }
+
+    fn makes_envelopes(&self) -> bool {
+        self.envelope.is_some()
+    }
 }
 
 fn options() -> SignOptions {
@@ -88,6 +126,7 @@ fn options() -> SignOptions {
         format: Format::Jws,
         expiry: None,
         user_metadata: BTreeMap::new(),
+        timestamp: None,
         now: certificate::now(),
     }
 }
@@ -234,7 +273,7 @@ async fn env_11_payload_and_manifest_of_a_signature() {
 }
 
 fn verified(envelope: &[u8]) -> Signature {
-    hardsign_core::envelope::Envelope::parse(Format::Jws, envelope)
+    Envelope::parse(Format::Jws, envelope)
         .and_then(|envelope| envelope.verify_integrity())
         .unwrap()
 }
@@ -388,4 +427,105 @@ async fn plg_36_envelopes_of_plugins_are_checked() {
         error.starts_with("generated signature failed verification: "),
         "{error}"
     );
+}
+
+/// TSA-01, TSA-02, TSA-12, TSA-14: the token is over the primitive signature and stored as it came,
+/// in both formats and for every key.
+#[tokio::test]
+async fn tsa_12_the_token_is_stored_in_the_envelope() {
+    let bench = Bench::new().await;
+    for spec in KeySpec::ALL {
+        for format in Format::ALL {
+            let options = SignOptions {
+                format,
+                ..with_timestamp(true)
+            };
+            let signer = InMemory::new(spec);
+            let signed = sign_blob(&signer, &bench.artifact, &options).await;
+            let signature = signed.unwrap();
+            let envelope = Envelope::parse(format, signature.bytes()).unwrap();
+            let read = envelope.verify_integrity().unwrap();
+            let token = read.unsigned().timestamp_token.as_ref().unwrap();
+            let token = Token::parse(token).unwrap();
+            token.check_intact(read.signature_bytes()).unwrap();
+        }
+    }
+}
+
+/// TSA-01, TSA-09: without the timestamp that was asked for, nothing is stored.
+#[tokio::test]
+async fn tsa_09_no_timestamp_no_signature() {
+    let bench = Bench::new().await;
+    let signer = InMemory::new(KeySpec::Ec256);
+    let error = bench.refused(&signer, &with_timestamp(false)).await;
+    assert_eq!(
+        error.to_string(),
+        "timestamp: invalid timestamping response: it carries no token"
+    );
+    assert!(bench.sign(&signer, &with_timestamp(true)).await.is_ok());
+}
+
+/// PLG-39, DIF-48: a timestamp asked for from a plugin that makes whole envelopes is refused.
+#[tokio::test]
+async fn plg_39_envelope_plugins_get_no_timestamp() {
+    let bench = Bench::new().await;
+    let payload = json!({"targetArtifact": target(&bench)});
+    let signer = InMemory::new(KeySpec::Ec256).with_envelope(&payload, &[]);
+    let error = bench.refused(&signer, &with_timestamp(true)).await;
+    assert_eq!(
+        error.to_string(),
+        "timestamp: the plugin makes whole envelopes, which no timestamp can be added to"
+    );
+}
+
+/// PLG-37, DIF-10, TSA-13: a timestamp in a plugin's envelope is stored as it is where it is over
+/// the signature and from the lifetime of the chain, and refused otherwise.
+#[tokio::test]
+async fn plg_37_timestamps_of_plugins_are_checked() {
+    let bench = Bench::new().await;
+    let payload = json!({"targetArtifact": target(&bench)});
+    let authority = Authority::new(&Key::P256);
+    let signer = || InMemory::new(KeySpec::Rsa2048).with_envelope(&payload, &[]);
+    let over = |signer: &mut InMemory, token: Vec<u8>| {
+        let generated = signer.envelope.as_mut().unwrap();
+        let text = String::from_utf8(generated.bytes.clone()).unwrap();
+        let token = base64::engine::general_purpose::STANDARD.encode(token);
+        let member = format!("\"header\":{{\"io.cncf.notary.timestampSignature\":\"{token}\",");
+        generated.bytes = text.replace("\"header\":{", &member).into_bytes();
+    };
+    let primitive = |signer: &InMemory| {
+        let bytes = &signer.envelope.as_ref().unwrap().bytes;
+        let envelope = Envelope::parse(Format::Jws, bytes).unwrap();
+        let signature = envelope.verify_integrity().unwrap();
+        signature.signature_bytes().to_vec()
+    };
+
+    let mut good = signer();
+    let token = authority.token(&primitive(&good)).build();
+    over(&mut good, token.clone());
+    let stored = bench.sign(&good, &options()).await.unwrap();
+    let manifest = bench.manifest(&stored);
+    let digest = manifest["layers"][0]["digest"].as_str().unwrap();
+    let path = digest.replace(':', "/");
+    let envelope = fs::read(bench.directory.path().join("blobs").join(path)).unwrap();
+    assert_eq!(envelope, good.envelope.as_ref().unwrap().bytes);
+
+    let mut other = signer();
+    over(&mut other, authority.token(b"another signature").build());
+    let mut mangled = signer();
+    over(&mut mangled, b"invalid".to_vec());
+    let mut outside = signer();
+    let mut early = authority.token(&primitive(&outside));
+    early.gen_time = b"20200101000000Z".to_vec();
+    early.accuracy = sequence(&[&integer(1)]);
+    over(&mut outside, early.build());
+    for (signer, why) in [
+        (other, "invalid TSTInfo: mismatched message"),
+        (mangled, "cms: syntax error: "),
+        (outside, "timestamp can be before certificate "),
+    ] {
+        let error = bench.refused(&signer, &options()).await.to_string();
+        let text = format!("the timestamp in the plugin's envelope can't be relied on: {why}");
+        assert!(error.starts_with(&text), "{error}");
+    }
 }

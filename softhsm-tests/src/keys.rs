@@ -132,7 +132,7 @@ fn make(at: &Path, spec: KeySpec, name: &str, extensions: &str) -> TestKey {
     }
 }
 
-fn genpkey(at: &Path, spec: KeySpec, file: &str) {
+pub(crate) fn genpkey(at: &Path, spec: KeySpec, file: &str) {
     let kind = match spec {
         KeySpec::Rsa2048 => "RSA -pkeyopt rsa_keygen_bits:2048",
         KeySpec::Rsa3072 => "RSA -pkeyopt rsa_keygen_bits:3072",
@@ -157,7 +157,7 @@ fn request(at: &Path, file: &str, common_name: &str) {
         ]));
 }
 
-fn openssl(at: &Path, arguments: &str) {
+pub(crate) fn openssl(at: &Path, arguments: &str) {
     run(Command::new("openssl")
         .current_dir(at)
         .args(arguments.split(' ')));

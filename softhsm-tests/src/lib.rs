@@ -22,6 +22,7 @@ pub mod scene;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 pub mod token;
+pub mod tsa;
 pub mod workbench;
 
 /// The directory of the executables under test: that of this profile's build.

@@ -87,7 +87,13 @@ impl Workbench {
 
     /// Adds a certificate file to the store `ca:<store>`.
     pub fn trust_store(&self, store: &str, root: &Path) {
-        let directory = self.config().join("truststore/x509/ca").join(store);
+        self.trust_store_of("ca", store, root);
+    }
+
+    /// Adds a certificate file to a store of that type.
+    pub fn trust_store_of(&self, store_type: &str, store: &str, root: &Path) {
+        let stores = self.config().join("truststore/x509");
+        let directory = stores.join(store_type).join(store);
         fs::create_dir_all(&directory).unwrap();
         fs::copy(root, directory.join(root.file_name().unwrap())).unwrap();
     }

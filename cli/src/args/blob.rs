@@ -18,6 +18,9 @@ Examples:
   Sign several files with one login, the signatures in a directory of their own:
     hardsign blob sign --key release --signature-directory sigs dist/*
 
+  Sign with a timestamp, so that the signature outlives its certificate:
+    hardsign blob sign --timestamp-url http://tsa.example.com --timestamp-root-cert tsa-root.crt release.tar.gz
+
   Sign standard input:
     make-sbom | hardsign blob sign --key release --signature sbom.json.jws.sig -";
 

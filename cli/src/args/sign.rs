@@ -23,6 +23,10 @@ Examples:
     hardsign sign --recursive registry.example.com/app@sha256:<digest>
     hardsign sign --platform linux/arm64 registry.example.com/app@sha256:<digest>
 
+  Sign with a timestamp, so that the signature outlives its certificate:
+    hardsign sign --timestamp-url http://tsa.example.com --timestamp-root-cert tsa-root.crt \
+      registry.example.com/app@sha256:<digest>
+
   Sign an artifact in an OCI layout:
     hardsign sign --oci-layout ./layout:v1";
 
@@ -46,7 +50,15 @@ pub(crate) struct Signing {
     pub(crate) expiry: Option<Duration>,
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
+    pub(crate) timestamp: Option<Timestamp>,
     pub(crate) output: Output,
+}
+
+/// `--timestamp-url` and `--timestamp-root-cert` (TSA-01).
+#[derive(Clone, Debug)]
+pub(crate) struct Timestamp {
+    pub(crate) url: String,
+    pub(crate) root_certificate: String,
 }
 
 /// `hardsign sign`.
@@ -103,6 +115,16 @@ pub(super) fn signing_flags(command: Command) -> Command {
         .arg(flags::user_metadata(
             "Metadata added to the signed payload (repeatable)",
         ))
+        .arg(flags::value(
+            "timestamp-url",
+            "URL",
+            "RFC 3161 timestamping authority (TSA) that countersigns (with --timestamp-root-cert)",
+        ))
+        .arg(flags::value(
+            "timestamp-root-cert",
+            "FILE",
+            "Root certificate of the timestamping authority, PEM or DER (with --timestamp-url)",
+        ))
         .arg(flags::output())
 }
 
@@ -128,6 +150,7 @@ impl Signing {
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
         let expiry = reader.expiry()?;
         reader.together(&["id", "plugin"])?;
+        reader.together(&["timestamp-url", "timestamp-root-cert"])?;
         reader.exclusive(&["key", "id"])?;
         reader.exclusive(&["key", "plugin"])?;
         let key = match (reader.text("plugin"), reader.text("id"), reader.text("key")) {
@@ -144,9 +167,32 @@ impl Signing {
             expiry,
             plugin_config: reader.pairs("plugin-config")?,
             user_metadata: reader.pairs("user-metadata")?,
+            timestamp: timestamp(reader)?,
             output: reader.output()?,
         })
     }
+}
+
+/// CLI-25: neither of the two may be empty.
+fn timestamp(reader: &Reader<'_>) -> Result<Option<Timestamp>, Usage> {
+    let texts = (
+        reader.text("timestamp-url"),
+        reader.text("timestamp-root-cert"),
+    );
+    let (Some(url), Some(root_certificate)) = texts else {
+        return Ok(None);
+    };
+    let empty = |what| Err(Usage(format!("timestamping: {what} cannot be empty")));
+    if url.is_empty() {
+        return empty("tsa url");
+    }
+    if root_certificate.is_empty() {
+        return empty("tsa root certificate path");
+    }
+    Ok(Some(Timestamp {
+        url,
+        root_certificate,
+    }))
 }
 
 /// Reads a signature format, exact lower case (CLI-28).

@@ -206,7 +206,7 @@ pub(super) fn credential_store(dirs: &Dirs, context: &Context) -> CredentialStor
 }
 
 /// Requests and credential helpers in the debug log (LOG-03, LOG-07).
-fn trace(context: &Context) -> Option<Trace> {
+pub(super) fn trace(context: &Context) -> Option<Trace> {
     let console = Arc::clone(&context.console);
     let shown = console.shows_debug();
     shown.then(|| Trace::new(move |message| console.log("debug", message)))

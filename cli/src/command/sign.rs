@@ -6,7 +6,7 @@ use hardsign_core::batch;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::sign::{self, SignOptions, SignedArtifact};
+use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -23,7 +23,8 @@ use crate::output::one_line;
 struct Outcome {
     reference: String,
     result: Result<(String, SignedArtifact), Failure>,
-    /// The signer itself failed, so nothing after this can succeed.
+    /// The signer itself failed, or the timestamping authority can't be used, so nothing after
+    /// this can succeed.
     signer_failed: bool,
 }
 
@@ -39,6 +40,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
             format: signer::format(&args.signing, &dirs)?,
             expiry: args.signing.expiry,
             user_metadata: args.signing.user_metadata.clone(),
+            timestamp: signer::timestamp(&args.signing, &signer, context)?,
             now: context.now(),
         };
         let work = async |item: Item| {
@@ -48,7 +50,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
                 let artifact = item.artifact("sign", context).await?;
                 let signed = sign::sign_artifact(&signer, &place, &artifact, &options)
                     .await
-                    .inspect_err(|e| signer_failed = matches!(e, sign::SignError::Signer(_)))?;
+                    .inspect_err(|error| signer_failed = ends_the_batch(error))?;
                 Ok((place.name(), signed))
             }
             .await;
@@ -75,6 +77,14 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
         signer.close().await;
         report.finish(context)
     })
+}
+
+fn ends_the_batch(error: &SignError) -> bool {
+    match error {
+        SignError::Signer(_) => true,
+        SignError::Timestamp(error) => error.is_unreachable(),
+        _ => false,
+    }
 }
 
 /// What is told of a batch: lines as they come, or one JSON document at the end.

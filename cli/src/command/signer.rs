@@ -1,15 +1,20 @@
 //! From the signing flags to a signer, and what its plugin tells on the way.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use hardsign_core::config::ConfigFile;
+use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::plugin::{
     Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner,
 };
+use hardsign_core::revocation;
+use hardsign_core::sign::{Countersigner, SignError, Signer as _, TimestampAuthority};
+use hardsign_core::timestamp::{Client, root_from_file};
+use hardsign_core::x509::MAX_FILE_LEN;
 
-use super::Context;
+use super::{Context, repository};
 use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::Failure;
 use crate::output::Console;
@@ -52,6 +57,33 @@ pub(super) fn format(signing: &Signing, dirs: &Dirs) -> Result<Format, Failure> 
         Some(format) => Ok(format),
         None => Ok(args::format(&ConfigFile::load(dirs)?.signature_format())?),
     }
+}
+
+/// Who countersigns, if a timestamp is asked for (TSA-01, TSA-10, CLI-29).
+pub(super) fn timestamp(
+    signing: &Signing,
+    signer: &PluginSigner,
+    context: &Context,
+) -> Result<Option<Arc<dyn Countersigner>>, Failure> {
+    let Some(asked) = &signing.timestamp else {
+        return Ok(None);
+    };
+    // PLG-39: told once, before any artifact is looked at.
+    if signer.makes_envelopes() {
+        return Err(SignError::TimestampUnsupported.into());
+    }
+    let client = Client::new(&asked.url, repository::trace(context)).map_err(Failure::usage)?;
+    let path = &asked.root_certificate;
+    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::failed)?;
+    let root = root_from_file(&bytes, path).map_err(Failure::failed)?;
+    let console = Arc::clone(&context.console);
+    console.log(
+        "info",
+        format_args!("timestamps come from {}", client.url()),
+    );
+    let observer = move |event: &revocation::Event<'_>| console.log("warning", event);
+    let authority = TimestampAuthority::new(client, root, revocation::NotBuilt, observer);
+    Ok(Some(Arc::new(authority)))
 }
 
 /// A plugin host that speaks to this user.

@@ -70,14 +70,15 @@ impl Token {
         Ok(self.info.range()?)
     }
 
-    /// Checks what can be checked of a token without knowing whom to trust: signature and imprint
-    /// (PLG-37, DIF-10).
+    /// Checks what can be checked of a token without knowing whom to trust: signature, imprint, and
+    /// the rules for the certificate of a timestamping authority (PLG-37, DIF-10).
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn check_intact(&self, message: &[u8]) -> Result<(), TokenError> {
-        self.signed.verify_signature()?;
-        Ok(self.info.check_imprint(message)?)
+    pub fn check_intact(&self, message: &[u8]) -> Result<Range, TokenError> {
+        let signer = self.signed.verify_signature()?;
+        Chain::<Timestamping>::check_leaf(signer).map_err(|source| TokenError::Chain { source })?;
+        self.danger_range(message)
     }
 
     /// The certificates that the token carries, in its order (TSA-38): nobody vouches for them.

@@ -192,6 +192,14 @@ impl<P: Profile> Chain<P> {
             profile: PhantomData,
         })
     }
+
+    /// Checks one certificate against the rules for the leaf of such a chain.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check_leaf(certificate: &Certificate) -> Result<(), ChainError> {
+        check_leaf(certificate, &P::RULES)
+    }
 }
 
 impl<P> Chain<P> {

@@ -537,7 +537,7 @@ fn tokens_without_a_root() {
     let authority = p256();
     let mut token = authority.token(MESSAGE);
     let parse = |token: &parts::Token| Token::parse(&token.build()).unwrap();
-    assert_eq!(parse(&token).check_intact(MESSAGE), Ok(()));
+    assert!(parse(&token).check_intact(MESSAGE).is_ok());
     assert!(parse(&token).check_intact(b"another").is_err());
     token.bad_signature = true;
     assert!(parse(&token).check_intact(MESSAGE).is_err());

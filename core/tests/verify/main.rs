@@ -11,4 +11,5 @@ mod several;
 mod signers;
 mod swaps;
 mod times;
+mod timestamps;
 mod world;

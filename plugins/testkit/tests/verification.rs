@@ -65,6 +65,7 @@ async fn envelope(attributes: &[(&str, &str)]) -> Vec<u8> {
         format: Format::Jws,
         expiry: None,
         user_metadata: BTreeMap::new(),
+        timestamp: None,
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
     };
     let signature = sign_blob(&signer, &target, &options).await.unwrap();

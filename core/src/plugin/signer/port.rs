@@ -67,6 +67,10 @@ impl Signer for PluginSigner {
         }))
     }
 
+    fn makes_envelopes(&self) -> bool {
+        self.route() == Route::GenerateEnvelope
+    }
+
     fn max_in_flight(&self) -> usize {
         self.max_in_flight
     }

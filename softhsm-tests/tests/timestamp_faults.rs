@@ -1,0 +1,228 @@
+//! Timestamping authorities that can't be reached, answer something else, or can't be trusted: each
+//! fault is told, and nothing is stored.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs, and a failure of their helpers is a failed test"
+)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use hardsign_plugin::algorithm::KeySpec;
+use softhsm_tests::keys;
+use softhsm_tests::token::Token;
+use softhsm_tests::tsa::{Authority, Builder, Manner, Tsa};
+use softhsm_tests::workbench::{Ran, Workbench};
+
+/// A machine with a key in a token, and one authority.
+struct Bench {
+    bench: Workbench,
+    authority: Arc<Authority>,
+    tsa: Tsa,
+    uri: String,
+    _token: Token,
+}
+
+impl Bench {
+    fn new(authority: Builder) -> Self {
+        let token = Token::new("T").with_key_and_chain(&keys::key(KeySpec::Ec256), "k", "01");
+        let bench = Workbench::with_token(&token);
+        fs::write(bench.path().join("file"), "hello").unwrap();
+        let authority = Arc::new(authority.build());
+        Self {
+            tsa: Tsa::start(&authority),
+            uri: token.uri("k"),
+            authority,
+            bench,
+            _token: token,
+        }
+    }
+
+    fn sign(&self, url: &str, root: &str) -> Ran {
+        let key = [
+            "blob", "sign", "--plugin", "pkcs11", "--id", &self.uri, "file",
+        ];
+        let tsa = ["--timestamp-url", url, "--timestamp-root-cert", root];
+        self.bench.hardsign(key.iter().chain(&tsa))
+    }
+
+    /// Signs with the bench's own authority.
+    fn stamp(&self) -> Ran {
+        self.sign(&self.tsa.url, &self.authority.root().display().to_string())
+    }
+
+    fn is_stored(&self) -> bool {
+        self.bench.path().join("file.jws.sig").exists()
+    }
+
+    /// Demands that nothing was stored, and this error.
+    fn refuses(&self, ran: &Ran, code: i32, error: &str) {
+        let text = &ran.stderr;
+        assert!(
+            text.starts_with(&format!("Error: {error}")),
+            "{text}\n{error}"
+        );
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{text}");
+        assert!(!self.is_stored(), "{error}");
+        let hint = text.lines().last().unwrap();
+        assert!(
+            code == 2 || hint.starts_with("Hint: nothing was stored"),
+            "{text}"
+        );
+    }
+}
+
+/// TSA-01, TSA-05, TSA-06, TSA-09: the network and HTTP.
+#[test]
+fn tsa_06_answers_that_are_none() {
+    let bench = Bench::new(Builder::new(KeySpec::Ec256));
+    let root = bench.authority.root().display().to_string();
+    let url = bench.tsa.url.clone();
+    let post = format!("timestamp: Post \"{url}\": ");
+    let huge = vec![0x30; 1024 * 1024];
+    for (manner, error) in [
+        (
+            Manner::Status("500 Oops"),
+            "the timestamping authority answered with status 500",
+        ),
+        (
+            Manner::Status("404 Not Found"),
+            "the timestamping authority answered with status 404",
+        ),
+        (
+            Manner::Status("201 Created"),
+            "the timestamping authority answered with status 201",
+        ),
+        (
+            Manner::ContentType("application/timestamp-reply; charset=utf-8"),
+            "the answer has the content type \"application/timestamp-reply; charset=utf-8\" in place of application/timestamp-reply",
+        ),
+        (
+            Manner::ContentType("text/html"),
+            "the answer has the content type \"text/html\"",
+        ),
+        (
+            Manner::Bytes(huge),
+            "the answer has more than 1048575 bytes",
+        ),
+    ] {
+        bench.tsa.be(manner);
+        bench.refuses(&bench.stamp(), 3, &format!("{post}{error}"));
+    }
+    // Nobody listens.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let ran = bench.sign(&format!("http://{free}"), &root);
+    bench.refuses(
+        &ran,
+        3,
+        &format!("timestamp: Post \"http://{free}\": connection refused"),
+    );
+    // The reference's own text begins so, up to the address.
+    let ran = bench.sign("http://localhost.test", &root);
+    bench.refuses(&ran, 3, "timestamp: Post \"http://localhost.test\": ");
+    for url in ["dummy", "ftp://tsa.example.com/"] {
+        let error = format!("{url:?} is not the http or https URL of a timestamping authority");
+        bench.refuses(&bench.sign(url, &root), 2, &error);
+    }
+    bench.tsa.be(Manner::Good);
+    assert_eq!(bench.stamp().code, Some(0));
+    assert!(bench.is_stored());
+}
+
+/// TSA-05: an authority that never answers is waited for a while, not for ever.
+#[test]
+fn tsa_05_a_silent_authority() {
+    let bench = Bench::new(Builder::new(KeySpec::Ec256));
+    bench.tsa.be(Manner::Silent);
+    let error = format!(
+        "timestamp: Post \"{}\": no complete answer within 15 seconds",
+        bench.tsa.url
+    );
+    bench.refuses(&bench.stamp(), 3, &error);
+}
+
+/// TSA-04, TSA-07, TSA-08, TSA-30: answers that are well-formed and wrong.
+#[test]
+fn tsa_07_answers_that_are_wrong() {
+    let bench = Bench::new(Builder::new(KeySpec::Ec256));
+    let rejection = [0x30, 3 + 2 + 4, 0x30, 3 + 4, 2, 1, 2, 3, 2, 5, 0x20];
+    let other = Arc::new(Builder::new(KeySpec::Ec256).build());
+    let code = Builder::new(KeySpec::Ec256).extensions("extendedKeyUsage = codeSigning\n");
+    let loose = Builder::new(KeySpec::Ec256).extensions("extendedKeyUsage = timeStamping\n");
+    let page = Manner::Bytes(b"<html>no</html>".to_vec());
+    for (manner, error) in [
+        (Manner::OtherDigest, "invalid TSTInfo: mismatched message"),
+        (
+            Manner::OtherNonce,
+            "invalid timestamping response: its nonce is not the one of the request",
+        ),
+        (
+            Manner::SignedBy(other),
+            "the certificate chain of the timestamping authority \"CN=TSA\" ends in no trusted root",
+        ),
+        (
+            Manner::SignedBy(Arc::new(code.build())),
+            "the certificate chain of the timestamping authority",
+        ),
+        (
+            Manner::SignedBy(Arc::new(loose.build())),
+            "the certificate chain of the timestamping authority",
+        ),
+        (
+            Manner::Bytes(rejection.to_vec()),
+            "the timestamping authority refused the request: rejection (badRequest: transaction not permitted or supported)",
+        ),
+        (Manner::Bytes(Vec::new()), "invalid timestamping response: "),
+        (page, "invalid timestamping response: "),
+    ] {
+        bench.tsa.be(manner);
+        bench.refuses(&bench.stamp(), 1, &format!("timestamp: {error}"));
+    }
+}
+
+/// TSA-08, X509-13: certificates that are no timestamping authority's, under the right root.
+#[test]
+fn tsa_08_certificates_of_another_kind() {
+    let subject = "invalid timestamping certificate chain: timestamp signing certificate with subject \"CN=TSA\" must have";
+    for (extensions, error) in [
+        (
+            "extendedKeyUsage = critical,codeSigning\n",
+            format!("{subject} and only have Timestamping as extended key usage"),
+        ),
+        (
+            "extendedKeyUsage = critical,timeStamping,codeSigning\n",
+            format!("{subject} and only have Timestamping as extended key usage"),
+        ),
+        (
+            "extendedKeyUsage = timeStamping\n",
+            format!("{subject} extended key usage extension marked as critical"),
+        ),
+    ] {
+        let by = Arc::new(
+            Builder::new(KeySpec::Rsa2048)
+                .extensions(extensions)
+                .build(),
+        );
+        let bench = Bench::new(Builder::new(KeySpec::Rsa2048));
+        bench.tsa.be(Manner::SignedBy(Arc::clone(&by)));
+        let ran = bench.sign(&bench.tsa.url, &by.root().display().to_string());
+        bench.refuses(&ran, 1, &format!("timestamp: {error}"));
+    }
+    // Expired, or not valid yet.
+    for (from, to) in [
+        ("20200101000000Z", "20250101000000Z"),
+        ("20480101000000Z", "20490101000000Z"),
+    ] {
+        let by = Arc::new(Builder::new(KeySpec::Ec256).valid(from, to).build());
+        let bench = Bench::new(Builder::new(KeySpec::Ec256));
+        bench.tsa.be(Manner::SignedBy(Arc::clone(&by)));
+        let ran = bench.sign(&bench.tsa.url, &by.root().display().to_string());
+        bench.refuses(&ran, 1, "timestamp: invalid timestamping certificate chain: certificate with subject \"CN=TSA\" was invalid at");
+    }
+}
