@@ -57,7 +57,7 @@ async fn sign_all(
         format: signer::format(&args.signing, dirs)?,
         expiry: args.signing.expiry,
         user_metadata: args.signing.user_metadata.clone(),
-        timestamp: signer::timestamp(&args.signing, signer, context)?,
+        timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
         now: context.now(),
     };
     let hash = signer.key_spec().map_err(Failure::from)?.hash();

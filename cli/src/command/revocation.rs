@@ -7,6 +7,8 @@ use hardsign_core::net::Trace;
 use hardsign_core::revocation::{Event, Online, OnlineOptions};
 
 use super::Context;
+use super::verify::level;
+use crate::output::Console;
 
 /// A checker with this user's CRL cache (REV-47). It asks nobody before it has to.
 pub(super) fn checker(dirs: &Dirs, context: &Context) -> Online {
@@ -20,8 +22,14 @@ pub(super) fn checker(dirs: &Dirs, context: &Context) -> Online {
 }
 
 /// Tells what the user should know in any case (REV-50).
-pub(super) fn warn(event: &Event<'_>, context: &Context) {
+pub(super) fn warn(event: &Event<'_>, console: &Console) {
     if let Some(warning) = event.warning() {
-        context.console.warning(warning);
+        console.warning(warning);
     }
+}
+
+/// The log of checks outside a verification, and their warnings.
+pub(super) fn tell(event: &Event<'_>, console: &Console) {
+    console.log(level(event.severity()), event);
+    warn(event, console);
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
             format: signer::format(&args.signing, &dirs)?,
             expiry: args.signing.expiry,
             user_metadata: args.signing.user_metadata.clone(),
-            timestamp: signer::timestamp(&args.signing, &signer, context)?,
+            timestamp: signer::timestamp(&args.signing, &signer, &dirs, context)?,
             now: context.now(),
         };
         let work = async |item: Item| {

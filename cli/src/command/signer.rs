@@ -9,12 +9,11 @@ use hardsign_core::envelope::Format;
 use hardsign_core::plugin::{
     Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner,
 };
-use hardsign_core::revocation;
 use hardsign_core::sign::{Countersigner, SignError, Signer as _, TimestampAuthority};
 use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
-use super::{Context, repository};
+use super::{Context, repository, revocation};
 use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::Failure;
 use crate::output::Console;
@@ -63,6 +62,7 @@ pub(super) fn format(signing: &Signing, dirs: &Dirs) -> Result<Format, Failure> 
 pub(super) fn timestamp(
     signing: &Signing,
     signer: &PluginSigner,
+    dirs: &Dirs,
     context: &Context,
 ) -> Result<Option<Arc<dyn Countersigner>>, Failure> {
     let Some(asked) = &signing.timestamp else {
@@ -81,8 +81,10 @@ pub(super) fn timestamp(
         "info",
         format_args!("timestamps come from {}", client.url()),
     );
-    let observer = move |event: &revocation::Event<'_>| console.log("warning", event);
-    let authority = TimestampAuthority::new(client, root, revocation::NotBuilt, observer);
+    let checker = revocation::checker(dirs, context);
+    let authority = TimestampAuthority::new(client, root, checker, move |event| {
+        revocation::tell(event, &console);
+    });
     Ok(Some(Arc::new(authority)))
 }
 

@@ -114,19 +114,23 @@ pub(super) fn load<D: Document>(
 /// Verification's log, and the warnings that concern the user's own files.
 fn observer(context: &Context) -> impl Fn(&Event<'_>) + Send + Sync {
     |event| {
-        let level = match event.severity() {
-            Severity::Debug => "debug",
-            Severity::Info => "info",
-            Severity::Warn => "warning",
-            Severity::Error => "error",
-        };
         match event {
             Event::Store(warning) => context.console.warning(warning),
-            _ => context.console.log(level, event),
+            _ => context.console.log(level(event.severity()), event),
         }
         if let Event::Revocation(event) = event {
-            revocation::warn(event, context);
+            revocation::warn(event, &context.console);
         }
+    }
+}
+
+/// The level of a record in the log.
+pub(super) fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Debug => "debug",
+        Severity::Info => "info",
+        Severity::Warn => "warning",
+        Severity::Error => "error",
     }
 }
 
