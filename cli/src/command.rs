@@ -57,6 +57,7 @@ impl Context {
         if already {
             return Ok(true);
         }
+        self.console.hold_progress(true);
         self.console
             .bytes(format!("{question} [y/N] ").as_bytes())?;
         let mut answer = String::new();
@@ -65,6 +66,7 @@ impl Context {
             .take(MAX_ANSWER)
             .read_line(&mut answer)
             .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
+        self.console.hold_progress(false);
         let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
         if !yes && read > 0 {
             self.console.line("Operation cancelled.")?;
@@ -79,7 +81,7 @@ impl Context {
     }
 
     /// Runs work that waits for processes or the network, until it is done or the user interrupts
-    /// it (CLI-16). Plugins are told of the interruption and given the time to end.
+    /// it (CLI-16); if it takes long, a terminal shows that it goes on. Plugins are told of the interruption and given the time to end.
     pub(crate) fn wait<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -89,6 +91,7 @@ impl Context {
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;
+        let _busy = self.console.spinner("waiting");
         let interrupt = self.interrupt.clone();
         // Heard even while the work below reads a large file without giving way.
         let heard = self.interrupt.clone();

@@ -17,13 +17,13 @@ mod output;
 use args::Parsed;
 use command::Context;
 use failure::{Exit, Failure};
-use output::{Console, Level};
+use output::{Abilities, Console, Level};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let program = program_name(arguments.first());
     let definition = args::definition(program);
-    let quiet = Console::new(Level::Quiet, true);
+    let quiet = Console::new(Level::Quiet, abilities());
     let matches = match args::parse(&definition, program, arguments) {
         Parsed::Run(matches) => matches,
         Parsed::Print(text) => return print(&quiet, &text),
@@ -33,19 +33,28 @@ fn main() -> ExitCode {
         Ok(level) => level,
         Err(fault) => return report(&quiet, fault.into()),
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "NO_COLOR concerns nothing but this terminal"
-    )]
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let context = Context {
-        console: Arc::new(Console::new(level, no_color)),
+        console: Arc::new(Console::new(level, abilities())),
         program,
         interrupt: Interrupt::new(),
     };
     match command::run(&matches, &definition, &context) {
         Ok(()) => Exit::Success.into(),
         Err(failure) => report(&context.console, failure),
+    }
+}
+
+/// What `TERM` and `NO_COLOR` say of the terminal. Without `TERM` (Windows) nothing is known.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "both concern nothing but this terminal"
+)]
+fn abilities() -> Abilities {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cursor = set("TERM").is_some_and(|term| term != "dumb");
+    Abilities {
+        cursor,
+        colours: cursor && set("NO_COLOR").is_none(),
     }
 }
 
@@ -68,6 +77,7 @@ fn print(console: &Console, text: &str) -> ExitCode {
 }
 
 fn report(console: &Console, failure: Failure) -> ExitCode {
+    console.end_progress();
     for message in &failure.messages {
         console.error(message);
     }

@@ -6,13 +6,12 @@
 //!   A message starts with a small letter unless a name stands first, and has no full stop.
 //! - Text that came from a registry, a plugin, a certificate or a file is made harmless before it is
 //!   printed: control characters are shown escaped (SEC-29).
-//! - Colours and progress appear only where standard error is a terminal; colours also respect
-//!   `NO_COLOR`.
+//! - Progress appears only where standard error is a terminal, and colours only where what they are
+//!   printed to is one; neither on a terminal that calls itself dumb. `NO_COLOR` is respected.
 //! - Nothing is printed with `print!`: a closed pipe is an error that ends the program, not a panic.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Mutex;
 
 use serde::Serialize;
 
@@ -23,10 +22,41 @@ pub(crate) mod tree;
 
 /// Where everything that the program prints goes through.
 pub(crate) struct Console {
-    colours: bool,
     terminal: bool,
+    colours: bool,
+    out_colours: bool,
     level: Level,
-    progress: Mutex<Option<indicatif::ProgressBar>>,
+    /// Where somebody watches.
+    progress: Option<progress::Progress>,
+}
+
+/// What the terminal is capable of, if there is one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Abilities {
+    /// It can move its cursor.
+    pub(crate) cursor: bool,
+    /// It can show colours, and the user wants them.
+    pub(crate) colours: bool,
+}
+
+/// How a word is to be seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mark {
+    Good,
+    Doubtful,
+    Bad,
+    Advice,
+}
+
+impl Mark {
+    const fn colour(self) -> &'static str {
+        match self {
+            Self::Good => "\x1b[32m",
+            Self::Doubtful => "\x1b[33m",
+            Self::Bad => "\x1b[31m",
+            Self::Advice => "\x1b[36m",
+        }
+    }
 }
 
 /// How much of what is being done is told on standard error.
@@ -41,14 +71,20 @@ pub(crate) enum Level {
 }
 
 impl Console {
-    pub(crate) fn new(level: Level, no_color: bool) -> Self {
+    pub(crate) fn new(level: Level, abilities: Abilities) -> Self {
         let terminal = io::stderr().is_terminal();
         Self {
-            colours: terminal && !no_color,
             terminal,
+            colours: terminal && abilities.colours,
+            out_colours: io::stdout().is_terminal() && abilities.colours,
             level,
-            progress: Mutex::new(None),
+            progress: (terminal && abilities.cursor).then(progress::Progress::default),
         }
+    }
+
+    /// A word for standard output, coloured where that is a terminal.
+    pub(crate) fn marked(&self, mark: Mark, word: &str) -> String {
+        marked(self.out_colours, mark, word)
     }
 
     /// Whether a person watches standard error.
@@ -93,17 +129,17 @@ impl Console {
 
     /// `Warning: …` on standard error (CLI-14).
     pub(crate) fn warning(&self, text: impl Display) {
-        self.stderr("Warning:", "\x1b[33m", &text);
+        self.stderr("Warning:", Mark::Doubtful, &text);
     }
 
     /// `Error: …` on standard error (CLI-02).
     pub(crate) fn error(&self, text: impl Display) {
-        self.stderr("Error:", "\x1b[31m", &text);
+        self.stderr("Error:", Mark::Bad, &text);
     }
 
     /// `Hint: …` on standard error, below an error (CLI-02).
     pub(crate) fn hint(&self, text: impl Display) {
-        self.stderr("Hint:", "\x1b[36m", &text);
+        self.stderr("Hint:", Mark::Advice, &text);
     }
 
     /// A line on standard error without a label, where the reference tool has none.
@@ -135,13 +171,10 @@ impl Console {
         }
     }
 
-    fn stderr(&self, label: &str, colour: &str, text: &dyn Display) {
+    fn stderr(&self, label: &str, mark: Mark, text: &dyn Display) {
+        let label = marked(self.colours, mark, label);
         let text = harmless(&text.to_string());
-        if self.colours {
-            self.to_stderr(&format!("{colour}{label}\x1b[0m {text}\n"));
-        } else {
-            self.to_stderr(&format!("{label} {text}\n"));
-        }
+        self.to_stderr(&format!("{label} {text}\n"));
     }
 
     /// Nothing can be told to anyone where standard error fails, so its errors are dropped.
@@ -149,13 +182,20 @@ impl Console {
         self.suspended(|| drop(io::stderr().lock().write_all(text.as_bytes())));
     }
 
-    /// Runs `print` while a progress bar, if there is one, is off the screen.
+    /// Runs `print` while the progress line, if there is one, is off the screen.
     fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
-        let bar = self.progress.lock().ok().and_then(|bar| bar.clone());
-        match bar {
-            Some(bar) => bar.suspend(print),
+        match &self.progress {
+            Some(progress) => progress.aside(print),
             None => print(),
         }
+    }
+}
+
+fn marked(colours: bool, mark: Mark, word: &str) -> String {
+    if colours {
+        format!("{}{word}\x1b[0m", mark.colour())
+    } else {
+        word.to_owned()
     }
 }
 

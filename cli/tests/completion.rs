@@ -7,10 +7,11 @@
     reason = "a failure of the harness is a failed test"
 )]
 
+use hardsign_test_support::terminal::Terminal;
+
 mod support;
 
 use support::Machine;
-use support::terminal::Terminal;
 
 /// A line that is typed, and what stands there after the tab, without a final blank.
 type Case = (&'static str, &'static str);
@@ -103,7 +104,7 @@ impl Shell {
             .args(arguments)
             .env("TERM", "xterm")
             .env("LC_ALL", "C.UTF-8");
-        let child = terminal.run(&command, |_| ());
+        let child = terminal.run(&command);
         terminal.types(&format!("{setup}; echo re''ady\n"));
         terminal.wait_for("ready", |text| text.contains("ready"));
         Self {

@@ -21,7 +21,7 @@ use super::{Context, policy, signer};
 use crate::args::Output;
 use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
 use crate::failure::{Exit, Failure};
-use crate::output::progress::Progress;
+use crate::output::progress::Busy;
 use crate::output::{one_line, signature};
 
 /// A file to sign and where its signature goes.
@@ -153,10 +153,7 @@ async fn sign_one(
 
 /// The file, or standard input for `-`; Ctrl-C ends its reading, and where it is large a bar shows
 /// how far that is.
-pub(super) fn open<'a>(
-    blob: &str,
-    context: &'a Context,
-) -> io::Result<(Progress<'a>, Box<dyn Read + Send>)> {
+pub(super) fn open(blob: &str, context: &Context) -> io::Result<(Busy, Box<dyn Read + Send>)> {
     let (file, size): (Box<dyn Read + Send>, _) = if blob == "-" {
         (Box::new(io::stdin()), None)
     } else {
@@ -169,7 +166,7 @@ pub(super) fn open<'a>(
     };
     let interrupt = context.interrupt.clone();
     let file = Box::new(Interruptible { file, interrupt });
-    Ok(context.console.reading(file, size))
+    Ok(context.console.reading(file, blob, size))
 }
 
 /// A file whose reading ends when the user interrupts it (CLI-16).

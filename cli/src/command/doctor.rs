@@ -20,7 +20,7 @@ use super::{Context, signer};
 use crate::args::Output;
 use crate::args::doctor::DoctorArgs;
 use crate::failure::Failure;
-use crate::output::one_line;
+use crate::output::{Mark, one_line};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
@@ -108,13 +108,14 @@ fn print(findings: &Findings, output: Output, context: &Context) -> Result<(), F
         }))?);
     }
     for finding in &findings.0 {
-        let mark = match finding.status {
-            Status::Ok => "ok  ",
-            Status::Warning => "warn",
-            Status::Error => "FAIL",
+        let (mark, word) = match finding.status {
+            Status::Ok => (Mark::Good, "ok  "),
+            Status::Warning => (Mark::Doubtful, "warn"),
+            Status::Error => (Mark::Bad, "FAIL"),
         };
         console.line(format_args!(
-            "{mark}  {}: {}",
+            "{}  {}: {}",
+            console.marked(mark, word),
             one_line(&finding.subject),
             one_line(&finding.message)
         ))?;

@@ -118,6 +118,7 @@ fn without_newline(text: &str) -> &str {
 /// back however the question ends, by Ctrl-C too.
 async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secret> {
     let hidden = secret && io::stdin().is_terminal();
+    context.console.hold_progress(true);
     // Before the question: who sees it may type.
     let echo = hidden.then(Echo::off).transpose()?;
     context.console.bytes(question.as_bytes())?;
@@ -134,6 +135,7 @@ async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secr
     if hidden {
         context.console.bytes(b"\n")?;
     }
+    context.console.hold_progress(false);
     answer
 }
 

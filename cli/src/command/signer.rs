@@ -104,8 +104,17 @@ impl Observer for Teller {
         let console = &self.0;
         match event {
             Event::Notice { message, .. } => console.notice(message),
-            Event::Prompting { .. } => console.hold_progress(true),
+            Event::Prompting { .. } => {
+                console.hold_progress(true);
+                console.log("debug", event);
+            }
             Event::Prompted { .. } => console.hold_progress(false),
+            Event::Route { route, .. } => {
+                if *route != "session" {
+                    console.spare_questions();
+                }
+                console.log("info", event);
+            }
             Event::Request { .. } | Event::Response { .. } | Event::CheckEnvelope => {
                 console.log("debug", event);
             }

@@ -15,9 +15,6 @@ use std::process::{Command, Output};
 use hardsign_test_support::registry::{Auth, Behaviour, FakeRegistry};
 use sha2::{Digest as _, Sha256};
 
-#[cfg(unix)]
-pub(crate) mod terminal;
-
 /// `<directory>/layout`, `<directory>/artifact.bin…` and `<directory>/config`.
 pub(crate) struct Machine {
     directory: tempfile::TempDir,

@@ -16,6 +16,8 @@ pub mod jws;
 pub mod key;
 pub mod registry;
 pub mod revocation;
+#[cfg(unix)]
+pub mod terminal;
 pub mod token;
 pub mod vectors;
 

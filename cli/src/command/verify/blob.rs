@@ -16,12 +16,12 @@ use super::report::{Checked, Report};
 use crate::args::blob::{SignedFile, VerifyArgs};
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, refusal};
-use crate::output::progress::Progress;
+use crate::output::progress::Busy;
 
 /// A file and its signatures, as they were found.
-struct Found<'a> {
+struct Found {
     /// Shows how far the file is read.
-    _progress: Progress<'a>,
+    _busy: Busy,
     reader: Box<dyn Read + Send>,
     files: Vec<String>,
     envelopes: Vec<Vec<u8>>,
@@ -46,7 +46,7 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
         now: context.now(),
         observer: &observe,
     };
-    let check = async |blob: &str, found: Found<'_>| -> Result<Outcome, Refusal> {
+    let check = async |blob: &str, found: Found| -> Result<Outcome, Refusal> {
         let formats = formats(&found.files)?;
         let signatures: Vec<_> = formats
             .into_iter()
@@ -91,13 +91,9 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
 }
 
 /// Opens a file, and reads its signatures.
-fn find<'a>(
-    file: &SignedFile,
-    directory: Option<&Path>,
-    context: &'a Context,
-) -> Result<Found<'a>, Failure> {
+fn find(file: &SignedFile, directory: Option<&Path>, context: &Context) -> Result<Found, Failure> {
     let blob = &file.blob;
-    let (progress, reader) = blob::open(blob, context)
+    let (busy, reader) = blob::open(blob, context)
         .map_err(|error| Failure::failed(format!("failed to open {blob}: {error}")))?;
     let files = match directory {
         None => file.signatures.clone(),
@@ -108,7 +104,7 @@ fn find<'a>(
         .map(|path| read_named(Path::new(path), MAX_SIGNATURE).map_err(Failure::failed))
         .collect::<Result<_, _>>()?;
     Ok(Found {
-        _progress: progress,
+        _busy: busy,
         reader,
         files,
         envelopes,

@@ -7,7 +7,7 @@ use super::super::Context;
 use crate::args::Output;
 use crate::failure::verification::{Refusal, not_accepted};
 use crate::failure::{Failure, chain};
-use crate::output::{one_line, table::table};
+use crate::output::{Mark, one_line, table::table};
 
 /// What became of one artifact or file: its name, and the answer.
 pub(super) struct Checked {
@@ -122,7 +122,8 @@ fn print(
         console.line("")?;
     }
     console.line(format_args!(
-        "Successfully verified signature for {}",
+        "{} for {}",
+        console.marked(Mark::Good, "Successfully verified signature"),
         one_line(verified.reference())
     ))?;
     for attached in verified.attached() {

@@ -1,4 +1,6 @@
 //! A terminal: a pseudo-terminal whose other side a program believes in.
+//!
+//! A failure of its own is a panic, and so a failed test.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -10,21 +12,29 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 /// The side on which a person would sit.
-pub(crate) struct Terminal {
+#[derive(Debug)]
+pub struct Terminal {
     keyboard: File,
     name: String,
     shown: Arc<(Mutex<Shown>, Condvar)>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shown {
-    text: String,
+    bytes: Vec<u8>,
     /// No program has the terminal open any more.
     ended: bool,
 }
 
+impl Shown {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
 impl Terminal {
-    pub(crate) fn new(columns: u16) -> Self {
+    /// A terminal with so many columns and fifty lines.
+    pub fn new(columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -44,14 +54,13 @@ impl Terminal {
     }
 
     /// The side of a program.
-    pub(crate) fn open(&self) -> File {
+    pub fn open(&self) -> File {
         let mut options = File::options();
         options.read(true).write(true).open(&self.name).unwrap()
     }
 
-    /// Runs a program whose controlling terminal this is, with all three streams there; those that
-    /// `set` redirects go elsewhere.
-    pub(crate) fn run(&self, command: &Command, set: impl FnOnce(&mut Command)) -> Child {
+    /// Runs a program whose controlling terminal this is, with all three streams there.
+    pub fn run(&self, command: &Command) -> Child {
         let mut outer = Command::new("setsid");
         outer
             .args(["--ctty", "--wait"])
@@ -69,7 +78,6 @@ impl Terminal {
                 None => outer.env_remove(name),
             };
         }
-        set(&mut outer);
         let child = outer.spawn().unwrap();
         // The command holds the terminal open otherwise, and its end would not be seen.
         outer
@@ -88,8 +96,7 @@ impl Terminal {
             let mut buffer = [0; 4096];
             // A terminal that nobody has open any more ends in an error.
             while let Ok(count @ 1..) = screen.read(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-                shown.0.lock().unwrap().text.push_str(&text);
+                shown.0.lock().unwrap().bytes.extend(&buffer[..count]);
                 shown.1.notify_all();
             }
             shown.0.lock().unwrap().ended = true;
@@ -97,17 +104,18 @@ impl Terminal {
         });
     }
 
-    pub(crate) fn types(&self, keys: &str) {
+    /// Types these keys.
+    pub fn types(&self, keys: &str) {
         (&self.keyboard).write_all(keys.as_bytes()).unwrap();
     }
 
     /// What was shown so far, once it satisfies `wanted`.
-    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        self.wait(what, |shown| wanted(&shown.text))
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.wait(what, |shown| wanted(&shown.text()))
     }
 
     /// All that was shown, once no program has the terminal open any more.
-    pub(crate) fn all(&self) -> String {
+    pub fn all(&self) -> String {
         self.wait("the end", |shown| shown.ended)
     }
 
@@ -117,7 +125,45 @@ impl Terminal {
         let (shown, waited) = changed
             .wait_timeout_while(lock.lock().unwrap(), patience, |shown| !wanted(shown))
             .unwrap();
-        assert!(!waited.timed_out(), "never {what}: {:?}", shown.text);
-        shown.text.clone()
+        assert!(!waited.timed_out(), "never {what}: {:?}", shown.text());
+        shown.text()
     }
+}
+
+/// The lines that stand on a screen after `shown`: carriage returns and "erase to the end of the
+/// line" do what they do, colours nothing.
+///
+/// # Panics
+/// On any other escape sequence.
+pub fn screen(shown: &str) -> Vec<String> {
+    let mut lines = vec![Vec::new()];
+    let mut column = 0;
+    let mut rest = shown;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        let line: &mut Vec<char> = lines.last_mut().unwrap();
+        match c {
+            '\r' => column = 0,
+            '\n' => {
+                lines.push(Vec::new());
+                column = 0;
+            }
+            '\x1b' => {
+                let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                match &rest[end..=end] {
+                    "K" => line.truncate(column),
+                    "m" => {}
+                    other => panic!("escape sequence {other:?} in {shown:?}"),
+                }
+                rest = &rest[end + 1..];
+            }
+            c => {
+                line.resize(column.max(line.len()).max(column + 1), ' ');
+                line[column] = c;
+                column += 1;
+            }
+        }
+    }
+    let text = |line: Vec<char>| line.into_iter().collect::<String>().trim_end().to_owned();
+    lines.into_iter().map(text).collect()
 }

@@ -1,0 +1,250 @@
+//! What a person sees on a terminal: progress, colours, notices of plugins; and that there is none
+//! of it where nobody watches (CLI-21).
+
+#![cfg(unix)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a failure of the harness is a failed test"
+)]
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+
+use hardsign_test_support::terminal::{Terminal, screen};
+
+mod support;
+
+use support::Machine;
+
+/// A machine with a key, a large file without content, and the plugin `rude`.
+fn machine() -> Machine {
+    let machine = Machine::new();
+    machine.shell("hardsign certificate generate-test --default demo");
+    for (name, size) in [("large.iso", 300 << 20), ("small.bin", 1)] {
+        let file = File::create(machine.path().join(name)).unwrap();
+        file.set_len(size).unwrap();
+    }
+    let plugins = machine.path().join("config/plugins/rude");
+    fs::create_dir_all(&plugins).unwrap();
+    let built =
+        std::path::Path::new(env!("CARGO_BIN_EXE_hardsign")).with_file_name("notation-rude");
+    fs::hard_link(&built, plugins.join("notation-rude"))
+        .unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    machine
+}
+
+fn hardsign(machine: &Machine, line: &str) -> Command {
+    let mut command = machine.command("sh");
+    command
+        .args(["-c", &format!("umask 077; exec hardsign {line}")])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR");
+    command
+}
+
+/// What is shown on a terminal while a line runs, and the exit code.
+fn shown(columns: u16, command: &Command) -> (String, i32) {
+    let terminal = Terminal::new(columns);
+    let mut child = terminal.run(command);
+    let text = terminal.all();
+    (text, child.wait().unwrap().code().unwrap())
+}
+
+#[test]
+fn large_files_and_many_artifacts_have_a_bar() {
+    let machine = machine();
+    let (text, code) = shown(100, &hardsign(&machine, "blob sign large.iso"));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\rreading large.iso ["), "{text:?}");
+    assert!(text.contains("/300.0 MiB "), "{text:?}");
+    assert_eq!(
+        screen(&text),
+        [
+            "Successfully signed large.iso",
+            " Signature file written to large.iso.jws.sig",
+            ""
+        ]
+    );
+
+    let (text, code) = shown(
+        100,
+        &hardsign(
+            &machine,
+            "blob sign --signature-directory . artifact.bin small.bin root.crt --force",
+        ),
+    );
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\rsigning ["), "{text:?}");
+    assert!(text.contains("] 0/3 -"), "{text:?}");
+    let lines = screen(&text);
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("signing [")),
+        "{lines:?}"
+    );
+
+    let reference =
+        "layout@sha256:87e72933805e382b4b445fb6ad3427ee306510d9476ed27c9736450e36709058";
+    let many = [reference; 3].join(" ");
+    let line = format!("verify --oci-layout --scope registry.example.com/app {many}");
+    let (text, code) = shown(100, &hardsign(&machine, &line));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\rverifying ["), "{text:?}");
+    assert!(!screen(&text).join("\n").contains("verifying ["));
+}
+
+/// Work of unknown length is told of once it takes long.
+#[test]
+fn waiting_is_told_of() {
+    let machine = machine();
+    let terminal = Terminal::new(80);
+    machine.shell("mkfifo pipe");
+    let line = hardsign(&machine, "blob sign -s piped.jws.sig - < pipe");
+    let mut child = terminal.run(&line);
+    let mut pipe = File::options();
+    let pipe = pipe.write(true).open(machine.path().join("pipe")).unwrap();
+    terminal.wait_for("told of", |text| text.contains(" reading - "));
+    drop(pipe);
+    let text = terminal.all();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
+    assert_eq!(
+        screen(&text),
+        [
+            "Successfully signed -",
+            " Signature file written to piped.jws.sig",
+            ""
+        ]
+    );
+}
+
+#[test]
+fn no_width_makes_a_bar_wrap() {
+    let machine = machine();
+    for columns in [10, 20, 40, 79] {
+        let (text, code) = shown(columns, &hardsign(&machine, "blob sign --force large.iso"));
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("\rreading"), "{columns}: {text:?}");
+        for drawn in text.split(['\r', '\n']) {
+            let Some(drawn) = drawn.strip_suffix("\x1b[K") else {
+                continue;
+            };
+            assert!(drawn.len() < columns.into(), "{columns}: {drawn:?}");
+        }
+    }
+}
+
+/// Nothing of it in a pipe, nor on a terminal that can't move its cursor.
+#[test]
+fn cli_21_no_progress_where_nobody_watches() {
+    let machine = machine();
+    let terminal = Terminal::new(80);
+    let line = hardsign(&machine, "blob sign large.iso 2> errors");
+    let mut child = terminal.run(&line);
+    let text = terminal.all();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
+    assert!(!text.contains(['\x1b', '[']), "{text:?}");
+    assert_eq!(
+        fs::read_to_string(machine.path().join("errors")).unwrap(),
+        ""
+    );
+
+    // Standard output is never written to, wherever it leads.
+    let (text, code) = shown(80, &hardsign(&machine, "blob sign --force large.iso > out"));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("reading large.iso"), "{text:?}");
+    assert_eq!(
+        fs::read_to_string(machine.path().join("out")).unwrap(),
+        "Successfully signed large.iso\n Signature file written to large.iso.jws.sig\n"
+    );
+
+    let mut dumb = hardsign(&machine, "blob sign --force large.iso nosuch");
+    dumb.env("TERM", "dumb");
+    let (text, code) = shown(80, &dumb);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        !text.contains('\x1b') && !text.contains("reading large"),
+        "{text:?}"
+    );
+    assert!(
+        text.contains("Error: nosuch: failed to read nosuch"),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let machine = machine();
+    let failing = "blob verify -s expired.jws.sig artifact.bin";
+    let (text, _) = shown(80, &hardsign(&machine, failing));
+    assert!(text.contains("\x1b[31mError:\x1b[0m "), "{text:?}");
+    let good = "blob verify -s artifact.bin.jws.sig artifact.bin";
+    let (text, _) = shown(80, &hardsign(&machine, good));
+    assert!(
+        text.contains("\x1b[32mSuccessfully verified signature\x1b[0m for artifact.bin"),
+        "{text:?}"
+    );
+    let (text, _) = shown(80, &hardsign(&machine, "doctor"));
+    assert!(text.contains("\x1b[32mok  \x1b[0m  "), "{text:?}");
+
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")] {
+        for line in [failing, good, "doctor", "verify"] {
+            let mut plain = hardsign(&machine, line);
+            let (text, _) = shown(80, plain.env(name, value));
+            assert!(!text.contains("\x1b[3"), "{name}={value} {line}: {text:?}");
+        }
+    }
+    // Each stream for itself.
+    let (text, _) = shown(80, &hardsign(&machine, &format!("{failing} 2>&1 | cat")));
+    assert!(!text.contains('\x1b'), "{text:?}");
+    let (text, _) = shown(80, &hardsign(&machine, &format!("{good} > out")));
+    assert!(!text.contains('\x1b'), "{text:?}");
+    let out = fs::read_to_string(machine.path().join("out")).unwrap();
+    assert!(out.starts_with("Successfully verified signature for artifact.bin\n"));
+}
+
+/// A plugin's notice stands on a line of its own, bar or no bar.
+#[test]
+fn a_touch_is_asked_for_on_a_line_of_its_own() {
+    let machine = machine();
+    let line = "blob sign --plugin rude --id rude:touch --force artifact.bin small.bin root.crt";
+    let (text, code) = shown(100, &hardsign(&machine, line));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\rsigning ["), "{text:?}");
+    let lines = screen(&text);
+    let notices = lines.iter().filter(|line| line.contains("Touch the key"));
+    for notice in notices.clone() {
+        assert!(!notice.contains('['), "{lines:?}");
+    }
+    assert_eq!(notices.count(), 3, "{lines:?}");
+
+    let mut piped = hardsign(&machine, line);
+    let ran = piped.stdin(Stdio::null()).output().unwrap();
+    let errors = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(errors.matches("Touch the key").count(), 3, "{errors}");
+    assert!(!errors.contains(['\r', '\x1b']), "{errors:?}");
+}
+
+/// While a plugin asks on the terminal the bar is off it, and an interrupt leaves the terminal clean.
+#[test]
+fn the_bar_is_off_while_a_plugin_asks() {
+    let machine = machine();
+    let line = "blob sign -d --plugin rude --id rude:prompting-forever --plugin-config after=1 \
+                --force artifact.bin small.bin root.crt";
+    let terminal = Terminal::new(100);
+    let mut child = terminal.run(&hardsign(&machine, line));
+    let asked = "asks on the terminal\r\n";
+    terminal.wait_for("asked", |text| text.contains(asked));
+    terminal.types("\x03");
+    let text = terminal.all();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
+    assert!(text.contains("signing ["), "{text:?}");
+    let (_, after) = text.split_once(asked).unwrap();
+    assert!(!after.contains("signing ["), "{after:?}");
+    let lines = screen(&text);
+    assert_eq!(lines.last().unwrap(), "", "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("signing [")),
+        "{lines:?}"
+    );
+}
