@@ -242,10 +242,9 @@ fn line<'a>(
             (share(done, *total), told)
         }
     };
-    let left = match fraction {
-        fraction if fraction > 0.0 => seconds(elapsed.mul_f64(1.0 / fraction - 1.0)),
-        _ => "-".to_owned(),
-    };
+    // An estimate beyond all bounds is none.
+    let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 / fraction - 1.0));
+    let left = left.map_or_else(|_| "-".to_owned(), seconds);
     let plain = format!("{} {told} {left}", chosen.what);
     let room = width.saturating_sub(columns(&plain) + 4).min(BAR);
     if room < BAR / 3 {
