@@ -61,6 +61,10 @@ impl Terminal {
 
     /// Runs a program whose controlling terminal this is, with all three streams there.
     pub fn run(&self, command: &Command) -> Child {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "only a child can have a terminal of its own"
+        )]
         let mut outer = Command::new("setsid");
         outer
             .args(["--ctty", "--wait"])
