@@ -14,6 +14,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+pub mod authority;
 pub mod keys;
 pub mod layout;
 pub mod pair;
