@@ -29,6 +29,7 @@ const ENDLESS: &[&str] = &[
     "close-stdout",
     "flood-stderr",
     "close-stdin",
+    "close-stdin-late",
     "prompting-forever",
     "deaf",
 ];

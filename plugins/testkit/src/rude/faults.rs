@@ -70,6 +70,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("none-in-flight", "allows no request under way"),
     ("die", "ends without a word"),
     ("close-stdin", "closes stdin and keeps stdout"),
+    (
+        "close-stdin-late",
+        "closes stdin, answers once more and keeps stdout",
+    ),
     ("unknown-id", "answers a request that was not made"),
     ("answer-twice", "answers twice"),
     ("no-id", "answers without an id"),

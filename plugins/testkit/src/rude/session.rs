@@ -100,6 +100,7 @@ fn misbehave(fault: &str, id: &Value) {
             faults::close_stdin();
             faults::hang();
         }
+        "close-stdin-late" => faults::close_stdin(),
         _ => {}
     }
 }
@@ -122,8 +123,10 @@ fn answer_line(fault: &str, id: &Value, answer: &Value) {
         std::process::exit(0);
     }
     say(b"\n");
-    if fault == "answer-twice" {
-        say_line(&line);
+    match fault {
+        "answer-twice" => say_line(&line),
+        "close-stdin-late" => faults::hang(),
+        _ => {}
     }
 }
 
