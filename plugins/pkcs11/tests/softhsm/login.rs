@@ -20,8 +20,13 @@ struct Shimmed(Token);
 
 impl Shimmed {
     fn new() -> Self {
+        Self::with_key(&[])
+    }
+
+    /// The key has what `more` says to pkcs11-tool.
+    fn with_key(more: &[&str]) -> Self {
         let token = Token::new();
-        token.ready("EC:prime256v1", "01", &[]);
+        token.ready("EC:prime256v1", "01", more);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/softhsm/shim.c");
         run(token
             .tool("cc")
@@ -108,6 +113,76 @@ fn pin_pads() {
     session.open(&token.uri_with_pin());
     assert!(session.receive()["response"].is_object());
     assert_eq!(token.logins(), "np");
+}
+
+/// CKA_ALWAYS_AUTHENTICATE: a PIN that the token refuses at the use of the key is sent once, however
+/// many signatures follow.
+#[test]
+fn a_wrong_pin_at_the_use_of_a_key_is_sent_once() {
+    let token = Shimmed::with_key(&["--always-auth"]);
+    let mut session = token.session(&[("SHIM_CONTEXT_PIN", "000000")]);
+    session.open(&token.uri_with_pin());
+    assert!(session.receive()["response"].is_object());
+    for id in 2..12 {
+        session.sign(id, &[7; 32], "SHA-256");
+    }
+    for _ in 2..12 {
+        let answer = session.receive();
+        assert_eq!(answer["error"]["errorCode"], "ACCESS_DENIED", "{answer}");
+        let (message, _) = texts(&answer["error"]);
+        assert!(message.contains("token \"T\" refused the PIN"), "{message}");
+    }
+    assert_eq!(session.end().0, Some(0));
+    // One to open the key, one to use it.
+    assert_eq!(token.logins(), "pP");
+}
+
+/// A PIN pad for a key that wants a login at each use: the user is asked each time, and the host
+/// is told beforehand that it will be so.
+#[test]
+fn pin_pads_at_each_use_of_a_key() {
+    let token = Shimmed::with_key(&["--always-auth"]);
+    let mut session = token.session(&[("SHIM_SET", PIN_PAD)]);
+    session.open(&token.uri());
+    let asked = |session: &mut Session| {
+        assert_eq!(session.receive()["event"], "prompting");
+        assert_eq!(session.receive()["event"], "notice");
+        assert_eq!(session.receive()["event"], "prompted");
+    };
+    asked(&mut session);
+    let opened = session.receive();
+    assert_eq!(opened["response"]["interaction"], "pin", "{opened}");
+    assert_eq!(opened["response"]["maxInFlight"], 1, "{opened}");
+    let leaf = bytes(&opened["response"]["certificateChain"][0]);
+    for id in 2..4 {
+        session.sign(id, &token.0.digest(3), "SHA-256");
+        asked(&mut session);
+        let answer = session.receive();
+        token
+            .0
+            .verify(3, &leaf, &bytes(&answer["response"]["signature"]));
+    }
+    assert_eq!(session.end().0, Some(0));
+    assert_eq!(token.logins(), "nNN");
+}
+
+/// `user:password`, as cloud HSMs have it, is a PIN like any other: sent whole, as it stands.
+#[test]
+fn pins_of_user_and_password() {
+    let pin = "crypto_user:Pa55:w0rd with more";
+    let token = Token::new();
+    let uri = token.ready("EC:prime256v1", "01", &[]);
+    run(token.pkcs11_tool().args(["--change-pin", "--new-pin", pin]));
+    token.write_pin("pin", pin);
+    let signed = token.sign(&uri, 3, &json!({})).unwrap();
+    let leaf = bytes(&signed["certificateChain"][0]);
+    token.verify(3, &leaf, &bytes(&signed["signature"]));
+    let mut plugin = token.plugin("session");
+    plugin.env("HSM_PIN", pin);
+    let mut session = Session::start(plugin);
+    session.open(&uri.replace("file:", "env:HSM_PIN&x="));
+    assert!(session.receive()["response"].is_object());
+    assert_eq!(session.end().0, Some(0));
 }
 
 #[test]

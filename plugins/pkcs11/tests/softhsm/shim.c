@@ -6,7 +6,9 @@
  * SHIM_NO_LOCK           C_Initialize refuses to lock
  * SHIM_PIN               the PIN that "the PIN pad" gives when C_Login comes without one
  * SHIM_AUTO              log in at the first C_OpenSession
- * SHIM_LOGINS            file that gets a letter for each C_Login: p with PIN, n without
+ * SHIM_CONTEXT_PIN       the PIN that the token sees at a login for one use of a key
+ * SHIM_LOGINS            file that gets a letter for each C_Login: p with PIN, n without, in
+ *                        capitals for one use of a key
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -52,9 +54,14 @@ static ulong real_login(ulong session, ulong user, const char *pin, ulong length
 
 static ulong login(ulong session, ulong user, const char *pin, ulong length) {
     FILE *log = fopen(getenv("SHIM_LOGINS"), "a");
+    int once = user == 2; /* CKU_CONTEXT_SPECIFIC */
     if (log) {
-        fputc(pin ? 'p' : 'n', log);
+        fputc((pin ? 'p' : 'n') - (once ? 32 : 0), log);
         fclose(log);
+    }
+    if (once && getenv("SHIM_CONTEXT_PIN")) {
+        pin = getenv("SHIM_CONTEXT_PIN");
+        length = strlen(pin);
     }
     if (!pin) {
         pin = getenv("SHIM_PIN");
