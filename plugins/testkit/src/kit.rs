@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hardsign_plugin::proto::{Capability, PluginConfig};
 
@@ -33,6 +33,37 @@ pub struct Subject {
     pub patience: Duration,
     /// Seconds since 1970, for judging certificates.
     pub now: u64,
+}
+
+impl Subject {
+    /// A plugin that is only asked who it is, with a minute for each request. `now` is what
+    /// certificates are judged by.
+    pub fn new(path: impl Into<PathBuf>, now: SystemTime) -> Self {
+        let now = now.duration_since(UNIX_EPOCH);
+        Self {
+            path: path.into(),
+            key_id: None,
+            config: PluginConfig::new(),
+            patience: Duration::from_secs(60),
+            now: now.map_or(0, |now| now.as_secs()),
+        }
+    }
+
+    /// The same with a key to sign with.
+    #[must_use]
+    pub fn with_key(self, key_id: impl Into<String>) -> Self {
+        Self {
+            key_id: Some(key_id.into()),
+            ..self
+        }
+    }
+
+    /// The same with one more of the plugin's settings.
+    #[must_use]
+    pub fn with_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.insert(name.into(), value.into());
+        self
+    }
 }
 
 /// How a rule was met.

@@ -1,10 +1,8 @@
 //! Runs the plugin contract against an executable and prints a report.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use hardsign_plugin_testkit::kit::{self, Subject};
 
@@ -41,14 +39,7 @@ fn main() -> ExitCode {
     reason = "an executable reads the clock for the library"
 )]
 fn subject(arguments: &[String]) -> Result<Subject, String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let mut subject = Subject {
-        path: PathBuf::new(),
-        key_id: None,
-        config: BTreeMap::new(),
-        patience: Duration::from_secs(60),
-        now: now.map_or(0, |now| now.as_secs()),
-    };
+    let mut subject = Subject::new("", SystemTime::now());
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || {
