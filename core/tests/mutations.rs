@@ -8,6 +8,8 @@
 //! protected header. Whatever is accepted has the same payload, protected header, signature and
 //! chain.
 //!
+//! The same for timestamp tokens: whatever is accepted is by the same authority, from the same time.
+//!
 //! `HARDSIGN_MUTATIONS` sets the number of mutants (default 20,000); `scripts/fuzz` asks for a
 //! million in a build with optimisation.
 
@@ -23,8 +25,11 @@ use std::path::Path;
 
 use ciborium::Value;
 use hardsign_core::envelope::{Envelope, EnvelopeError, Format, Signature};
+use hardsign_core::timestamp::Token;
+use hardsign_core::x509::Certificate;
 use hardsign_test_support::cose::{self, Cose};
 use hardsign_test_support::jws::{self, Jws};
+use hardsign_test_support::token::Authority;
 use hardsign_test_support::{Builder, Key, Pki};
 
 const AGENT: &str = "io.cncf.notary.signingAgent";
@@ -230,12 +235,7 @@ fn resident() -> Option<usize> {
 /// ENV-08, JWS-15, COSE-14, CVE-2023-25656.
 #[test]
 fn no_mutant_says_anything_else() {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the number of mutants is a setting of this test alone"
-    )]
-    let wanted = std::env::var("HARDSIGN_MUTATIONS").ok();
-    let wanted: u64 = wanted.map_or(20_000, |n| n.parse().unwrap());
+    let wanted = wanted();
     let seeds = seeds();
     let (mut accepted, mut changed, mut at_start) = (0_u64, 0_u64, None);
     for number in 0..wanted {
@@ -279,4 +279,68 @@ fn no_mutant_says_anything_else() {
         let growth = end.saturating_sub(start);
         assert!(growth < 32 << 20, "memory grew by {growth} bytes");
     }
+}
+
+/// TSA-17, TSA-22: the same for tokens, in DER and in BER. Mutants that are accepted differ in what
+/// nobody signs: lists beside the content, the form of lengths.
+#[test]
+fn no_mutant_of_a_token_says_anything_else() {
+    let message = b"a primitive signature";
+    let authorities = [Key::P256, Key::RSA_2048].map(|key| Authority::new(&key));
+    let roots = authorities
+        .each_ref()
+        .map(|a| Certificate::from_der(&a.root.der).unwrap());
+    let mut seeds = Vec::new();
+    for authority in &authorities {
+        for ber in [false, true] {
+            let mut token = authority.token(message);
+            token.ber = ber;
+            let bytes = token.build();
+            let range = Token::parse(&bytes)
+                .unwrap()
+                .verify(message, &roots)
+                .unwrap()
+                .range();
+            seeds.push((bytes, range, authority.signer.der.clone()));
+        }
+    }
+    let (mut accepted, mut changed) = (0_u64, 0_u64);
+    let wanted = wanted() / 4;
+    for number in 0..wanted {
+        let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        random.next();
+        let (seed, ..) = &seeds[random.below(seeds.len())];
+        let (other, ..) = &seeds[random.below(seeds.len())];
+        let _witness = Witness(number, "token");
+        let mut bytes = seed.clone();
+        if random.below(2) == 0 {
+            let at = random.below(bytes.len());
+            bytes[at] ^= 1 << random.below(8);
+        } else {
+            mutate_range(&mut random, &mut bytes, other);
+        }
+        if bytes == *seed {
+            continue;
+        }
+        changed += 1;
+        let verified = Token::parse(&bytes).and_then(|token| token.verify(message, &roots));
+        let Ok(verified) = verified else { continue };
+        accepted += 1;
+        let known = seeds.iter().any(|(_, range, signer)| {
+            (verified.range(), verified.chain().leaf().der()) == (*range, signer)
+        });
+        assert!(known, "accepted with other content");
+    }
+    println!("{changed} mutants, {accepted} accepted with the same content");
+    assert!(accepted < changed / 4, "{accepted} of {changed}");
+}
+
+/// How many mutants are made.
+fn wanted() -> u64 {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the number of mutants is a setting of these tests alone"
+    )]
+    let wanted = std::env::var("HARDSIGN_MUTATIONS").ok();
+    wanted.map_or(20_000, |n| n.parse().unwrap())
 }

@@ -40,6 +40,13 @@ pub struct Tsa {
     shared: Arc<Shared>,
 }
 
+/// A server that has one CRL, or none; it ends with the process.
+pub struct CrlServer {
+    /// Where the CRL is.
+    pub url: String,
+    crl: Arc<Mutex<Vec<u8>>>,
+}
+
 struct Shared {
     authority: Arc<Authority>,
     manner: Mutex<Manner>,
@@ -82,6 +89,44 @@ impl Tsa {
     /// Queries so far.
     pub fn queries(&self) -> usize {
         self.shared.queries.load(Ordering::SeqCst)
+    }
+}
+
+impl CrlServer {
+    /// Starts a server without a CRL.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/crl", listener.local_addr().unwrap());
+        let crl = Arc::new(Mutex::new(Vec::new()));
+        let inner = Arc::clone(&crl);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut reader = BufReader::new(&stream);
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                    line.clear();
+                }
+                let crl = inner.lock().unwrap().clone();
+                let status = if crl.is_empty() {
+                    "404 Not Found"
+                } else {
+                    "200 OK"
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    crl.len()
+                );
+                // Who asked may be gone.
+                stream.write_all(&[head.as_bytes(), &crl].concat()).ok();
+            }
+        });
+        Self { url, crl }
+    }
+
+    /// Publishes a CRL.
+    pub fn publish(&self, crl: Vec<u8>) {
+        *self.crl.lock().unwrap() = crl;
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use hardsign_plugin::algorithm::KeySpec;
 use softhsm_tests::keys;
+use softhsm_tests::pair::Pair;
 use softhsm_tests::token::Token;
 use softhsm_tests::tsa::{Authority, Builder, Manner, Tsa};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -224,5 +225,71 @@ fn tsa_08_certificates_of_another_kind() {
         bench.tsa.be(Manner::SignedBy(Arc::clone(&by)));
         let ran = bench.sign(&bench.tsa.url, &by.root().display().to_string());
         bench.refuses(&ran, 1, "timestamp: invalid timestamping certificate chain: certificate with subject \"CN=TSA\" was invalid at");
+    }
+}
+
+/// CLI-24, CLI-25, TSA-10, TSA-11: faults of the flags and of the root's file are told in
+/// `notation`'s words.
+#[test]
+fn tsa_11_faults_of_the_command_line_are_notations() {
+    let Some(pair) = Pair::new() else { return };
+    for bench in [&pair.hardsign, &pair.notation] {
+        bench.hardsign_ok(["cert", "generate-test", "--default", "demo"]);
+    }
+    let root = fs::read(keys::root()).unwrap();
+    pair.file("root.crt", &root);
+    pair.file("two.crt", &[root.clone(), root].concat());
+    pair.file("empty.crt", b"");
+    pair.file("nonsense.crt", b"no certificate");
+    pair.all_alike(
+        "sign --timestamp-url http://localhost:1 a@b
+         sign --timestamp-root-cert root.crt a@b
+         sign --timestamp-url '' --timestamp-root-cert root.crt a@b
+         sign --timestamp-url dummy --timestamp-root-cert '' a@b
+         sign --timestamp-url '' --timestamp-root-cert '' a@b
+         sign --timestamp-url http://localhost:1 --key x --id y --plugin z a@b
+         sign --timestamp-url http://localhost:1 --timestamp-root-cert empty.crt localhost:1/a:b
+         sign --timestamp-url http://localhost:1 --timestamp-root-cert two.crt localhost:1/a:b
+         sign --timestamp-url http://localhost:1 --timestamp-root-cert nonsense.crt localhost:1/a:b
+         sign --timestamp-url http://localhost:1 --timestamp-root-cert nosuch.crt localhost:1/a:b
+         sign --timestamp-url http://localhost:1 --timestamp-root-cert empty.crt nonsense
+         sign --key nosuch --timestamp-url http://localhost:1 --timestamp-root-cert empty.crt nonsense",
+    );
+}
+
+/// CLI-32, TSA-09: in a batch each failure names its artifact; an authority that can't be reached
+/// ends it, since every further signature would be made in vain.
+#[test]
+fn cli_32_batches_name_what_has_no_timestamp() {
+    let bench = Bench::new(Builder::new(KeySpec::Ec256));
+    let root = bench.authority.root().display().to_string();
+    let files = ["a", "b", "c", "d", "e", "f"];
+    for file in files {
+        fs::write(bench.bench.path().join(file), file).unwrap();
+    }
+    let batch = |url: &str| {
+        let key = ["blob", "sign", "--plugin", "pkcs11", "--id", &bench.uri];
+        let tsa = ["--timestamp-url", url, "--timestamp-root-cert", &root];
+        bench.bench.hardsign(key.iter().chain(&tsa).chain(&files))
+    };
+    bench.tsa.be(Manner::OtherNonce);
+    let ran = batch(&bench.tsa.url);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    for file in files {
+        let error = format!("Error: {file}: timestamp: invalid timestamping response: its nonce");
+        assert!(ran.stderr.contains(&error), "{}", ran.stderr);
+    }
+    let ran = batch("http://localhost:1");
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let error = "Error: a: timestamp: Post \"http://localhost:1\": connection refused";
+    assert_eq!(
+        ran.stderr.matches("timestamp: ").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.starts_with(error), "{}", ran.stderr);
+    for file in files {
+        assert!(!bench.bench.path().join(format!("{file}.jws.sig")).exists());
     }
 }

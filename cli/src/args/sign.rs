@@ -205,3 +205,47 @@ pub(crate) fn format(name: &str) -> Result<Format, Usage> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CLI-23, CLI-95: every flag of the reference's `sign`, with its shorthand; those of signing
+    /// are `blob sign`'s too.
+    #[test]
+    fn cli_23_flags() {
+        let shared = [
+            ("key", Some('k')),
+            ("id", None),
+            ("plugin", None),
+            ("signature-format", None),
+            ("expiry", Some('e')),
+            ("plugin-config", None),
+            ("user-metadata", Some('m')),
+            ("timestamp-url", None),
+            ("timestamp-root-cert", None),
+        ];
+        let artifacts = [
+            ("force-referrers-tag", None),
+            ("oci-layout", None),
+            ("username", Some('u')),
+            ("password", Some('p')),
+            ("insecure-registry", None),
+        ];
+        let root = super::super::definition("hardsign");
+        let sign = root.find_subcommand("sign").unwrap();
+        let blob = root.find_subcommand("blob").unwrap();
+        let blob = blob.find_subcommand("sign").unwrap();
+        let has = |command: &Command, (long, short): (&str, Option<char>)| {
+            let mut flags = command.get_arguments();
+            flags.any(|flag| flag.get_long() == Some(long) && flag.get_short() == short)
+        };
+        for flag in shared.into_iter().chain(artifacts) {
+            assert!(has(sign, flag), "{flag:?}");
+        }
+        for flag in shared {
+            assert!(has(blob, flag), "{flag:?}");
+        }
+        assert!(has(&root, ("debug", Some('d'))));
+    }
+}

@@ -20,6 +20,7 @@ default_ca = d
 dir = .
 database = index.txt
 serial = serial
+crlnumber = crlnumber
 new_certs_dir = .
 default_md = sha256
 policy = p
@@ -100,6 +101,7 @@ impl Builder {
         fs::write(at.join("ca.cnf"), format!("{CA}{signer}")).unwrap();
         fs::write(at.join("index.txt"), "").unwrap();
         fs::write(at.join("serial"), "1000").unwrap();
+        fs::write(at.join("crlnumber"), "01").unwrap();
         crate::keys::genpkey(at, KeySpec::Rsa2048, "root.key");
         crate::keys::genpkey(at, self.spec, "signer.key");
         run(Command::new("openssl").current_dir(at).args([
@@ -165,6 +167,23 @@ impl Authority {
         let read = |path| fs::read_to_string(path).unwrap();
         fs::write(&path, read(self.signer()) + &read(self.root())).unwrap();
         path
+    }
+
+    /// Revokes the signer's certificate.
+    pub fn revoke(&self) {
+        let revoke = "ca -config ca.cnf -cert root.crt -keyfile root.key -revoke signer.crt";
+        openssl(self.directory.path(), revoke);
+    }
+
+    /// A new CRL of the root, DER.
+    pub fn crl(&self) -> Vec<u8> {
+        let at = self.directory.path();
+        openssl(
+            at,
+            "ca -config ca.cnf -cert root.crt -keyfile root.key -gencrl -crldays 1 -out crl.pem",
+        );
+        openssl(at, "crl -in crl.pem -outform DER -out crl.der");
+        fs::read(at.join("crl.der")).unwrap()
     }
 
     /// A directory for one answer.
