@@ -24,6 +24,7 @@ pub mod scene;
 pub mod terminal;
 pub mod token;
 pub mod tsa;
+pub mod tree;
 pub mod workbench;
 
 /// The directory of the executables under test: that of this profile's build.

@@ -50,8 +50,6 @@ fn policy_file(bench: &Workbench, store: &str) -> String {
     path.display().to_string()
 }
 
-/// CLI-01, CLI-02, CLI-31, CLI-35, CLI-37, CLI-40, CLI-41, CLI-44, CLI-65, CLI-67, CLI-69, CLI-72,
-/// CLI-79, CLI-81, CLI-82, CLI-86, CFG-21.
 fn walk(registry: &Builder) {
     let Some(registry) = registry.start() else {
         return;
@@ -162,7 +160,7 @@ fn key(bench: &Workbench) {
     prints(&bench.hardsign(["cert", "ls"]), &stores, "");
 }
 
-/// CLI-30, CLI-36, CLI-45, OCI-19: a tag is resolved once, with a warning.
+/// A tag is resolved with a warning.
 fn by_tag(bench: &Workbench, reference: &str, verified: &str) {
     let warning = "Warning: Always verify the artifact using digest(@sha256:...) rather than a tag(:v1) because resolved digest may not point to the same signed artifact, as tags are mutable.\n";
     let ran = bench.hardsign(["verify", reference]);
@@ -249,6 +247,9 @@ Cleanup completed successfully
     );
 }
 
+/// CLI-02, CLI-31, CLI-35 to CLI-37, CLI-40, CLI-41, CLI-44, CLI-65, CLI-67, CLI-69, CLI-72,
+/// CLI-79, CLI-82, CLI-86, CFG-21: one error, then at most one hint; a missing policy before any
+/// registry, a missing store.
 #[test]
 fn a_new_user_signs_and_verifies_with_the_referrers_api() {
     walk(&Registry::olareg());

@@ -7,13 +7,13 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::peers::{USE_REFERRERS_API, framework};
 use softhsm_tests::scene::{Scene, Tool};
+use softhsm_tests::tree::tree;
 use softhsm_tests::{binaries, keys};
 
 const STATEMENT: &str = r#"{"version": "1.0", "trustPolicies": [{
@@ -21,26 +21,6 @@ const STATEMENT: &str = r#"{"version": "1.0", "trustPolicies": [{
     "signatureVerification": {"level": "strict"},
     "trustStores": ["ca:test.example", "ca:release"], "trustedIdentities": ["*"]
 }]}"#;
-
-/// Path, mode, and content of a file (`None` for a directory) of everything below `directory`.
-fn tree(directory: &Path) -> Vec<(PathBuf, u32, Option<Vec<u8>>)> {
-    let mut found = Vec::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            let metadata = fs::symlink_metadata(&path).unwrap();
-            let content = metadata.is_file().then(|| fs::read(&path).unwrap());
-            let name = path.strip_prefix(directory).unwrap().to_owned();
-            found.push((name, metadata.permissions().mode() & 0o7777, content));
-            if metadata.is_dir() {
-                open.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// A directory with a test key, a plugin that is not ours, its key, stores and a policy, all made
 /// by `notation`.
@@ -282,15 +262,16 @@ fn the_same_commands_write_the_same_files() {
         let here = scene.bench.path().display().to_string();
         tree(&scene.bench.config())
             .into_iter()
-            .filter(|(path, ..)| {
+            .filter(|(path, _)| {
                 !path.starts_with("plugins") && path != Path::new("signingkeys.json.lock")
             })
-            .map(|(path, mode, content)| {
+            .map(|(path, entry)| {
                 let generated = path.to_string_lossy().contains("example");
-                let content = content
+                let content = entry
+                    .content
                     .filter(|_| !generated)
                     .map(|bytes| String::from_utf8(bytes).unwrap().replace(&here, "<here>"));
-                (path, format!("{mode:o}"), content)
+                (path, format!("{:o}", entry.mode), content)
             })
             .collect::<Vec<_>>()
     };
