@@ -97,12 +97,13 @@ impl Console {
         self.level == Level::Debug
     }
 
-    /// One line of result on standard output. The caller makes foreign parts harmless first.
+    /// One line of result on standard output, made harmless. The caller sees to it that foreign
+    /// parts stay on their line ([`one_line`]).
     ///
     /// # Errors
     /// Standard output can't be written to.
     pub(crate) fn line(&self, text: impl Display) -> io::Result<()> {
-        self.bytes(format!("{text}\n").as_bytes())
+        self.bytes(format!("{}\n", harmless(&text.to_string())).as_bytes())
     }
 
     /// Bytes of result on standard output, as they are.
@@ -117,14 +118,24 @@ impl Console {
         })
     }
 
-    /// The one JSON document of `--output json`: two spaces of indent, a final newline.
+    /// The one JSON document of `--output json`: two spaces of indent, a final newline. What a
+    /// terminal would obey is written as `\uXXXX`, which means the same.
     ///
     /// # Errors
     /// Standard output can't be written to.
     pub(crate) fn json(&self, document: &impl Serialize) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
-        text.push('\n');
-        self.bytes(text.as_bytes())
+        let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            // All of these have four digits at most, and outside of strings there are none.
+            if is_dangerous(c) {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            } else {
+                out.push(c);
+            }
+        }
+        out.push('\n');
+        self.bytes(out.as_bytes())
     }
 
     /// `Warning: …` on standard error (CLI-14).
@@ -204,15 +215,19 @@ fn marked(colours: bool, mark: Mark, word: &str) -> String {
 pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let dangerous = c.is_control() && c != '\n'
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if dangerous {
+        if is_dangerous(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
         }
     }
     out
+}
+
+/// Whether a terminal obeys this character: controls, line separators and direction marks.
+fn is_dangerous(c: char) -> bool {
+    c.is_control() && c != '\n'
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Like [`harmless`], for what must stay on one line: newlines are escaped too.

@@ -23,8 +23,8 @@ pub mod scene;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 pub mod token;
-pub mod tsa;
 pub mod tree;
+pub mod tsa;
 pub mod workbench;
 
 /// The directory of the executables under test: that of this profile's build.

@@ -178,6 +178,11 @@ fn escaped(value: &str) -> String {
             '#' => at == 0,
             _ => false,
         };
+        if c.is_ascii_control() {
+            // RFC 4514 §2.4: so that a name stays on its line.
+            out.push_str(&format!("\\{:02X}", u32::from(c)));
+            continue;
+        }
         if special {
             out.push('\\');
         }
