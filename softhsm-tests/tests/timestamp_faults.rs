@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hardsign_plugin::algorithm::KeySpec;
 use softhsm_tests::keys;
 use softhsm_tests::pair::Pair;
+use softhsm_tests::peers::framework;
 use softhsm_tests::token::Token;
 use softhsm_tests::tsa::{Authority, Builder, Manner, Tsa};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -292,4 +293,49 @@ fn cli_32_batches_name_what_has_no_timestamp() {
     for file in files {
         assert!(!bench.bench.path().join(format!("{file}.jws.sig")).exists());
     }
+}
+
+/// PLG-39, DIF-48: a plugin that makes whole envelopes makes its own timestamps; to ask for one
+/// beside is refused before anything is asked of plugin, key or authority.
+#[test]
+fn plg_39_plugins_that_make_envelopes() {
+    let Some(plugin) = framework::executable() else {
+        return;
+    };
+    let bench = Bench::new(Builder::new(KeySpec::Ec256));
+    let name = "framework-envelope";
+    bench.bench.install_plugin(name, &plugin);
+    let root = bench.authority.root().display().to_string();
+    let digest = bench.bench.layout.add("v1", "hello");
+    let reference = bench.bench.reference(&digest);
+    let tsa = [
+        "--timestamp-url",
+        &bench.tsa.url,
+        "--timestamp-root-cert",
+        &root,
+    ];
+    let ran = bench.bench.hardsign(
+        [
+            "sign",
+            "--plugin",
+            name,
+            "--id",
+            "k",
+            "--oci-layout",
+            &reference,
+        ]
+        .iter()
+        .chain(&tsa),
+    );
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(1), ""),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        ran.stderr,
+        "Error: timestamp: the plugin makes whole envelopes, which no timestamp can be added to\nHint: let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out\n"
+    );
+    assert_eq!(bench.tsa.queries(), 0);
 }
