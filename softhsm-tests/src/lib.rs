@@ -20,8 +20,6 @@ pub mod layout;
 pub mod pair;
 pub mod peers;
 pub mod scene;
-#[cfg(target_os = "linux")]
-pub mod terminal;
 pub mod token;
 pub mod tree;
 pub mod tsa;

@@ -138,6 +138,25 @@ impl Workbench {
         command
     }
 
+    /// The processes that were started here and still run, as their command lines: they have this
+    /// directory in their environment.
+    #[cfg(target_os = "linux")]
+    pub fn processes(&self) -> Vec<String> {
+        let here = self.path().as_os_str().as_encoded_bytes();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries
+            .filter(|entry| {
+                let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+                environment.windows(here.len()).any(|part| part == here)
+            })
+            .map(|entry| {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            })
+            .filter(|line| !line.is_empty())
+            .collect()
+    }
+
     /// Runs a command and keeps what it printed.
     pub fn run(&self, command: &mut Command) -> Ran {
         let output = command

@@ -8,15 +8,37 @@
     reason = "tests start programs, and a failure of their helpers is a failed test"
 )]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
 use hardsign_plugin::algorithm::KeySpec;
-use softhsm_tests::terminal::{CTRL_C, Terminal, processes, told};
+use hardsign_test_support::terminal::Terminal;
+use rustix::termios::{LocalModes, tcgetattr};
 use softhsm_tests::token::{PIN, Token};
 use softhsm_tests::workbench::Workbench;
 use softhsm_tests::{binaries, keys};
+
+const CTRL_C: &str = "\u{3}";
+
+/// A prompt on the screen.
+const PROMPT: &str = "PIN of token \"T\": ";
+
+/// What there is to a terminal's settings.
+fn settings(terminal: &File) -> String {
+    let settings = tcgetattr(terminal).unwrap();
+    format!(
+        "{:?} {:?} {:?} {:?}",
+        settings.input_modes, settings.output_modes, settings.control_modes, settings.local_modes
+    )
+}
+
+fn echoes(terminal: &File) -> bool {
+    tcgetattr(terminal)
+        .unwrap()
+        .local_modes
+        .contains(LocalModes::ECHO)
+}
 
 fn artifacts(bench: &Workbench, count: usize) -> Vec<String> {
     (0..count)
@@ -29,7 +51,9 @@ fn sign(bench: &Workbench, flags: &[&str], references: &[String]) -> std::proces
     let mut arguments = vec!["sign", "--oci-layout"];
     arguments.extend(flags);
     arguments.extend(references.iter().map(String::as_str));
-    bench.command(&binaries().join("hardsign"), arguments)
+    let mut command = bench.command(&binaries().join("hardsign"), arguments);
+    command.env("NO_COLOR", "1");
+    command
 }
 
 /// The references that a run said it signed; each verifies, and no other does.
@@ -60,39 +84,37 @@ fn cli_16_at_a_pin_prompt() {
     let uri = token.uri("signing");
     let (uri, _) = uri.split_once("&pin-source=").unwrap();
     let uri = format!("{uri}&pin-source=prompt");
+    let flags = ["--plugin", "pkcs11", "--id", &uri];
     for typed in [CTRL_C, &format!("{PIN}{CTRL_C}")] {
-        let mut terminal = Terminal::new();
-        let settings = told(&terminal.settings());
-        let child = terminal.run(&sign(
-            &bench,
-            &["--plugin", "pkcs11", "--id", &uri],
-            &references,
-        ));
-        terminal.wait_for("PIN of token \"T\": ");
-        assert!(!terminal.echoes());
-        terminal.type_in(typed);
-        let after = terminal.settings_when_echoing();
-        let (status, shown) = terminal.finish(child);
+        let terminal = Terminal::new(200);
+        // Held open, since the last one to close a terminal takes its settings away.
+        let tty = terminal.open();
+        let usual = settings(&tty);
+        let mut child = terminal.run(&sign(&bench, &flags, &references));
+        terminal.wait_for("a prompt", |shown| shown.ends_with(PROMPT));
+        assert!(!echoes(&tty));
+        terminal.types(typed);
+        let status = child.wait().unwrap();
+        assert!(echoes(&tty));
+        assert_eq!(settings(&tty), usual);
+        drop(tty);
+        let shown = terminal.all();
         assert_eq!(status.code(), Some(1), "{shown}");
-        assert_eq!(told(&after), settings);
         assert!(shown.contains("Error: "), "{shown}");
         assert!(
             !shown.contains("Successfully") && !shown.contains(PIN),
             "{shown}"
         );
-        assert_eq!(processes(bench.path()), Vec::<String>::new());
+        assert_eq!(bench.processes(), Vec::<String>::new());
     }
     assert!(bench.layout.snapshot() == before, "something was stored");
     // And without Ctrl-C the same prompt signs.
-    let mut terminal = Terminal::new();
-    let child = terminal.run(&sign(
-        &bench,
-        &["--plugin", "pkcs11", "--id", &uri],
-        &references,
-    ));
-    terminal.wait_for("PIN of token \"T\": ");
-    terminal.type_in(&format!("{PIN}\n"));
-    let (status, shown) = terminal.finish(child);
+    let terminal = Terminal::new(200);
+    let mut child = terminal.run(&sign(&bench, &flags, &references));
+    terminal.wait_for("a prompt", |shown| shown.ends_with(PROMPT));
+    terminal.types(&format!("{PIN}\n"));
+    let status = child.wait().unwrap();
+    let shown = terminal.all();
     assert_eq!(status.code(), Some(0), "{shown}");
     bench.trust(&keys::root(), "strict");
     assert_eq!(signed_and_stored(&bench, &references, &shown), 3);
@@ -103,11 +125,10 @@ fn cli_16_at_a_pin_prompt() {
 #[test]
 fn cli_16_in_the_middle_of_a_batch() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/testkit/keys/root.der");
-    for ignores in [false, true] {
+    for trap in ["", "trap '' INT; "] {
         let bench = Workbench::new();
         let rude = binaries().join("notation-rude");
         let script = bench.path().join("plugin");
-        let trap = if ignores { "trap '' INT; " } else { "" };
         fs::write(
             &script,
             format!("#!/bin/sh\n{trap}exec {} \"$@\"\n", rude.display()),
@@ -123,39 +144,36 @@ fn cli_16_in_the_middle_of_a_batch() {
         for setting in ["fault=hang", "after=4", "in-flight=2", &setting] {
             flags.extend(["--plugin-config", setting]);
         }
-        let mut terminal = Terminal::new();
-        let settings = told(&terminal.settings());
-        let child = terminal.run(&sign(&bench, &flags, &references));
-        let hangs = || {
+        let logged = |what: &str| {
             let log = fs::read_to_string(&log).unwrap_or_default();
-            log.lines().filter(|line| *line == "sign").count() > 4
+            log.lines().filter(|line| *line == what).count()
         };
-        while !hangs() {
+        let terminal = Terminal::new(200);
+        let tty = terminal.open();
+        let usual = settings(&tty);
+        let mut child = terminal.run(&sign(&bench, &flags, &references));
+        while logged("sign") <= 4 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        terminal.type_in(CTRL_C);
-        let after = terminal.settings();
-        let (status, shown) = terminal.finish(child);
+        terminal.types(CTRL_C);
+        let status = child.wait().unwrap();
+        assert_eq!(settings(&tty), usual);
+        drop(tty);
+        let shown = terminal.all();
         assert_eq!(status.code(), Some(1), "{shown}");
-        assert_eq!(told(&after), settings);
         assert_eq!(signed_and_stored(&bench, &references, &shown), 4);
         assert!(
             shown.contains("Error: 5 of 9 artifacts were not signed"),
             "{shown}"
         );
         assert!(!shown.contains("Hint: "), "{shown}");
-        assert_eq!(processes(bench.path()), Vec::<String>::new());
-        let sessions = fs::read_to_string(&log).unwrap();
-        assert_eq!(
-            sessions.lines().filter(|line| *line == "session").count(),
-            1,
-            "{sessions}"
-        );
+        assert_eq!(bench.processes(), Vec::<String>::new());
+        assert_eq!(logged("session"), 1);
     }
 }
 
-/// A real token in the middle of a batch: it is logged out, what was signed is stored, and the next
-/// run finds the token as usual.
+/// A real token in the middle of a batch: what was signed is stored, and the next run finds the
+/// token as usual.
 #[test]
 fn cli_16_with_a_token() {
     let token = Token::new("T").with_key_and_chain(&keys::key(KeySpec::Rsa4096), "signing", "01");
@@ -164,20 +182,22 @@ fn cli_16_with_a_token() {
     let references = artifacts(&bench, 400);
     let uri = token.uri("signing");
     let flags = ["--plugin", "pkcs11", "--id", &uri];
-    let mut terminal = Terminal::new();
-    let child = terminal.run(&sign(&bench, &flags, &references));
-    terminal.wait_for("Successfully signed ");
-    terminal.type_in(CTRL_C);
-    let (status, shown) = terminal.finish(child);
+    let terminal = Terminal::new(200);
+    let mut child = terminal.run(&sign(&bench, &flags, &references));
+    terminal.wait_for("a signature", |shown| {
+        shown.contains("Successfully signed ")
+    });
+    terminal.types(CTRL_C);
+    let status = child.wait().unwrap();
+    let shown = terminal.all();
     assert_eq!(status.code(), Some(1), "{shown}");
-    assert_eq!(processes(bench.path()), Vec::<String>::new());
+    assert_eq!(bench.processes(), Vec::<String>::new());
     let signed = shown.matches("Successfully signed ").count();
-    assert!((1..400).contains(&signed), "{signed}");
+    assert!((1..399).contains(&signed), "{signed}");
     let left = format!("Error: {} of 400 artifacts were not signed", 400 - signed);
     assert!(shown.contains(&left), "{shown}");
-    let few = &references[signed.saturating_sub(2)..signed + 2];
-    assert_eq!(signed_and_stored(&bench, few, &shown), signed.min(2));
-    let rest: Vec<_> = references[399..].to_vec();
-    let ran = bench.run(&mut sign(&bench, &flags, &rest));
+    let around = &references[signed.saturating_sub(2)..signed + 2];
+    assert_eq!(signed_and_stored(&bench, around, &shown), signed.min(2));
+    let ran = bench.run(&mut sign(&bench, &flags, &references[399..]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }

@@ -16,7 +16,6 @@ use std::process::{Command, Stdio};
 
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::Value;
-use softhsm_tests::terminal::processes;
 use softhsm_tests::token::Token;
 use softhsm_tests::workbench::{Ran, Workbench};
 use softhsm_tests::{binaries, keys, run};
@@ -85,7 +84,7 @@ impl Batch {
             );
         }
         assert!(ran.stderr.contains("\nHint: "), "{}", ran.stderr);
-        assert_eq!(processes(self.bench.path()), Vec::<String>::new());
+        assert_eq!(self.bench.processes(), Vec::<String>::new());
     }
 
     fn sessions(&self) -> usize {
@@ -231,7 +230,7 @@ fn a_grandchild_keeps_the_pipes() {
         signed_and_stored(&batch.bench, &batch.references, &ran.stdout),
         9
     );
-    let left = processes(batch.bench.path());
+    let left = batch.bench.processes();
     assert!(
         left.iter().any(|line| line.starts_with("sleep 60")),
         "{left:?}"
@@ -351,7 +350,7 @@ fn a_killed_pkcs11_plugin() {
         assert!(told.contains("(signal: killed)"), "{told}");
         let count = format!("Error: {} of 120 artifacts were not signed", 120 - signed);
         assert!(told.contains(&count), "{told}");
-        assert_eq!(processes(bench.path()), Vec::<String>::new());
+        assert_eq!(bench.processes(), Vec::<String>::new());
     }
     // All verify: the first run signed every one of them.
     let verify = ["verify", "--oci-layout", "--scope", "local/test"];

@@ -350,8 +350,8 @@ fn plg_51_the_quoted_plugins_sign() {
     }
 }
 
-/// A Python plugin with an encrypted key: the passphrase from the environment and from a file; a
-/// wrong one is refused before anything is signed.
+/// A Python plugin with an encrypted key: the passphrase from the environment, from a file and from
+/// a descriptor; a wrong one is refused before anything is signed.
 #[test]
 fn pins_of_the_python_plugin() {
     let Some((name, plugin)) = plugins()
@@ -378,12 +378,22 @@ fn pins_of_the_python_plugin() {
     let sign = |source: &str| {
         let (id, source) = (keys.path("encrypted.key"), format!("pin-source={source}"));
         let chain = format!("cert-chain={}", keys.path("chain.pem"));
-        let mut arguments = vec!["sign", "--plugin", name, "--id", &id, "--oci-layout"];
-        arguments.extend(["--plugin-config", &chain, "--plugin-config", &source]);
-        arguments.push(&reference);
-        bench.hardsign(arguments)
+        let (hardsign, pin) = (binaries().join("hardsign"), keys.path("pin"));
+        let mut words = vec!["-c", "exec 7<\"$0\"; exec \"$@\"", &pin];
+        words.extend([
+            hardsign.to_str().unwrap(),
+            "sign",
+            "--plugin",
+            name,
+            "--id",
+            &id,
+        ]);
+        words.extend(["--plugin-config", &chain, "--plugin-config", &source]);
+        words.extend(["--oci-layout", &reference]);
+        bench.run(&mut bench.command(Path::new("sh"), words))
     };
-    for source in ["env:RELEASE_PIN", &format!("file:{}", keys.path("pin"))] {
+    let in_file = format!("file:{}", keys.path("pin"));
+    for source in ["env:RELEASE_PIN", &in_file, "fd:7"] {
         let ran = sign(source);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     }

@@ -50,6 +50,69 @@
 //! # let source = format!("file:{}", file.path().display());
 //! # Context::for_tests(|context| device.log_in(&source, context)).unwrap();
 //! ```
+//!
+//! The sources are those of [`secret`]: `env:NAME`, `file:/path`, `fd:N` (sessions only),
+//! `pinentry`, `prompt`. [`Plugin::open`] is called once in a process, so a login there needs no
+//! [`Once`]; one that comes later, at the first signature, does.
+//!
+//! # Notices
+//!
+//! What the user should know or do is a [`Context::notice`]: shown by the host in a session, and on
+//! the terminal otherwise. With a wait it gives the request more time. A question outside the host,
+//! for instance at a PIN pad, stands in [`Context::while_asking`], which stops the host's clocks.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use hardsign_plugin::Context;
+//!
+//! fn wait_for_touch(context: &Context<'_>) {
+//!     context.notice("Touch the key", Some(Duration::from_secs(15)));
+//! }
+//! # Context::for_tests(wait_for_touch);
+//! ```
+//!
+//! # Tests
+//!
+//! [`Context::for_tests`] is a context in which nobody is asked, [`serve_on`] runs one command on any
+//! streams, and [`KeyRequest::new`] opens a key as the SDK would:
+//!
+//! ```
+//! use hardsign_plugin::{Context, Error, Key, KeyRequest, Plugin, serve_on};
+//! # use hardsign_plugin::algorithm::KeySpec;
+//! # use hardsign_plugin::proto::Metadata;
+//! # struct Mine;
+//! # struct MyKey;
+//! # impl Plugin for Mine {
+//! #     type Key = MyKey;
+//! #     fn metadata(&self) -> Metadata {
+//! #         Metadata::new("mine", "d", "1.0.0", "https://example.com")
+//! #     }
+//! #     fn open(&self, _: &KeyRequest<'_>, _: &Context<'_>) -> Result<MyKey, Error> {
+//! #         Ok(MyKey)
+//! #     }
+//! # }
+//! # impl Key for MyKey {
+//! #     fn key_spec(&self) -> KeySpec {
+//! #         KeySpec::Ec256
+//! #     }
+//! #     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {
+//! #         Ok(vec![vec![0x30]])
+//! #     }
+//! #     fn sign_digest(&self, _: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> {
+//! #         Ok(vec![7; 64])
+//! #     }
+//! # }
+//!
+//! let request = br#"{"contractVersion":"1.0","keyId":"release"}"#;
+//! let (mut output, mut errors) = (Vec::new(), Vec::new());
+//! let code = serve_on(&Mine, "describe-key", &request[..], &mut output, &mut errors);
+//! assert_eq!(code, 0);
+//! assert_eq!(output, br#"{"keyId":"release","keySpec":"EC-256"}"#);
+//! ```
+//!
+//! The executable as a whole is tested with the contract suite: `hardsign-plugin-test` or, from
+//! `cargo test`, `hardsign_plugin_testkit::kit`.
 #![cfg_attr(
     feature = "chain",
     doc = "",
