@@ -15,8 +15,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 pub mod authority;
+pub mod https;
 pub mod keys;
 pub mod layout;
+pub mod package;
 pub mod pair;
 pub mod peers;
 pub mod scene;

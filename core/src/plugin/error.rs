@@ -70,8 +70,7 @@ pub enum PluginError {
     },
     /// The executable is not the one that was installed or trusted.
     #[error(
-        "plugin {plugin} was changed since it was pinned: {} has SHA-256 {found}, not {pinned}",
-        .path.display()
+        "plugin {plugin} was changed since it was pinned: its SHA-256 is {found}, not {pinned}"
     )]
     Changed {
         /// The plugin.

@@ -144,7 +144,7 @@ pub enum InstallError {
     #[error("failed to read plugin from input directory: no plugin executable file was found")]
     NoExecutable,
     /// The new plugin doesn't say who it is (PLI-13, PLI-17).
-    #[error("{}", of_new(.source, .shown))]
+    #[error("{}", unanswered("new", .source, Some(.shown)))]
     NewMetadata {
         /// What went wrong.
         #[source]
@@ -156,7 +156,7 @@ pub enum InstallError {
     #[error("failed to check plugin existence: {0}")]
     Existing(#[source] PluginError),
     /// The plugin in place doesn't say which version it is (PLI-14).
-    #[error("failed to get metadata of existing plugin: {0}")]
+    #[error("{}", unanswered("existing", .0, None))]
     ExistingMetadata(#[source] PluginError),
     /// A version that can't be compared (PLI-14).
     #[error("failed to compare plugin versions: {version} is not a valid semantic version")]
@@ -255,25 +255,26 @@ impl InstallError {
     }
 }
 
-/// PLI-17: what the publisher or the user can see to.
-fn of_new(source: &PluginError, shown: &std::path::Path) -> String {
-    let what = "failed to get metadata of new plugin";
-    match source {
-        PluginError::Start { source, .. } => format!(
+/// PLI-17: what the publisher or the user can see to. `shown` is the executable as the user knows
+/// it, where that is another one than was started.
+fn unanswered(which: &str, error: &PluginError, shown: Option<&PathBuf>) -> String {
+    let what = format!("failed to get metadata of {which} plugin");
+    match error {
+        PluginError::Start { path, source, .. } => format!(
             "{what}: fork/exec {}: {}.\nPlease ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
-            shown.display(),
+            shown.unwrap_or(path).display(),
             io_text(source),
             platform()
         ),
         PluginError::Failed { end, .. } if end.stderr.is_empty() => format!(
-            "{what}: {source}.\nPlease ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
+            "{what}: {error}.\nPlease ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
             platform()
         ),
         PluginError::Malformed { .. }
         | PluginError::Metadata { .. }
         | PluginError::Failed { .. } => {
             format!(
-                "{source}.\nPlease ensure that the plugin executable file is intact and compatible with {}. Contact the plugin publisher for further assistance.",
+                "{error}.\nPlease ensure that the plugin executable file is intact and compatible with {}. Contact the plugin publisher for further assistance.",
                 platform()
             )
         }

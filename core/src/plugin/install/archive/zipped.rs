@@ -18,7 +18,9 @@ pub(super) fn unpack(file: File, target: &mut Target<'_>) -> Result<(), InstallE
     let listed = ZipArchive::new(&mut reader).map_err(InstallError::Zip)?;
     let members = listed.metadata();
     if listed.has_duplicate_names() {
-        return Err(target.refused("", "another one has the same name"));
+        // Only one of them is in the list.
+        let repeated = ZipError::InvalidArchive("two members have the same name".into());
+        return Err(InstallError::Zip(repeated));
     }
     drop(listed);
     for index in 0..members.len() {
