@@ -8,7 +8,9 @@ use std::path::Path;
 
 use hardsign_core::config::{ConfigFile, KeyEntry, KeyLocation, PolicyFileError, SigningKeys};
 use hardsign_core::dirs::{Dirs, search_path};
-use hardsign_core::plugin::{Finder, Host, KeyChoice, PluginError, PluginKey, PluginSigner};
+use hardsign_core::plugin::{
+    Finder, Host, Installer, KeyChoice, Pins, PluginError, PluginKey, PluginName, PluginSigner,
+};
 use hardsign_core::policy::{Verification, blob, oci};
 use hardsign_core::trust::{Loader, StoreName, StoreRef, StoreType};
 use hardsign_core::verify::{Document, Policy, PolicyLoadError};
@@ -339,12 +341,46 @@ async fn plugins(host: &Host, findings: &mut Findings) {
             }
         }
     }
+    installations(host, findings);
     for (name, file) in files {
         let subject = format!("plugin {name}");
         let path = file.path.display().to_string();
         match host.run(file).metadata(&BTreeMap::new()).await {
             Ok(metadata) => findings.ok(subject, format!("{path}, version {}", metadata.version)),
             Err(error) => fault(subject, &error, findings),
+        }
+    }
+}
+
+/// What interrupted installations left, and what the pins say. That a pinned plugin was changed
+/// is found when it is asked who it is.
+fn installations(host: &Host, findings: &mut Findings) {
+    for leftover in Installer::new(host.clone()).leftovers() {
+        findings.warn(
+            "plugins",
+            format!("an interrupted installation left {}", leftover.display()),
+            "the next `hardsign plugin install` or `plugin uninstall` clears it",
+        );
+    }
+    match Pins::load(host.finder().pins_file()) {
+        Err(error) => findings.fail(
+            "pins of plugins",
+            format!("no plugin that you installed runs: {error}"),
+            "mend the file; without it, plugins run unpinned until `hardsign plugin trust` pins them anew",
+        ),
+        Ok(pins) => {
+            for name in pins.names() {
+                let name = PluginName::new(name);
+                if let Ok(name) = name
+                    && host.finder().find_installed(&name).is_err()
+                {
+                    findings.warn(
+                        "pins of plugins",
+                        format!("plugin {name} is pinned and not there"),
+                        "the next `hardsign plugin install` or `plugin uninstall` takes the pin away",
+                    );
+                }
+            }
         }
     }
 }

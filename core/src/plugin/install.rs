@@ -426,3 +426,6 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or(Err(InstallError::Interrupted))
 }
+
+#[cfg(test)]
+mod tests;

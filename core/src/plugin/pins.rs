@@ -417,3 +417,161 @@ const MODE: u32 = 0o644;
 
 /// Longest file of pins.
 const MAX_FILE: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Scene {
+        root: tempfile::TempDir,
+        name: PluginName,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            fs::write(root.path().join("notation-good"), "one").unwrap();
+            Self {
+                root,
+                name: PluginName::new("good").unwrap(),
+            }
+        }
+
+        fn executable(&self) -> PathBuf {
+            self.root.path().join("notation-good")
+        }
+
+        fn file(&self) -> PathBuf {
+            self.root.path().join("plugins.hardsign.json")
+        }
+
+        fn pin(&self) {
+            let pin = Pin::take(&self.executable(), "1.0.0").unwrap();
+            Pins::update(&self.file(), |pins| pins.set(&self.name, pin)).unwrap();
+        }
+
+        fn state(&self) -> PinState {
+            let pins = Pins::load(&self.file()).unwrap();
+            pins.state(&self.name, &self.executable()).unwrap()
+        }
+
+        /// Writes it anew, as a file of its own.
+        fn replace(&self, content: &str) {
+            fs::remove_file(self.executable()).unwrap();
+            fs::write(self.executable(), content).unwrap();
+        }
+    }
+
+    #[test]
+    fn states() {
+        let scene = Scene::new();
+        assert_eq!(scene.state(), PinState::None);
+        scene.pin();
+        assert!(matches!(scene.state(), PinState::Same(_)));
+        scene.replace("one");
+        assert!(matches!(scene.state(), PinState::Same(_)));
+        scene.replace("two");
+        assert!(matches!(scene.state(), PinState::Changed { .. }));
+        fs::remove_file(scene.executable()).unwrap();
+        let pins = Pins::load(&scene.file()).unwrap();
+        assert!(pins.state(&scene.name, &scene.executable()).is_err());
+    }
+
+    /// The contents are not read while the file is the one that was noted: here the note lies.
+    #[cfg(unix)]
+    #[test]
+    fn an_unchanged_identity_is_believed() {
+        let scene = Scene::new();
+        let mut pin = Pin::take(&scene.executable(), "1.0.0").unwrap();
+        pin.sha256 = "0".repeat(64);
+        Pins::update(&scene.file(), |pins| pins.set(&scene.name, pin)).unwrap();
+        assert!(matches!(scene.state(), PinState::Same(_)));
+        scene.replace("one");
+        assert!(matches!(scene.state(), PinState::Changed { .. }));
+    }
+
+    /// The form that is documented, and its mode.
+    #[test]
+    fn the_file() {
+        let scene = Scene::new();
+        let pin = Pin {
+            sha256: "ab".repeat(32),
+            version: "1.0.0".into(),
+            file: None,
+        };
+        Pins::update(&scene.file(), |pins| pins.set(&scene.name, pin)).unwrap();
+        let text = fs::read_to_string(scene.file()).unwrap();
+        let compact: String = text.split_whitespace().collect();
+        assert_eq!(
+            compact,
+            format!(
+                r#"{{"version":"1.0","plugins":{{"good":{{"pinned":{{"sha256":"{}","version":"1.0.0"}}}}}}}}"#,
+                "ab".repeat(32)
+            )
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(scene.file()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o644);
+        }
+    }
+
+    /// While a plugin is being replaced, both files are accepted; afterwards the one in place is.
+    #[test]
+    fn settled_by_what_is_in_place() {
+        for (in_place, expected) in [("one", "1.0.0"), ("two", "2.0.0")] {
+            let scene = Scene::new();
+            scene.pin();
+            scene.replace("two");
+            let new = Pin::take(&scene.executable(), "2.0.0").unwrap();
+            Pins::update(&scene.file(), |pins| pins.set_installing(&scene.name, new)).unwrap();
+            scene.replace(in_place);
+            assert!(matches!(scene.state(), PinState::Same(pin) if pin.version == expected));
+            let path = scene.executable();
+            Pins::update(&scene.file(), |pins| pins.settle(|_| Some(path.clone()))).unwrap();
+            let pins = Pins::load(&scene.file()).unwrap();
+            assert_eq!(pins.get(&scene.name).unwrap().version, expected);
+            assert!(
+                !fs::read_to_string(scene.file())
+                    .unwrap()
+                    .contains("installing")
+            );
+            Pins::update(&scene.file(), |pins| pins.settle(|_| None)).unwrap();
+            assert_eq!(scene.state(), PinState::None);
+        }
+    }
+
+    /// One look a process: what happens afterwards is for the next one.
+    #[tokio::test]
+    async fn looked_at_once() {
+        let scene = Scene::new();
+        scene.pin();
+        let file = PluginFile {
+            name: scene.name.clone(),
+            path: scene.executable(),
+            origin: Origin::User,
+        };
+        let guard = Arc::new(Guard::new(scene.file()));
+        guard.check(&file).await.unwrap();
+        scene.replace("two");
+        guard.check(&file).await.unwrap();
+        let next = Arc::new(Guard::new(scene.file()));
+        assert!(matches!(
+            next.check(&file).await,
+            Err(PluginError::Changed { .. })
+        ));
+        fs::write(scene.file(), "{").unwrap();
+        let next = Arc::new(Guard::new(scene.file()));
+        for _ in 0..2 {
+            assert!(matches!(next.check(&file).await, Err(PluginError::Pins(_))));
+        }
+        let of_the_box = PluginFile {
+            origin: Origin::Box,
+            ..file
+        };
+        next.check(&of_the_box).await.unwrap();
+    }
+}

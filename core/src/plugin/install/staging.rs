@@ -178,11 +178,17 @@ impl Staging {
         Ok(to)
     }
 
-    fn new_of(&self, name: &PluginName) -> PathBuf {
+    /// As if the process were gone: what is there stays.
+    #[cfg(test)]
+    pub(super) fn abandon(self) {
+        let _kept = self.directory.keep();
+    }
+
+    pub(super) fn new_of(&self, name: &PluginName) -> PathBuf {
         self.directory.path().join(NEW).join(name.as_str())
     }
 
-    fn old_of(&self, name: &PluginName) -> PathBuf {
+    pub(super) fn old_of(&self, name: &PluginName) -> PathBuf {
         self.directory.path().join(OLD).join(name.as_str())
     }
 }
