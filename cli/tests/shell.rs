@@ -73,6 +73,8 @@ fn documented_json_has_the_members_that_are_printed() {
             if let (Some(command), Some(json)) = (command.take(), json.take()) {
                 let machine = Machine::new();
                 machine.shell("hardsign certificate generate-test --default demo");
+                machine.shell("hardsign plugin install --file wabbit/notation-wabbit");
+                machine.shell("hardsign key add --plugin wabbit --id release release");
                 let documented: Value = serde_json::from_str(&json).unwrap();
                 let printed = machine.json(&format!("{command} 2>/dev/null"));
                 same_members(&documented, &printed, &command);

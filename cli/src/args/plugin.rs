@@ -272,11 +272,14 @@ impl TrustArgs {
     /// [`Usage`], in the order of CLI-06.
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
         let reader = Reader(matches);
-        Ok(Self {
-            name: one_name(&reader, "only one plugin can be trusted at a time")?,
-            yes: reader.switch("yes")?,
-            output: reader.output()?,
-        })
+        let name = one_name(&reader, "only one plugin can be trusted at a time")?;
+        let (yes, output) = (reader.switch("yes")?, reader.output()?);
+        if output == Output::Json && !yes {
+            return Err(Usage(
+                "--output json leaves no room for a question, so it needs --yes".to_owned(),
+            ));
+        }
+        Ok(Self { name, yes, output })
     }
 }
 

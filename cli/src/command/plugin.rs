@@ -113,7 +113,7 @@ fn refused(error: &InstallError) -> Failure {
             failure.hint("--force replaces a broken plugin")
         }
         InstallError::Version { .. } => failure.hint("--force installs it without comparing"),
-        InstallError::Pins(_) => failure.hint("mend the file, or move it away"),
+        InstallError::Pins(_) => failure.hint(MEND_PINS),
         _ => failure,
     }
 }
@@ -144,6 +144,7 @@ fn not_removed(error: InstallError, context: &Context) -> Failure {
             context.program
         )),
         InstallError::Plugin(error) => error.into(),
+        InstallError::Pins(error) => Failure::failed(error).hint(MEND_PINS),
         other => Failure::failed(other),
     }
 }
@@ -211,6 +212,10 @@ fn untrusted(error: InstallError) -> Failure {
             Failure::failed(error).hint("`hardsign plugin list` shows the installed plugins")
         }
         InstallError::Plugin(error) => error.into(),
+        InstallError::Pins(error) => Failure::failed(error).hint(MEND_PINS),
         other => Failure::failed(other),
     }
 }
+
+/// What to do about a file of pins that can't be read.
+const MEND_PINS: &str = "mend the file, or move it away: plugins then run unpinned until `hardsign plugin trust` pins them anew";

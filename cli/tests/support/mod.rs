@@ -59,6 +59,7 @@ impl Machine {
             file(reference.join(from), to);
         }
         machine.install();
+        machine.wabbit();
         private(&machine.path().join("config"));
         machine
     }
@@ -155,6 +156,14 @@ impl Machine {
         }
     }
 
+    /// `wabbit/notation-wabbit`, a plugin that is not installed yet.
+    fn wabbit(&self) {
+        let path = self.path().join("wabbit/notation-wabbit");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, WABBIT).unwrap();
+        executable(&path);
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -232,6 +241,40 @@ fn executable(file: &Path) {
 
 #[cfg(not(unix))]
 fn executable(_: &Path) {}
+
+#[cfg(unix)]
+fn executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(not(unix))]
+fn executable(_: &Path) {}
+
+/// Says who it is and which key it has; it signs nothing.
+const WABBIT: &str = r#"#!/bin/sh
+case $1 in
+get-plugin-metadata)
+    cat <<'END'
+{
+  "name": "wabbit",
+  "description": "Signs with the keys of Wabbit Networks",
+  "version": "1.0.0",
+  "url": "https://example.com/wabbit",
+  "supportedContractVersions": ["1.0"],
+  "capabilities": ["SIGNATURE_GENERATOR.RAW", "HARDSIGN.KEYS"]
+}
+END
+    ;;
+list-keys)
+    echo '{"keys": [{"keyId": "release", "keySpec": "EC-384", "description": "The release key"}]}'
+    ;;
+*)
+    echo '{"errorCode": "VALIDATION_ERROR", "errorMessage": "wabbit signs nothing"}' >&2
+    exit 1
+    ;;
+esac
+"#;
 
 #[cfg(unix)]
 fn private(directory: &Path) {

@@ -476,7 +476,7 @@ impl PluginError {
             },
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.hint(),
             Self::NotFound { path, .. } => Some(format!(
-                "put the plugin's executable at {}; `hardsign plugin list --all` shows the plugins there are",
+                "`hardsign plugin install` puts it at {}; `hardsign plugin list --all` shows the plugins there are",
                 path.display()
             )),
             Self::NotRegular { path, .. } => Some(format!(

@@ -87,7 +87,9 @@ async fn learn(host: &Host, dirs: &Dirs, file: PluginFile, config: &PluginConfig
     let metadata = match plugin.metadata(&PluginConfig::new()).await {
         Ok(metadata) => {
             health.push(ok("it says who it is, as the contract asks"));
-            health.extend(of_version(&metadata.version));
+            if file.origin == Origin::User {
+                health.push(of_version(&metadata.version));
+            }
             Some(metadata)
         }
         Err(error) => {
@@ -166,13 +168,16 @@ fn used_by(dirs: &Dirs, file: &PluginFile) -> (Vec<UsedBy>, Option<Finding>) {
 }
 
 /// PLI-14: what `plugin install` will do with it.
-fn of_version(version: &str) -> Option<Finding> {
-    (!is_semantic(version)).then(|| Finding {
+fn of_version(version: &str) -> Finding {
+    if is_semantic(version) {
+        return ok("its version is a semantic one, so a higher one replaces it");
+    }
+    Finding {
         status: Status::Warning,
         message: format!(
             "its version {version:?} is no semantic version, so it is replaced with --force only"
         ),
-    })
+    }
 }
 
 fn ok(message: &str) -> Finding {
@@ -216,6 +221,7 @@ impl Report {
             },
             "usedBy": self.used_by,
             "keys": self.keys.as_ref().map(|answer| &answer.keys),
+            "keysTruncated": self.keys.as_ref().is_some_and(|answer| answer.truncated),
             "health": self.health,
         })
     }
@@ -227,11 +233,8 @@ impl Report {
     fn print(&self, context: &Context) -> Result<(), Failure> {
         let console = &context.console;
         let line = |label: &str, value: &str| {
-            console.line(format_args!(
-                "{:<14}{}",
-                format!("{label}:"),
-                one_line(value)
-            ))
+            let line = format!("{:<14}{}", format!("{label}:"), one_line(value));
+            console.line(line.trim_end())
         };
         line("Name", self.file.name.as_str())?;
         if let Some(metadata) = &self.metadata {
@@ -251,6 +254,16 @@ impl Report {
         )?;
         line("SHA-256", self.sha256.as_deref().unwrap_or("not readable"))?;
         line("Pin", &self.pin_in_words())?;
+        let clocks = Clocks::default();
+        line(
+            "Limits",
+            &format!(
+                "{} s for its metadata, {} s for any other answer, {} s where a person is waited for",
+                clocks.metadata.as_secs(),
+                clocks.request.as_secs(),
+                clocks.person.as_secs()
+            ),
+        )?;
         if !self.capabilities().is_empty() {
             line("Can", "")?;
         }
