@@ -17,7 +17,7 @@ use support::Machine;
 type Case = (&'static str, &'static str);
 
 /// What every shell completes, none of it with characters that need quotes.
-const PLAIN: [Case; 23] = [
+const PLAIN: [Case; 27] = [
     ("hardsign ins", "hardsign inspect"),
     ("hardsign blob ve", "hardsign blob verify"),
     ("hardsign blob policy ex", "hardsign blob policy explain"),
@@ -74,10 +74,21 @@ const PLAIN: [Case; 23] = [
         "hardsign verify --oci-layout layout/",
     ),
     ("hardsign completion z", "hardsign completion zsh"),
+    (
+        "hardsign plugin inspect pk",
+        "hardsign plugin inspect pkcs11",
+    ),
+    ("hardsign plugin trust ", "hardsign plugin trust wabbit"),
+    ("hardsign plugin rm w", "hardsign plugin rm wabbit"),
+    (
+        "hardsign plugin install --file wabbit/no",
+        "hardsign plugin install --file wabbit/notation-wabbit",
+    ),
 ];
 
 fn machine() -> Machine {
     let machine = Machine::new();
+    machine.shell("hardsign plugin install --file wabbit/notation-wabbit");
     for name in ["release", "staging", "my own key", "it's $(touch broken)"] {
         let line = format!(
             "hardsign key add --plugin local --id x \"{}\"",

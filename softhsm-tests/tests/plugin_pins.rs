@@ -524,7 +524,7 @@ fn changed_verification_plugins_are_refused() {
     for level in ["strict", "audit"] {
         bench.trust(&framework::root(&keys, "release"), level);
         let refused = bench.hardsign(verify);
-        assert_eq!(refused.code, Some(1), "{level}: {}", refused.stdout);
+        assert_eq!(refused.code, Some(3), "{level}: {}", refused.stdout);
         assert!(
             refused.stderr.contains("was changed since it was pinned"),
             "{}",

@@ -242,15 +242,6 @@ fn executable(file: &Path) {
 #[cfg(not(unix))]
 fn executable(_: &Path) {}
 
-#[cfg(unix)]
-fn executable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[cfg(not(unix))]
-fn executable(_: &Path) {}
-
 /// Says who it is and which key it has; it signs nothing.
 const WABBIT: &str = r#"#!/bin/sh
 case $1 in
