@@ -227,53 +227,42 @@ fn installations_at_once_wait_for_each_other() {
     assert_eq!(scene.version(), Ok("1.9.0".into()));
 }
 
-/// What is in the plugin directory, changed in the ways that a program could.
-fn changes(scene: &Scene) -> Vec<(&'static str, Box<dyn Fn()>)> {
-    let path = scene.executable();
-    let other = scene.write("other", &script("good", "6.6.6"));
-    let times = fs::metadata(&path).unwrap().modified().unwrap();
-    let in_place = path.clone();
-    let replaced = path.clone();
-    let same_size = path;
-    vec![
-        (
-            "appended to",
-            Box::new(move || {
-                let mut content = fs::read(&in_place).unwrap();
-                content.extend(b"# more\n");
-                fs::write(&in_place, content).unwrap();
-            }),
-        ),
-        (
-            "another file in its place",
-            Box::new(move || {
-                let beside = replaced.with_file_name("beside");
-                fs::copy(&other, &beside).unwrap();
-                fs::rename(beside, &replaced).unwrap();
-            }),
-        ),
-        (
-            "as long as before, and as old",
-            Box::new(move || {
-                let content = String::from_utf8(fs::read(&same_size).unwrap()).unwrap();
-                fs::write(&same_size, content.replace("A test", "A tesT")).unwrap();
-                let file = fs::File::options().write(true).open(&same_size).unwrap();
+/// A way in which a program could change an installed plugin.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Appended,
+    AnotherFile,
+    /// As long as before, and as old.
+    Disguised,
+}
+
+impl Change {
+    fn apply(self, scene: &Scene) {
+        let path = scene.executable();
+        let content = String::from_utf8(fs::read(&path).unwrap()).unwrap();
+        match self {
+            Self::Appended => fs::write(&path, format!("{content}# more\n")).unwrap(),
+            Self::AnotherFile => {
+                let other = scene.write("other", &script("good", "6.6.6"));
+                let beside = path.with_file_name("beside");
+                fs::copy(other, &beside).unwrap();
+                fs::rename(beside, &path).unwrap();
+            }
+            Self::Disguised => {
+                let times = fs::metadata(&path).unwrap().modified().unwrap();
+                fs::write(&path, content.replace("A test", "A tesT")).unwrap();
+                let file = fs::File::options().write(true).open(&path).unwrap();
                 file.set_modified(times).unwrap();
-            }),
-        ),
-    ]
+            }
+        }
+    }
 }
 
 /// Pins: a plugin that was changed since it was installed runs for nobody, is told with a hint, and
 /// runs again once it is trusted.
 #[test]
 fn changed_plugins_are_refused_until_they_are_trusted() {
-    let kinds = {
-        let scene = Scene::new();
-        assert_eq!(scene.install("1.0.0").code, Some(0));
-        changes(&scene).len()
-    };
-    for kind in 0..kinds {
+    for what in [Change::Appended, Change::AnotherFile, Change::Disguised] {
         let scene = Scene::new();
         assert_eq!(scene.install("1.0.0").code, Some(0));
         let bench = &scene.0;
@@ -298,18 +287,16 @@ fn changed_plugins_are_refused_until_they_are_trusted() {
             "{}",
             before.stderr
         );
-        let changes = changes(&scene);
-        let (what, change) = &changes[kind];
-        change();
+        what.apply(&scene);
         let refused = sign();
-        assert_eq!(refused.code, Some(3), "{what}: {}", refused.stderr);
+        assert_eq!(refused.code, Some(3), "{what:?}: {}", refused.stderr);
         assert!(
             refused
                 .stderr
                 .contains("Error: plugin good was changed since it was pinned: its SHA-256 is ")
                 && refused.stderr.contains("\nHint: ")
                 && refused.stderr.contains("`hardsign plugin trust good`"),
-            "{what}: {}",
+            "{what:?}: {}",
             refused.stderr
         );
         assert!(
@@ -344,7 +331,7 @@ fn changed_plugins_are_refused_until_they_are_trusted() {
                 "{}",
                 asked.stdout
             );
-            assert_eq!(sign().code, Some(3), "{what}");
+            assert_eq!(sign().code, Some(3), "{what:?}");
         }
         let trusted = with_input(bench, &hardsign, trust, "y\n");
         assert_eq!(trusted.code, Some(0), "{}", trusted.stderr);
@@ -355,7 +342,7 @@ fn changed_plugins_are_refused_until_they_are_trusted() {
             "{}",
             trusted.stdout
         );
-        assert_eq!(sign().stderr, before.stderr, "{what}");
+        assert_eq!(sign().stderr, before.stderr, "{what:?}");
         assert!(scene.version().is_ok());
     }
 }
