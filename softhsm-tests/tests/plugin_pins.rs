@@ -318,6 +318,21 @@ fn changed_plugins_are_refused_until_they_are_trusted() {
             "{doctor}"
         );
 
+        // PLI-14: it says no version to compare with.
+        let newer = scene.write("2.0.0", &script("good", "2.0.0"));
+        let install = bench.hardsign(["plugin", "install", "--file", &newer]);
+        assert_eq!(install.code, Some(1));
+        assert!(
+            install
+                .stderr
+                .contains("failed to get metadata of existing plugin: plugin good was changed")
+                && install
+                    .stderr
+                    .ends_with("Hint: --force replaces a broken plugin\n"),
+            "{}",
+            install.stderr
+        );
+
         let hardsign = binaries().join("hardsign");
         let trust = ["plugin", "trust", "good"];
         for (input, said) in [("", ""), ("n\n", "Operation cancelled.\n")] {

@@ -359,7 +359,7 @@ fn installations(host: &Host, findings: &mut Findings) {
         findings.warn(
             "plugins",
             format!("an interrupted installation left {}", leftover.display()),
-            "the next `hardsign plugin install` or `plugin uninstall` clears it",
+            "the next `hardsign plugin list` or `plugin install` clears it",
         );
     }
     match Pins::load(host.finder().pins_file()) {

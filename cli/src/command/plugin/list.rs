@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use hardsign_core::batch;
 use hardsign_core::plugin::{
-    Host, Listed, Origin, PinState, Pins, PluginError, PluginFile, sha256_of,
+    Host, Installer, Listed, Origin, PinState, Pins, PluginError, PluginFile, sha256_of,
 };
 use hardsign_plugin::proto::{Metadata, PluginConfig};
 use serde_json::{Value, json};
@@ -26,6 +26,12 @@ struct Row {
 /// (PLI-22).
 pub(crate) fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
     let host = signer::host(&context.dirs()?, context);
+    context.wait(async {
+        // A plugin that an interrupted installation moved aside goes back. Who may not write here
+        // sees what there is.
+        let _cleared = Installer::new(host.clone()).recover().await;
+        Ok(())
+    })?;
     let mut listed = host.finder().list()?;
     if args.all {
         listed.extend(host.finder().list_box().into_iter().map(|file| Listed {
