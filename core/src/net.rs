@@ -14,8 +14,8 @@ mod trace;
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -95,10 +95,20 @@ pub struct Client {
 
 struct Inner {
     outside: reqwest::Client,
-    loopback: reqwest::Client,
+    loopback: OnceLock<reqwest::Client>,
+    setup: Setup,
     limits: Limits,
     round_trips: AtomicU64,
     trace: Option<Trace>,
+}
+
+/// What clients are made with.
+struct Setup {
+    user_agent: String,
+    connect: Duration,
+    idle: Duration,
+    /// Trusted beside the system's.
+    roots: Vec<reqwest::Certificate>,
 }
 
 /// A request.
@@ -288,40 +298,67 @@ impl Answer {
     }
 }
 
+impl Inner {
+    /// The client for this machine itself, which no proxy serves; made when it is first needed, since
+    /// each client reads all root certificates of the system.
+    fn loopback(&self) -> reqwest::Result<&reqwest::Client> {
+        if let Some(made) = self.loopback.get() {
+            return Ok(made);
+        }
+        let made = self.setup.client(false)?;
+        Ok(self.loopback.get_or_init(|| made))
+    }
+}
+
+impl Setup {
+    fn client(&self, proxy: bool) -> reqwest::Result<reqwest::Client> {
+        // A machine without any root certificate can still use plain HTTP and the roots given;
+        // without them, no TLS server is trusted.
+        let made = self.build(proxy, true);
+        made.or_else(|_| self.build(proxy, false))
+    }
+
+    fn build(&self, proxy: bool, system_roots: bool) -> reqwest::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(self.connect)
+            .read_timeout(self.idle);
+        if !proxy {
+            builder = builder.no_proxy();
+        }
+        let roots = self.roots.clone();
+        if system_roots {
+            builder.tls_certs_merge(roots).build()
+        } else {
+            builder.tls_certs_only(roots).build()
+        }
+    }
+}
+
 impl Client {
     /// Makes a client.
     ///
     /// # Errors
     /// [`NetError::Setup`] where a certificate cannot be read or TLS cannot be set up.
     pub fn new(options: &ClientOptions) -> Result<Self, NetError> {
-        let build = |proxy: bool, system_roots: bool| {
-            let mut builder = reqwest::Client::builder()
-                .user_agent(&options.user_agent)
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .connect_timeout(options.limits.connect)
-                .read_timeout(options.limits.idle);
-            if !proxy {
-                builder = builder.no_proxy();
-            }
-            let mut roots = Vec::new();
-            for pem in &options.extra_roots {
-                roots.extend(reqwest::Certificate::from_pem_bundle(pem)?);
-            }
-            if system_roots {
-                builder.tls_certs_merge(roots).build()
-            } else {
-                builder.tls_certs_only(roots).build()
-            }
+        let mut roots = Vec::new();
+        for pem in &options.extra_roots {
+            roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(NetError::Setup)?);
+        }
+        let setup = Setup {
+            user_agent: options.user_agent.clone(),
+            connect: options.limits.connect,
+            idle: options.limits.idle,
+            roots,
         };
-        // A machine without any root certificate can still use plain HTTP and the roots given
-        // here; without them, no TLS server is trusted.
-        let build = |proxy| build(proxy, true).or_else(|_| build(proxy, false));
         Ok(Self {
             inner: Arc::new(Inner {
-                outside: build(true).map_err(NetError::Setup)?,
-                loopback: build(false).map_err(NetError::Setup)?,
+                outside: setup.client(true).map_err(NetError::Setup)?,
+                loopback: OnceLock::new(),
+                setup,
                 limits: options.limits.clone(),
                 round_trips: AtomicU64::new(0),
                 trace: options.trace.clone(),
@@ -442,7 +479,7 @@ impl Client {
         body: reqwest::Body,
     ) -> Result<reqwest::Response, reqwest::Error> {
         let client = if is_loopback(url) {
-            &self.inner.loopback
+            self.inner.loopback()?
         } else {
             &self.inner.outside
         };

@@ -215,7 +215,7 @@ fn as_in_notation_2(mut document: Value) -> Value {
 
 /// Command lines, and the rows that each one needs. `IMAGE`, `TAG` and `OTHER` stand for a signed
 /// artifact by digest, by tag, and for one without signatures.
-const LINES: [(&str, &[&str]); 56] = [
+const LINES: [(&str, &[&str]); 57] = [
     ("version", &["version-lines"]),
     ("nosuch", &["own-name", "exit-code"]),
     ("key list", &[]),
@@ -283,6 +283,7 @@ const LINES: [(&str, &[&str]); 56] = [
     ("list --max-signatures 1 IMAGE", &["limit-warning"]),
     ("inspect IMAGE", &["inspect-tree"]),
     ("inspect TAG", &["inspect-tree"]),
+    ("inspect --output text IMAGE", &["inspect-tree"]),
     ("inspect --output json IMAGE", &["inspect-json"]),
     ("inspect OTHER", &[]),
     (

@@ -90,6 +90,10 @@ fn faulty_calls_of_blob_commands() {
             "failed to show blob trust policy as the configuration does not exist.\nYou can import one using `hardsign blob policy import <path-to-policy.json>`",
         ),
         (
+            "blob policy import",
+            "requires 1 argument but received 0.\nUsage: hardsign blob policy import <path-to-policy.json>\nPlease specify a trust policy configuration location as the argument",
+        ),
+        (
             "blob policy import nosuch.json",
             "failed to read blob trust policy file: open nosuch.json: no such file or directory",
         ),

@@ -64,6 +64,8 @@ pub(crate) struct Registry {
     pub(crate) token_services: Vec<String>,
     /// Write the referrers tag without asking the referrers API (OCI-27).
     pub(crate) force_referrers_tag: bool,
+    /// `--allow-referrers-api` of 1.3.2 was given, which changes nothing (CLI-103).
+    pub(crate) allow_referrers_api: bool,
 }
 
 impl Registry {
@@ -92,6 +94,7 @@ impl Registry {
             ca_file: reader.text("ca-file"),
             token_services: reader.all("token-service"),
             force_referrers_tag: reader.switch("force-referrers-tag")?,
+            allow_referrers_api: reader.given("allow-referrers-api"),
         })
     }
 }
@@ -185,6 +188,11 @@ pub(super) fn registry() -> [Arg; 6] {
             "Token service of the registry, where it is on another site (repeatable)",
         ),
     ]
+}
+
+/// A flag of 1.3.2 for what is done anyway (CLI-103).
+pub(super) fn allow_referrers_api() -> Arg {
+    switch("allow-referrers-api", "Nothing; kept for scripts").hide(true)
 }
 
 pub(super) fn oci_layout() -> Arg {
@@ -338,7 +346,8 @@ impl Reader<'_> {
     /// `--output` of the inspecting commands: a tree by default (CLI-46).
     pub(super) fn tree_or_json(&self) -> Result<Output, Usage> {
         match self.text("output").as_deref() {
-            None | Some("tree") => Ok(Output::Text),
+            // 1.3.2 calls its tree "text" (CLI-103).
+            None | Some("tree" | "text") => Ok(Output::Text),
             Some("json") => Ok(Output::Json),
             Some(other) => Err(Usage(format!("invalid format: {other:?}"))),
         }

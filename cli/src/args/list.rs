@@ -26,6 +26,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::max_signatures())
         .args(flags::registry())
         .arg(flags::oci_layout())
+        .arg(flags::allow_referrers_api())
         .arg(flags::output())
         .arg(flags::positional(
             "reference",

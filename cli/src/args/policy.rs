@@ -77,8 +77,13 @@ impl ImportArgs {
         let mut paths = reader.all("positional");
         if paths.len() != 1 {
             return Err(Usage(format!(
-                "requires 1 argument but received {}.\nUsage: {program} {command} import <path-to-policy.json>\nPlease specify a trust policy file location as the argument",
-                paths.len()
+                "requires 1 argument but received {}.\nUsage: {program} {command} import <path-to-policy.json>\nPlease specify a trust policy {} location as the argument",
+                paths.len(),
+                if command.starts_with("blob") {
+                    "configuration"
+                } else {
+                    "file"
+                }
             )));
         }
         Ok(Self {

@@ -75,6 +75,7 @@ pub(super) fn definition() -> Command {
     signing_flags(flags::verb("sign", "Sign artifacts", EXAMPLES))
         .args(flags::registry())
         .arg(flags::oci_layout())
+        .arg(flags::allow_referrers_api())
         .args(flags::selection())
         .arg(flags::switch(
             "force-referrers-tag",

@@ -49,6 +49,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::user_metadata("Metadata that the signed payload must have (repeatable)"))
         .args(flags::registry())
         .arg(flags::oci_layout())
+        .arg(flags::allow_referrers_api())
         .args(flags::selection())
         .arg(flags::value(
             "scope",

@@ -43,6 +43,11 @@ impl Opener {
         dirs: &Dirs,
         context: &Context,
     ) -> Result<Self, Failure> {
+        if flags.allow_referrers_api {
+            context.console.warning(
+                "flag '--allow-referrers-api' is deprecated and will be removed in future versions.",
+            );
+        }
         let options = options(flags, dirs, context)?;
         let connector = if flags.oci_layout {
             None
