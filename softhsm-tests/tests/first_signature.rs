@@ -179,10 +179,10 @@ fn without_signature_trust_or_identity_it_is_refused() {
     assert_eq!(verify(&bench, &reference).code, Some(0));
 }
 
-/// A revocation address makes the status unknown until it is checked: enforced fails and says why,
-/// logged warns (VER-06, VER-07, SEC-08).
+/// A responder that can't be reached leaves the status unknown: enforced fails and says why, logged
+/// warns (VER-06, VER-07, SEC-08).
 #[test]
-fn an_unchecked_revocation_address_never_passes_silently() {
+fn an_unreachable_responder_never_passes_silently() {
     let key = keys::with_extensions(
         KeySpec::Ec256,
         "revocable",

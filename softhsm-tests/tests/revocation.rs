@@ -133,6 +133,29 @@ fn openssl_answers() {
             "No verification impacting errors encountered while checking revocation, status is OK",
         ],
     );
+    let json = bench
+        .scene
+        .ok(Tool::Hardsign, ["verify", "--output", "json", &reference]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        json["verified"][0]["signatures"][0]["revocation"],
+        json!([
+            {
+                "subject": "CN=good,O=Hardsign Tests,ST=WA,C=US",
+                "status": "good",
+                "method": "OCSP",
+                "url": responder.url(),
+                "error": null,
+            },
+            {
+                "subject": "CN=Revocation Tests,O=Hardsign Tests,ST=WA,C=US",
+                "status": "notRevocable",
+                "method": null,
+                "url": null,
+                "error": null,
+            },
+        ])
+    );
     bench.ca.revoke("good", "keyCompromise");
     responder.refresh();
     let name = subject("good");

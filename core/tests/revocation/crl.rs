@@ -229,7 +229,7 @@ fn signatures_and_issuers() {
     }
 }
 
-/// REV-36, REV-37: expiry. What is revoked for good stays revoked.
+/// REV-36, REV-37, DIF-20: expiry. What is revoked for good stays revoked.
 #[test]
 fn expiry() {
     let pki = Pki::new();

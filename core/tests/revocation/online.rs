@@ -6,12 +6,12 @@ use std::time::Duration;
 use hardsign_core::revocation::{
     Checked, Checker as _, Event, Online, OnlineOptions, Status, conclude,
 };
-use hardsign_core::x509::{Chain, CodeSigning};
+use hardsign_core::x509::{Chain, CodeSigning, Timestamping};
 use hardsign_test_support::certificate::{self, EXT_KEY_USAGE, purposes};
 use hardsign_test_support::registry::{Body, Response};
 use hardsign_test_support::revocation::{
-    CRL_DISTRIBUTION_POINTS, Crl, FRESHEST_CRL, OCSP_SIGNING, Ocsp, Publisher, Single, ago,
-    distribution_points, invalidity_date,
+    CRL_DISTRIBUTION_POINTS, Crl, FRESHEST_CRL, OCSP_SIGNING, Ocsp, Publisher, Single,
+    distribution_points,
 };
 use hardsign_test_support::{Builder, Issued, Key, Pki};
 use jiff::Timestamp;
@@ -141,6 +141,29 @@ type Page = Box<dyn Fn() -> Response + Send + Sync>;
 
 const LEAF: &str = "\"CN=Leaf,O=Hardsign Tests,ST=WA,C=US\"";
 
+/// REV-14, REV-31: what the specification grants a server, and what the checker waits in all.
+#[test]
+fn times_granted() {
+    let options = OnlineOptions::default();
+    let seconds = [options.ocsp_timeout, options.crl_timeout, options.total];
+    assert_eq!(seconds.map(|time| time.as_secs()), [2, 5, 30]);
+}
+
+/// REV-08: a checker takes chains only that are proven under the rules of their purpose, so a chain
+/// for another purpose never gets there.
+#[test]
+fn chains_are_proven_for_their_purpose() {
+    let pki = Pki::new();
+    let key = &Key::P384;
+    let authority = pki.issue(Builder::timestamping_leaf("TSA", key.spki), key);
+    let signer = leaf(&pki, |leaf| leaf);
+    let list = |leaf: &Issued| [leaf, &pki.ca, &pki.root].map(parsed).to_vec();
+    assert!(Chain::<CodeSigning>::prove(list(&signer)).is_ok());
+    assert!(Chain::<CodeSigning>::prove(list(&authority)).is_err());
+    assert!(Chain::<Timestamping>::prove(list(&authority)).is_ok());
+    assert!(Chain::<Timestamping>::prove(list(&signer)).is_err());
+}
+
 /// REV-01, REV-02, REV-06: without an address nothing is asked, and it is told; the root never is.
 #[tokio::test]
 async fn nothing_to_ask() {
@@ -212,7 +235,7 @@ async fn long_requests_are_posted() {
     assert_eq!(scene.asked(), ["POST /ocsp"]);
 }
 
-/// REV-03, REV-04, REV-05, REV-19: whatever keeps a responder from knowing, the CRL is asked then.
+/// REV-03, REV-04, REV-05, REV-14, REV-18, REV-19: whatever keeps a responder from knowing, the CRL is asked then.
 #[tokio::test]
 async fn fallback_to_crl() {
     let scene = Scene::new();
@@ -590,70 +613,6 @@ async fn the_whole_step_is_limited() {
     assert_eq!(why.to_string(), "no answer within 1 seconds");
 }
 
-/// REV-29: a batch asks once, also at the same time, until the answer expires. What a signing
-/// authority dates is another question.
-#[tokio::test]
-async fn a_batch_asks_once() {
-    let scene = Scene::new();
-    let leaf = scene.leaf(Some("/ocsp"), None);
-    let single = Single::good(SERIAL, &scene.pki.ca)
-        .revoked(Some(1))
-        .change(|s| s.extensions = vec![invalidity_date(ago(1000))]);
-    let response = Ocsp::of(&[single], &scene.pki.ca).sign(&scene.pki.ca);
-    scene.server.serve("/ocsp", &response);
-    let online = scene.online();
-    let many = (0..20).map(|_| scene.check(&online, &leaf));
-    for checked in futures_util::future::join_all(many).await {
-        assert_eq!(checked[0].status.name(), "revoked");
-    }
-    assert_eq!(scene.asked(), ["GET /ocsp"]);
-    // REV-25
-    let (early, now) = (Some(ago(1001)), certificate::now());
-    let checked = scene.check_at(&online, &leaf, early, now).await;
-    assert_eq!(checked[0].status.name(), "good");
-    assert_eq!(scene.asked(), ["GET /ocsp"]);
-    // After nextUpdate.
-    let checked = scene.check_at(&online, &leaf, None, ago(-25 * 3600)).await;
-    assert_eq!(checked[0].status.name(), "unknown");
-    assert_eq!(scene.asked(), ["GET /ocsp"]);
-    // Nothing is kept for the next run.
-    assert_eq!(scene.status(&leaf).await, "revoked");
-    assert_eq!(scene.asked(), ["GET /ocsp"]);
-}
-
-/// REV-29: certificates of one CA share its CRL, good or not.
-#[tokio::test]
-async fn one_crl_for_many_certificates() {
-    let scene = Scene::new();
-    let url = scene.server.url("/crl");
-    let leaves: Vec<_> = (1..=10)
-        .map(|n| {
-            leaf(&scene.pki, |l| {
-                l.crl(&url).change(|l| l.serial = vec![2, 1, n])
-            })
-        })
-        .collect();
-    scene.serve_crl("/crl", &scene.crl().lists(&[2, 1, 4], None));
-    let online = scene.online();
-    let all = leaves.iter().map(|leaf| scene.check(&online, leaf));
-    let all = futures_util::future::join_all(all).await;
-    let revoked = all
-        .iter()
-        .filter(|c| c[0].status.name() == "revoked")
-        .count();
-    let good = all.iter().filter(|c| c[0].status.name() == "good").count();
-    assert_eq!((revoked, good), (1, 9));
-    assert_eq!(scene.asked(), ["GET /crl"]);
-
-    scene.server.answer("/crl", || Response::status(500));
-    let online = scene.online();
-    for leaf in &leaves {
-        let checked = scene.check(&online, leaf).await;
-        assert_eq!(checked[0].status.name(), "unknown");
-    }
-    assert_eq!(scene.asked(), ["GET /crl"]);
-}
-
 /// REV-40: the delta's addresses are tried in order; without a delta nothing is known. The base is
 /// proven before anybody follows what it says.
 #[tokio::test]
@@ -686,4 +645,5 @@ async fn deltas_are_followed() {
     assert_eq!(scene.asked(), ["GET /crl"]);
 }
 
+mod batch;
 mod cache;

@@ -1,6 +1,8 @@
 //! What is told of a verification: lines as they come, or one JSON document at the end.
 
+use hardsign_core::revocation::{Checked as Looked, Status};
 use hardsign_core::verify::{Accepted, Attached, Outcome, Verified};
+use hardsign_core::x509::Certificate;
 use serde_json::{Map, Value, json};
 
 use super::super::Context;
@@ -198,5 +200,27 @@ fn accepted(accepted: &Accepted) -> Value {
         "expiry": signature.attributes().expiry.map(|expiry| expiry.to_string()),
         "signer": {"subject": leaf.subject().to_string(), "sha256Thumbprint": leaf.thumbprint_hex()},
         "logged": logged,
+        "revocation": revocation(accepted),
     })
+}
+
+/// What is known about each certificate of the chain, leaf first; nothing where it was not checked
+/// here.
+fn revocation(accepted: &Accepted) -> Vec<Value> {
+    let chain_of = accepted.signature.signature().chain().certificates();
+    let checked = &accepted.signature.report().certificates;
+    let describe = |(certificate, checked): (&Certificate, &Looked)| {
+        let source = checked.source.as_ref();
+        json!({
+            "subject": certificate.subject().to_string(),
+            "status": checked.status.name(),
+            "method": source.map(|source| source.method.name()),
+            "url": source.map(|source| source.url.as_str()),
+            "error": match &checked.status {
+                Status::Unknown(why) => Some(chain(why)),
+                _ => None,
+            },
+        })
+    };
+    chain_of.iter().zip(checked).map(describe).collect()
 }
