@@ -78,7 +78,7 @@ impl Console {
             colours: terminal && abilities.colours,
             out_colours: io::stdout().is_terminal() && abilities.colours,
             level,
-            progress: (terminal && abilities.cursor).then(progress::Progress::default),
+            progress: (terminal && abilities.cursor).then(progress::Progress::new),
         }
     }
 

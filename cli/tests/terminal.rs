@@ -56,8 +56,8 @@ fn large_files_and_many_artifacts_have_a_bar() {
     let machine = machine();
     let (text, code) = shown(100, &hardsign(&machine, "blob sign large.iso"));
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("\rreading large.iso ["), "{text:?}");
-    assert!(text.contains("/300.0 MiB "), "{text:?}");
+    assert!(text.contains("reading large.iso ["), "{text:?}");
+    assert!(text.contains("/300.00 MiB "), "{text:?}");
     assert_eq!(
         screen(&text),
         [
@@ -75,8 +75,8 @@ fn large_files_and_many_artifacts_have_a_bar() {
         ),
     );
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("\rsigning ["), "{text:?}");
-    assert!(text.contains("] 0/3 -"), "{text:?}");
+    assert!(text.contains("signing ["), "{text:?}");
+    assert!(text.contains("] 0/3 "), "{text:?}");
     let lines = screen(&text);
     assert_eq!(lines.len(), 10, "{lines:?}");
     assert!(
@@ -90,7 +90,7 @@ fn large_files_and_many_artifacts_have_a_bar() {
     let line = format!("verify --oci-layout --scope registry.example.com/app {many}");
     let (text, code) = shown(100, &hardsign(&machine, &line));
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("\rverifying ["), "{text:?}");
+    assert!(text.contains("verifying ["), "{text:?}");
     assert!(!screen(&text).join("\n").contains("verifying ["));
 }
 
@@ -104,7 +104,7 @@ fn waiting_is_told_of() {
     let mut child = terminal.run(&line);
     let mut pipe = File::options();
     let pipe = pipe.write(true).open(machine.path().join("pipe")).unwrap();
-    terminal.wait_for("told of", |text| text.contains(" reading - "));
+    terminal.wait_for("told of", |text| text.contains("reading - "));
     drop(pipe);
     let text = terminal.all();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
@@ -124,12 +124,13 @@ fn no_width_makes_a_bar_wrap() {
     for columns in [10, 20, 40, 79] {
         let (text, code) = shown(columns, &hardsign(&machine, "blob sign --force large.iso"));
         assert_eq!(code, 0, "{text}");
-        assert!(text.contains("\rreading"), "{columns}: {text:?}");
+        assert!(text.contains("reading"), "{columns}: {text:?}");
+        assert!(!text.contains("\x1b[1A"), "{columns}: {text:?}");
         for drawn in text.split(['\r', '\n']) {
-            let Some(drawn) = drawn.strip_suffix("\x1b[K") else {
-                continue;
-            };
-            assert!(drawn.len() < columns.into(), "{columns}: {drawn:?}");
+            let drawn = drawn.replace("\x1b[2K", "");
+            if drawn.starts_with("reading") {
+                assert!(drawn.len() <= columns.into(), "{columns}: {drawn:?}");
+            }
         }
     }
 }
@@ -210,7 +211,7 @@ fn a_touch_is_asked_for_on_a_line_of_its_own() {
     let line = "blob sign --plugin rude --id rude:touch --force artifact.bin small.bin root.crt";
     let (text, code) = shown(100, &hardsign(&machine, line));
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("\rsigning ["), "{text:?}");
+    assert!(text.contains("signing ["), "{text:?}");
     let lines = screen(&text);
     let notices = lines.iter().filter(|line| line.contains("Touch the key"));
     for notice in notices.clone() {

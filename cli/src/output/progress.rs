@@ -1,54 +1,45 @@
-//! Progress of long work: one line at the foot of a terminal, never wider than that (CLI-21).
+//! Progress of long work: one line at the foot of a terminal, drawn by `indicatif` (CLI-21).
 //!
 //! All that writes to the terminal goes through [`Progress::aside`], which takes the line off first.
-//! The line is drawn again at the next tick. Nothing is drawn while a plugin asks its user
-//! something, nor after the end.
+//! Nothing is drawn while a plugin asks its user something, nor after the end.
 
-use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{Console, one_line};
 
-/// The line, and the work that it tells of.
-#[derive(Clone, Default)]
-pub(super) struct Progress(Arc<Shared>);
+/// The bars on the terminal. Whatever draws takes the lock first, so that hiding them is final.
+#[derive(Clone)]
+pub(super) struct Progress(Arc<Mutex<Screen>>);
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
+struct Screen {
+    bars: MultiProgress,
     work: Vec<Work>,
     next: u64,
-    /// Somebody is asked something.
-    held: bool,
+    /// The number of the work that is on the screen.
+    shown: Option<u64>,
+    /// Somebody is asked something, or all is done.
+    hidden: bool,
     /// Somebody may be asked something without notice, so that waiting is not told of.
     silent: bool,
-    /// The line is on the screen.
-    drawn: bool,
     ended: bool,
-    ticking: bool,
 }
 
-/// Work under way.
 struct Work {
     number: u64,
-    what: String,
-    amount: Amount,
-    since: Instant,
+    bar: ProgressBar,
 }
 
-/// How much of it there is.
+/// How much work there is.
+#[derive(Clone, Copy)]
 enum Amount {
     Unknown,
-    Items { done: u64, total: u64 },
-    Bytes { done: Arc<AtomicU64>, total: u64 },
+    Items(u64),
+    Bytes(u64),
 }
 
 /// Work that is told of until this is dropped.
@@ -61,13 +52,10 @@ impl Console {
     /// Tells of work on `total` items; on one alone only if it takes long.
     pub(crate) fn progress(&self, what: &str, total: usize) -> Busy {
         let total = u64::try_from(total).unwrap_or(u64::MAX);
-        self.begin(
-            what,
-            match total {
-                0 | 1 => Amount::Unknown,
-                total => Amount::Items { done: 0, total },
-            },
-        )
+        match total {
+            0 | 1 => self.begin(what, Amount::Unknown),
+            total => self.begin(what, Amount::Items(total)),
+        }
     }
 
     /// Tells of work of unknown length, if it takes long.
@@ -82,26 +70,29 @@ impl Console {
         name: &str,
         size: Option<u64>,
     ) -> (Busy, Box<dyn Read + Send>) {
+        let what = format!("reading {}", short(name));
         let large = size.filter(|size| *size >= LARGE);
-        let Some(total) = large.filter(|_| self.progress.is_some()) else {
-            let what = format!("reading {}", short(name));
-            return (self.begin(&what, Amount::Unknown), file);
-        };
-        let done = Arc::new(AtomicU64::new(0));
-        let amount = Amount::Bytes {
-            done: Arc::clone(&done),
-            total,
-        };
-        let busy = self.begin(&format!("reading {}", short(name)), amount);
-        (busy, Box::new(Counted { file, done }))
+        let amount = large.map_or(Amount::Unknown, Amount::Bytes);
+        let busy = self.begin(&what, amount);
+        match (&self.progress, large) {
+            (Some(progress), Some(_)) => {
+                let progress = progress.clone();
+                let number = busy.number;
+                let counted = Counted {
+                    file,
+                    progress,
+                    number,
+                };
+                (busy, Box::new(counted))
+            }
+            _ => (busy, file),
+        }
     }
 
-    /// Takes the line off the screen while the user is asked something, and lets it come back.
+    /// Takes the bars off the screen while the user is asked something, and lets them come back.
     pub(crate) fn hold_progress(&self, hold: bool) {
         if let Some(progress) = &self.progress {
-            let mut state = progress.state();
-            state.clear(&mut io::stderr());
-            state.held = hold;
+            progress.screen().hide(hold);
         }
     }
 
@@ -109,185 +100,148 @@ impl Console {
     /// terminal, and can't say so.
     pub(crate) fn spare_questions(&self) {
         if let Some(progress) = &self.progress {
-            progress.state().silent = true;
+            let mut screen = progress.screen();
+            screen.silent = true;
+            screen.choose();
         }
     }
 
-    /// Takes the line off the screen for good.
+    /// Takes the bars off the screen for good.
     pub(crate) fn end_progress(&self) {
         if let Some(progress) = &self.progress {
-            let mut state = progress.state();
-            state.clear(&mut io::stderr());
-            state.ended = true;
+            let mut screen = progress.screen();
+            screen.ended = true;
+            screen.hide(true);
         }
     }
 
     fn begin(&self, what: &str, amount: Amount) -> Busy {
         let progress = self.progress.clone();
-        let number = progress.as_ref().map_or(0, |p| p.begin(what, amount));
+        let number = progress
+            .as_ref()
+            .map_or(0, |p| p.screen().begin(what, amount));
         Busy { progress, number }
     }
 }
 
 impl Progress {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Screen {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)),
+            work: Vec::new(),
+            next: 0,
+            shown: None,
+            hidden: false,
+            silent: false,
+            ended: false,
+        })))
     }
 
-    /// Runs `print` while the line is off the screen.
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `print` while the bars are off the screen.
     pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        let mut state = self.state();
-        state.clear(&mut io::stderr());
-        print()
+        let screen = self.screen();
+        screen.bars.suspend(print)
     }
 
-    fn begin(&self, what: &str, amount: Amount) -> u64 {
-        let mut state = self.state();
-        state.next += 1;
-        let number = state.next;
-        state.work.push(Work {
-            number,
-            what: what.to_owned(),
-            amount,
-            since: Instant::now(),
-        });
-        state.draw(&mut io::stderr(), Instant::now(), width());
-        if !state.ticking {
-            state.ticking = true;
-            let progress = self.clone();
-            thread::spawn(move || progress.tick());
+    /// So much more is done.
+    fn advance(&self, number: u64, count: u64) {
+        let screen = self.screen();
+        if let Some(work) = screen.work.iter().find(|work| work.number == number) {
+            work.bar.inc(count);
         }
+    }
+}
+
+impl Screen {
+    fn begin(&mut self, what: &str, amount: Amount) -> u64 {
+        self.next += 1;
+        let length = match amount {
+            Amount::Unknown => None,
+            Amount::Items(total) | Amount::Bytes(total) => Some(total),
+        };
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+        let bar = bar.with_message(what.to_owned());
+        if let Some(style) = style(what, amount, width()) {
+            bar.set_style(style);
+        }
+        let number = self.next;
+        self.work.push(Work { number, bar });
+        self.choose();
         number
     }
 
-    /// Draws the line from time to time, as long as there is work.
-    fn tick(&self) {
-        let mut state = self.state();
-        while !state.work.is_empty() {
-            state = match self.0.changed.wait_timeout(state, TICK) {
-                Ok((state, _)) => state,
-                Err(error) => error.into_inner().0,
-            };
-            state.draw(&mut io::stderr(), Instant::now(), width());
+    fn end(&mut self, number: u64) {
+        let Some(at) = self.work.iter().position(|work| work.number == number) else {
+            return;
+        };
+        if self.shown == Some(number) {
+            self.take_down();
         }
-        state.ticking = false;
-    }
-}
-
-impl State {
-    fn clear(&mut self, screen: &mut impl Write) {
-        if self.drawn {
-            show(screen, "\r\x1b[K");
-            self.drawn = false;
-        }
+        self.work.remove(at);
+        self.choose();
     }
 
-    fn draw(&mut self, screen: &mut impl Write, now: Instant, width: usize) {
-        if self.held || self.ended {
+    fn hide(&mut self, hide: bool) {
+        self.hidden = hide || self.ended;
+        self.choose();
+    }
+
+    /// Shows one line: the first work whose amount is known, else the latest.
+    fn choose(&mut self) {
+        let known = |work: &&Work| work.bar.length().is_some();
+        let latest = || self.work.last().filter(|_| !self.silent);
+        let chosen = self.work.iter().find(known).or_else(latest);
+        let chosen = chosen.filter(|_| !self.hidden);
+        if self.shown == chosen.map(|work| work.number) {
             return;
         }
-        let silent = self.silent;
-        let told = |work: &&Work| !(silent && matches!(work.amount, Amount::Unknown));
-        match line(self.work.iter().filter(told), now, width) {
-            Some(line) => {
-                show(screen, &format!("\r{line}\x1b[K"));
-                self.drawn = true;
-            }
-            None => self.clear(screen),
+        let chosen = chosen.map(|work| (work.number, work.bar.clone()));
+        self.take_down();
+        if let Some((number, bar)) = chosen {
+            let bar = self.bars.add(bar);
+            bar.tick();
+            bar.enable_steady_tick(TICK);
+            self.shown = Some(number);
+        }
+    }
+
+    fn take_down(&mut self) {
+        let shown = self.shown.take();
+        if let Some(work) = self.work.iter().find(|work| Some(work.number) == shown) {
+            // The thread that draws has ended before the screen is cleared.
+            work.bar.disable_steady_tick();
+            self.bars.remove(&work.bar);
+            // What can't be written to has nothing to be cleared.
+            let _cleared = self.bars.clear();
         }
     }
 }
 
-/// Nothing can be told to anyone where standard error fails, so its errors are dropped.
-fn show(screen: &mut impl Write, text: &str) {
-    drop(
-        screen
-            .write_all(text.as_bytes())
-            .and_then(|()| screen.flush()),
-    );
-}
-
-/// What stands on the line: the first work whose amount is known, else the last that has taken
-/// long; one column less than the terminal has, so that the cursor stays on it.
-fn line<'a>(
-    work: impl DoubleEndedIterator<Item = &'a Work> + Clone,
-    now: Instant,
-    width: usize,
-) -> Option<String> {
-    let known = work
-        .clone()
-        .find(|work| !matches!(work.amount, Amount::Unknown));
-    let long = |work: &&Work| now.saturating_duration_since(work.since) >= LONG;
-    let chosen = known.or_else(|| work.rev().find(long))?;
-    let elapsed = now.saturating_duration_since(chosen.since);
-    let (fraction, told) = match &chosen.amount {
-        Amount::Unknown => {
-            let turn = usize::try_from(elapsed.as_millis() / 250).unwrap_or(0) % 4;
-            let told = format!(
-                "{} {} {}",
-                ["|", "/", "-", "\\"][turn],
-                chosen.what,
-                seconds(elapsed)
-            );
-            return Some(fitting(&told, width));
-        }
-        Amount::Items { done, total } => (share(*done, *total), format!("{done}/{total}")),
-        Amount::Bytes { done, total } => {
-            let done = done.load(Ordering::Relaxed).min(*total);
-            let speed = u64::try_from(elapsed.as_millis())
-                .ok()
-                .and_then(|ms| done.saturating_mul(1000).checked_div(ms))
-                .unwrap_or(0);
-            let told = format!("{}/{} {}/s", bytes(done), bytes(*total), bytes(speed));
-            (share(done, *total), told)
+/// How work is shown on a terminal of that many columns: a narrow one has no room for a bar, and
+/// work of unknown length is told of once it takes long.
+fn style(what: &str, amount: Amount, width: usize) -> Option<ProgressStyle> {
+    let template = match amount {
+        Amount::Unknown => "{waiting}",
+        Amount::Items(_) if width < 70 => "{wide_msg} {pos}/{len}",
+        Amount::Items(_) => "{msg} [{bar:30}] {pos}/{len} {eta}",
+        Amount::Bytes(_) if width < 100 => "{wide_msg} {percent}%",
+        Amount::Bytes(_) => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+    };
+    let what: String = what.chars().take(width.saturating_sub(6)).collect();
+    let waiting = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let elapsed = state.elapsed();
+        // Nothing but memory is written to.
+        if elapsed >= LONG {
+            let _written = write!(out, "{what} {}s", elapsed.as_secs());
         }
     };
-    // An estimate beyond all bounds is none.
-    let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 / fraction - 1.0));
-    let left = left.map_or_else(|_| "-".to_owned(), seconds);
-    let plain = format!("{} {told} {left}", chosen.what);
-    let room = width.saturating_sub(columns(&plain) + 4).min(BAR);
-    if room < BAR / 3 {
-        return Some(fitting(&format!("{} {told}", chosen.what), width));
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a bar of at most thirty columns"
-    )]
-    let filled = (fraction * room as f64) as usize;
-    let (full, empty) = ("=".repeat(filled), " ".repeat(room.saturating_sub(filled)));
-    Some(format!("{} [{full}{empty}] {told} {left}", chosen.what))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "for a bar and an estimate, both rough"
-)]
-fn share(done: u64, total: u64) -> f64 {
-    done as f64 / total.max(1) as f64
-}
-
-fn seconds(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..60 => format!("{seconds}s"),
-        seconds => format!("{}m{:02}s", seconds / 60, seconds % 60),
-    }
-}
-
-fn bytes(count: u64) -> String {
-    let (mut whole, mut unit) = (count, 0);
-    let mut tenths = 0;
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        tenths = (whole % 1024) * 10 / 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{whole} {}", UNITS[0]),
-        _ => format!("{whole}.{tenths} {}", UNITS[unit]),
-    }
+    // A template that is not well-formed would leave the library's own style.
+    let style = ProgressStyle::with_template(template).ok()?;
+    Some(style.progress_chars("=> ").with_key("waiting", waiting))
 }
 
 /// The last part of a path, made harmless, at most twenty characters of it.
@@ -298,29 +252,6 @@ fn short(name: &str) -> String {
         Some((at, _)) => format!("{}...", safe.get(..at).unwrap_or_default()),
         None => safe,
     }
-}
-
-/// As much of a text as fits beside the cursor.
-fn fitting(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    let mut used = 1;
-    for c in text.chars() {
-        used += column(c);
-        if used > width {
-            break;
-        }
-        out.push(c);
-    }
-    out
-}
-
-fn columns(text: &str) -> usize {
-    text.chars().map(column).sum()
-}
-
-/// Characters beyond ASCII may take two columns.
-fn column(c: char) -> usize {
-    if c.is_ascii() { 1 } else { 2 }
 }
 
 #[cfg(unix)]
@@ -340,13 +271,8 @@ fn width() -> usize {
 impl Busy {
     /// One item is done.
     pub(crate) fn step(&self) {
-        let Some(progress) = &self.progress else {
-            return;
-        };
-        let mut state = progress.state();
-        let work = state.work.iter_mut().find(|w| w.number == self.number);
-        if let Some(Amount::Items { done, .. }) = work.map(|work| &mut work.amount) {
-            *done += 1;
+        if let Some(progress) = &self.progress {
+            progress.advance(self.number, 1);
         }
     }
 }
@@ -354,10 +280,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(progress) = &self.progress {
-            let mut state = progress.state();
-            state.clear(&mut io::stderr());
-            state.work.retain(|work| work.number != self.number);
-            progress.0.changed.notify_all();
+            progress.screen().end(self.number);
         }
     }
 }
@@ -365,19 +288,18 @@ impl Drop for Busy {
 /// A file whose bytes are counted.
 struct Counted {
     file: Box<dyn Read + Send>,
-    done: Arc<AtomicU64>,
+    progress: Progress,
+    number: u64,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
-        let add = u64::try_from(count).unwrap_or(0);
-        self.done.fetch_add(add, Ordering::Relaxed);
+        self.progress
+            .advance(self.number, u64::try_from(count).unwrap_or(0));
         Ok(count)
     }
 }
-
-const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /// Files of this many bytes take long enough to be watched.
 const LARGE: u64 = 256 << 20;
@@ -386,120 +308,19 @@ const LARGE: u64 = 256 << 20;
 const LONG: Duration = Duration::from_secs(1);
 
 /// Time between two drawings.
-const TICK: Duration = Duration::from_millis(125);
-
-/// The widest bar, in columns.
-const BAR: usize = 30;
+const TICK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn work(what: &str, amount: Amount, since: Instant) -> Work {
-        Work {
-            number: 1,
-            what: what.to_owned(),
-            amount,
-            since,
-        }
-    }
-
-    fn at(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
-    }
-
     #[test]
-    fn a_bar_tells_how_far_and_how_long() {
-        let start = Instant::now();
-        let items = work("signing", Amount::Items { done: 1, total: 4 }, start);
-        assert_eq!(
-            line([items].iter(), at(start, 10), 80).unwrap(),
-            "signing [=======                       ] 1/4 30s"
-        );
-        let done = Arc::new(AtomicU64::new(5 << 30));
-        let amount = Amount::Bytes {
-            done,
-            total: 10 << 30,
-        };
-        assert_eq!(
-            line(
-                [work("reading big.iso", amount, start)].iter(),
-                at(start, 5),
-                80
-            )
-            .unwrap(),
-            "reading big.iso [===============               ] 5.0 GiB/10.0 GiB 1.0 GiB/s 5s"
-        );
-    }
-
-    #[test]
-    fn no_width_is_too_narrow() {
-        let start = Instant::now();
-        for width in 0..100 {
-            for amount in [
-                Amount::Unknown,
-                Amount::Items {
-                    done: 7,
-                    total: 1000,
-                },
-                Amount::Bytes {
-                    done: Arc::new(AtomicU64::new(1)),
-                    total: u64::MAX,
-                },
-            ] {
-                let shown = line(
-                    [work("reading ключ.bin", amount, start)].iter(),
-                    at(start, 9),
-                    width,
-                );
-                let shown = shown.unwrap();
-                assert!(columns(&shown) < width.max(1), "{width}: {shown:?}");
+    fn every_width_has_a_style() {
+        for width in [0, 1, 10, 69, 70, 99, 100, 1000] {
+            for amount in [Amount::Unknown, Amount::Items(2), Amount::Bytes(LARGE)] {
+                assert!(style("signing", amount, width).is_some(), "{width}");
             }
         }
-    }
-
-    #[test]
-    fn short_work_of_unknown_length_is_not_told_of() {
-        let start = Instant::now();
-        let unknown = || work("signing", Amount::Unknown, start);
-        assert_eq!(line([unknown()].iter(), start, 80), None);
-        assert_eq!(
-            line([unknown()].iter(), at(start, 2), 80).unwrap(),
-            "| signing 2s"
-        );
-        let items = work("signing", Amount::Items { done: 0, total: 2 }, start);
-        let shown = line([unknown(), items].iter(), at(start, 2), 80).unwrap();
-        assert!(shown.contains("0/2"), "{shown}");
-    }
-
-    /// While a plugin asks, and after the end, nothing is drawn.
-    #[test]
-    fn nothing_is_drawn_while_held_or_ended() {
-        let start = Instant::now();
-        let mut state = State {
-            work: vec![work("signing", Amount::Items { done: 0, total: 2 }, start)],
-            ..State::default()
-        };
-        let mut screen = Vec::new();
-        state.held = true;
-        state.draw(&mut screen, at(start, 1), 80);
-        state.held = false;
-        state.silent = true;
-        state.work.push(work("waiting", Amount::Unknown, start));
-        state.work.swap(0, 1);
-        state.work.truncate(1);
-        state.draw(&mut screen, at(start, 9), 80);
-        state.work = vec![work("signing", Amount::Items { done: 0, total: 2 }, start)];
-        state.ended = true;
-        state.draw(&mut screen, at(start, 1), 80);
-        assert!(screen.is_empty());
-        state.ended = false;
-        state.draw(&mut screen, at(start, 1), 80);
-        state.clear(&mut screen);
-        state.clear(&mut screen);
-        let screen = String::from_utf8(screen).unwrap();
-        assert!(screen.starts_with("\rsigning ["), "{screen:?}");
-        assert!(screen.ends_with("\x1b[K\r\x1b[K"), "{screen:?}");
     }
 
     #[test]

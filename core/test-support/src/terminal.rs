@@ -134,28 +134,36 @@ impl Terminal {
     }
 }
 
-/// The lines that stand on a screen after `shown`: carriage returns and "erase to the end of the
-/// line" do what they do, colours nothing.
+/// The lines that stand on a screen after `shown`: carriage returns, "erase the line" and moves up
+/// and down do what they do, colours nothing. Nothing wraps.
 ///
 /// # Panics
 /// On any other escape sequence.
 pub fn screen(shown: &str) -> Vec<String> {
     let mut lines = vec![Vec::new()];
-    let mut column = 0;
+    let (mut row, mut column) = (0_usize, 0);
     let mut rest = shown;
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
-        let line: &mut Vec<char> = lines.last_mut().unwrap();
+        if lines.len() <= row {
+            lines.resize(row + 1, Vec::new());
+        }
+        let line: &mut Vec<char> = &mut lines[row];
         match c {
             '\r' => column = 0,
             '\n' => {
-                lines.push(Vec::new());
+                row += 1;
                 column = 0;
+                lines.resize(lines.len().max(row + 1), Vec::new());
             }
             '\x1b' => {
                 let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                let count = || rest[1..end].parse().unwrap_or(1);
                 match &rest[end..=end] {
+                    "K" if &rest[1..end] == "2" => line.clear(),
                     "K" => line.truncate(column),
+                    "A" => row = row.saturating_sub(count()),
+                    "B" => row += count(),
                     "m" => {}
                     other => panic!("escape sequence {other:?} in {shown:?}"),
                 }
