@@ -84,7 +84,8 @@ fn ver_35_the_named_plugin_is_asked_and_its_no_counts() {
     // CLI-03: there is no verdict without the plugin.
     assert_eq!(ran.code, Some(3), "{}", ran.stdout);
     assert!(
-        ran.stderr.contains("\nput the plugin's executable at "),
+        ran.stderr
+            .contains("\n`hardsign plugin install` puts it at "),
         "{}",
         ran.stderr
     );
