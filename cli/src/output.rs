@@ -97,13 +97,13 @@ impl Console {
         self.level == Level::Debug
     }
 
-    /// One line of result on standard output, made harmless. The caller sees to it that foreign
-    /// parts stay on their line ([`one_line`]).
+    /// One line of result on standard output. The caller makes foreign parts harmless first, with
+    /// [`one_line`].
     ///
     /// # Errors
     /// Standard output can't be written to.
     pub(crate) fn line(&self, text: impl Display) -> io::Result<()> {
-        self.bytes(format!("{}\n", harmless(&text.to_string())).as_bytes())
+        self.bytes(format!("{text}\n").as_bytes())
     }
 
     /// Bytes of result on standard output, as they are.

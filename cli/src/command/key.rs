@@ -8,7 +8,7 @@ use super::Context;
 use crate::args::Output;
 use crate::args::key::{AddArgs, DeleteArgs, ListArgs, UpdateArgs};
 use crate::failure::Failure;
-use crate::output::table::table;
+use crate::output::{one_line, table::table};
 
 /// One key as `key list --output json` shows it.
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     };
     Ok(context
         .console
-        .line(format_args!("{}{marked}", args.name))?)
+        .line(format_args!("{}{marked}", one_line(&args.name)))?)
 }
 
 pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure>
     SigningKeys::update(&context.dirs()?, |keys| keys.set_default(&args.name))?;
     Ok(context
         .console
-        .line(format_args!("{}: marked as default", args.name))?)
+        .line(format_args!("{}: marked as default", one_line(&args.name)))?)
 }
 
 pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
@@ -130,7 +130,8 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
         [(name, was_default)] => {
             let kind = if *was_default { "default key " } else { "" };
             console.line(format_args!(
-                "Removed {kind}{name} from Notation signing key list. The source key still exists."
+                "Removed {kind}{} from Notation signing key list. The source key still exists.",
+                one_line(name)
             ))?;
         }
         several => {
@@ -139,7 +140,7 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             )?;
             for (name, was_default) in several {
                 let mark = if *was_default { " (default)" } else { "" };
-                console.line(format_args!("{name}{mark}"))?;
+                console.line(format_args!("{}{mark}", one_line(name)))?;
             }
         }
     }
