@@ -15,7 +15,6 @@ static CHAIN: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
     let judged = ocsp::judge(bytes, &CHAIN[0], &CHAIN[1], None, now);
-    // Nobody signs what the engine makes.
-    assert!(judged.is_err());
-    drop(ocsp::danger_parse(bytes));
+    // What can be judged can be read.
+    assert!(judged.is_err() || ocsp::danger_parse(bytes).is_ok());
 });
