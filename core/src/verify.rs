@@ -9,9 +9,6 @@
 //! What must hold for safety: a [`VerifiedSignature`] exists only after every check was reached and
 //! allowed, a [`Verified`] only after the policy's demands on the whole artifact were met. Nothing
 //! else says yes (DIF-45).
-//!
-//! Not built in this version: checking timestamp countersignatures ([`crate::timestamp`]), which
-//! fails where it is needed.
 
 mod attached;
 mod authentic_timestamp;

@@ -137,7 +137,7 @@ fn refused() {
     }
 }
 
-/// TSA-04, TSA-07: nonce and imprint are those of the request.
+/// TSA-04, TSA-07, SEC-19: nonce and imprint are those of the request.
 #[test]
 fn answers_to_another_request() {
     assert!(answer(|_| {}).is_ok());
