@@ -30,6 +30,7 @@ pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod sign;
 pub(crate) mod verify;
+pub(crate) mod version;
 
 pub(crate) use completion::{SHELLS, Shell};
 pub(crate) use error::{Parsed, parse};
@@ -63,11 +64,20 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(completion::candidates("__complete"))
         .subcommand(completion::candidates("__complete_bash"))
         .subcommand(completion::man())
-        .subcommand(version())
+        .subcommand(version::definition())
 }
 
-fn version() -> Command {
-    Command::new("version").about("Show the version")
+/// Whether one JSON document is to be all that is printed.
+pub(crate) fn json(matches: &ArgMatches) -> bool {
+    flags::Reader(deepest(matches)).text("output").as_deref() == Some("json")
+}
+
+fn deepest(matches: &ArgMatches) -> &ArgMatches {
+    let mut deepest = matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
+    deepest
 }
 
 /// How much to tell on standard error: `-d` before `-v`.
@@ -75,11 +85,7 @@ fn version() -> Command {
 /// # Errors
 /// A switch with a value that is no truth value.
 pub(crate) fn level(matches: &ArgMatches) -> Result<Level, Usage> {
-    let mut deepest = matches;
-    while let Some((_, inner)) = deepest.subcommand() {
-        deepest = inner;
-    }
-    let reader = flags::Reader(deepest);
+    let reader = flags::Reader(deepest(matches));
     Ok(if reader.switch("debug")? {
         Level::Debug
     } else if reader.switch("verbose")? {

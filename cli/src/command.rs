@@ -53,13 +53,15 @@ impl Context {
     }
 
     /// Asks `question` and reads one line (CLI-13). Without a line the answer is a silent no.
+    ///
+    /// # Errors
+    /// A no where a JSON document is expected, which can't say so.
     pub(crate) fn confirm(&self, question: &str, already: bool) -> Result<bool, Failure> {
         if already {
             return Ok(true);
         }
         self.console.hold_progress(true);
-        self.console
-            .bytes(format!("{question} [y/N] ").as_bytes())?;
+        self.console.question(&format!("{question} [y/N] "))?;
         let mut answer = String::new();
         let read = io::stdin()
             .lock()
@@ -68,6 +70,9 @@ impl Context {
             .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
         self.console.hold_progress(false);
         let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+        if !yes && self.console.prints_json() {
+            return Err(Failure::failed("nothing was done: the answer was no"));
+        }
         if !yes && read > 0 {
             self.console.line("Operation cancelled.")?;
         }
@@ -143,7 +148,10 @@ pub(crate) fn run(
     context: &Context,
 ) -> Result<(), Failure> {
     match matches.subcommand() {
-        Some(("version", _)) => version::run(context),
+        Some(("version", m)) => {
+            args::version::check(m)?;
+            version::run(context)
+        }
         Some(("doctor", m)) => doctor::run(&args::doctor::DoctorArgs::read(m)?, context),
         Some(("completion", m)) => completion::script(args::completion::shell(m)?, context),
         Some(("__complete", m)) => {

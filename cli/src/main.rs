@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Err(fault) => return report(&quiet, fault.into()),
     };
     let context = Context {
-        console: Arc::new(Console::new(level, abilities())),
+        console: Arc::new(Console::new(level, abilities()).printing_json(args::json(&matches))),
         program,
         interrupt: Interrupt::new(),
     };

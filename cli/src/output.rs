@@ -25,6 +25,8 @@ pub(crate) struct Console {
     terminal: bool,
     colours: bool,
     out_colours: bool,
+    /// Standard output is for one JSON document.
+    json: bool,
     level: Level,
     /// Where somebody watches.
     progress: Option<progress::Progress>,
@@ -77,14 +79,32 @@ impl Console {
             terminal,
             colours: terminal && abilities.colours,
             out_colours: io::stdout().is_terminal() && abilities.colours,
+            json: false,
             level,
             progress: (terminal && abilities.cursor).then(progress::Progress::new),
         }
     }
 
-    /// A word for standard output, coloured where that is a terminal.
-    pub(crate) fn marked(&self, mark: Mark, word: &str) -> String {
-        marked(self.out_colours, mark, word)
+    /// The same as [`Self::line`], with `word` in front, coloured where standard output is a
+    /// terminal.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn verdict(&self, mark: Mark, word: &str, text: impl Display) -> io::Result<()> {
+        self.line(format_args!(
+            "{}{text}",
+            marked(self.out_colours, mark, word)
+        ))
+    }
+
+    /// The same for `--output json`: lines of result are not printed.
+    pub(crate) fn printing_json(self, json: bool) -> Self {
+        Self { json, ..self }
+    }
+
+    /// Whether standard output is for one JSON document.
+    pub(crate) fn prints_json(&self) -> bool {
+        self.json
     }
 
     /// Whether a person watches standard error.
@@ -97,12 +117,15 @@ impl Console {
         self.level == Level::Debug
     }
 
-    /// One line of result on standard output. The caller makes foreign parts harmless first, with
-    /// [`one_line`].
+    /// One line of result on standard output, unless that is for JSON. The caller makes foreign
+    /// parts harmless first, with [`one_line`].
     ///
     /// # Errors
     /// Standard output can't be written to.
     pub(crate) fn line(&self, text: impl Display) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
         self.bytes(format!("{text}\n").as_bytes())
     }
 
@@ -136,6 +159,29 @@ impl Console {
         }
         out.push('\n');
         self.bytes(out.as_bytes())
+    }
+
+    /// The document, if it is asked for; what was told in lines is not printed then.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn document(&self, document: &impl Serialize) -> io::Result<()> {
+        if self.json {
+            self.json(document)?;
+        }
+        Ok(())
+    }
+
+    /// A question, without a newline: on standard output (CLI-13), unless that is for JSON.
+    ///
+    /// # Errors
+    /// It can't be written to.
+    pub(crate) fn question(&self, text: &str) -> io::Result<()> {
+        if self.json {
+            self.to_stderr(text);
+            return Ok(());
+        }
+        self.bytes(text.as_bytes())
     }
 
     /// `Warning: …` on standard error (CLI-14).

@@ -71,10 +71,13 @@ fn documented_json_has_the_members_that_are_printed() {
             json = Some(String::new());
         } else if line == "```" {
             if let (Some(command), Some(json)) = (command.take(), json.take()) {
-                let machine = Machine::new();
-                machine.shell("hardsign certificate generate-test --default demo");
-                machine.shell("hardsign plugin install --file wabbit/notation-wabbit");
-                machine.shell("hardsign key add --plugin wabbit --id release release");
+                let machine = Machine::with_registries();
+                machine.shell(
+                    "hardsign certificate generate-test --default demo
+                     hardsign plugin install --file wabbit/notation-wabbit
+                     hardsign key add --plugin wabbit --id release release
+                     echo '{\"credsStore\": \"file\"}' > config/config.json",
+                );
                 let documented: Value = serde_json::from_str(&json).unwrap();
                 let printed = machine.json(&format!("{command} 2>/dev/null"));
                 same_members(&documented, &printed, &command);
@@ -84,7 +87,59 @@ fn documented_json_has_the_members_that_are_printed() {
             json.push_str(line);
         }
     }
-    assert!(checked >= 10, "{checked}");
+    // Each command with `--output` is among them.
+    let machine = Machine::new();
+    for command in commands(&machine) {
+        let flags = machine.shell(&format!("hardsign __complete -- {command} --output"));
+        let flags = String::from_utf8(flags.stdout).unwrap();
+        let has_json = flags.starts_with("--output");
+        let is_documented = text.contains(&format!("\n## `{command}`\n"));
+        assert_eq!(has_json, is_documented, "{command}");
+        let plain = ["policy show", "blob policy show", "completion"];
+        assert_eq!(has_json, !plain.contains(&&*command), "{command}");
+    }
+    assert!(checked >= 33, "{checked}");
+}
+
+/// Every command that is no group.
+fn commands(machine: &Machine) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut groups = vec![String::new()];
+    while let Some(group) = groups.pop() {
+        let ran = machine.shell(&format!("hardsign __complete -- {group} ''"));
+        let text = String::from_utf8(ran.stdout).unwrap();
+        let inner = text.lines().filter_map(|line| line.split_once('\t'));
+        for (name, _) in inner.filter(|(name, _)| *name != "help" && !name.starts_with('-')) {
+            let verb = format!("{group} {name}").trim().to_owned();
+            let ran = machine.shell(&format!("hardsign {verb} --help"));
+            let help = String::from_utf8(ran.stdout).unwrap();
+            match help.contains("\nCommands:\n") {
+                true => groups.push(verb),
+                false => commands.push(verb),
+            }
+        }
+    }
+    assert!(commands.len() > 30, "{commands:?}");
+    commands
+}
+
+/// CLI-19: the help of each command shows how it is used, and a page of the manual says the same.
+#[test]
+fn cli_19_help_has_examples() {
+    let machine = Machine::new();
+    assert!(machine.shell("hardsign man pages").status.success());
+    for command in commands(&machine) {
+        let ran = machine.shell(&format!("hardsign {command} --help"));
+        let help = String::from_utf8(ran.stdout).unwrap();
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_default();
+        assert!(
+            examples.contains(&format!("hardsign {command}")),
+            "{command}: {help}"
+        );
+        let page = format!("pages/hardsign-{}.1", command.replace(' ', "-"));
+        let page = fs::read_to_string(machine.path().join(page)).unwrap();
+        assert!(page.contains(".SH EXAMPLES"), "{command}");
+    }
 }
 
 fn same_members(documented: &Value, printed: &Value, place: &str) {

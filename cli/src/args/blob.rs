@@ -52,6 +52,9 @@ Examples:
   Use the trust policy of a file:
     hardsign blob policy import my-policy.json
 
+  Show the one in use:
+    hardsign blob policy show
+
   Explain what it demands of files:
     hardsign blob policy explain --policy-name releases";
 
@@ -239,6 +242,7 @@ fn policy_group() -> Command {
         .arg(flags::force(
             "Replace an existing policy without a question",
         ))
+        .arg(flags::output())
         .arg(flags::positional("none", "").hide(true)),
     )
 }
@@ -426,6 +430,7 @@ impl InitArgs {
         policy::no_arguments(matches)?;
         let reader = Reader(matches);
         reader.required(&["name", "trust-store", "trusted-identity"])?;
+        reader.output()?;
         Ok(Self {
             name: reader.text("name").unwrap_or_default(),
             trust_stores: reader.all("trust-store"),

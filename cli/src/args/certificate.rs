@@ -20,7 +20,10 @@ Examples:
     hardsign certificate delete --type ca --store acme --all --yes
 
   Make a test key with a self-signed certificate, trusted and the default:
-    hardsign certificate generate-test --default demo.example.com";
+    hardsign certificate generate-test --default demo.example.com
+
+  Remove it again:
+    hardsign certificate cleanup-test demo.example.com";
 
 /// `hardsign certificate add`.
 #[derive(Debug)]
@@ -80,6 +83,7 @@ pub(super) fn definition() -> Command {
     .subcommand(
         flags::verb("add", "Add certificate files to a store", EXAMPLES)
             .args(store_flags())
+            .arg(flags::output())
             .arg(flags::positional("path", "Certificate files, PEM or DER")),
     )
     .subcommand(
@@ -103,6 +107,7 @@ pub(super) fn definition() -> Command {
         .args(store_flags())
         .arg(flags::switch("all", "Delete all certificates of the store").short('a'))
         .arg(flags::yes())
+        .arg(flags::output())
         .arg(file()),
     )
     .subcommand(
@@ -113,6 +118,7 @@ pub(super) fn definition() -> Command {
         )
         .arg(flags::value("bits", "N", "Size of the RSA key [default: 2048]").short('b'))
         .arg(flags::switch("default", "Make it the default signing key"))
+        .arg(flags::output())
         .arg(flags::positional(
             "common_name",
             "Common name of the certificate",
@@ -121,6 +127,7 @@ pub(super) fn definition() -> Command {
     .subcommand(
         flags::verb("cleanup-test", "Remove what generate-test made", EXAMPLES)
             .arg(flags::yes())
+            .arg(flags::output())
             .arg(flags::positional(
                 "common_name",
                 "Common name of the certificate",
@@ -149,10 +156,9 @@ impl AddArgs {
         if paths.is_empty() {
             return Err(Usage("missing certificate path".to_owned()));
         }
-        Ok(Self {
-            store: store(&reader)?,
-            paths,
-        })
+        let store = store(&reader)?;
+        reader.output()?;
+        Ok(Self { store, paths })
     }
 }
 
@@ -225,8 +231,10 @@ impl DeleteArgs {
                 ));
             }
         };
+        let store = store(&reader)?;
+        reader.output()?;
         Ok(Self {
-            store: store(&reader)?,
+            store,
             file,
             yes: reader.switch("yes")?,
         })
@@ -256,6 +264,7 @@ impl GenerateTestArgs {
                 "RSA keys have 2048, 3072 or 4096 bits, not {bits}"
             )));
         }
+        reader.output()?;
         Ok(Self {
             name,
             bits,
@@ -274,6 +283,7 @@ impl CleanupTestArgs {
             "missing certificate common name",
             "certificate common name must follow",
         )?;
+        reader.output()?;
         Ok(Self {
             name,
             yes: reader.switch("yes")?,

@@ -12,7 +12,7 @@ Examples:
     hardsign key list
 
   Make another key the default:
-    hardsign key set --default staging
+    hardsign key update --default staging
 
   Remove keys from the list; the keys themselves stay where they are:
     hardsign key delete staging old";
@@ -61,12 +61,14 @@ pub(super) fn definition() -> Command {
                     "Setting that is passed to the plugin (repeatable)",
                 ))
                 .arg(default())
+                .arg(flags::output())
                 .arg(flags::positional("key_name", "Name of the key in the list")),
         )
         .subcommand(
             flags::verb("update", "Choose the default key", EXAMPLES)
                 .visible_alias("set")
                 .arg(default())
+                .arg(flags::output())
                 .arg(flags::positional("key_name", "Name of a key in the list")),
         )
         .subcommand(
@@ -76,6 +78,7 @@ pub(super) fn definition() -> Command {
         )
         .subcommand(
             flags::verb("delete", "Remove keys from the list", EXAMPLES)
+                .arg(flags::output())
                 .arg(flags::positional("key_name", "Names of keys in the list")),
         )
 }
@@ -92,6 +95,7 @@ impl AddArgs {
             ));
         }
         reader.required(&["plugin"])?;
+        reader.output()?;
         Ok(Self {
             name: names.remove(0),
             plugin: reader.text("plugin").unwrap_or_default(),
@@ -108,6 +112,7 @@ impl UpdateArgs {
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
         let reader = Reader(matches);
         let mut names = reader.all("positional");
+        reader.output()?;
         match names.len() {
             0 => Err(Usage("missing key name".to_owned())),
             1 => Ok(Self {
@@ -133,10 +138,12 @@ impl DeleteArgs {
     /// # Errors
     /// [`Usage`], in the order of CLI-06.
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
-        let names = Reader(matches).all("positional");
+        let reader = Reader(matches);
+        let names = reader.all("positional");
         if names.is_empty() {
             return Err(Usage("missing key names".to_owned()));
         }
+        reader.output()?;
         Ok(Self { names })
     }
 }

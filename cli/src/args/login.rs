@@ -41,6 +41,7 @@ pub(super) fn login() -> Command {
             "password-stdin",
             "Read the password, or the token where there is no user name, from standard input",
         ))
+        .arg(flags::output())
         .arg(flags::positional(
             "server",
             "The registry: <host> or <host>:<port>",
@@ -48,10 +49,12 @@ pub(super) fn login() -> Command {
 }
 
 pub(super) fn logout() -> Command {
-    flags::verb("logout", "Log out of a registry", LOGOUT_EXAMPLES).arg(flags::positional(
-        "server",
-        "The registry: <host> or <host>:<port>",
-    ))
+    flags::verb("logout", "Log out of a registry", LOGOUT_EXAMPLES)
+        .arg(flags::output())
+        .arg(flags::positional(
+            "server",
+            "The registry: <host> or <host>:<port>",
+        ))
 }
 
 impl LoginArgs {
@@ -61,6 +64,7 @@ impl LoginArgs {
         let reader = Reader(matches);
         let server = server(&reader, "login")?;
         reader.exclusive(&["password", "password-stdin"])?;
+        reader.output()?;
         Ok(Self {
             server,
             password_stdin: reader.switch("password-stdin")?,
@@ -73,9 +77,10 @@ impl LogoutArgs {
     /// # Errors
     /// [`Usage`], in the order of CLI-06.
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
-        Ok(Self {
-            server: server(&Reader(matches), "logout")?,
-        })
+        let reader = Reader(matches);
+        let server = server(&reader, "logout")?;
+        reader.output()?;
+        Ok(Self { server })
     }
 }
 

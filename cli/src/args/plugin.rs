@@ -156,6 +156,7 @@ pub(super) fn definition() -> Command {
         flags::verb("uninstall", "Remove a plugin", UNINSTALL_EXAMPLES)
             .visible_aliases(["remove", "rm"])
             .arg(flags::yes())
+            .arg(flags::output())
             .arg(flags::positional("plugin_name", "Name of the plugin")),
     )
 }
@@ -234,8 +235,10 @@ impl UninstallArgs {
     /// [`Usage`], in the order of CLI-06.
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
         let reader = Reader(matches);
+        let name = one_name(&reader, "only one plugin can be removed at a time")?;
+        reader.output()?;
         Ok(Self {
-            name: one_name(&reader, "only one plugin can be removed at a time")?,
+            name,
             yes: reader.switch("yes")?,
         })
     }

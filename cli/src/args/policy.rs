@@ -59,6 +59,7 @@ pub(super) fn group(about: &'static str, examples: &'static str) -> Command {
                 .arg(flags::force(
                     "Replace an existing policy without a question",
                 ))
+                .arg(flags::output())
                 .arg(flags::positional("path", "The file")),
         )
         .subcommand(
@@ -86,6 +87,7 @@ impl ImportArgs {
                 }
             )));
         }
+        reader.output()?;
         Ok(Self {
             path: paths.remove(0),
             force: reader.switch("force")?,

@@ -258,8 +258,9 @@ pub(super) fn policy_init(args: InitArgs, context: &Context) -> Result<(), Failu
         return Ok(());
     }
     let path = policy::write(&policy::BLOB, &bytes, &dirs)?;
-    Ok(context.console.line(format_args!(
+    context.console.line(format_args!(
         "Successfully initialized blob trust policy file to {}.",
         path.display()
-    ))?)
+    ))?;
+    Ok(context.console.document(&json!({ "path": path }))?)
 }

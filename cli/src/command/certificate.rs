@@ -29,6 +29,7 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let (store_type, name) = (args.store.store_type, args.store.name.as_str());
     let mut added = Vec::new();
     let mut failed = String::new();
+    let mut failures = Vec::new();
     for path in &args.paths {
         match edit::add(&dirs, &args.store, Path::new(path)) {
             Ok(certificates) => {
@@ -37,6 +38,7 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
             }
             Err(error) => {
                 failed.push_str(&format!("{path}, with error {:?}\n", error.to_string()));
+                failures.push(json!({"path": path, "error": error.to_string()}));
             }
         }
     }
@@ -44,10 +46,16 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         context.console.line(format_args!(
             "Successfully added following certificates to named store {name} of type {store_type}:"
         ))?;
-        for path in added {
+        for path in &added {
             context.console.line(one_line(path))?;
         }
     }
+    context.console.document(&json!({
+        "storeType": store_type.name(),
+        "storeName": name,
+        "added": added,
+        "failed": failures,
+    }))?;
     if failed.is_empty() {
         return Ok(());
     }
@@ -185,7 +193,7 @@ fn go_time(time: Timestamp) -> String {
 pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let (store_type, name) = (args.store.store_type, args.store.name.as_str());
-    match args.file {
+    match &args.file {
         None => {
             let question = format!(
                 "Are you sure you want to delete all certificates in {name:?} of type \"{store_type}\"?"
@@ -196,9 +204,9 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             let directory = edit::delete_store(&dirs, &args.store).map_err(|error| {
                 Failure::failed(format!("failed to delete the named trust store: {error}"))
             })?;
-            Ok(context
+            context
                 .console
-                .line(format_args!("Successfully deleted {}", directory.display()))?)
+                .line(format_args!("Successfully deleted {}", directory.display()))?;
         }
         Some(file) => {
             let question = format!(
@@ -207,14 +215,19 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             if !context.confirm(&question, args.yes)? {
                 return Ok(());
             }
-            delete_file(&args.store, &file, context).map_err(|error| match error {
+            delete_file(&args.store, file, context).map_err(|error| match error {
                 Ok(error) => {
                     Failure::failed(format!("failed to delete the certificate file: {error}"))
                 }
                 Err(failure) => failure,
-            })
+            })?;
         }
     }
+    Ok(context.console.document(&json!({
+        "storeType": store_type.name(),
+        "storeName": name,
+        "file": args.file,
+    }))?)
 }
 
 /// Deletes a file of a store and says so; the outer error is printing's, the inner the deletion's.
@@ -301,7 +314,15 @@ pub(super) fn generate_test(args: GenerateTestArgs, context: &Context) -> Result
     if args.default {
         console.line(format_args!("{name}: marked as default signing key"))?;
     }
-    Ok(())
+    Ok(console.document(&json!({
+        "name": name,
+        "default": args.default,
+        "keyPath": key_path,
+        "certificatePath": certificate_path,
+        "expiry": made.not_after,
+        "storeType": store.store_type.name(),
+        "storeName": name,
+    }))?)
 }
 
 pub(super) fn cleanup_test(args: CleanupTestArgs, context: &Context) -> Result<(), Failure> {
@@ -355,7 +376,8 @@ Are you sure you want to continue?",
     }
     remove("key", &key_path, context)?;
     remove("certificate", &certificate_path, context)?;
-    Ok(console.line("Cleanup completed successfully")?)
+    console.line("Cleanup completed successfully")?;
+    Ok(console.document(&json!({ "name": name }))?)
 }
 
 fn remove(kind: &str, path: &Path, context: &Context) -> Result<(), Failure> {

@@ -115,12 +115,8 @@ fn print(findings: &Findings, output: Output, context: &Context) -> Result<(), F
             Status::Warning => (Mark::Doubtful, "warn"),
             Status::Error => (Mark::Bad, "FAIL"),
         };
-        console.line(format_args!(
-            "{}  {}: {}",
-            console.marked(mark, word),
-            one_line(&finding.subject),
-            one_line(&finding.message)
-        ))?;
+        let (subject, message) = (one_line(&finding.subject), one_line(&finding.message));
+        console.verdict(mark, word, format_args!("  {subject}: {message}"))?;
         if let Some(mend) = &finding.mend {
             console.line(format_args!("      {}", one_line(mend)))?;
         }

@@ -3,6 +3,7 @@
 use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
 use hardsign_core::plugin::Finder;
 use serde::Serialize;
+use serde_json::json;
 
 use super::Context;
 use crate::args::Output;
@@ -47,23 +48,31 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     } else {
         ""
     };
-    Ok(context
+    context
         .console
-        .line(format_args!("{}{marked}", one_line(&args.name)))?)
+        .line(format_args!("{}{marked}", one_line(&args.name)))?;
+    Ok(context.console.document(&json!({
+        "name": args.name,
+        "default": args.default,
+        "id": args.id,
+        "pluginName": args.plugin,
+    }))?)
 }
 
 pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure> {
+    let document = json!({"name": args.name, "default": args.default});
     if !args.default {
         context.console.log(
             "warning",
             "--default flag is not set, command did not take effect",
         );
-        return Ok(());
+        return Ok(context.console.document(&document)?);
     }
     SigningKeys::update(&context.dirs()?, |keys| keys.set_default(&args.name))?;
-    Ok(context
+    context
         .console
-        .line(format_args!("{}: marked as default", one_line(&args.name)))?)
+        .line(format_args!("{}: marked as default", one_line(&args.name)))?;
+    Ok(context.console.document(&document)?)
 }
 
 pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
@@ -95,9 +104,7 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
         })
         .collect();
     if args.output == Output::Json {
-        return Ok(context
-            .console
-            .json(&serde_json::json!({ "keys": listed }))?);
+        return Ok(context.console.json(&json!({ "keys": listed }))?);
     }
     let rows: Vec<_> = listed
         .iter()
@@ -144,5 +151,9 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             }
         }
     }
-    Ok(())
+    let deleted: Vec<_> = removed
+        .iter()
+        .map(|(name, was_default)| json!({"name": name, "default": was_default}))
+        .collect();
+    Ok(console.document(&json!({ "deleted": deleted }))?)
 }

@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use hardsign_core::artifact::reference::{ReferenceFault, is_registry};
 use hardsign_core::oci::auth::{Credential, LoginError, LoginOutcome, Secret, login};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Context, repository};
@@ -32,7 +33,11 @@ pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
             .console
             .line("Authenticated with existing credentials")?;
     }
-    Ok(context.console.line("Login Succeeded")?)
+    context.console.line("Login Succeeded")?;
+    Ok(context.console.document(&json!({
+        "server": args.server,
+        "existingCredential": outcome == LoginOutcome::AlreadyInPlainText,
+    }))?)
 }
 
 /// A machine without a credential store gets a way that needs none.
@@ -121,7 +126,7 @@ async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secr
     context.console.hold_progress(true);
     // Before the question: who sees it may type.
     let echo = hidden.then(Echo::off).transpose()?;
-    context.console.bytes(question.as_bytes())?;
+    context.console.question(question)?;
     let read = tokio::task::spawn_blocking(|| {
         let mut line = Zeroizing::new(String::new());
         io::stdin().lock().take(MAX_SECRET).read_line(&mut line)?;
@@ -133,7 +138,7 @@ async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secr
     };
     drop(echo);
     if hidden {
-        context.console.bytes(b"\n")?;
+        context.console.question("\n")?;
     }
     context.console.hold_progress(false);
     answer

@@ -1,6 +1,7 @@
 //! `hardsign logout` (CLI-62).
 
 use hardsign_core::oci::auth::logout;
+use serde_json::json;
 
 use super::{Context, repository};
 use crate::args::login::LogoutArgs;
@@ -14,7 +15,10 @@ pub(super) fn run(args: &LogoutArgs, context: &Context) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::chain(&error).hint(HELPER))
     })?;
-    Ok(context.console.line("Logout Succeeded")?)
+    context.console.line("Logout Succeeded")?;
+    Ok(context
+        .console
+        .document(&json!({ "server": args.server }))?)
 }
 
 const HELPER: &str = "mend the configuration file or the credential helper that it names; without a helper, what was never stored needs no logout";

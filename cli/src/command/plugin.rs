@@ -132,9 +132,12 @@ pub(super) fn uninstall(args: &UninstallArgs, context: &Context) -> Result<(), F
         let done = installer.uninstall(name.as_str()).await;
         done.map_err(|error| Failure::failed(format!("failed to uninstall plugin {name}: {error}")))
     })?;
+    context
+        .console
+        .line(format_args!("Successfully uninstalled plugin {name}"))?;
     Ok(context
         .console
-        .line(format_args!("Successfully uninstalled plugin {name}"))?)
+        .document(&json!({ "name": name.as_str() }))?)
 }
 
 fn not_removed(error: InstallError, context: &Context) -> Failure {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use hardsign_core::config::{PolicyFileError, PolicyKind, read_named, read_policy, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::policy::{PolicyError, Warning, blob, oci};
+use serde_json::json;
 
 use super::Context;
 use crate::args::policy::ImportArgs;
@@ -89,10 +90,11 @@ pub(super) fn import(
     if subject.kind == PolicyKind::Oci {
         delete_old(&dirs, context)?;
     }
-    Ok(context.console.line(format_args!(
+    context.console.line(format_args!(
         "Successfully imported {noun} trust policy configuration to {}.",
         path.display()
-    ))?)
+    ))?;
+    Ok(context.console.document(&json!({ "path": path }))?)
 }
 
 pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! `hardsign version` (CLI-102).
 
+use serde_json::json;
+
 use super::Context;
 use crate::failure::Failure;
 
@@ -9,10 +11,16 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     console.line("Hardsign - a tool to sign and verify artifacts with keys in hardware.\n")?;
     console.line(format_args!("Version:     {}", env!("CARGO_PKG_VERSION")))?;
     console.line(format_args!("OS/Arch:     {}/{}", os(), arch()))?;
-    if let Some(commit) = option_env!("HARDSIGN_GIT_COMMIT") {
+    let commit = option_env!("HARDSIGN_GIT_COMMIT");
+    if let Some(commit) = commit {
         console.line(format_args!("Git commit:  {commit}"))?;
     }
-    Ok(())
+    Ok(console.document(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "os": os(),
+        "arch": arch(),
+        "gitCommit": commit,
+    }))?)
 }
 
 /// The operating system in Go's spelling.

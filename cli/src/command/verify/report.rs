@@ -123,11 +123,12 @@ fn print(
     if warned {
         console.line("")?;
     }
-    console.line(format_args!(
-        "{} for {}",
-        console.marked(Mark::Good, "Successfully verified signature"),
-        one_line(verified.reference())
-    ))?;
+    let reference = one_line(verified.reference());
+    console.verdict(
+        Mark::Good,
+        "Successfully verified signature",
+        format_args!(" for {reference}"),
+    )?;
     for attached in verified.attached() {
         console.line(format_args!(
             "Successfully verified attached {} {}",
