@@ -190,6 +190,12 @@ impl ConfigFile {
         helpers.get(server).map(String::as_str)
     }
 
+    /// The credential helpers for single registries: registry and helper.
+    pub fn credential_helpers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let helpers = self.known.cred_helpers.iter().flatten();
+        helpers.map(|(server, helper)| (server.as_str(), helper.as_str()))
+    }
+
     /// Docker's `auths`: what stands there in plain text for each server (CFG-24).
     pub fn auths(&self) -> impl Iterator<Item = (&str, &Value)> {
         let auths = self.known.auths.iter().flatten();

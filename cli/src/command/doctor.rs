@@ -1,20 +1,20 @@
 //! `hardsign doctor`: looks at what is on this machine and says in plain words what would fail and
 //! how to mend it. Nothing is changed, and nothing is asked over the network; plugins are asked who
-//! they are, and keys are opened only with `--open-keys`.
+//! they are, those of the box also whether a key is there, as far as that takes no PIN, and keys are
+//! opened only with `--open-keys`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use hardsign_core::config::{ConfigFile, KeyEntry, KeyLocation, PolicyFileError, SigningKeys};
-use hardsign_core::dirs::{Dirs, search_path};
-use hardsign_core::plugin::{
-    Finder, Host, Installer, KeyChoice, Pins, PluginError, PluginKey, PluginName, PluginSigner,
-};
+use hardsign_core::config::{ConfigFile, PolicyFileError};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::{Finder, Host, Installer, Pins, PluginError, PluginName};
 use hardsign_core::policy::{Verification, blob, oci};
 use hardsign_core::trust::{Loader, StoreName, StoreRef, StoreType};
 use hardsign_core::verify::{Document, Policy, PolicyLoadError};
-use jiff::Timestamp;
+use hardsign_core::x509::Certificate;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
@@ -23,6 +23,9 @@ use crate::args::Output;
 use crate::args::doctor::DoctorArgs;
 use crate::failure::Failure;
 use crate::output::{Mark, one_line};
+
+mod keys;
+mod surroundings;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
@@ -82,6 +85,7 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let mut findings = Findings::default();
     directories(&dirs, &mut findings);
+    surroundings::look(&dirs, context, &mut findings);
     configuration(&dirs, &mut findings);
     policy::<oci::Document>(&dirs, context, &mut findings);
     policy::<blob::Document>(&dirs, context, &mut findings);
@@ -89,7 +93,8 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
     let host = signer::host(&dirs, context);
     context.wait(async {
         plugins(&host, &mut findings).await;
-        keys(&host, &dirs, args.open_keys, &mut findings).await;
+        let now = context.now();
+        keys::look(&host, &dirs, args.open_keys, now, &mut findings).await;
         Ok(())
     })?;
     print(&findings, args.output, context)?;
@@ -171,15 +176,20 @@ fn configuration(dirs: &Dirs, findings: &mut Findings) {
             "make it \"jws\" or \"cose\"",
         );
     }
-    if let Some(store) = config.credentials_store() {
-        let program = format!("docker-credential-{store}");
-        if search_path().iter().any(|dir| dir.join(&program).is_file()) {
+    let store = config.credentials_store().map(|name| ("credsStore", name));
+    let helpers = config.credential_helpers();
+    for (member, name) in store
+        .into_iter()
+        .chain(helpers.map(|(_, name)| ("credHelpers", name)))
+    {
+        let program = format!("docker-credential-{name}");
+        if surroundings::in_path(&program).is_some() {
             findings.ok("credentials store", format!("{program} is installed"));
         } else {
             findings.fail(
                 "credentials store",
-                format!("{program}, which config.json asks for, is not in PATH"),
-                "install it, or change credsStore in config.json",
+                format!("{program}, which config.json asks for, is not in PATH, so no registry that needs it can be reached"),
+                &format!("install it, or change {member} in config.json"),
             );
         }
     }
@@ -281,23 +291,18 @@ fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
             let store = match loader.load(&StoreRef { store_type, name }) {
                 Ok(store) => store,
                 Err(error) => {
-                    let mend = "take what is wrong out of the directory";
+                    let mend = match error.is_not_found() {
+                        true => "add certificates to it, or remove the directory",
+                        false => "take what is wrong out of the directory",
+                    };
                     findings.fail(subject, error.to_string(), mend);
                     continue;
                 }
             };
-            let expired = store.certificates().iter().filter(|c| !c.is_valid_at(now));
-            for certificate in expired {
-                findings.warn(
-                    subject.clone(),
-                    format!(
-                        "{} is not valid now, only from {} to {}",
-                        certificate.subject(),
-                        certificate.not_before(),
-                        certificate.not_after()
-                    ),
-                    "add the certificate that takes its place",
-                );
+            for certificate in store.certificates() {
+                if let Some((message, mend)) = validity(certificate, now) {
+                    findings.warn(subject.clone(), message, &mend);
+                }
             }
             findings.ok(
                 subject,
@@ -305,6 +310,33 @@ fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// What is wrong with the time of a certificate, now or soon, and what to do.
+fn validity(certificate: &Certificate, now: Timestamp) -> Option<(String, String)> {
+    let (subject, from, to) = (
+        certificate.subject(),
+        certificate.not_before(),
+        certificate.not_after(),
+    );
+    let renew = "add the certificate that takes its place".to_owned();
+    if now < from {
+        return Some((
+            format!("{subject} is not valid before {from}"),
+            format!("see that this machine's clock is right: it says {now:.0}"),
+        ));
+    }
+    if now > to {
+        return Some((
+            format!("{subject} is not valid now: it expired at {to}"),
+            renew,
+        ));
+    }
+    let left = to.duration_since(now);
+    (left < SOON && left < to.duration_since(from) / 3).then(|| {
+        let days = left.as_hours() / 24;
+        (format!("{subject} expires in {days} days, at {to}"), renew)
+    })
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -381,73 +413,11 @@ fn installations(host: &Host, findings: &mut Findings) {
     }
 }
 
-async fn keys(host: &Host, dirs: &Dirs, open: bool, findings: &mut Findings) {
-    let keys = match SigningKeys::load(dirs) {
-        Ok(keys) => keys,
-        Err(error) => {
-            return findings.fail("signing keys", error.to_string(), "mend signingkeys.json");
-        }
-    };
-    if keys.entries().is_empty() {
-        findings.warn(
-            "signing keys",
-            "there are none",
-            "`hardsign key add` adds one; `hardsign sign --plugin <name> --id <key id>` needs none",
-        );
-    } else if keys.default_name().is_none() {
-        findings.warn(
-            "signing keys",
-            "none is the default, so `hardsign sign` needs --key",
-            "`hardsign key set --default <name>`",
-        );
-    }
-    for entry in keys.entries() {
-        let subject = format!("signing key {}", entry.name);
-        match key(host, dirs, entry, open).await {
-            Ok(message) => findings.ok(subject, message),
-            Err((message, mend)) => findings.fail(subject, message, &mend),
-        }
-    }
-}
-
-/// What is known of a key, or what is wrong with it and how to mend that.
-async fn key(
-    host: &Host,
-    dirs: &Dirs,
-    entry: &KeyEntry,
-    open: bool,
-) -> Result<String, (String, String)> {
-    let remove = format!("`hardsign key delete {}` takes it off the list", entry.name);
-    let location = entry.location();
-    let location = location.map_err(|error| (error.to_string(), remove.clone()))?;
-    if let KeyLocation::Files { key, certificate } = location {
-        for path in [key, certificate] {
-            if let Err(error) = fs::metadata(path) {
-                return Err((format!("{path}: {error}"), remove));
-            }
-        }
-    }
-    let told = |error: PluginError| {
-        let mend = error.hint().unwrap_or(remove.clone());
-        (error.to_string(), mend)
-    };
-    let choice = KeyChoice::Named(&entry.name);
-    let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
-    let resolved = resolved.map_err(told)?;
-    if !open {
-        return Ok("its plugin is there; the key itself was not opened (--open-keys)".to_owned());
-    }
-    let signer = PluginSigner::open(host, resolved).await.map_err(told)?;
-    let spec = signer.key_spec().map(|spec| spec.to_string());
-    signer.close().await;
-    Ok(match spec {
-        Ok(spec) => format!("{spec}, opened"),
-        Err(_) => "opened".to_owned(),
-    })
-}
-
 fn fault(subject: String, error: &PluginError, findings: &mut Findings) {
     let mend = error.hint();
     let mend = mend.unwrap_or_else(|| "reinstall the plugin, or remove it".to_owned());
     findings.fail(subject, error.to_string(), &mend);
 }
+
+/// Certificates that expire within this time, and the last third of their own, are told of.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);

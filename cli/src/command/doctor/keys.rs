@@ -1,0 +1,251 @@
+//! Signing keys: their files, their plugins, their PINs' sources, and whether their tokens are there.
+//! No PIN is read and none is tried, but with `--open-keys`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use hardsign_core::config::{KeyEntry, KeyLocation, SigningKeys};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::{Host, KeyChoice, Origin, PluginError, PluginKey, PluginSigner};
+use hardsign_core::x509::Certificate;
+use hardsign_plugin::proto::{
+    CONTRACT_VERSION, Capability, Command, ListKeysRequest, ListKeysResponse,
+};
+use jiff::Timestamp;
+
+use super::{Findings, validity};
+
+pub(super) async fn look(
+    host: &Host,
+    dirs: &Dirs,
+    open: bool,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    let keys = match SigningKeys::load(dirs) {
+        Ok(keys) => keys,
+        Err(error) => {
+            return findings.fail("signing keys", error.to_string(), "mend signingkeys.json");
+        }
+    };
+    if keys.entries().is_empty() {
+        findings.warn(
+            "signing keys",
+            "there are none",
+            "`hardsign key add` adds one; `hardsign sign --plugin <name> --id <key id>` needs none",
+        );
+    } else if keys.default_name().is_none() {
+        findings.warn(
+            "signing keys",
+            "none is the default, so `hardsign sign` needs --key",
+            "`hardsign key set --default <name>`",
+        );
+    }
+    for entry in keys.entries() {
+        let subject = format!("signing key {}", entry.name);
+        match entry.location() {
+            Ok(KeyLocation::Files { key, certificate }) => {
+                exposed(&subject, "private key", key, findings);
+                expiring(&subject, certificate, now, findings);
+            }
+            Ok(KeyLocation::Plugin { .. }) => pin_source(&subject, entry, findings),
+            Err(_) => {}
+        }
+        match key(host, dirs, entry, open).await {
+            Ok(message) => findings.ok(subject, message),
+            Err((message, mend)) => findings.fail(subject, message, &mend),
+        }
+    }
+}
+
+/// What is known of a key, or what is wrong with it and how to mend that.
+async fn key(
+    host: &Host,
+    dirs: &Dirs,
+    entry: &KeyEntry,
+    open: bool,
+) -> Result<String, (String, String)> {
+    let remove = format!("`hardsign key delete {}` takes it off the list", entry.name);
+    let location = entry.location();
+    let location = location.map_err(|error| (error.to_string(), remove.clone()))?;
+    if let KeyLocation::Files { key, certificate } = location {
+        for path in [key, certificate] {
+            if let Err(error) = File::open(path) {
+                let mend = match error.kind() {
+                    io::ErrorKind::PermissionDenied => format!("become the owner of {path}"),
+                    _ => remove.clone(),
+                };
+                return Err((format!("{path}: {error}"), mend));
+            }
+        }
+    }
+    let told = |error: PluginError| {
+        let mend = error.hint().unwrap_or(remove.clone());
+        (error.to_string(), mend)
+    };
+    let choice = KeyChoice::Named(&entry.name);
+    let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
+    let resolved = resolved.map_err(told)?;
+    if open {
+        let signer = PluginSigner::open(host, resolved).await.map_err(told)?;
+        let spec = signer.key_spec().map(|spec| spec.to_string());
+        signer.close().await;
+        return Ok(match spec {
+            Ok(spec) => format!("{spec}, opened"),
+            Err(_) => "opened".to_owned(),
+        });
+    }
+    if let KeyLocation::Files { .. } = location {
+        return Ok("its files can be read; they were not opened as a key (--open-keys)".to_owned());
+    }
+    Ok(match visible(host, entry).await.map_err(told)? {
+        None => "its plugin is there; the key itself was not looked for (--open-keys)",
+        Some(true) => "its token is there, and the key is on it",
+        Some(false) => {
+            "its token is there; whether the key is on it shows only with the PIN (--open-keys)"
+        }
+    }
+    .to_owned())
+}
+
+/// Whether a key can be seen without a PIN; `None` where its plugin can't tell.
+///
+/// # Errors
+/// What the plugin said, for instance that the token is not there.
+async fn visible(host: &Host, entry: &KeyEntry) -> Result<Option<bool>, PluginError> {
+    let file = host.finder().find(&entry.plugin_name)?;
+    if file.origin != Origin::Box {
+        return Ok(None);
+    }
+    let plugin = host.run(file);
+    let metadata = plugin.metadata(&entry.plugin_config).await?;
+    if !metadata.capabilities.contains(&Capability::Keys) {
+        return Ok(None);
+    }
+    let mut plugin_config = entry.plugin_config.clone();
+    plugin_config.retain(|name, _| !name.starts_with("pin-"));
+    let request = ListKeysRequest {
+        contract_version: CONTRACT_VERSION.to_owned(),
+        key_id: without_pin(&entry.id),
+        plugin_config,
+    };
+    let listed: ListKeysResponse = plugin.call(&Command::ListKeys, &request).await?;
+    Ok(Some(!listed.keys.is_empty()))
+}
+
+/// A key id without what its query says of a PIN (RFC 7512, section 2.4), so that nobody logs in.
+fn without_pin(id: &str) -> String {
+    let Some((path, query)) = id.split_once('?') else {
+        return id.to_owned();
+    };
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|attribute| !attribute.starts_with("pin-"))
+        .collect();
+    format!("{path}?{}", kept.join("&"))
+}
+
+/// The file that a PIN is read from.
+fn pin_source(subject: &str, entry: &KeyEntry, findings: &mut Findings) {
+    let in_query = entry.id.split_once('?').and_then(|(_, query)| {
+        let mut attributes = query.split('&');
+        attributes.find_map(|attribute| attribute.strip_prefix("pin-source="))
+    });
+    let source = in_query.or_else(|| entry.plugin_config.get("pin-source").map(String::as_str));
+    let Some(source) = source.map(unescaped) else {
+        return;
+    };
+    let path = source.strip_prefix("file:").unwrap_or(&source);
+    let path = path.strip_prefix("//localhost").unwrap_or(path);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') {
+        return;
+    }
+    if let Err(error) = File::open(path) {
+        findings.fail(
+            subject,
+            format!("the file with its PIN can't be read: {path}: {error}"),
+            "write the PIN there, readable by you alone, or name another PIN source",
+        );
+    } else {
+        exposed(subject, "file with its PIN", path, findings);
+    }
+}
+
+/// `%2F` and the like as the characters they stand for.
+fn unescaped(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escape = (*first == b'%').then(|| after.get(..2)).flatten();
+        let byte = escape.and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = match byte {
+            Some(_) => after.get(2..).unwrap_or_default(),
+            None => after,
+        };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A secret that others may read.
+fn exposed(subject: &str, what: &str, path: &str, findings: &mut Findings) {
+    if fs::metadata(path).is_ok_and(|found| others_may_read(&found)) {
+        findings.warn(
+            subject,
+            format!("others may read the {what}, {path}"),
+            &format!("chmod 600 {path}"),
+        );
+    }
+}
+
+#[cfg(unix)]
+fn others_may_read(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    found.permissions().mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn others_may_read(_: &fs::Metadata) -> bool {
+    false
+}
+
+/// The key's own certificate, which stands first.
+fn expiring(subject: &str, path: &str, now: Timestamp, findings: &mut Findings) {
+    let chain = hardsign_core::config::read_named(Path::new(path), MAX_CHAIN).ok();
+    let chain = chain.and_then(|bytes| Certificate::parse_file(&bytes).ok());
+    if let Some(leaf) = chain.as_ref().and_then(|chain| chain.first())
+        && let Some((message, _)) = validity(leaf, now)
+    {
+        findings.warn(
+            subject,
+            format!("its certificate: {message}"),
+            "have the key certified anew",
+        );
+    }
+}
+
+/// Largest file of certificates, in bytes.
+const MAX_CHAIN: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing that is asked without `--open-keys` can lead to a login.
+    #[test]
+    fn no_pin_is_named() {
+        assert_eq!(
+            without_pin("pkcs11:token=T?module-path=/m.so&pin-source=file:/pin"),
+            "pkcs11:token=T?module-path=/m.so"
+        );
+        assert_eq!(
+            without_pin("pkcs11:token=T?pin-value=1234"),
+            "pkcs11:token=T?"
+        );
+        assert_eq!(without_pin("pkcs11:token=T"), "pkcs11:token=T");
+        assert_eq!(unescaped("file:%2Fa%20b%zz%"), "file:/a b%zz%");
+    }
+}

@@ -1,0 +1,90 @@
+//! What stands around the configuration: plugin and cache directories, policy files that are not
+//! read, and what `notation` means here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hardsign_core::dirs::{Dirs, search_path};
+
+use super::Findings;
+use crate::command::Context;
+
+pub(super) fn look(dirs: &Dirs, context: &Context, findings: &mut Findings) {
+    let subject = format!("plugin directory {}", dirs.plugins().display());
+    if dirs.libexec != dirs.config && !dirs.libexec.is_dir() {
+        findings.warn(
+            subject,
+            "does not exist, so only plugins that came with hardsign are found",
+            "see that NOTATION_LIBEXEC names the directory in which `plugins` is",
+        );
+    }
+    cache(dirs, findings);
+    if dirs.old_policy().exists() && dirs.oci_policy().exists() {
+        findings.warn(
+            "OCI trust policy",
+            format!(
+                "{} is there too, and is not read",
+                dirs.old_policy().display()
+            ),
+            &format!(
+                "see with `{} policy show` that the one in use is the right one, and delete the other",
+                context.program
+            ),
+        );
+    }
+    notation(findings);
+}
+
+fn cache(dirs: &Dirs, findings: &mut Findings) {
+    let Some(cache) = &dirs.cache else {
+        return findings.warn(
+            "cache directory",
+            "there is none, so revocation lists are fetched each time",
+            "set NOTATION_CACHE, or HOME",
+        );
+    };
+    // What does not exist yet is made below the first directory that does.
+    let existing = cache.ancestors().find(|directory| directory.exists());
+    if existing.is_some_and(|directory| !directory.is_dir() || !may_write(directory)) {
+        findings.warn(
+            format!("cache directory {}", cache.display()),
+            "can't be written to, so revocation lists are fetched each time",
+            "make it a directory of yours, or set NOTATION_CACHE to one",
+        );
+    }
+}
+
+#[cfg(unix)]
+fn may_write(directory: &Path) -> bool {
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn may_write(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| !found.permissions().readonly())
+}
+
+/// Scripts call `notation`: which program is that?
+fn notation(findings: &mut Findings) {
+    let name = format!("notation{}", std::env::consts::EXE_SUFFIX);
+    let Some(found) = in_path(&name) else {
+        return;
+    };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let ours = std::env::current_exe().ok().and_then(|path| real(&path));
+    let message = if real(&found) == ours {
+        format!("{} is hardsign", found.display())
+    } else {
+        format!(
+            "{} is another program, which uses the same configuration",
+            found.display()
+        )
+    };
+    findings.ok("command notation", message);
+}
+
+/// The first program of this name in `PATH`.
+pub(super) fn in_path(program: &str) -> Option<PathBuf> {
+    let places = search_path().into_iter().map(|dir| dir.join(program));
+    places.into_iter().find(|path| path.is_file())
+}
