@@ -14,6 +14,7 @@ use std::fmt;
 use crate::artifact::Quoted;
 
 pub mod blob;
+mod document;
 pub mod hardsign;
 mod level;
 pub mod oci;

@@ -15,10 +15,11 @@
 
 use std::collections::BTreeSet;
 
+use super::document;
 use super::hardsign::{self, HardsignError};
-use super::reader::{self, Object, Place};
+use super::reader::Object;
 use super::statement::{self, RawStatement, Verification};
-use super::{Kind, PolicyError, RULES, Scope, Scopes, SelectionError, Warning};
+use super::{Kind, PolicyError, Scope, Scopes, SelectionError, Warning};
 
 /// A policy document for OCI artifacts that satisfies every rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,12 +42,7 @@ impl Document {
     /// # Errors
     /// The first fault, in the order in which the reference looks for them.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        let value = reader::parse(bytes).map_err(PolicyError::Malformed)?;
-        let object = Object::new(&value, Place::default()).map_err(PolicyError::Malformed)?;
-        if object.get(RULES).is_some() {
-            return Err(PolicyError::Misplaced);
-        }
-        Self::read(&object, &["version", "trustPolicies"])
+        document::parse(bytes, Self::read)
     }
 
     /// Reads a document that may carry hardsign's own rules in its member `hardsign`, which are
@@ -57,19 +53,11 @@ impl Document {
     pub fn parse_with_rules(
         bytes: &[u8],
     ) -> Result<Result<(Self, hardsign::Document), HardsignError>, PolicyError> {
-        let value = reader::parse(bytes).map_err(PolicyError::Malformed)?;
-        let object = Object::new(&value, Place::default()).map_err(PolicyError::Malformed)?;
-        let document = Self::read(&object, &["version", "trustPolicies", RULES])?;
-        Ok(
-            match object.object(RULES).map_err(PolicyError::Malformed)? {
-                None => Ok((document, hardsign::Document::default())),
-                Some(rules) => hardsign::Document::read(&rules).map(|rules| (document, rules)),
-            },
-        )
+        document::parse_with_rules(bytes, Self::read)
     }
 
     /// Reads a document from an object with the members `known`.
-    pub(super) fn read(object: &Object<'_>, known: &[&'static str]) -> Result<Self, PolicyError> {
+    fn read(object: &Object<'_>, known: &[&'static str]) -> Result<Self, PolicyError> {
         let mut unknown = object.unknown(known).map_err(PolicyError::Malformed)?;
         let mut scope_texts = Vec::new();
         let raw = statement::read_all(object, Kind::Oci, |statement| {
