@@ -1,7 +1,7 @@
 //! Test keys and certificates, made by the `openssl` program, once per test process and key spec.
 //!
 //! Every leaf is `C=US, ST=WA, O=Hardsign Tests, CN=<key spec>`, issued by an intermediate CA below
-//! a root, all good for a day.
+//! a root, all good from 2020 to tomorrow.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +22,24 @@ pub struct TestKey {
     /// Leaf, intermediate CA and root, PEM, in this order.
     pub chain: PathBuf,
 }
+
+/// What `openssl ca` works by.
+const CA: &str = "\
+[ca]
+default_ca = d
+[d]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+preserve = yes
+policy = p
+[p]
+countryName = optional
+stateOrProvinceName = optional
+organizationName = optional
+commonName = supplied
+";
 
 struct Authority {
     directory: TempDir,
@@ -70,24 +88,32 @@ fn authority() -> &'static Authority {
     AUTHORITY.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        std::fs::write(
-            at.join("ca.ext"),
-            "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n",
-        )
-        .unwrap();
+        let extensions =
+            "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
+        for (file, content) in [
+            ("ca.cnf", CA),
+            ("ca.ext", extensions),
+            ("index.txt", ""),
+            ("index.txt.attr", "unique_subject = no\n"),
+        ] {
+            std::fs::write(at.join(file), content).unwrap();
+        }
         genpkey(at, KeySpec::Ec256, "root.key");
         genpkey(at, KeySpec::Ec256, "int.key");
         request(at, "root", "Hardsign Tests Root");
-        openssl(at, "x509 -req -in root.csr -signkey root.key -days 1 -extfile ca.ext -out root.crt");
+        issue(at, "-selfsign -keyfile root.key", "root", "ca");
         request(at, "int", "Hardsign Tests CA");
-        openssl(
-            at,
-            "x509 -req -in int.csr -CA root.crt -CAkey root.key -CAcreateserial -days 1 -extfile ca.ext -out int.crt",
-        );
+        issue(at, "-cert root.crt -keyfile root.key", "int", "ca");
         for name in ["root", "int"] {
-            openssl(at, &format!("x509 -in {name}.crt -outform DER -out {name}.der"));
+            openssl(
+                at,
+                &format!("x509 -in {name}.crt -outform DER -out {name}.der"),
+            );
         }
-        Authority { directory, keys: Mutex::default() }
+        Authority {
+            directory,
+            keys: Mutex::default(),
+        }
     })
 }
 
@@ -103,12 +129,7 @@ fn make(at: &Path, spec: KeySpec, name: &str, extensions: &str) -> TestKey {
         format!("keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n{extensions}"),
     )
     .unwrap();
-    openssl(
-        at,
-        &format!(
-            "x509 -req -in {file}.csr -CA int.crt -CAkey int.key -CAcreateserial -days 1 -extfile {file}.ext -out {file}.crt"
-        ),
-    );
+    issue(at, "-cert int.crt -keyfile int.key", &file, &file);
     openssl(
         at,
         &format!("x509 -in {file}.crt -outform DER -out {file}.der"),
@@ -130,6 +151,17 @@ fn make(at: &Path, spec: KeySpec, name: &str, extensions: &str) -> TestKey {
         leaf: at.join(format!("{file}.der")),
         chain,
     }
+}
+
+/// Has `<name>.csr` certified as `<name>.crt`. The begin of the validity lies far enough back for
+/// a timestamp that is not exact to the second.
+fn issue(at: &Path, issuer: &str, name: &str, extensions: &str) {
+    openssl(
+        at,
+        &format!(
+            "ca -batch -notext -config ca.cnf {issuer} -in {name}.csr -extfile {extensions}.ext -startdate 20200101000000Z -days 1 -out {name}.crt"
+        ),
+    );
 }
 
 pub(crate) fn genpkey(at: &Path, spec: KeySpec, file: &str) {
