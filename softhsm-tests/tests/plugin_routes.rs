@@ -64,6 +64,43 @@ fn plg_22_verbose_names_file_and_route() {
     }
 }
 
+/// BLOB-13, BLOB-14: a plugin that makes envelopes for files is asked for its key first, and only one
+/// that says that it does.
+#[test]
+fn blob_14_envelopes_for_files() {
+    let bench = Workbench::new();
+    bench.install_plugin("rude", &binaries().join("notation-rude"));
+    let file = bench.config().join("plugins/rude/notation-rude");
+    let file = file.display();
+    let blob = bench.path().join("a.bin").display().to_string();
+    std::fs::write(&blob, "content").unwrap();
+    let sign = |capabilities: &str| {
+        let setting = format!("capabilities=SIGNATURE_GENERATOR.ENVELOPE{capabilities}");
+        let line = ["blob", "sign", "-v", "--plugin", "rude", "--id", "k"];
+        bench.hardsign([&line[..], &["--plugin-config", &setting, &blob]].concat())
+    };
+    let refused = sign("");
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    let text =
+        "the plugin \"rude\" lacks the signature generator capability required for blob signing";
+    assert!(refused.stderr.contains(text), "{}", refused.stderr);
+
+    let signed = sign(",SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB");
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    let mut expected = vec![
+        format!("Plugin rude: started {file} get-plugin-metadata"),
+        "Plugin rude: signing through generate-envelope".to_owned(),
+    ];
+    for command in ["describe-key", "generate-envelope"] {
+        expected.push(format!("Plugin rude: started {file} {command}"));
+    }
+    assert_eq!(records(&signed.stderr), expected);
+    let signature = format!("{blob}.jws.sig");
+    let inspected = bench.hardsign_ok(["blob", "inspect", &signature]);
+    let size = "size: 7";
+    assert!(inspected.stdout.contains(size), "{}", inspected.stdout);
+}
+
 /// The plugin of the box is told by its place beside the executable.
 #[test]
 fn verbose_names_the_plugin_of_the_box() {

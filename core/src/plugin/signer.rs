@@ -157,15 +157,21 @@ impl PluginSigner {
                 self.max_in_flight = live.max_in_flight();
                 self.session.get_mut().live = Some(live);
             }
-            Route::SignDigest | Route::GenerateSignature => {
+            // Files are hashed by what the key needs (BLOB-14); payloads for artifacts are not.
+            Route::GenerateEnvelope if self.artifacts || !self.makes_envelopes_for_blobs() => {}
+            Route::SignDigest | Route::GenerateSignature | Route::GenerateEnvelope => {
                 let described = self
                     .patiently(|| self.plugin.describe_key(self.key()))
                     .await?;
                 self.key_spec = Some(described);
             }
-            Route::GenerateEnvelope => {}
         }
         Ok(())
+    }
+
+    fn makes_envelopes_for_blobs(&self) -> bool {
+        let capabilities = &self.metadata.capabilities;
+        capabilities.contains(&Capability::EnvelopeForBlob)
     }
 
     /// The plugin's name.
@@ -201,8 +207,8 @@ impl PluginSigner {
     /// The key's type and size.
     ///
     /// # Errors
-    /// [`PluginError::CannotSign`] for a plugin that makes envelopes only: it tells nothing of its
-    /// key.
+    /// [`PluginError::CannotSign`] for a plugin that makes envelopes for artifacts only: it tells
+    /// nothing of its key.
     pub fn key_spec(&self) -> Result<KeySpec, PluginError> {
         self.key_spec.ok_or_else(|| self.cannot_sign())
     }
