@@ -1,6 +1,7 @@
 //! `hardsign blob sign`, `blob inspect` and `blob policy init` (CLI-94 to CLI-99); verification is
 //! in `verify`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -39,9 +40,11 @@ struct Done {
 pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
     check_media_type(&args.media_type).map_err(Failure::failed)?;
     let dirs = context.dirs()?;
+    let format = signer::format(&args.signing, &dirs)?;
+    let jobs = jobs(&args, format)?;
     context.wait(async {
         let signer = signer::open(&args.signing, &dirs, context).await?;
-        let result = sign_all(&args, &signer, &dirs, context).await;
+        let result = sign_all(&args, jobs, format, &signer, &dirs, context).await;
         signer.close().await;
         result
     })
@@ -49,12 +52,14 @@ pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
 
 async fn sign_all(
     args: &SignArgs,
+    all: Vec<Job>,
+    format: Format,
     signer: &PluginSigner,
     dirs: &hardsign_core::dirs::Dirs,
     context: &Context,
 ) -> Result<(), Failure> {
     let options = SignOptions {
-        format: signer::format(&args.signing, dirs)?,
+        format,
         expiry: args.signing.expiry,
         user_metadata: args.signing.user_metadata.clone(),
         timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
@@ -62,13 +67,9 @@ async fn sign_all(
     };
     let hash = signer.key_spec().map_err(Failure::from)?.hash();
     let mut jobs = Vec::new();
-    for blob in &args.blobs {
-        let signature = signature_path(blob, args, options.format)?;
-        if may_write(&signature, args.force, context)? {
-            jobs.push(Job {
-                blob: blob.clone(),
-                signature,
-            });
+    for job in all {
+        if may_write(&job.signature, args.force, context)? {
+            jobs.push(job);
         }
     }
     let progress = context.console.progress("signing", jobs.len());
@@ -184,9 +185,61 @@ impl Read for Interruptible {
     }
 }
 
+/// Each file and where its signature goes: to a name that [`blob::signature_format`] reads this
+/// format from (BLOB-06), and no two to the same.
+fn jobs(args: &SignArgs, format: Format) -> Result<Vec<Job>, Failure> {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut taken: HashMap<PathBuf, usize> = HashMap::new();
+    for (position, blob) in args.blobs.iter().enumerate() {
+        let signature = signature_path(blob, args, format)?;
+        let other = taken.insert(place(&signature), position);
+        if let Some(other) = other.and_then(|position| jobs.get(position)) {
+            return Err(shared(other, blob));
+        }
+        jobs.push(Job {
+            blob: blob.clone(),
+            signature,
+        });
+    }
+    Ok(jobs)
+}
+
+/// The one path among those that lead to the same file.
+fn place(signature: &Path) -> PathBuf {
+    let directory = match signature.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    };
+    match (directory.canonicalize(), signature.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        // One that will be made.
+        _ => std::path::absolute(signature).unwrap_or_else(|_| signature.to_owned()),
+    }
+}
+
+/// Two files whose signatures would be one file.
+fn shared(first: &Job, second: &str) -> Failure {
+    let failure = Failure::usage(format!(
+        "the signatures of {} and {} would both be {}",
+        one_line(&first.blob),
+        one_line(second),
+        one_line(&first.signature.display().to_string())
+    ));
+    failure.hint("give each file once, and sign files of the same name into different directories")
+}
+
 fn signature_path(blob: &str, args: &SignArgs, format: Format) -> Result<PathBuf, Failure> {
     if let Some(path) = &args.signature {
-        return Ok(PathBuf::from(path));
+        let path = PathBuf::from(path);
+        if blob::signature_format(&path) != Ok(format) {
+            return Err(Failure::usage(format!(
+                "the name of signature file {} does not end in .{}.sig",
+                one_line(&path.display().to_string()),
+                format.name()
+            ))
+            .hint("`blob verify` reads the signature's format from the name; --signature-format chooses the format"));
+        }
+        return Ok(path);
     }
     blob::signature_path(
         Path::new(blob),
