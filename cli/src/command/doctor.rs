@@ -387,7 +387,7 @@ fn installations(host: &Host, findings: &mut Findings) {
         findings.warn(
             "plugins",
             format!("an interrupted installation left {}", leftover.display()),
-            "the next `hardsign plugin list` or `plugin install` clears it",
+            "the next `hardsign plugin list` or `plugin install` clears it; if it stays, remove it",
         );
     }
     match Pins::load(host.finder().pins_file()) {
@@ -402,10 +402,16 @@ fn installations(host: &Host, findings: &mut Findings) {
                 if let Ok(name) = name
                     && host.finder().find_installed(&name).is_err()
                 {
+                    let directory = host.finder().user_directory().join(name.as_str());
+                    let goes = format!("`hardsign plugin uninstall {name}` takes the pin away");
+                    let mend = match directory.symlink_metadata() {
+                        Ok(_) => format!("install it again, or remove {}: then {goes}", directory.display()),
+                        Err(_) => format!("{goes}, and so does the next `hardsign plugin install`"),
+                    };
                     findings.warn(
                         "pins of plugins",
                         format!("plugin {name} is pinned and not there"),
-                        "the next `hardsign plugin install` or `plugin uninstall` takes the pin away",
+                        &mend,
                     );
                 }
             }

@@ -121,9 +121,10 @@ fn refused(error: &InstallError) -> Failure {
 /// Removes a plugin (PLI-20, PLI-21).
 pub(super) fn uninstall(args: &UninstallArgs, context: &Context) -> Result<(), Failure> {
     let installer = installer(context)?;
-    let name = installer
-        .installed(&args.name)
-        .map_err(|error| not_removed(error, context))?;
+    let name = context.wait(async {
+        let installed = installer.installed(&args.name).await;
+        installed.map_err(|error| not_removed(error, context))
+    })?;
     let question = format!("Are you sure you want to uninstall plugin \"{name}\"?");
     if !context.confirm(&question, args.yes)? {
         return Ok(());
@@ -148,6 +149,10 @@ fn not_removed(error: InstallError, context: &Context) -> Failure {
         )),
         InstallError::Plugin(error) => error.into(),
         InstallError::Pins(error) => Failure::failed(error).hint(MEND_PINS),
+        InstallError::Existing(PluginError::NotRegular { ref path, .. }) => {
+            let directory = path.parent().unwrap_or(path).display().to_string();
+            Failure::failed(error).hint(format!("remove it yourself: {directory}"))
+        }
         other => Failure::failed(other),
     }
 }

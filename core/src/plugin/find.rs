@@ -5,8 +5,8 @@
 //! the name rule of PLG-04 checked before any path is made. `PATH` is never searched. It starts
 //! nothing.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::PluginError;
 use crate::dirs::{self, Dirs};
@@ -138,6 +138,14 @@ impl Finder {
     pub fn find_installed(&self, name: &PluginName) -> Result<PluginFile, PluginError> {
         let path = self.user.join(name.as_str()).join(name.file_name());
         regular(name, &path)?;
+        if !is_spelled(&self.user, name) {
+            // No missing file: an installation would replace the other plugin.
+            return Err(PluginError::NotFound {
+                plugin: name.clone(),
+                path,
+                source: io::Error::other("its directory is written in other letters"),
+            });
+        }
         Ok(PluginFile {
             name: name.clone(),
             path,
@@ -201,7 +209,7 @@ impl Finder {
         };
         let entries = match fs::read_dir(&self.user) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(unreadable(error)),
         };
         let mut names = Vec::new();
@@ -233,6 +241,15 @@ impl Finder {
             .filter_map(|name| self.find_in_the_box(&PluginName((*name).to_owned())).ok()?)
             .collect()
     }
+}
+
+/// Whether `directory` has an entry of exactly this name. Where the file system takes capital and
+/// small letters for the same, a plugin would else run under a name that has no pin (SEC-21), and a
+/// signature may name it so. What can't be listed is taken to have it.
+fn is_spelled(directory: &Path, name: &PluginName) -> bool {
+    fs::read_dir(directory).map_or(true, |mut entries| {
+        entries.any(|entry| entry.map_or(true, |entry| entry.file_name() == name.as_str()))
+    })
 }
 
 /// Whether `path` is a regular file and no symbolic link (PLG-03).
@@ -441,6 +458,19 @@ mod tests {
             .map(|listed| (listed.name.as_str(), listed.found.is_ok()))
             .collect();
         assert_eq!(names, [("a", true), ("b", true), ("empty", false)]);
+    }
+
+    /// SEC-21: pins go by name, so the name is the one of the directory, whatever the file system
+    /// takes for the same.
+    #[test]
+    fn sec_21_names_as_they_are_written() {
+        let place = Place::new();
+        put(&place.user("good"));
+        let is_spelled = |name| is_spelled(&place.dirs.plugins(), &PluginName::new(name).unwrap());
+        assert!(is_spelled("good"));
+        assert!(!is_spelled("Good"));
+        assert!(place.finder().find("good").is_ok());
+        assert!(place.finder().find("Good").is_err());
     }
 
     /// PLI-02: a plugin directory that can't be read is an error with its text.

@@ -17,6 +17,7 @@ use semver::Version;
 
 use super::pins::{Pin, PinState, Pins, look};
 use super::{Host, Origin, PluginError, PluginFile, PluginName};
+use crate::config::FileLock;
 use crate::net::Client;
 use archive::Kind;
 use candidate::Candidate;
@@ -144,7 +145,9 @@ impl Installer {
         let metadata = self.new_metadata(&candidate, &new, order.source).await?;
         let pin = Pin::take(&new, &metadata.version)?;
 
-        let held = self.place.lock(interrupt).await?;
+        let _held = self.place.lock(interrupt).await?;
+        // Gone before the lock is: nobody takes what is being removed for a leftover.
+        let staging = staging;
         let replaced = self
             .version_rule(&candidate.name, &metadata, order.force)
             .await?;
@@ -152,7 +155,6 @@ impl Installer {
             return Err(InstallError::Interrupted);
         }
         self.commit(&staging, &candidate.name, &pin)?;
-        drop(held);
         Ok(Installed {
             path: self.executable(&candidate.name),
             name: candidate.name,
@@ -287,11 +289,12 @@ impl Installer {
             // As before; where that fails too, the next one settles it.
             let _left = Pins::update(pins, |pins| pins.settle(|name| self.in_place(name)));
         })?;
-        // Taken anew: the rename changed the change time.
-        let settled = Pin::take(&self.executable(name), &pin.version)?;
+        // Taken anew: the rename changed the change time. What was staged is what is trusted: if it
+        // is another file by now, the next look hashes it, and refuses it.
+        let found = Pin::take(&self.executable(name), &pin.version)?;
         let settled = Pin {
-            sha256: pin.sha256.clone(),
-            ..settled
+            file: found.file.filter(|_| found.sha256 == pin.sha256),
+            ..pin.clone()
         };
         Ok(Pins::update(pins, |pins| pins.set(name, settled))?)
     }
@@ -300,28 +303,61 @@ impl Installer {
     ///
     /// # Errors
     /// [`InstallError::NotInstalled`], or what the operating system says; the plugin is then still
-    /// there as a whole.
+    /// there as a whole, unless it can't be moved back either.
     pub async fn uninstall(&self, name: &str) -> Result<(), InstallError> {
-        let name = self.installed(name)?;
+        let name = PluginName::new(name)?;
         let held = self.place.lock(&self.host.interrupt).await?;
         self.recover_holding(&held)?;
-        let staging = self.place.stage(&held)?;
-        self.place.take(&staging, &name)?;
-        Ok(Pins::update(&self.place.pins, |pins| pins.remove(&name))?)
+        self.check_installed(&name)?;
+        self.remove(&held, &name)
     }
 
-    /// The name of a plugin that is installed (PLI-20).
+    fn remove(&self, held: &FileLock, name: &PluginName) -> Result<(), InstallError> {
+        let staging = self.place.stage(held)?;
+        let removed = self
+            .place
+            .take(&staging, name)
+            .and_then(|()| Ok(Pins::update(&self.place.pins, |pins| pins.remove(name))?));
+        removed.inspect_err(|_| {
+            let _told_already = self.place.put_back(&staging, name);
+        })
+    }
+
+    /// The name of a plugin that is installed (PLI-20). Where it seems not to be, what an
+    /// interrupted installation left is cleared first, and the pin of a plugin that is gone.
     ///
     /// # Errors
     /// [`InstallError::NotInstalled`], or what is wrong with the name or the file.
-    pub fn installed(&self, name: &str) -> Result<PluginName, InstallError> {
+    pub async fn installed(&self, name: &str) -> Result<PluginName, InstallError> {
         let name = PluginName::new(name)?;
-        match self.host.finder().find_installed(&name) {
-            Ok(_) => Ok(name),
+        let mut checked = self.check_installed(&name);
+        let is_pinned = || Pins::load(&self.place.pins).is_ok_and(|pins| pins.get(&name).is_some());
+        if matches!(checked, Err(InstallError::NotInstalled { .. }))
+            && (self.is_unsettled() || is_pinned())
+        {
+            // Who may not write here is told what there is.
+            let _recovered = self.recover_all().await;
+            checked = self.check_installed(&name);
+        }
+        checked.map(|()| name)
+    }
+
+    /// A link to an executable is none that runs (PLG-03), but one that may be removed, as under
+    /// the reference.
+    fn check_installed(&self, name: &PluginName) -> Result<(), InstallError> {
+        match self.host.finder().find_installed(name) {
+            Ok(_) => Ok(()),
+            Err(PluginError::NotRegular { path, .. })
+                if fs::metadata(&path).is_ok_and(|found| found.is_file()) =>
+            {
+                Ok(())
+            }
             Err(PluginError::NotFound { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                Err(InstallError::NotInstalled { plugin: name })
+                Err(InstallError::NotInstalled {
+                    plugin: name.clone(),
+                })
             }
             Err(error) => Err(InstallError::Existing(error)),
         }
@@ -382,14 +418,24 @@ impl Installer {
     /// # Errors
     /// If that can't be done.
     pub async fn recover(&self) -> Result<(), InstallError> {
-        if self.leftovers().is_empty() {
+        if !self.is_unsettled() {
             return Ok(());
         }
+        self.recover_all().await
+    }
+
+    /// Whether an installation left something: its directory, or a pin that was not made final.
+    fn is_unsettled(&self) -> bool {
+        !self.leftovers().is_empty()
+            || Pins::load(&self.place.pins).is_ok_and(|pins| pins.is_installing())
+    }
+
+    async fn recover_all(&self) -> Result<(), InstallError> {
         let held = self.place.lock(&self.host.interrupt).await?;
         self.recover_holding(&held)
     }
 
-    fn recover_holding(&self, held: &crate::config::FileLock) -> Result<(), InstallError> {
+    fn recover_holding(&self, held: &FileLock) -> Result<(), InstallError> {
         self.place.clear(held)?;
         let settle = |pins: &mut Pins| pins.settle(|name| self.in_place(name));
         Ok(Pins::update(&self.place.pins, settle)?)

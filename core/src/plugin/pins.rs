@@ -271,6 +271,13 @@ impl Pins {
             .map(|(name, _)| name.as_str())
     }
 
+    /// Whether an installation is under way, or stopped before its pin was final.
+    pub(super) fn is_installing(&self) -> bool {
+        self.plugins
+            .values()
+            .any(|entry| entry.installing.is_some())
+    }
+
     /// The pin of a plugin.
     pub fn get(&self, name: &PluginName) -> Option<&Pin> {
         self.plugins.get(name.as_str())?.pinned.as_ref()

@@ -122,6 +122,12 @@ impl Place {
         sync_directory(&self.plugins).map_err(failed())
     }
 
+    /// Undoes [`Self::take`], as far as it came.
+    pub(super) fn put_back(&self, staging: &Staging, name: &PluginName) -> io::Result<()> {
+        fs::rename(staging.directory.path().join(GONE), self.directory_of(name))?;
+        sync_directory(&self.plugins)
+    }
+
     /// What interrupted installations left: directories that nobody works in.
     pub(super) fn leftovers(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.plugins).into_iter().flatten().flatten();
@@ -135,7 +141,8 @@ impl Place {
         found
     }
 
-    /// Clears leftovers; a plugin that was moved aside goes back where it was.
+    /// Clears leftovers; a plugin that was moved aside goes back where it was. One that can't be
+    /// removed stays, and stops nobody.
     pub(super) fn clear(&self, _held: &FileLock) -> Result<(), InstallError> {
         for leftover in self.leftovers() {
             let aside = fs::read_dir(leftover.join(OLD)).into_iter().flatten();
@@ -149,8 +156,9 @@ impl Place {
                         .map_err(InstallError::io("move back", target.as_path()))?;
                 }
             }
-            fs::remove_dir_all(&leftover)
-                .map_err(InstallError::io("remove", leftover.as_path()))?;
+            // What had its place taken doesn't go back later.
+            let _settled = fs::rename(leftover.join(OLD), leftover.join(SETTLED));
+            let _tried_again_by_the_next = fs::remove_dir_all(&leftover);
         }
         Ok(())
     }
@@ -243,12 +251,13 @@ fn make_directory(path: &Path) -> Result<(), InstallError> {
 /// How the names of staging directories begin: `~` stands in no plugin's name (PLG-04).
 const PREFIX: &str = ".hardsign~";
 
-/// In a staging directory: the lock, what is to be put in place, what was moved aside, and what
-/// was removed.
+/// In a staging directory: the lock, what is to be put in place, what was moved aside, what was
+/// removed, and what was moved aside and is not to go back.
 const LOCK: &str = "lock";
 const NEW: &str = "new";
 const OLD: &str = "old";
 const GONE: &str = "gone";
+const SETTLED: &str = "settled";
 
 /// How long another installation is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

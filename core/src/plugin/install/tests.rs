@@ -1,7 +1,6 @@
 //! An installation that stops between any two of its steps. The plugins here are never started.
 
 use super::*;
-use crate::config::FileLock;
 use crate::dirs::Dirs;
 use crate::plugin::Finder;
 
@@ -164,6 +163,110 @@ async fn pli_20_an_uninstallation_that_stops() {
     scene.installer.recover().await.unwrap();
     assert_eq!(fs::read_dir(&place.plugins).unwrap().count(), 0);
     assert_eq!(Pins::load(&place.pins).unwrap(), Pins::default());
+}
+
+/// PLI-20: where the pin can't be removed, the plugin stays.
+#[tokio::test]
+async fn pli_20_a_failed_uninstallation_puts_the_plugin_back() {
+    let scene = Scene::new();
+    scene.install("old").await;
+    let held = scene.lock().await;
+    let place = &scene.installer.place;
+    fs::write(&place.pins, "{").unwrap();
+    let error = scene.installer.remove(&held, &scene.name);
+    assert!(matches!(error, Err(InstallError::Pins(_))), "{error:?}");
+    assert_eq!(fs::read_to_string(scene.executable()).unwrap(), "old");
+    assert_eq!(fs::read_dir(&place.plugins).unwrap().count(), 1);
+}
+
+/// PLI-20: a plugin that was moved aside is found by who wants to remove it, and the pin of one
+/// that is gone goes.
+#[tokio::test]
+async fn pli_20_looked_for_after_recovery() {
+    let scene = Scene::new();
+    scene.install("old").await;
+    let staging = scene.installer.stage().await.unwrap();
+    let place = &scene.installer.place;
+    fs::rename(place.directory_of(&scene.name), staging.old_of(&scene.name)).unwrap();
+    staging.abandon();
+    assert_eq!(scene.installer.installed("good").await.unwrap(), scene.name);
+    fs::remove_dir_all(place.directory_of(&scene.name)).unwrap();
+    let error = scene.installer.installed("good").await;
+    assert!(matches!(error, Err(InstallError::NotInstalled { .. })));
+    assert_eq!(Pins::load(&place.pins).unwrap(), Pins::default());
+}
+
+/// PLI-20: a linked executable doesn't run (PLG-03), but is removed: the link, not the file.
+#[cfg(unix)]
+#[tokio::test]
+async fn pli_20_a_linked_executable_is_removed() {
+    let scene = Scene::new();
+    let file = scene._root.path().join("elsewhere");
+    fs::write(&file, "").unwrap();
+    let directory = scene.installer.place.directory_of(&scene.name);
+    fs::create_dir_all(&directory).unwrap();
+    std::os::unix::fs::symlink(&file, scene.executable()).unwrap();
+    scene.installer.installed("good").await.unwrap();
+    scene.installer.uninstall("good").await.unwrap();
+    assert!(!directory.exists() && file.exists());
+    fs::create_dir_all(scene.executable()).unwrap();
+    let error = scene.installer.uninstall("good").await;
+    assert!(matches!(error, Err(InstallError::Existing(_))), "{error:?}");
+}
+
+/// A first installation whose last note failed: the plugin is in place, and the next process pins
+/// it, though no directory was left.
+#[tokio::test]
+async fn a_pin_that_was_not_made_final() {
+    let scene = Scene::new();
+    let (staging, pin) = scene.staged("new").await;
+    let place = &scene.installer.place;
+    Pins::update(&place.pins, |pins| pins.set_installing(&scene.name, pin)).unwrap();
+    place.put(&staging, &scene.name).unwrap();
+    drop(staging);
+    assert_eq!(scene.installer.leftovers(), Vec::<PathBuf>::new());
+    scene.installer.recover().await.unwrap();
+    let pins = Pins::load(&place.pins).unwrap();
+    assert_eq!(pins.get(&scene.name).unwrap().version, "new");
+}
+
+/// SEC-21: what was changed after it was asked who it is doesn't run.
+#[tokio::test]
+async fn sec_21_changed_before_it_is_in_place() {
+    let scene = Scene::new();
+    let (staging, pin) = scene.staged("new").await;
+    let _held = scene.lock().await;
+    let staged = staging.new_of(&scene.name).join("notation-good");
+    fs::write(staged, "other").unwrap();
+    scene.installer.commit(&staging, &scene.name, &pin).unwrap();
+    assert_eq!(scene.runs(), None);
+}
+
+/// A leftover that can't be removed stops nobody, and what had its place taken doesn't come back.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_leftover_that_stays() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let scene = Scene::new();
+    scene.install("new").await;
+    let staging = scene.installer.stage().await.unwrap();
+    let aside = staging.old_of(&scene.name);
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("notation-good"), "old").unwrap();
+    set_mode(&aside, 0o555);
+    staging.abandon();
+    let place = &scene.installer.place;
+    let stays = fs::remove_file(aside.join("notation-good")).is_err();
+    scene.installer.uninstall("good").await.unwrap();
+    assert_eq!(scene.installer.leftovers().len(), usize::from(stays));
+    scene.installer.recover().await.unwrap();
+    assert!(!place.directory_of(&scene.name).exists());
+    for leftover in scene.installer.leftovers() {
+        set_mode(&leftover.join("settled/good"), 0o755);
+    }
 }
 
 /// Whoever works in a staging directory keeps it: others clear leftovers only.
