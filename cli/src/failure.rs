@@ -150,6 +150,9 @@ fn timestamp(error: &TimestampError) -> Failure {
         TimestampError::Revocation(AuthorityRevocation::Revoked { .. }) => {
             "nothing was stored; use another timestamping authority"
         }
+        TimestampError::Revocation(AuthorityRevocation::Unknown { .. }) => {
+            "nothing was stored; the addresses above must be reachable over http"
+        }
         TimestampError::Outside(_) => {
             "nothing was stored, since no verifier would accept it; compare the authority's time with the validity of the signing certificate"
         }

@@ -143,7 +143,11 @@ async fn sign_one(
     let read = tokio::task::spawn_blocking(move || describe(reader, hash, &media_type));
     let descriptor = read.await.map_err(Failure::failed)?.map_err(unreadable)?;
     drop(progress);
-    let signed = sign_blob(signer, &descriptor, options).await?;
+    let options = SignOptions {
+        now: context.now(),
+        ..options.clone()
+    };
+    let signed = sign_blob(signer, &descriptor, &options).await?;
     write_atomic(&job.signature, signed.bytes(), 0o600)
         .map_err(|error| Failure::failed(format!("failed to write signature to file: {error}")))?;
     Ok(Done {

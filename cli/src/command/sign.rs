@@ -48,6 +48,10 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
             let (reference, place) = (item.reference.clone(), item.target.place.clone());
             let result = async {
                 let artifact = item.artifact("sign", context).await?;
+                let options = SignOptions {
+                    now: context.now(),
+                    ..options.clone()
+                };
                 let signed = sign::sign_artifact(&signer, &place, &artifact, &options)
                     .await
                     .inspect_err(|error| signer_failed = ends_the_batch(error))?;

@@ -45,6 +45,10 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let work = async |item: Item| {
         let (reference, warned) = (item.reference.clone(), item.target.is_by_tag());
         let place = item.target.place.clone();
+        let options = Options {
+            now: context.now(),
+            ..options
+        };
         let result = async {
             let artifact = item
                 .artifact("verify", context)

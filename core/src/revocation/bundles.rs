@@ -75,7 +75,8 @@ impl Bundles {
                 Ok(bundle) => {
                     let delta = bundle.delta().map_or(0, |delta| delta.der().len());
                     let weight = bundle.base().der().len().saturating_add(delta);
-                    (bundle.valid_until(), weight)
+                    let until = bundle.valid_until().filter(|until| now <= *until);
+                    (until, weight)
                 }
                 Err(_) => (None, 0),
             };
@@ -221,8 +222,8 @@ fn restore(
 }
 
 async fn download(wanted: Wanted<'_>, url: &str) -> Result<Crl> {
-    let bytes = wanted.fetcher.crl(url).await;
-    let bytes = bytes.map_err(|error| Arc::new(error.into()))?;
+    let downloaded = wanted.fetcher.crl(url).await;
+    let (bytes, _place) = downloaded.map_err(|error| Arc::new(error.into()))?;
     prove(move || Crl::parse(bytes)).await
 }
 

@@ -41,6 +41,8 @@ use crate::x509::{Certificate, KeyUsage, Name, extensions, malformed, optional_c
 
 /// Longest CRL accepted, in bytes: less than 32 MiB (REV-31).
 pub const MAX_CRL_LEN: usize = (32 << 20) - 1;
+/// Longest issuer name, and longest list of extensions, in bytes.
+const MAX_PART_LEN: usize = 64 << 10;
 
 /// A parsed CRL, base or delta. Its entries have not been looked at, nor has its signature.
 #[derive(Clone, Debug)]
@@ -422,7 +424,7 @@ impl<'a> Fields<'a> {
             return Err(malformed(Tag::Integer));
         }
         let algorithm = reader.tlv_bytes()?;
-        let issuer = Name::from_der(reader.tlv_bytes()?)?;
+        let issuer = Name::from_der(short(reader.tlv_bytes()?)?)?;
         // thisUpdate decides nothing: an issuer's clock may be ahead.
         time(reader)?;
         let next_update = optional_time(reader)?;
@@ -433,7 +435,7 @@ impl<'a> Fields<'a> {
         let behind_entries = usize::try_from(reader.remaining_len())?;
         let extensions = match optional_context(reader, 0, true)? {
             Some(_) if !versioned => return Err(malformed(Tag::Sequence)),
-            Some(list) => CrlExtensions::read(list)?,
+            Some(list) => CrlExtensions::read(short(list)?)?,
             None => CrlExtensions::default(),
         };
         Ok(Self {
@@ -480,6 +482,14 @@ impl CrlExtensions {
         }
         Ok(read)
     }
+}
+
+/// A part that is read before anybody knows whose CRL it is: what it grows to must stay small.
+fn short(part: &[u8]) -> der::Result<&[u8]> {
+    if part.len() > MAX_PART_LEN {
+        return Err(malformed(Tag::Sequence));
+    }
+    Ok(part)
 }
 
 /// A hint and no more, so a malformed one is none.

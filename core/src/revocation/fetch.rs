@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::crl::MAX_CRL_LEN;
 use super::ocsp::MAX_RESPONSE_LEN;
@@ -16,7 +16,7 @@ use crate::net::{
     Client, ClientOptions, HeaderName, HeaderValue, Method, NetError, Request, StatusCode, Url,
 };
 
-/// Most CRLs under way at once, since each may take 32 MiB.
+/// Most CRLs that are downloaded and parsed at once, since each may take 32 MiB.
 const DOWNLOADS: usize = 8;
 
 /// Shortest base64 text that is sent by POST (REV-16).
@@ -82,6 +82,9 @@ pub enum FetchError {
     Net(#[from] Arc<NetError>),
 }
 
+/// A place among the downloads.
+pub(super) type Place<'a> = Option<SemaphorePermit<'a>>;
+
 /// What came of one exchange.
 enum Reply {
     Body(Vec<u8>),
@@ -126,8 +129,9 @@ impl Fetcher {
         }
     }
 
-    /// Downloads a CRL; its bytes.
-    pub(super) async fn crl(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    /// Downloads a CRL; its bytes, and the place among the downloads, to be kept until they are
+    /// parsed.
+    pub(super) async fn crl(&self, url: &str) -> Result<(Vec<u8>, Place<'_>), FetchError> {
         let url = parse(url)?;
         if url.scheme() != "http" {
             return Err(FetchError::CrlScheme {
@@ -135,11 +139,11 @@ impl Fetcher {
             });
         }
         // It is never closed.
-        let _permit = self.downloads.acquire().await;
+        let place = self.downloads.acquire().await.ok();
         let after = self.crl_timeout;
         let request = Request::new(Method::GET, url);
         match self.once(&request, MAX_CRL_LEN, after).await? {
-            Reply::Body(body) => Ok(body),
+            Reply::Body(body) => Ok((body, place)),
             Reply::Status(status) => Err(FetchError::CrlStatus { status }),
             Reply::Timeout => Err(FetchError::CrlTimeout { after }),
         }

@@ -33,6 +33,9 @@ pub struct Attribute {
     pub value: String,
 }
 
+/// Characters of a name that a message shows: whoever made it may be a stranger.
+const MAX_QUOTED: usize = 1024;
+
 /// A type that the text calls by a short name, in the order of the text; `joined` where repeated
 /// values all appear, otherwise only the last does.
 struct ShortName {
@@ -90,9 +93,15 @@ impl Name {
         self.values(COMMON_NAME).next_back()
     }
 
-    /// The text in double quotes, with quotes and characters that do not print escaped.
+    /// The text in double quotes, with quotes and characters that do not print escaped; cut off
+    /// behind 1024 characters.
     pub fn quoted(&self) -> String {
-        Quoted(&self.to_string()).to_string()
+        let mut text = self.to_string();
+        if let Some((end, _)) = text.char_indices().nth(MAX_QUOTED) {
+            text.truncate(end);
+            text.push_str("...");
+        }
+        Quoted(&text).to_string()
     }
 
     fn values(&self, oid: ObjectIdentifier) -> impl DoubleEndedIterator<Item = &str> {

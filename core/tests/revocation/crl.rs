@@ -525,6 +525,13 @@ fn reading() {
         good.clone()
             .with(CRL_NUMBER, false, tlv(2, &[1; 22]))
             .sign(&pki.ca),
+        // Far more of what is read before the signature than anybody needs.
+        good.clone()
+            .with("1.2.3.4", false, vec![0; 64 << 10])
+            .sign(&pki.ca),
+        good.clone()
+            .change(|crl| crl.issuer = named_by(64 << 10))
+            .sign(&pki.ca),
     ] {
         assert!(matches!(Crl::parse(bad), Err(CrlError::Malformed { .. })));
     }
@@ -537,6 +544,23 @@ fn reading() {
     assert_eq!(crl.next_publish(), Some(ago(5)));
     assert_eq!(crl.next_update(), Some(ago(-7 * 24 * 3600)));
     assert!(crl.freshest_urls().is_empty());
+}
+
+/// A name with a common name of so many characters.
+fn named_by(length: usize) -> Vec<u8> {
+    let text = tlv(0x0c, &vec![b'x'; length]);
+    sequence(&[&tlv(0x31, &sequence(&[&[6, 3, 0x55, 4, 3], &text]))])
+}
+
+/// SEC-14: what a stranger is called does not fill the terminal.
+#[test]
+fn long_names_are_cut_off() {
+    let pki = Pki::new();
+    let crl = Draft::of(&pki.ca).change(|crl| crl.issuer = named_by(60_000));
+    let said = verdict(&pki, &crl.sign(&pki.ca), None, &listed(&pki));
+    assert!(said.starts_with("the CRL is issued by \"CN=xxx"), "{said}");
+    assert!(said.contains("xxx...\", not by CA"), "{said}");
+    assert!(said.len() < 1500, "{}", said.len());
 }
 
 /// A list that breaks off, or whose entries are none, is refused when it is looked into.

@@ -59,6 +59,10 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
             media_type: args.media_type.as_deref(),
         };
         let statement = args.policy_name.as_deref();
+        let options = Options {
+            now: context.now(),
+            ..options
+        };
         verifier
             .verify_blob(&policy, statement, file, &signatures, options)
             .await

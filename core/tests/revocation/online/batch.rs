@@ -4,7 +4,7 @@ use hardsign_test_support::certificate;
 use hardsign_test_support::registry::Response;
 use hardsign_test_support::revocation::{Ocsp, Single, ago, invalidity_date};
 
-use super::Scene;
+use super::{Page, Scene};
 use crate::{SERIAL, leaf};
 
 /// REV-29: a batch asks once, also at the same time, until the answer expires. What a signing
@@ -62,11 +62,19 @@ async fn one_crl_for_many_certificates() {
     assert_eq!((revoked, good), (1, 9));
     assert_eq!(scene.asked(), ["GET /crl"]);
 
-    scene.server.answer("/crl", || Response::status(500));
-    let online = scene.online();
-    for leaf in &leaves {
-        let checked = scene.check(&online, leaf).await;
-        assert_eq!(checked[0].status.name(), "unknown");
+    let expired = scene.crl().change(|crl| crl.next_update = Some(ago(1)));
+    let expired = expired.sign(&scene.pki.ca);
+    let pages: [Page; 2] = [
+        Box::new(|| Response::status(500)),
+        Box::new(move || Response::bytes(200, expired.clone())),
+    ];
+    for page in pages {
+        scene.server.answer("/crl", page);
+        let online = scene.online();
+        for leaf in &leaves {
+            let checked = scene.check(&online, leaf).await;
+            assert_eq!(checked[0].status.name(), "unknown");
+        }
+        assert_eq!(scene.asked(), ["GET /crl"]);
     }
-    assert_eq!(scene.asked(), ["GET /crl"]);
 }
