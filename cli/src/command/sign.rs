@@ -3,9 +3,11 @@
 use std::ops::ControlFlow;
 
 use hardsign_core::batch;
+use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
+use hardsign_core::plugin::PluginSigner;
 use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
 
@@ -29,58 +31,68 @@ struct Outcome {
 }
 
 pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
-    let references = repository::expand(args.references)?;
+    let references = repository::expand(args.references.clone())?;
     let dirs = context.dirs()?;
     context.wait(async {
         let signer = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
-        let opener = Opener::new(&args.registry, Access::Write, &dirs, context)?;
-        let selection = &args.selection;
-        let items = selection::items(references, &opener, selection, "sign", context).await?;
-        let options = SignOptions {
-            format: signer::format(&args.signing, &dirs)?,
-            expiry: args.signing.expiry,
-            user_metadata: args.signing.user_metadata.clone(),
-            timestamp: signer::timestamp(&args.signing, &signer, &dirs, context)?,
-            now: context.now(),
-        };
-        let work = async |item: Item| {
-            let mut signer_failed = false;
-            let (reference, place) = (item.reference.clone(), item.target.place.clone());
-            let result = async {
-                let artifact = item.artifact("sign", context).await?;
-                let options = SignOptions {
-                    now: context.now(),
-                    ..options.clone()
-                };
-                let signed = sign::sign_artifact(&signer, &place, &artifact, &options)
-                    .await
-                    .inspect_err(|error| signer_failed = ends_the_batch(error))?;
-                Ok((place.name(), signed))
-            }
-            .await;
-            Outcome {
-                reference,
-                result,
-                signer_failed,
-            }
-        };
-        let progress = context.console.progress("signing", items.len());
-        let references = items.iter().map(|item| item.reference.clone()).collect();
-        let mut report = Report {
-            tally: Tally::new("reference", references),
-            output: args.signing.output,
-            format: options.format,
-            printing: Ok(()),
-        };
-        batch::in_order(items, signer.max_in_flight(), work, |outcome| {
-            progress.step();
-            report.add(outcome, context)
-        })
-        .await;
-        drop(progress);
+        let result = sign_all(&args, references, &signer, &dirs, context).await;
         signer.close().await;
-        report.finish(context)
+        result
     })
+}
+
+async fn sign_all(
+    args: &SignArgs,
+    references: Vec<String>,
+    signer: &PluginSigner,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let opener = Opener::new(&args.registry, Access::Write, dirs, context)?;
+    let items = selection::items(references, &opener, &args.selection, "sign", context).await?;
+    let options = SignOptions {
+        format: signer::format(&args.signing, dirs)?,
+        expiry: args.signing.expiry,
+        user_metadata: args.signing.user_metadata.clone(),
+        timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
+        now: context.now(),
+    };
+    let work = async |item: Item| {
+        let mut signer_failed = false;
+        let (reference, place) = (item.reference.clone(), item.target.place.clone());
+        let result = async {
+            let artifact = item.artifact("sign", context).await?;
+            let options = SignOptions {
+                now: context.now(),
+                ..options.clone()
+            };
+            let signed = sign::sign_artifact(signer, &place, &artifact, &options)
+                .await
+                .inspect_err(|error| signer_failed = ends_the_batch(error))?;
+            Ok((place.name(), signed))
+        }
+        .await;
+        Outcome {
+            reference,
+            result,
+            signer_failed,
+        }
+    };
+    let progress = context.console.progress("signing", items.len());
+    let references = items.iter().map(|item| item.reference.clone()).collect();
+    let mut report = Report {
+        tally: Tally::new("reference", references),
+        output: args.signing.output,
+        format: options.format,
+        printing: Ok(()),
+    };
+    batch::in_order(items, signer.max_in_flight(), work, |outcome| {
+        progress.step();
+        report.add(outcome, context)
+    })
+    .await;
+    drop(progress);
+    report.finish(context)
 }
 
 fn ends_the_batch(error: &SignError) -> bool {

@@ -77,7 +77,9 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
         let mut printing = Ok(());
         batch::in_order(items, IN_FLIGHT, work, |checked| {
             progress.step();
-            printing = report.add(checked, context);
+            if printing.is_ok() {
+                printing = report.add(checked, context);
+            }
             if printing.is_err() {
                 ControlFlow::Break(())
             } else {
