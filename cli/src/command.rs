@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::plugin::Interrupt;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 
@@ -22,6 +21,7 @@ mod delete;
 mod doctor;
 mod explain;
 mod inspect;
+mod interrupts;
 mod key;
 mod list;
 mod login;
@@ -38,12 +38,13 @@ mod tally;
 mod verify;
 mod version;
 
+pub(crate) use interrupts::Interrupts;
+
 /// What every command works with.
 pub(crate) struct Context {
     pub(crate) console: Arc<Console>,
     pub(crate) program: &'static str,
-    /// Raised by Ctrl-C.
-    pub(crate) interrupt: Interrupt,
+    pub(crate) interrupts: Interrupts,
 }
 
 impl Context {
@@ -61,14 +62,23 @@ impl Context {
             return Ok(true);
         }
         self.console.hold_progress(true);
+        // Before the question: who sees it may interrupt.
+        let attended = self.interrupts.attend(&self.console);
         self.console.question(&format!("{question} [y/N] "))?;
-        let mut answer = String::new();
-        let read = io::stdin()
-            .lock()
-            .take(MAX_ANSWER)
-            .read_line(&mut answer)
-            .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
+        let answer = self.interrupts.heeding(&self.console, || {
+            let mut answer = String::new();
+            let read = io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer);
+            read.map(|read| (read, answer))
+        });
+        drop(attended);
+        if answer.is_err() {
+            // The line of the question ends here.
+            self.console.question("\n")?;
+        }
         self.console.hold_progress(false);
+        let (read, answer) = answer
+            .map_err(Failure::failed)?
+            .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
         let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
         if !yes && self.console.prints_json() {
             return Err(Failure::failed("nothing was done: the answer was no"));
@@ -91,47 +101,40 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        let interrupt = self.interrupts.interrupt();
+        let attended = self.interrupts.attend(&self.console);
+        if interrupt.is_raised() {
+            return Err(Failure::failed(interrupts::interrupted()));
+        }
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;
         let _busy = self.console.spinner("waiting");
-        let interrupt = self.interrupt.clone();
-        // Heard even while the work below reads a large file without giving way.
-        let heard = self.interrupt.clone();
-        runtime.spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                heard.raise();
-            }
-        });
         let result = runtime.block_on(async {
             tokio::pin!(work);
-            let signal = tokio::signal::ctrl_c();
-            tokio::pin!(signal);
             tokio::select! {
+                biased;
+                () = interrupt.raised() => {}
                 result = &mut work => {
                     // A plugin at its prompt hears the interrupt as well, and its answer may be
                     // here before the signal is.
                     if result.is_err() && self.console.is_terminal() {
-                        let heard = tokio::time::timeout(TOGETHER, signal).await;
-                        if let Ok(Ok(())) = heard {
-                            interrupt.raise();
-                        }
+                        let _elapsed = tokio::time::timeout(TOGETHER, interrupt.raised()).await;
                     }
                     return result;
                 }
-                signal = &mut signal => if signal.is_err() { return work.await },
             }
-            interrupt.raise();
             tokio::select! {
                 result = work => result,
-                () = tokio::time::sleep(FAREWELL) => Err(Failure::failed("interrupted")),
+                () = tokio::time::sleep(FAREWELL) => Err(Failure::failed(interrupts::interrupted())),
             }
         });
+        drop(attended);
         runtime.shutdown_background();
         // CLI-16: whatever failed because of it, an interruption is a failure of the ordinary kind.
-        result.map_err(|failure| match self.interrupt.is_raised() {
+        result.map_err(|failure| match interrupt.is_raised() {
             true => failure.interrupted(),
             false => failure,
         })

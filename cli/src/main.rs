@@ -7,15 +7,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use hardsign_core::plugin::Interrupt;
-
 mod args;
 mod command;
 mod failure;
 mod output;
 
 use args::Parsed;
-use command::Context;
+use command::{Context, Interrupts};
 use failure::{Exit, Failure};
 use output::{Abilities, Console, Level};
 
@@ -36,7 +34,7 @@ fn main() -> ExitCode {
     let context = Context {
         console: Arc::new(Console::new(level, abilities()).printing_json(args::json(&matches))),
         program,
-        interrupt: Interrupt::new(),
+        interrupts: Interrupts::default(),
     };
     match command::run(&matches, &definition, &context) {
         Ok(()) => Exit::Success.into(),

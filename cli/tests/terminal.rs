@@ -249,3 +249,37 @@ fn the_bar_is_off_while_a_plugin_asks() {
         "{lines:?}"
     );
 }
+
+/// CLI-16: Ctrl-C where nothing comes: at a pipe, at a named pipe that nobody opens, at a question
+/// while a signer is open, and at a question after the registry was asked.
+#[test]
+fn cli_16_an_interrupt_is_heard_while_nothing_comes() {
+    let machine = machine();
+    machine.shell("mkfifo pipe; cp artifact.bin.jws.sig kept");
+    let artifact = "layout@sha256:87e72933805e382b4b445fb6ad3427ee306510d9476ed27c9736450e36709058";
+    let signature = "sha256:55959d0008d916a063b563a2ccc20537c686ef2709d065ad2f3bfad285cd0ccb";
+    let delete = format!("delete --oci-layout {artifact} {signature}");
+    for (line, wanted) in [
+        ("blob verify -s artifact.bin.jws.sig - <> pipe", "verifying"),
+        ("blob sign -s piped.jws.sig - <> pipe", "reading - "),
+        ("blob sign pipe", "signing"),
+        ("blob sign artifact.bin", "[y/N] "),
+        (&delete, "[y/N] "),
+    ] {
+        let terminal = Terminal::new(100);
+        let mut child = terminal.run(&hardsign(&machine, line));
+        terminal.wait_for(line, |text| text.contains(wanted));
+        terminal.types("\x03");
+        let text = terminal.all();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{line}: {text}");
+        let lines = screen(&text);
+        let told = lines
+            .iter()
+            .any(|line| line.starts_with("Error: ") && line.ends_with("interrupted"));
+        assert!(told && lines.last().unwrap() == "", "{line}: {lines:?}");
+    }
+    let kept = machine.shell(&format!(
+        "cmp artifact.bin.jws.sig kept && ! ls *pipe*.sig && hardsign list --oci-layout {artifact} | grep {signature}"
+    ));
+    assert!(kept.status.success(), "{kept:?}");
+}

@@ -13,10 +13,11 @@ use hardsign_core::batch;
 use hardsign_core::blob::{self, check_media_type, describe};
 use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
-use hardsign_core::plugin::{Interrupt, PluginSigner};
+use hardsign_core::plugin::PluginSigner;
 use hardsign_core::sign::{SignOptions, sign_blob};
 use serde_json::{Map, Value, json};
 
+use super::interrupts::Heeding;
 use super::tally::Tally;
 use super::{Context, policy, signer};
 use crate::args::Output;
@@ -159,34 +160,21 @@ async fn sign_one(
 /// The file, or standard input for `-`; Ctrl-C ends its reading, and where it is large a bar shows
 /// how far that is.
 pub(super) fn open(blob: &str, context: &Context) -> io::Result<(Busy, Box<dyn Read + Send>)> {
-    let (file, size): (Box<dyn Read + Send>, _) = if blob == "-" {
-        (Box::new(io::stdin()), None)
+    let interrupts = &context.interrupts;
+    let (file, quick, size): (Box<dyn Read + Send>, _, _) = if blob == "-" {
+        (Box::new(io::stdin()), false, None)
     } else {
-        let file = File::open(blob)?;
+        let path = PathBuf::from(blob);
+        // A named pipe is open when somebody writes to it.
+        let file = interrupts.heeding(&context.console, || File::open(path))??;
         let found = file.metadata()?;
         if found.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
-        (Box::new(file), Some(found.len()))
+        (Box::new(file), found.is_file(), Some(found.len()))
     };
-    let interrupt = context.interrupt.clone();
-    let file = Box::new(Interruptible { file, interrupt });
+    let file = Box::new(Heeding::new(file, quick, interrupts.interrupt()));
     Ok(context.console.reading(file, blob, size))
-}
-
-/// A file whose reading ends when the user interrupts it (CLI-16).
-struct Interruptible {
-    file: Box<dyn Read + Send>,
-    interrupt: Interrupt,
-}
-
-impl Read for Interruptible {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.interrupt.is_raised() {
-            return Err(io::Error::other("interrupted"));
-        }
-        self.file.read(buffer)
-    }
 }
 
 /// Each file and where its signature goes: to a name that [`blob::signature_format`] reads this

@@ -134,7 +134,7 @@ async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secr
     });
     let answer = tokio::select! {
         answer = read => answer.map_err(io::Error::other)?,
-        _ = tokio::signal::ctrl_c() => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+        () = context.interrupts.interrupt().raised() => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
     };
     drop(echo);
     if hidden {

@@ -92,7 +92,7 @@ pub(super) fn timestamp(
 pub(super) fn host(dirs: &Dirs, context: &Context) -> Host {
     Host::new(Finder::new(dirs))
         .on_terminal(context.console.is_terminal())
-        .with_interrupt(context.interrupt.clone())
+        .with_interrupt(context.interrupts.interrupt().clone())
         .with_observer(Arc::new(Teller(Arc::clone(&context.console))))
 }
 

@@ -100,7 +100,7 @@ impl Interrupt {
     }
 
     /// Returns when it is raised.
-    pub(super) async fn raised(&self) {
+    pub async fn raised(&self) {
         // The sender lives in `self`, so waiting ends by the value only.
         if self.0.subscribe().wait_for(|raised| *raised).await.is_err() {
             std::future::pending().await
