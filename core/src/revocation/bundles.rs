@@ -12,6 +12,7 @@ use super::crl::{Bundle, Crl, CrlError};
 use super::event::{Event, Observer};
 use super::fetch::Fetcher;
 use super::online::ServerError;
+use super::points::DistributionPoint;
 use super::shared::{Found, Shared};
 use crate::x509::Certificate;
 
@@ -32,14 +33,18 @@ pub(super) struct Bundles {
     known: Shared<(String, [u8; 32]), Result<Arc<Bundle>>>,
 }
 
-/// Which CRL is wanted.
+/// Which CRL is wanted, and for what.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
-    fetcher: &'a Fetcher,
-    url: &'a str,
-    issuer: &'a Certificate,
-    now: Timestamp,
-    observer: Observer<'a>,
+pub(super) struct Wanted<'a> {
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) url: &'a str,
+    /// Whose CRL.
+    pub(super) issuer: &'a Certificate,
+    /// What it is to say something about, and where that names it.
+    pub(super) certificate: &'a Certificate,
+    pub(super) point: &'a DistributionPoint,
+    pub(super) now: Timestamp,
+    pub(super) observer: Observer<'a>,
 }
 
 impl Bundles {
@@ -53,30 +58,16 @@ impl Bundles {
     }
 
     /// The CRL at an address, and its delta, by this issuer.
-    pub(super) async fn get(
-        &self,
-        fetcher: &Fetcher,
-        url: &str,
-        issuer: &Certificate,
-        now: Timestamp,
-        observer: Observer<'_>,
-    ) -> Result<Arc<Bundle>> {
-        let wanted = Wanted {
-            fetcher,
-            url,
-            issuer,
-            now,
-            observer,
-        };
-        let key = (url.to_owned(), issuer.thumbprint());
+    pub(super) async fn get(&self, wanted: Wanted<'_>) -> Result<Arc<Bundle>> {
+        let now = wanted.now;
+        let key = (wanted.url.to_owned(), wanted.issuer.thumbprint());
         let find = async {
             let value = self.find(wanted).await.map(Arc::new);
             let (until, weight) = match &value {
                 Ok(bundle) => {
                     let delta = bundle.delta().map_or(0, |delta| delta.der().len());
                     let weight = bundle.base().der().len().saturating_add(delta);
-                    let until = bundle.valid_until().filter(|until| now <= *until);
-                    (until, weight)
+                    (wanted.valid_until(bundle), weight)
                 }
                 Err(_) => (None, 0),
             };
@@ -100,15 +91,28 @@ impl Bundles {
             Some(_) => (wanted.observer)(&Event::CacheOutdated { url: wanted.url }),
             None => {}
         }
-        match (self.fetch(wanted).await, cached) {
-            (Ok(bundle), _) => Ok(self.store(wanted, bundle).await),
+        let (bundle, cached) = match (self.fetch(wanted).await, cached) {
+            (Ok(bundle), cached) => (bundle, cached),
             // It is current all the same.
-            (Err(_), Some(cached)) => Ok(cached),
-            (Err(error), None) => Err(error),
+            (Err(_), Some(cached)) => return Ok(cached),
+            (Err(error), None) => return Err(error),
+        };
+        let (certificate, point) = (wanted.certificate.clone(), wanted.point.clone());
+        let (bundle, covers) = blocking(move || {
+            let covers = bundle.check_covers(&certificate, &point).is_ok();
+            (bundle, covers)
+        })
+        .await;
+        let useful = covers && wanted.valid_until(&bundle).is_some();
+        match cached {
+            Some(cached) if !useful || cached.base().is_newer_than(bundle.base()) => Ok(cached),
+            _ if useful => Ok(self.store(wanted, bundle).await),
+            _ => Ok(bundle),
         }
     }
 
-    /// Downloads and proves the base CRL, and only then follows it to its delta.
+    /// Downloads and proves the base CRL, and only then follows it to its delta: the first that is
+    /// current, or else one that has expired, which may still list the certificate.
     async fn fetch(&self, wanted: Wanted<'_>) -> Result<Bundle> {
         let base = download(wanted, wanted.url).await?;
         let deltas: Vec<_> = base
@@ -131,7 +135,8 @@ impl Bundles {
                     .await;
                     bundle = proven;
                     match result {
-                        Ok(()) => return Ok(bundle),
+                        Ok(()) if wanted.valid_until(&bundle).is_some() => return Ok(bundle),
+                        Ok(()) => {}
                         Err(error) => failure = Some((url, Arc::new(error.into()))),
                     }
                 }
@@ -139,20 +144,28 @@ impl Bundles {
             }
         }
         match failure {
-            Some((url, source)) => Err(Arc::new(ServerError::Delta { url, source })),
-            None => Ok(bundle),
+            Some((url, source)) if bundle.delta().is_none() => {
+                Err(Arc::new(ServerError::Delta { url, source }))
+            }
+            _ => Ok(bundle),
         }
     }
 
-    /// What the cache on disk has, if that is current and proves to be the issuer's.
+    /// What the cache on disk has, if that is current, proves to be the issuer's, and says
+    /// something about the certificate.
     async fn cached(&self, wanted: Wanted<'_>) -> Option<Bundle> {
         let cache = self.cache(wanted.observer)?.clone();
         let (url, now) = (wanted.url, wanted.now);
         (wanted.observer)(&Event::CacheRead { url });
         let (key, issuer) = (url.to_owned(), wanted.issuer.clone());
+        let (certificate, point) = (wanted.certificate.clone(), wanted.point.clone());
+        let covering =
+            move |bundle: Bundle| bundle.check_covers(&certificate, &point).map(|()| bundle);
         let read = blocking(move || {
             Ok(match cache.get(&key, now)? {
-                Cached::Bundle(base, delta) => Ok(restore(*base, delta, &issuer)),
+                Cached::Bundle(base, delta) => {
+                    Ok(restore(*base, delta, &issuer).and_then(covering))
+                }
                 Cached::Missing => Err(None),
                 Cached::Expired(next_update) => Err(Some(next_update)),
             })
@@ -167,10 +180,9 @@ impl Bundles {
         None
     }
 
-    /// Stores what is proven and still of use.
+    /// Stores what is proven and of use.
     async fn store(&self, wanted: Wanted<'_>, bundle: Bundle) -> Bundle {
-        let current = bundle.valid_until().is_some_and(|end| wanted.now <= end);
-        let Some(cache) = self.cache(wanted.observer).filter(|_| current).cloned() else {
+        let Some(cache) = self.cache(wanted.observer).cloned() else {
             return bundle;
         };
         let url = wanted.url.to_owned();
@@ -202,6 +214,13 @@ impl Bundles {
     fn fault(&self, error: &CacheError, observer: Observer<'_>) {
         let first = !self.faulted.swap(true, Ordering::Relaxed);
         observer(&Event::CacheFault { error, first });
+    }
+}
+
+impl Wanted<'_> {
+    /// Until when a bundle holds; none where it has expired.
+    fn valid_until(&self, bundle: &Bundle) -> Option<Timestamp> {
+        bundle.valid_until().filter(|until| self.now <= *until)
     }
 }
 

@@ -34,7 +34,7 @@ use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use jiff::Timestamp;
 
-use self::entry::{entries_of, is_held};
+use self::entry::{Entry, entries_of, is_held};
 use super::asn1::{INTEGER, NotSigned, SEQUENCE, Signed, optional_time};
 use super::points::{self, DistributionPoint, OutOfScope, Reasons, Scope};
 use crate::x509::{Certificate, KeyUsage, Name, extensions, malformed, optional_context, time};
@@ -302,6 +302,14 @@ impl Crl {
         }
     }
 
+    /// Whether its number is greater than another's; that of one without a number is smallest.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        match (&self.number, &other.number) {
+            (Some(number), Some(other)) => number.is_greater(other),
+            (number, _) => number.is_some(),
+        }
+    }
+
     /// The content of `revokedCertificates`.
     fn entries(&self) -> &[u8] {
         self.der.get(self.entries.clone()).unwrap_or_default()
@@ -359,6 +367,33 @@ impl Bundle {
         self.delta.as_ref()
     }
 
+    /// Whether the CRLs can say anything about a certificate, at whatever time: it is in their
+    /// scope, and their entries can be read.
+    ///
+    /// # Errors
+    /// [`CrlError`].
+    pub fn check_covers(
+        &self,
+        certificate: &Certificate,
+        point: &DistributionPoint,
+    ) -> Result<(), CrlError> {
+        self.look_up(certificate, point).map(drop)
+    }
+
+    /// The reasons that the CRLs decide about, and their entries for a certificate.
+    fn look_up(
+        &self,
+        certificate: &Certificate,
+        point: &DistributionPoint,
+    ) -> Result<(Reasons, Vec<Entry>), CrlError> {
+        let reasons = Scope::covers(self.base.scope.as_ref(), certificate, point)?;
+        let mut entries = entries_of(self.base.entries(), certificate.serial())?;
+        if let Some(delta) = &self.delta {
+            entries.extend(entries_of(delta.entries(), certificate.serial())?);
+        }
+        Ok((reasons, entries))
+    }
+
     /// What the CRLs say about a certificate of their issuer that names them at `point`.
     ///
     /// `authentic_signing_time` is what a signing authority vouches for: a certificate that became
@@ -381,11 +416,7 @@ impl Bundle {
         if self.delta.is_none() && certificate.extension(FRESHEST_CRL).is_some() {
             return Err(CrlError::FreshestInCertificate);
         }
-        let reasons = Scope::covers(self.base.scope.as_ref(), certificate, point)?;
-        let mut entries = entries_of(self.base.entries(), certificate.serial())?;
-        if let Some(delta) = &self.delta {
-            entries.extend(entries_of(delta.entries(), certificate.serial())?);
-        }
+        let (reasons, mut entries) = self.look_up(certificate, point)?;
         entries.retain(|entry| !entry.is_later_than(authentic_signing_time));
         let for_good = entries.iter().any(|entry| !entry.is_temporary());
         let times = [Some(&self.base), self.delta.as_ref()];

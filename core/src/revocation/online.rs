@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::bundles::{Bundles, blocking};
+use super::bundles::{Bundles, Wanted, blocking};
 use super::crl::{CrlError, Verdict};
 use super::event::{Event, Observer};
 use super::fetch::{FetchError, Fetcher};
@@ -360,17 +360,23 @@ impl Online {
         question: Question<'_>,
     ) -> Result<Verdict, Arc<ServerError>> {
         let Question {
+            certificate,
             issuer,
+            authentic_signing_time,
             now,
             observer,
-            authentic_signing_time,
-            ..
         } = question;
-        let bundle = self
-            .bundles
-            .get(&self.fetcher, url, issuer, now, observer)
-            .await?;
-        let (certificate, point) = (question.certificate.clone(), point.clone());
+        let wanted = Wanted {
+            fetcher: &self.fetcher,
+            url,
+            issuer,
+            certificate,
+            point,
+            now,
+            observer,
+        };
+        let bundle = self.bundles.get(wanted).await?;
+        let (certificate, point) = (certificate.clone(), point.clone());
         blocking(move || bundle.judge(&certificate, &point, authentic_signing_time, now))
             .await
             .map_err(|error| Arc::new(error.into()))

@@ -10,7 +10,7 @@ use hardsign_core::x509::{Chain, CodeSigning, Timestamping};
 use hardsign_test_support::certificate::{self, EXT_KEY_USAGE, purposes};
 use hardsign_test_support::registry::{Body, Response};
 use hardsign_test_support::revocation::{
-    CRL_DISTRIBUTION_POINTS, Crl, FRESHEST_CRL, OCSP_SIGNING, Ocsp, Publisher, Single,
+    CRL_DISTRIBUTION_POINTS, Crl, FRESHEST_CRL, OCSP_SIGNING, Ocsp, Publisher, Single, ago,
     distribution_points,
 };
 use hardsign_test_support::{Builder, Issued, Key, Pki};
@@ -637,6 +637,13 @@ async fn deltas_are_followed() {
     )));
     scene.serve_crl("/delta", &delta);
     assert_eq!(scene.status(&leaf).await, "good");
+    // An expired one is not the last that is tried.
+    let expired = delta.clone().change(|crl| crl.next_update = Some(ago(1)));
+    scene.serve_crl("/none", &expired);
+    assert_eq!(scene.status(&leaf).await, "good");
+    scene.serve_crl("/none", &expired.lists(SERIAL, Some(1)));
+    scene.server.answer("/delta", || Response::status(404));
+    assert_eq!(scene.status(&leaf).await, "revoked");
     scene.serve_crl("/delta", &delta.lists(SERIAL, Some(1)));
     assert_eq!(scene.status(&leaf).await, "revoked");
     scene.asked();

@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_core::revocation::Event;
+use hardsign_test_support::asn1::integer;
 use hardsign_test_support::registry::Response;
-use hardsign_test_support::revocation::{Crl, FRESHEST_CRL, ago, distribution_points};
+use hardsign_test_support::revocation::{
+    CRL_NUMBER, Crl, FRESHEST_CRL, ago, distribution_points, issuing_distribution_point,
+};
 use hardsign_test_support::{Builder, Key, certificate};
 
 use super::Scene;
@@ -168,9 +171,51 @@ async fn next_publish() {
     let checked = scene.check(&scene.with_cache(), &leaf).await;
     assert_eq!(checked[0].status.name(), "good");
     assert_eq!(scene.asked(), ["GET /crl"]);
+    // What is older, or has expired, or is another certificate's does not take its place.
+    let (scope, critical, value) = issuing_distribution_point(&[&[0x82, 1, 0xff]]);
+    for worse in [
+        scene.crl().with(CRL_NUMBER, false, integer(4)),
+        scene.crl().without(CRL_NUMBER),
+        scene.crl().change(|crl| crl.next_update = Some(ago(1))),
+        scene.crl().with(scope, critical, value),
+    ] {
+        scene.serve_crl("/crl", &worse);
+        scene.asked();
+        let checked = scene.check(&scene.with_cache(), &leaf).await;
+        assert_eq!(checked[0].status.name(), "good");
+        assert_eq!(scene.asked(), ["GET /crl"]);
+    }
     scene.serve_crl("/crl", &scene.crl().lists(SERIAL, None));
     let checked = scene.check(&scene.with_cache(), &leaf).await;
     assert_eq!(checked[0].status.name(), "revoked");
+}
+
+/// REV-38, REV-49: an issuer's own CRL that says nothing about the certificate is neither stored
+/// nor does it stand in the way of the right one.
+#[tokio::test]
+async fn crls_of_another_scope() {
+    let scene = Scene::new();
+    let leaf = scene.leaf(None, Some("/crl"));
+    let (oid, critical, value) = issuing_distribution_point(&[&[0x82, 1, 0xff]]);
+    let wrong = [
+        scene.crl().with(oid, critical, value),
+        scene.crl().change(|crl| crl.entries = vec![vec![5, 0]]),
+    ];
+    let file = scene.cached("/crl");
+    for wrong in wrong {
+        scene.serve_crl("/crl", &wrong);
+        let checked = scene.check(&scene.with_cache(), &leaf).await;
+        assert_eq!(checked[0].status.name(), "unknown");
+        assert!(!file.exists());
+        fs::write(&file, entry(&wrong.sign(&scene.pki.ca), None)).unwrap();
+        scene.serve_crl("/crl", &scene.crl());
+        scene.asked();
+        let checked = scene.check(&scene.with_cache(), &leaf).await;
+        assert_eq!(checked[0].status.name(), "good");
+        assert_eq!(scene.asked(), ["GET /crl"]);
+        assert!(says(&scene.told(), "is not used"));
+        fs::remove_file(&file).unwrap();
+    }
 }
 
 /// REV-50, SEC-18: no fault of the cache fails a check; one warning for all of them. The cache is
