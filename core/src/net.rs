@@ -14,6 +14,7 @@ mod trace;
 
 use std::error::Error;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -124,6 +125,8 @@ pub struct Request {
     pub authorization: Option<HeaderValue>,
     /// Body.
     pub body: Vec<u8>,
+    /// Whether a redirect from elsewhere may name an address of this machine or its network.
+    pub may_turn_inside: bool,
 }
 
 /// A whole answer, whatever its status.
@@ -269,7 +272,15 @@ impl Request {
             headers: HeaderMap::new(),
             authorization: None,
             body: Vec::new(),
+            may_turn_inside: true,
         }
+    }
+
+    /// The request for an address that a stranger chose: a redirect from elsewhere to an address
+    /// of this machine or its network is refused.
+    pub fn of_a_stranger(mut self) -> Self {
+        self.may_turn_inside = false;
+        self
     }
 
     /// The request with a header.
@@ -612,6 +623,9 @@ fn redirect(request: &Request, response: &reqwest::Response) -> Result<Option<Ur
     if from.scheme() == "https" && next.scheme() != "https" {
         return Err(refuse(shown(&next), "it leaves HTTPS"));
     }
+    if turns_inside(request, from, &next) {
+        return Err(refuse(shown(&next), "it leads into this machine's network"));
+    }
     let reads = matches!(request.method, Method::GET | Method::HEAD);
     if !reads && (next.origin() != from.origin() || !matches!(status.as_u16(), 307 | 308)) {
         return Err(refuse(shown(&next), "it would send content elsewhere"));
@@ -660,13 +674,37 @@ fn root_cause(error: &reqwest::Error) -> String {
 pub fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
-        Some(host) => host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback()),
+        Some(host) => address(host).is_some_and(|address| address.is_loopback()),
         None => false,
     }
+}
+
+/// Whether a redirect leads from elsewhere to where the request must not.
+fn turns_inside(request: &Request, from: &Url, next: &Url) -> bool {
+    !request.may_turn_inside && is_inside(next) && !is_inside(from)
+}
+
+/// Whether a URL names this machine, or an address that only its own network has. Names are not
+/// resolved.
+fn is_inside(url: &Url) -> bool {
+    let v4 =
+        |a: Ipv4Addr| a.is_loopback() || a.is_private() || a.is_link_local() || a.is_unspecified();
+    match url.host_str().map(|host| (host, address(host))) {
+        Some((_, Some(IpAddr::V4(a)))) => v4(a),
+        Some((_, Some(IpAddr::V6(a)))) => {
+            let local = a.is_unique_local() || a.is_unicast_link_local();
+            let inside = local || a.is_loopback() || a.is_unspecified();
+            inside || a.to_ipv4_mapped().is_some_and(v4)
+        }
+        Some((name, None)) => name.trim_end_matches('.') == "localhost",
+        None => false,
+    }
+}
+
+/// The address that a URL's host is, if it is none by name.
+fn address(host: &str) -> Option<IpAddr> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse().ok()
 }
 
 /// A URL as it may be shown and logged: without user, query and fragment, which can hold secrets.
