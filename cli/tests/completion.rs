@@ -86,6 +86,39 @@ const PLAIN: [Case; 27] = [
     ),
 ];
 
+/// Names that mean something to the shell (SEC-29), as bash and zsh complete them.
+const QUOTED: [Case; 8] = [
+    (
+        "hardsign sign --key my",
+        r"hardsign sign --key my\ own\ key",
+    ),
+    (
+        r"hardsign sign --key my\ o",
+        r"hardsign sign --key my\ own\ key",
+    ),
+    (
+        "hardsign sign --key 'my o",
+        "hardsign sign --key 'my own key'",
+    ),
+    (
+        "hardsign sign --key \"my o",
+        "hardsign sign --key \"my own key\"",
+    ),
+    (
+        "hardsign sign --key=my",
+        r"hardsign sign --key=my\ own\ key",
+    ),
+    (
+        "hardsign sign --key it",
+        r"hardsign sign --key it\'s\ \$\(touch\ broken\)",
+    ),
+    (
+        r"hardsign key delete my\ own\ key rel",
+        r"hardsign key delete my\ own\ key release",
+    ),
+    ("hardsign sign --key bad", "hardsign sign --key bad"),
+];
+
 fn machine() -> Machine {
     let machine = Machine::new();
     machine.shell("hardsign plugin install --file wabbit/notation-wabbit");
@@ -168,31 +201,7 @@ fn zsh(machine: &Machine) -> Shell {
 fn bash_completes() {
     let machine = machine();
     let mut shell = bash(&machine);
-    for (typed, expected) in PLAIN {
-        assert_eq!(shell.completed(typed), expected);
-    }
-    // Names that mean something to the shell (SEC-29).
-    for (typed, expected) in [
-        (
-            "hardsign sign --key my",
-            r"hardsign sign --key my\ own\ key",
-        ),
-        (
-            r"hardsign sign --key my\ o",
-            r"hardsign sign --key my\ own\ key",
-        ),
-        (
-            "hardsign sign --key 'my o",
-            "hardsign sign --key 'my own key'",
-        ),
-        (
-            "hardsign sign --key \"my o",
-            "hardsign sign --key \"my own key\"",
-        ),
-        (
-            "hardsign sign --key=my",
-            r"hardsign sign --key=my\ own\ key",
-        ),
+    let more = [
         (
             r"hardsign sign --key=my\ o",
             r"hardsign sign --key=my\ own\ key",
@@ -201,62 +210,22 @@ fn bash_completes() {
             "hardsign sign --key \"it",
             "hardsign sign --key \"it's \\$(touch broken)\"",
         ),
-        (
-            "hardsign sign --key it",
-            r"hardsign sign --key it\'s\ \$\(touch\ broken\)",
-        ),
-        (
-            r"hardsign key delete my\ own\ key rel",
-            r"hardsign key delete my\ own\ key release",
-        ),
-        ("hardsign sign --key bad", "hardsign sign --key bad"),
-    ] {
-        assert_eq!(shell.completed(typed), expected);
-    }
+    ];
+    completes(&mut shell, &more);
     assert!(!machine.path().join("broken").exists());
 }
 
 #[test]
 fn zsh_completes() {
     let machine = machine();
-    let mut shell = zsh(&machine);
-    for (typed, expected) in PLAIN {
-        assert_eq!(shell.completed(typed), expected);
-    }
-    for (typed, expected) in [
-        (
-            "hardsign sign --key my",
-            r"hardsign sign --key my\ own\ key",
-        ),
-        (
-            r"hardsign sign --key my\ o",
-            r"hardsign sign --key my\ own\ key",
-        ),
-        (
-            "hardsign sign --key 'my o",
-            "hardsign sign --key 'my own key'",
-        ),
-        (
-            "hardsign sign --key \"my o",
-            "hardsign sign --key \"my own key\"",
-        ),
-        (
-            "hardsign sign --key=my",
-            r"hardsign sign --key=my\ own\ key",
-        ),
-        (
-            "hardsign sign --key it",
-            r"hardsign sign --key it\'s\ \$\(touch\ broken\)",
-        ),
-        (
-            r"hardsign key delete my\ own\ key rel",
-            r"hardsign key delete my\ own\ key release",
-        ),
-        ("hardsign sign --key bad", "hardsign sign --key bad"),
-    ] {
-        assert_eq!(shell.completed(typed), expected);
-    }
+    completes(&mut zsh(&machine), &[]);
     assert!(!machine.path().join("broken").exists());
+}
+
+fn completes(shell: &mut Shell, more: &[Case]) {
+    for (typed, expected) in PLAIN.iter().chain(&QUOTED).chain(more) {
+        assert_eq!(shell.completed(typed), *expected);
+    }
 }
 
 /// What fish offers, asked of its own engine.

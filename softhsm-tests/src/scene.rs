@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -79,6 +79,36 @@ impl Scene {
             "trustStores": [format!("ca:{store}")],
             "trustedIdentities": ["*"],
         }));
+    }
+
+    /// A directory with a test key, the plugin of the Go framework, its key `release` and `policy`, all
+    /// made by `notation`.
+    pub fn made_by_notation(&self, plugin: &Path, policy: &str) {
+        let keys = format!("dir={}", self.bench.path().join("keys").display());
+        // The plugin's name is that of its file.
+        let named = self.bench.path().join("notation-framework");
+        fs::copy(plugin, &named).unwrap();
+        let file = self.bench.path().join("policy.json");
+        fs::write(&file, policy).unwrap();
+        let (named, file) = (named.display().to_string(), file.display().to_string());
+        for arguments in [
+            vec!["cert", "generate-test", "--default", "test.example"],
+            vec!["plugin", "install", "--file", &named],
+            vec![
+                "key",
+                "add",
+                "--plugin",
+                "framework",
+                "--id",
+                "k1",
+                "--plugin-config",
+                &keys,
+                "release",
+            ],
+            vec!["policy", "import", &file],
+        ] {
+            self.ok(Tool::Notation, arguments);
+        }
     }
 
     /// Both tools verify the artifact, and say so in the same words.

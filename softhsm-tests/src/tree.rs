@@ -1,7 +1,7 @@
 //! What is on a disk, and what a program changed there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ pub struct Entry {
     pub content: Option<Vec<u8>>,
 }
 
-/// All that is below `directory`; nothing where it does not exist.
-pub fn tree(directory: &Path) -> Tree {
-    let mut found = Tree::new();
+/// All that is below `directory`; nothing where it does not exist. Links are not followed.
+pub fn walk(directory: &Path) -> Vec<(PathBuf, Metadata)> {
+    let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(next) = open.pop() {
         let Ok(entries) = fs::read_dir(next) else {
@@ -27,17 +27,26 @@ pub fn tree(directory: &Path) -> Tree {
         for entry in entries {
             let path = entry.unwrap().path();
             let metadata = fs::symlink_metadata(&path).unwrap();
-            let entry = Entry {
-                mode: metadata.permissions().mode() & 0o7777,
-                content: metadata.is_file().then(|| fs::read(&path).unwrap()),
-            };
-            found.insert(path.strip_prefix(directory).unwrap().to_owned(), entry);
             if metadata.is_dir() {
-                open.push(path);
+                open.push(path.clone());
             }
+            found.push((path, metadata));
         }
     }
     found
+}
+
+/// Modes and contents of all that is below `directory`.
+pub fn tree(directory: &Path) -> Tree {
+    let found = walk(directory).into_iter();
+    let entries = found.map(|(path, metadata)| {
+        let entry = Entry {
+            mode: metadata.permissions().mode() & 0o7777,
+            content: metadata.is_file().then(|| fs::read(&path).unwrap()),
+        };
+        (path.strip_prefix(directory).unwrap().to_owned(), entry)
+    });
+    entries.collect()
 }
 
 /// What is new or different in `after`, and, as `None`, what is gone.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use softhsm_tests::pair::{Pair, with_input, without_hint};
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::peers::{USE_REFERRERS_API, find, framework};
-use softhsm_tests::scene::{Scene, Tool};
+use softhsm_tests::scene::Scene;
 use softhsm_tests::tree::{Entry, changes, tree};
 use softhsm_tests::workbench::Workbench;
 use softhsm_tests::{binaries, keys, run};
@@ -343,36 +343,6 @@ fn without_times(text: &str) -> String {
     lines.collect()
 }
 
-/// A directory that `notation` made, as in shared_directory.rs, and what stands beside it.
-fn made_by_notation(scene: &Scene, plugin: &Path) {
-    let keys = format!("dir={}", scene.bench.path().join("keys").display());
-    let file = scene.bench.path().join("notation-framework");
-    fs::copy(plugin, &file).unwrap();
-    let (file, policy) = (
-        file.display().to_string(),
-        scene.bench.path().join("policy.json").display().to_string(),
-    );
-    fs::write(&policy, POLICY).unwrap();
-    for arguments in [
-        vec!["cert", "generate-test", "--default", "test.example"],
-        vec!["plugin", "install", "--file", &file],
-        vec![
-            "key",
-            "add",
-            "--plugin",
-            "framework",
-            "--id",
-            "k1",
-            "--plugin-config",
-            &keys,
-            "release",
-        ],
-        vec!["policy", "import", &policy],
-    ] {
-        scene.ok(Tool::Notation, arguments);
-    }
-}
-
 const POLICY: &str = r#"{"version": "1.0", "trustPolicies": [{
     "name": "all", "registryScopes": ["*"],
     "signatureVerification": {"level": "strict"},
@@ -407,7 +377,7 @@ fn usual_command_lines_do_the_same() {
     else {
         return;
     };
-    made_by_notation(&scene, &plugin);
+    scene.made_by_notation(&plugin, POLICY);
     let (image, other) = (
         scene.push("demo:v1", "demo"),
         scene.push("demo:v2", "other"),

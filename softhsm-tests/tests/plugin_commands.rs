@@ -7,13 +7,13 @@
     reason = "tests start programs, and a failure of their helpers is a failed test"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use softhsm_tests::package::{Member, member, script, tar_gz, with_mode, zip};
 use softhsm_tests::pair::Pair;
+use softhsm_tests::tree::{Tree, tree};
 use softhsm_tests::workbench::Workbench;
 
 /// A file on both machines that may be executed.
@@ -51,25 +51,8 @@ fn without_temporary(text: &str) -> String {
 }
 
 /// The installed files with their modes and contents.
-fn installed(bench: &Workbench) -> BTreeMap<String, (u32, Vec<u8>)> {
-    let plugins = bench.config().join("plugins");
-    let mut found = BTreeMap::new();
-    let mut directories = vec![plugins.clone()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let metadata = fs::symlink_metadata(&path).unwrap();
-            let content = if metadata.is_dir() {
-                directories.push(path.clone());
-                Vec::new()
-            } else {
-                fs::read(&path).unwrap()
-            };
-            let name = path.strip_prefix(&plugins).unwrap().display().to_string();
-            found.insert(name, (metadata.permissions().mode() & 0o7777, content));
-        }
-    }
-    found
+fn installed(bench: &Workbench) -> Tree {
+    tree(&bench.config().join("plugins"))
 }
 
 fn same_files(pair: &Pair) {

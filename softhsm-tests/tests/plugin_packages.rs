@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use softhsm_tests::package::{Member, gzip, member, script, tar_gz, with_mode, zip};
+use softhsm_tests::tree::walk;
 use softhsm_tests::workbench::Workbench;
 use zip::write::SimpleFileOptions;
 
@@ -41,21 +42,17 @@ impl Scene {
 
     /// Everything below the configuration directory: names, inodes, modes, contents.
     fn state(&self) -> Vec<(PathBuf, u64, u32, Vec<u8>)> {
-        let mut found = Vec::new();
-        let mut directories = vec![self.bench.config()];
-        while let Some(directory) = directories.pop() {
-            for entry in fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                let metadata = fs::symlink_metadata(&path).unwrap();
+        let found = walk(&self.bench.config()).into_iter();
+        let mut found: Vec<_> = found
+            .map(|(path, metadata)| {
                 let content = if metadata.is_dir() {
-                    directories.push(path.clone());
                     Vec::new()
                 } else {
                     fs::read(&path).unwrap()
                 };
-                found.push((path, metadata.ino(), metadata.mode(), content));
-            }
-        }
+                (path, metadata.ino(), metadata.mode(), content)
+            })
+            .collect();
         found.sort();
         found
     }

@@ -22,34 +22,6 @@ const STATEMENT: &str = r#"{"version": "1.0", "trustPolicies": [{
     "trustStores": ["ca:test.example", "ca:release"], "trustedIdentities": ["*"]
 }]}"#;
 
-/// A directory with a test key, a plugin that is not ours, its key, stores and a policy, all made
-/// by `notation`.
-fn made_by_notation(scene: &Scene, plugin: &Path) {
-    let keys = format!("dir={}", scene.bench.path().join("keys").display());
-    let plugin = plugin.display().to_string();
-    let policy = scene.bench.path().join("policy.json");
-    fs::write(&policy, STATEMENT).unwrap();
-    let policy = policy.display().to_string();
-    for arguments in [
-        vec!["cert", "generate-test", "--default", "test.example"],
-        vec!["plugin", "install", "--file", &plugin],
-        vec![
-            "key",
-            "add",
-            "--plugin",
-            "framework",
-            "--id",
-            "k1",
-            "--plugin-config",
-            &keys,
-            "release",
-        ],
-        vec!["policy", "import", &policy],
-    ] {
-        scene.ok(Tool::Notation, arguments);
-    }
-}
-
 /// CFG-06, CFG-08, CFG-13, CFG-19, TP-03, PLG-01: nothing of it is changed, byte for byte.
 #[test]
 fn a_directory_made_by_notation_works_under_hardsign_unchanged() {
@@ -57,10 +29,7 @@ fn a_directory_made_by_notation_works_under_hardsign_unchanged() {
     else {
         return;
     };
-    // The plugin's name is that of its file.
-    let named = scene.bench.path().join("notation-framework");
-    fs::copy(&plugin, &named).unwrap();
-    made_by_notation(&scene, &named);
+    scene.made_by_notation(&plugin, STATEMENT);
     let image = scene.push("demo:v1", "demo");
     // The plugin makes its key with the first signature; its root then goes into the store.
     let root = |scene: &Scene| {
