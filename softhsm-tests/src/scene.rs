@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::peers;
 use crate::peers::registry::{Builder, Registry};
-use crate::peers::{self, Oras};
 use crate::workbench::{Ran, Workbench};
 
 /// Both tools share the configuration directory of `bench`, plugins included.
@@ -25,23 +25,18 @@ pub enum Tool {
 }
 
 impl Scene {
-    /// `None`, reported as a skip, when a program is missing.
-    pub fn new(registry: &Builder) -> Option<Self> {
+    /// A fresh machine, and the registry started.
+    pub fn new(registry: &Builder) -> Self {
         Self::with(registry, Workbench::new())
     }
 
     /// The same with a bench that is there already, for instance one with a token.
-    pub fn with(registry: &Builder, bench: Workbench) -> Option<Self> {
-        let notation = peers::find("notation");
-        if notation.is_none() {
-            peers::skip_or_fail("notation");
-        }
-        Oras::new()?;
-        Some(Self {
-            registry: registry.start()?,
+    pub fn with(registry: &Builder, bench: Workbench) -> Self {
+        Self {
+            registry: registry.start(),
             bench,
-            notation: notation?,
-        })
+            notation: peers::program("notation"),
+        }
     }
 
     /// Runs a tool on this machine.
@@ -66,7 +61,7 @@ impl Scene {
 
     /// Pushes an artifact; returns its reference by digest.
     pub fn push(&self, name: &str, content: &str) -> String {
-        self.registry.push(name, content.as_bytes()).unwrap()
+        self.registry.push(name, content.as_bytes())
     }
 
     /// A strict policy for every repository that trusts the store `ca:<store>`, in the file that

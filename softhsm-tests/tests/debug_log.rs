@@ -61,9 +61,7 @@ fn has(records: &[(String, String)], level: &str, text: &str) {
 /// and nothing of it without the flag. The same texts as the reference has, at the same levels.
 #[test]
 fn log_01_a_failed_verification() {
-    let Some(scene) = Scene::new(&Registry::ggcr()) else {
-        return;
-    };
+    let scene = Scene::new(&Registry::ggcr());
     for name in ["signer", "other"] {
         scene.ok(Tool::Hardsign, ["cert", "generate-test", name]);
     }
@@ -144,9 +142,7 @@ fn log_08_a_file() {
 /// LOG-08: an envelope that a plugin made.
 #[test]
 fn log_08_an_envelope_by_a_plugin() {
-    let Some(plugin) = framework::executable() else {
-        return;
-    };
+    let plugin = framework::executable();
     let bench = Workbench::new();
     bench.install_plugin("framework-envelope", &plugin);
     let reference = bench.reference(&bench.layout.add("v1", "content"));
@@ -174,10 +170,8 @@ fn log_08_an_envelope_by_a_plugin() {
 /// LOG-07: a credential helper by name and action, with nothing of what goes in and out.
 #[test]
 fn log_07_credential_helpers() {
-    let Some(registry) = Registry::docker().basic_auth().start() else {
-        return;
-    };
-    let reference = registry.push("demo:v1", b"content").unwrap();
+    let registry = Registry::docker().basic_auth().start();
+    let reference = registry.push("demo:v1", b"content");
     let (user, password) = registry.credentials().unwrap();
     let mut bench = Workbench::new();
     let helper = bench.path().join("docker-credential-test");

@@ -87,7 +87,7 @@ fn faulty() -> Vec<Value> {
 /// and so leaves out "OCI".
 #[test]
 fn cli_85_faulty_policies_are_refused_as_notation_does() {
-    let Some(pair) = Pair::new() else { return };
+    let pair = Pair::new();
     let adapt = |text: &str| {
         text.replace("OCI trust policy configuration", "trust policy")
             .replace("oci trust polic", "trust polic")

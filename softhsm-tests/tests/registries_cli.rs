@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use softhsm_tests::binaries;
 use softhsm_tests::layout::Layout;
 use softhsm_tests::peers::registry::{Builder, Referrers, Registry};
-use softhsm_tests::peers::{Oras, find, skip_or_fail, succeed};
+use softhsm_tests::peers::{Oras, program, succeed};
 use softhsm_tests::workbench::{Ran, Workbench};
 
 const SBOM: &str = "application/spdx+json";
@@ -160,12 +160,8 @@ fn deletes(bench: &Workbench, reference: &str, made: &[String], flags: &[String]
 }
 
 fn against(registry: &Builder) {
-    let Some(registry) = registry.start() else {
-        return;
-    };
-    let Some(reference) = registry.push("team/demo:v1", b"content") else {
-        return;
-    };
+    let registry = registry.start();
+    let reference = registry.push("team/demo:v1", b"content");
     let bench = bench(&["acme", "stranger"]);
     let flags = reach(&registry);
     suite(&bench, &reference, &flags, &flags);
@@ -218,15 +214,11 @@ fn suite_layout() {
 /// policy accepts the artifact there by that party's own signature.
 #[test]
 fn three_parties_copied_by_way_of_a_layout() {
-    let (Some(source), Some(target)) = (
+    let (source, target) = (
         Registry::ggcr().token_auth().start(),
         Registry::docker().tls().basic_auth().start(),
-    ) else {
-        return;
-    };
-    let Some(reference) = source.push("vendor/app:v1", b"an application") else {
-        return;
-    };
+    );
+    let reference = source.push("vendor/app:v1", b"an application");
     let parties = ["vendor", "organisation", "ci-cache"];
     let mut bench = bench(&parties);
     bench.set("NOTATION_EXPERIMENTAL", "1");
@@ -288,18 +280,14 @@ fn three_parties_copied_by_way_of_a_layout() {
 /// REQ-05: what `oras` and `crane` copied still verifies.
 #[test]
 fn copies_by_other_tools_verify() {
-    let (Some(source), Some(by_oras), Some(by_crane), Some(oras)) = (
+    let (source, by_oras, by_crane, oras) = (
         Registry::docker().start(),
         Registry::olareg().start(),
         Registry::docker().start(),
         Oras::new(),
-    ) else {
-        return;
-    };
-    let Some(crane) = find("crane") else {
-        return skip_or_fail("crane");
-    };
-    let reference = source.push("demo:v1", b"content").unwrap();
+    );
+    let crane = program("crane");
+    let reference = source.push("demo:v1", b"content");
     let digest = reference.split_once('@').unwrap().1;
     let bench = bench(&["acme"]);
     bench.hardsign_ok(["sign", "--key", "acme", &reference]);
@@ -327,9 +315,7 @@ fn copies_by_other_tools_verify() {
 /// picks one.
 #[test]
 fn indexes_are_signed_and_verified_with_all_that_they_list() {
-    let Some(registry) = Registry::olareg().start() else {
-        return;
-    };
+    let registry = Registry::olareg().start();
     let bench = bench(&["acme"]);
     let layout: &Layout = &bench.layout;
     let (amd, arm) = (layout.add("amd", "amd"), layout.add("arm", "arm"));
@@ -408,10 +394,8 @@ fn indexes_are_signed_and_verified_with_all_that_they_list() {
 #[test]
 fn attached_artifacts_are_demanded() {
     for registry in [Registry::olareg(), Registry::docker()] {
-        let (Some(registry), Some(oras)) = (registry.start(), Oras::new()) else {
-            return;
-        };
-        let reference = registry.push("demo:v1", b"content").unwrap();
+        let (registry, oras) = (registry.start(), Oras::new());
+        let reference = registry.push("demo:v1", b"content");
         let bench = bench(&["acme", "other"]);
         bench.hardsign_ok(["sign", "--key", "acme", &reference]);
         let own = policy(&bench, "acme");
@@ -466,10 +450,8 @@ fn attached_artifacts_are_demanded() {
 /// OCI-24, OCI-28: twenty signatures from one process through the tag schema.
 #[test]
 fn twenty_signatures_from_one_process() {
-    let Some(registry) = Registry::docker().start() else {
-        return;
-    };
-    let reference = registry.push("demo:v1", b"content").unwrap();
+    let registry = Registry::docker().start();
+    let reference = registry.push("demo:v1", b"content");
     let bench = bench(&["acme"]);
     let mut arguments = vec!["sign", "--key", "acme"];
     arguments.extend([reference.as_str(); 20]);
@@ -484,10 +466,8 @@ fn twenty_signatures_from_twenty_processes() {
     let registry = Registry::ggcr()
         .referrers(Referrers::Off)
         .write_delay(Duration::from_millis(400));
-    let Some(registry) = registry.start() else {
-        return;
-    };
-    let reference = registry.push("demo:v1", b"content").unwrap();
+    let registry = registry.start();
+    let reference = registry.push("demo:v1", b"content");
     let bench = bench(&["acme"]);
     let children: Vec<_> = (0..20)
         .map(|_| {
@@ -513,10 +493,8 @@ fn twenty_signatures_from_twenty_processes() {
 /// explained, and signatures are found all the same.
 #[test]
 fn a_registry_that_answers_referrers_wrongly() {
-    let Some(registry) = Registry::ggcr().referrers(Referrers::Raw).start() else {
-        return;
-    };
-    let reference = registry.push("demo:v1", b"content").unwrap();
+    let registry = Registry::ggcr().referrers(Referrers::Raw).start();
+    let reference = registry.push("demo:v1", b"content");
     let bench = bench(&["acme"]);
     bench.hardsign_ok(["sign", "--key", "acme", &reference]);
     let listed = bench.hardsign(["list", "-o", "json", &reference]);
@@ -533,10 +511,8 @@ fn a_registry_that_answers_referrers_wrongly() {
 /// OCI-27: the referrers tag is written though the registry has the API, and without it nothing is.
 #[test]
 fn the_referrers_tag_is_written_when_forced() {
-    let (Some(registry), Some(oras)) = (Registry::olareg().start(), Oras::new()) else {
-        return;
-    };
-    let reference = registry.push("demo:v1", b"content").unwrap();
+    let (registry, oras) = (Registry::olareg().start(), Oras::new());
+    let reference = registry.push("demo:v1", b"content");
     let bench = bench(&["acme"]);
     let digest = reference.split_once('@').unwrap().1;
     let tag = registry.reference(&format!("demo:{}", digest.replace(':', "-")));

@@ -233,7 +233,7 @@ fn tsa_08_certificates_of_another_kind() {
 /// `notation`'s words.
 #[test]
 fn tsa_11_faults_of_the_command_line_are_notations() {
-    let Some(pair) = Pair::new() else { return };
+    let pair = Pair::new();
     for bench in [&pair.hardsign, &pair.notation] {
         bench.hardsign_ok(["cert", "generate-test", "--default", "demo"]);
     }
@@ -299,9 +299,7 @@ fn cli_32_batches_name_what_has_no_timestamp() {
 /// beside is refused before anything is asked of plugin, key or authority.
 #[test]
 fn plg_39_plugins_that_make_envelopes() {
-    let Some(plugin) = framework::executable() else {
-        return;
-    };
+    let plugin = framework::executable();
     let bench = Bench::new(Builder::new(KeySpec::Ec256));
     let name = "framework-envelope";
     bench.bench.install_plugin(name, &plugin);

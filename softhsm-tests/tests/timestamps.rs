@@ -35,12 +35,12 @@ fn policy(bench: &Workbench, tsa: &str, when: &str) {
     }));
 }
 
-fn scene(bench: Workbench) -> Option<Scene> {
-    let scene = Scene::with(&Registry::ggcr(), bench)?;
+fn scene(bench: Workbench) -> Scene {
+    let scene = Scene::with(&Registry::ggcr(), bench);
     scene
         .bench
         .install_plugin("pkcs11", &binaries().join("notation-pkcs11"));
-    Some(scene)
+    scene
 }
 
 fn sign<'a>(tool: Tool, tsa: &'a Tsa, root: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -69,9 +69,7 @@ fn tsa_02_both_tools_accept_each_others_timestamps() {
         let id = format!("{:02}", id + 1);
         token = token.with_key_and_chain(&keys::key(*spec), spec.name(), &id);
     }
-    let Some(scene) = scene(Workbench::with_token(&token)) else {
-        return;
-    };
+    let scene = scene(Workbench::with_token(&token));
     scene.bench.trust_store("tests", &keys::root());
     let authorities = [
         Builder::new(KeySpec::Rsa2048).settings("accuracy = secs:1, millisecs:500\n"),
@@ -120,9 +118,7 @@ fn tsa_02_both_tools_accept_each_others_timestamps() {
 #[test]
 fn tsa_17_tokens_in_ber_are_stored_as_der() {
     let token = Token::new("T").with_key_and_chain(&keys::key(KeySpec::Ec256), "k", "01");
-    let Some(scene) = scene(Workbench::with_token(&token)) else {
-        return;
-    };
+    let scene = scene(Workbench::with_token(&token));
     scene.bench.trust_store("tests", &keys::root());
     let authority = Arc::new(Builder::new(KeySpec::Rsa2048).build());
     let tsa = Tsa::start(&authority);
@@ -141,9 +137,7 @@ fn tsa_17_tokens_in_ber_are_stored_as_der() {
 /// is not looked at; a signature without one fails where one is needed. Both tools agree.
 #[test]
 fn tsa_33_roots_of_the_policy_decide() {
-    let Some(scene) = scene(Workbench::new()) else {
-        return;
-    };
+    let scene = scene(Workbench::new());
     scene.ok(
         Tool::Notation,
         ["cert", "generate-test", "--default", "tests"],
@@ -189,9 +183,7 @@ fn tsa_33_roots_of_the_policy_decide() {
 /// lifetime it verifies, without one it does not. Both tools agree.
 #[test]
 fn tsa_31_a_timestamp_outlives_the_signing_certificate() {
-    let Some(scene) = scene(Workbench::new()) else {
-        return;
-    };
+    let scene = scene(Workbench::new());
     let authority = Arc::new(Builder::new(KeySpec::Ec256).build());
     let tsa = Tsa::start(&authority);
     scene.bench.trust_store_of("tsa", "t", &authority.root());
@@ -251,9 +243,7 @@ fn use_key(bench: &Workbench, signer: &Authority) {
 /// policy says of revocation. Both tools agree.
 #[test]
 fn tsa_08_revoked_authorities() {
-    let Some(scene) = scene(Workbench::new()) else {
-        return;
-    };
+    let scene = scene(Workbench::new());
     scene.ok(
         Tool::Notation,
         ["cert", "generate-test", "--default", "tests"],

@@ -21,7 +21,7 @@ type Difference = (String, &'static str, &'static str);
 /// DIF-01 to DIF-05, DIF-16, DIF-36: the differences are those of the table, no more and no fewer.
 #[test]
 fn verdicts_differ_from_the_reference_only_where_the_table_says() {
-    let Some(verdicts) = program() else { return };
+    let verdicts = program();
     let mut found = BTreeSet::new();
     let mut compared = 0;
     for area in ["jws", "cose", "code-signing", "timestamping", "openssl"] {
@@ -46,7 +46,7 @@ fn verdicts_differ_from_the_reference_only_where_the_table_says() {
 /// The files that the reference made are good to its library and, by `core/tests`, to ours.
 #[test]
 fn the_reference_accepts_its_own_files() {
-    let Some(verdicts) = program() else { return };
+    let verdicts = program();
     let blobs = vectors().join("reference/blob");
     let files: Vec<_> = fs::read_dir(blobs)
         .unwrap()
@@ -58,12 +58,8 @@ fn the_reference_accepts_its_own_files() {
     assert!(reference(&verdicts, &files).into_iter().all(|good| good));
 }
 
-fn program() -> Option<PathBuf> {
-    let found = peers::find("verdicts");
-    if found.is_none() {
-        peers::skip_or_fail("verdicts");
-    }
-    found
+fn program() -> PathBuf {
+    peers::program("verdicts")
 }
 
 /// Each file of an area with hardsign's verdict, which `core/tests/formats` holds it to.

@@ -21,7 +21,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Oras, find, find_installed, found_or_skip, succeed};
+use super::{Oras, installed, program, succeed};
 
 mod ggcr;
 
@@ -111,12 +111,12 @@ impl Registry {
     }
 
     /// Pushes a one-layer artifact under `name` (repository and tag) with `oras` and returns its
-    /// full reference by digest. `None`, reported as a skip, without `oras`.
+    /// full reference by digest.
     ///
     /// # Panics
     /// If the push fails.
-    pub fn push(&self, name: &str, content: &[u8]) -> Option<String> {
-        let oras = Oras::new()?;
+    pub fn push(&self, name: &str, content: &[u8]) -> String {
+        let oras = Oras::new();
         let file = self.home.path().join("artifact.txt");
         fs::write(&file, content).expect("artifact file");
         let mut command = oras.command(["push", "--format", "json", "--artifact-type"]);
@@ -128,7 +128,7 @@ impl Registry {
             .current_dir(self.home.path());
         let report = succeed(&mut command);
         let report: serde_json::Value = serde_json::from_str(&report).expect("JSON of oras");
-        Some(report["reference"].as_str().expect("reference").to_owned())
+        report["reference"].as_str().expect("reference").to_owned()
     }
 
     /// The flags with which `oras` reaches this registry.
@@ -189,22 +189,20 @@ impl Builder {
         self
     }
 
-    /// Starts the registry and waits until it answers. `None`, reported by
-    /// [`super::skip_or_fail`], when a program that it needs is missing.
+    /// Starts the registry and waits until it answers.
     ///
     /// # Panics
-    /// If it does not answer, with its log.
-    pub fn start(&self) -> Option<Registry> {
+    /// If it does not answer, with its log, or is not there.
+    pub fn start(&self) -> Registry {
         let program = match self.kind {
-            Kind::Olareg => found_or_skip(find("olareg"), "olareg"),
-            Kind::Ggcr => found_or_skip(find("ggcr-registry"), "ggcr-registry"),
-            Kind::Docker => found_or_skip(find_installed("docker-registry"), "docker-registry"),
-            Kind::Crane => found_or_skip(find("crane"), "crane"),
-        }?;
+            Kind::Olareg => program("olareg"),
+            Kind::Ggcr => program("ggcr-registry"),
+            Kind::Docker => installed("docker-registry"),
+            Kind::Crane => program("crane"),
+        };
         let home = tempfile::tempdir().expect("temporary directory");
         if self.tls {
-            let openssl = found_or_skip(find_installed("openssl"), "openssl")?;
-            make_certificate(&openssl, home.path());
+            make_certificate(&installed("openssl"), home.path());
         }
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
@@ -217,14 +215,14 @@ impl Builder {
                 .stderr(log);
             let mut child = command.spawn().expect("start of the registry");
             if answers(&mut child, port) {
-                return Some(Registry {
+                return Registry {
                     probes: ggcr::recorded(home.path()).len(),
                     child,
                     port,
                     home,
                     tls: self.tls,
                     auth: self.auth,
-                });
+                };
             }
             stop(&mut child);
             last = fs::read_to_string(home.path().join(LOG)).unwrap_or_default();
@@ -379,12 +377,8 @@ mod tests {
 
     /// The tag `v1` and the digest that the push told give the same manifest.
     fn takes_an_artifact(registry: &Registry) {
-        let Some(by_digest) = registry.push("team/demo:v1", b"hello") else {
-            return;
-        };
-        let Some(oras) = Oras::new() else {
-            return;
-        };
+        let by_digest = registry.push("team/demo:v1", b"hello");
+        let oras = Oras::new();
         assert!(
             by_digest.starts_with(&registry.reference("team/demo@sha256:")),
             "{by_digest}"
@@ -399,37 +393,27 @@ mod tests {
 
     #[test]
     fn olareg_takes_an_artifact() {
-        let Some(registry) = Registry::olareg().start() else {
-            return;
-        };
+        let registry = Registry::olareg().start();
         takes_an_artifact(&registry);
     }
 
     #[test]
     fn olareg_speaks_tls() {
-        let Some(registry) = Registry::olareg().tls().start() else {
-            return;
-        };
+        let registry = Registry::olareg().tls().start();
         takes_an_artifact(&registry);
     }
 
     #[test]
     fn docker_registry_takes_an_artifact() {
-        let Some(registry) = Registry::docker().start() else {
-            return;
-        };
+        let registry = Registry::docker().start();
         takes_an_artifact(&registry);
     }
 
     #[test]
     fn docker_registry_speaks_tls_and_asks_for_a_password() {
-        let Some(registry) = Registry::docker().tls().basic_auth().start() else {
-            return;
-        };
+        let registry = Registry::docker().tls().basic_auth().start();
         takes_an_artifact(&registry);
-        let Some(oras) = Oras::new() else {
-            return;
-        };
+        let oras = Oras::new();
         let ca_file = registry.ca_file().unwrap();
         let anonymous = oras
             .command(["manifest", "fetch", "--ca-file"])
@@ -443,9 +427,7 @@ mod tests {
 
     #[test]
     fn crane_takes_an_artifact() {
-        let Some(registry) = Registry::crane().start() else {
-            return;
-        };
+        let registry = Registry::crane().start();
         takes_an_artifact(&registry);
     }
 
@@ -460,9 +442,7 @@ mod tests {
             (Registry::docker(), "HTTP/1.1 404"),
             (Registry::crane(), "HTTP/1.1 404"),
         ] {
-            let Some(registry) = builder.start() else {
-                return;
-            };
+            let registry = builder.start();
             let answer = probe(registry.port, &path).unwrap();
             assert_eq!(String::from_utf8_lossy(&answer), status, "{builder:?}");
         }
@@ -470,9 +450,7 @@ mod tests {
 
     #[test]
     fn a_dropped_registry_is_gone() {
-        let Some(registry) = Registry::olareg().start() else {
-            return;
-        };
+        let registry = Registry::olareg().start();
         let port = registry.port;
         let home = registry.home.path().to_owned();
         assert!(probe(port, "/v2/").is_ok());
