@@ -221,15 +221,6 @@ fn box_directories_of(executable: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What a plugin that a signature names gets to see of the environment: how to find programs,
-/// a home, a temporary directory, the proxy and the language; no credential.
-pub fn minimal_environment() -> Vec<(&'static str, OsString)> {
-    MINIMAL_ENVIRONMENT
-        .iter()
-        .filter_map(|name| Some((*name, variable(name)?)))
-        .collect()
-}
-
 /// The value of a variable; empty counts as unset (CFG-29).
 #[expect(
     clippy::disallowed_methods,
@@ -298,36 +289,6 @@ fn is_absolute(path: &Path, platform: Platform) -> bool {
 }
 
 const NOTATION: &str = "notation";
-
-const MINIMAL_ENVIRONMENT: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "TERM",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "SystemRoot",
-    "SystemDrive",
-    "windir",
-    "TEMP",
-    "TMP",
-    "USERPROFILE",
-    "AppData",
-    "LocalAppData",
-    "PATHEXT",
-];
 
 #[cfg(test)]
 mod tests {
@@ -490,17 +451,5 @@ mod tests {
                 Path::new("/opt/hs/libexec/hardsign")
             ]
         );
-    }
-
-    #[test]
-    fn minimal_environment_holds_no_credential() {
-        for name in MINIMAL_ENVIRONMENT {
-            let upper = name.to_uppercase();
-            for word in [
-                "PASS", "TOKEN", "SECRET", "NOTATION", "AWS", "AZURE", "VAULT", "PIN",
-            ] {
-                assert!(!upper.contains(word), "{name}");
-            }
-        }
     }
 }

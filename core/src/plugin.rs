@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use spawn::Environment;
+use spawn::Wish;
 use terminal::Terminal;
 
 mod command;
@@ -151,7 +151,7 @@ impl Host {
         Plugin {
             host: self.clone(),
             file,
-            environment: Environment::Inherited,
+            wish: Wish::User,
             descriptors: Arc::new([]),
             pinned: true,
         }
@@ -165,11 +165,12 @@ impl Host {
         }
     }
 
-    /// The plugin at `file`, to be run because a signature names it: it sees next to nothing of
-    /// the environment. The caller has checked that the signature's chain is trusted (SEC-24).
+    /// The plugin at `file`, to be run because a signature names it: none of the descriptors that
+    /// the user opened reach it. The caller has checked that the signature's chain is trusted
+    /// (SEC-24).
     pub fn run_for_signature(&self, file: PluginFile) -> Plugin {
         Plugin {
-            environment: Environment::Minimal,
+            wish: Wish::Signature,
             ..self.run(file)
         }
     }

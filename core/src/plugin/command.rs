@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{MetadataFault, PluginError, ProcessEnd};
 use super::observe::Event;
-use super::spawn::{self, Environment, Launch, Output, Patience, RunError};
+use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
 use super::{Host, PluginFile};
 use crate::json::{self, JsonError};
@@ -28,7 +28,7 @@ use crate::json::{self, JsonError};
 pub struct Plugin {
     pub(super) host: Host,
     pub(super) file: PluginFile,
-    pub(super) environment: Environment,
+    pub(super) wish: Wish,
     /// For the session's process alone.
     pub(super) descriptors: Arc<[Withheld]>,
     /// Whether its pin is looked at before it runs.
@@ -373,7 +373,7 @@ impl Plugin {
         Ok(Launch {
             path: &self.file.path,
             command,
-            environment: self.environment,
+            wish: self.wish,
             descriptors: &[],
         })
     }

@@ -1,7 +1,8 @@
 //! The host as runner of verification plugins: what a signature names, found and run.
 //!
 //! `verify` decides when that may happen (only for a trusted chain, SEC-24), what is asked and what
-//! the answer means (VER-35 to VER-43). Such a plugin sees next to nothing of the environment.
+//! the answer means (VER-35 to VER-43). Such a plugin has the environment that a signing plugin has
+//! (PLG-10), where its service's credentials are.
 
 use hardsign_plugin::proto::{
     Metadata, PluginConfig, VerifySignatureRequest, VerifySignatureResponse,

@@ -26,16 +26,16 @@ use tokio::time::{sleep, timeout};
 
 use super::error::ProcessEnd;
 use super::text::Tail;
-use crate::dirs;
 
-/// What a plugin process sees of the host's environment.
+/// Whose wish it is that a plugin runs. Its environment is the same either way: the host's, less
+/// the registry credentials (PLG-10, SEC-20), since key stores and verification services alike find
+/// their credentials there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Environment {
-    /// All of it, less the registry credentials (PLG-10, SEC-20).
-    Inherited,
-    /// What finds programs, a home and a proxy, and no descriptor that the user opened, for a
-    /// plugin that a signature named.
-    Minimal,
+pub(super) enum Wish {
+    /// The user's.
+    User,
+    /// A signature's, which names the plugin: it gets no descriptor that the user opened.
+    Signature,
 }
 
 /// Which executable to start, and how.
@@ -43,7 +43,7 @@ pub(super) enum Environment {
 pub(super) struct Launch<'a> {
     pub(super) path: &'a Path,
     pub(super) command: &'a str,
-    pub(super) environment: Environment,
+    pub(super) wish: Wish,
     /// What the child inherits beside its standard streams, of that which no other child does.
     pub(super) descriptors: &'a [Withheld],
 }
@@ -314,16 +314,11 @@ fn command(launch: Launch<'_>) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    match launch.environment {
-        Environment::Inherited => {
-            for name in CREDENTIALS {
-                command.env_remove(name);
-            }
-        }
-        Environment::Minimal => {
-            command.env_clear().envs(dirs::minimal_environment());
-            host::give_nothing(command.as_std_mut());
-        }
+    for name in CREDENTIALS {
+        command.env_remove(name);
+    }
+    if launch.wish == Wish::Signature {
+        host::give_nothing(command.as_std_mut());
     }
     for descriptor in launch.descriptors {
         descriptor.give(command.as_std_mut());

@@ -3,14 +3,16 @@
 //! output.
 //!
 //! A helper is a program of the user's own choice and runs with the user's rights; its name is
-//! checked before a path is made of it, and its answer is bounded in size and time.
+//! checked before a path is made of it, and its answer is bounded in size and time. What goes to
+//! it and comes from it is zeroed after use: buffers have their full size from the start, since one
+//! that grows leaves its old copy behind, and the answer is read straight into the secret.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
@@ -18,11 +20,11 @@ use zeroize::Zeroizing;
 use super::credentials::from_helper;
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
-use crate::json::{self, JsonError};
+use crate::json::JsonError;
 use crate::net::Trace;
 
 /// Largest answer, in bytes.
-const MAX_ANSWER: u64 = 1024 * 1024;
+const MAX_ANSWER: usize = 1024 * 1024;
 /// How long a helper may take: it may be waiting for a person.
 const MAX_TIME: Duration = Duration::from_secs(300);
 /// How long a pipe is read after the helper ended; something that it started may hold it open.
@@ -100,8 +102,12 @@ pub enum HelperError {
 struct Answer {
     #[serde(default)]
     username: String,
-    #[serde(default)]
-    secret: String,
+    #[serde(default, deserialize_with = "zeroed")]
+    secret: Zeroizing<String>,
+}
+
+fn zeroed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 #[derive(Serialize)]
@@ -129,11 +135,11 @@ impl Helper {
         let program = self.program?;
         match run(&program, "get", server.as_bytes()).await? {
             Ok(output) => {
-                let answer: Answer = json::from_slice(&output).map_err(|source| {
+                let mut answer = read(&output).map_err(|source| {
                     let program = program.path.clone();
                     HelperError::Answer { program, source }
                 })?;
-                let secret = Secret::new(answer.secret);
+                let secret = Secret::new(std::mem::take(&mut *answer.secret));
                 Ok(Some(from_helper(answer.username, secret)))
             }
             Err(message) if message.trim() == NOT_FOUND => Ok(None),
@@ -153,11 +159,11 @@ impl Helper {
             username,
             secret: secret.expose(),
         };
-        let input = serde_json::to_vec(&entry).map_err(|error| HelperError::Answer {
+        let mut input = Zeroizing::new(Vec::with_capacity(entry.most_bytes()));
+        serde_json::to_writer(&mut *input, &entry).map_err(|error| HelperError::Answer {
             program: program.path.clone(),
             source: error.into(),
         })?;
-        let input = Zeroizing::new(input);
         match run(&program, "store", &input).await? {
             Ok(_) => Ok(()),
             Err(message) => Err(program.failed(message)),
@@ -171,6 +177,21 @@ impl Helper {
             Err(message) if message.trim() == NOT_FOUND => Ok(()),
             Err(message) => Err(program.failed(message)),
         }
+    }
+}
+
+/// The answer of `get`. It does not pass through [`crate::json`], whose values would keep a copy of
+/// the secret.
+fn read(output: &[u8]) -> Result<Answer, JsonError> {
+    Ok(serde_json::from_slice(output)?)
+}
+
+impl Entry<'_> {
+    /// No more bytes than this in JSON: a character becomes six at most, `\u001f`.
+    fn most_bytes(&self) -> usize {
+        let texts = [self.server_url, self.username, self.secret];
+        let escaped = texts.map(|text| text.len().saturating_mul(6));
+        escaped.into_iter().fold(64, usize::saturating_add)
     }
 }
 
@@ -261,10 +282,11 @@ async fn run_unbounded(
             drop(stdin.shutdown().await);
         }
     }
-    let mut output = Zeroizing::new(Vec::new());
+    // Beyond the limit a little room is left, in which the end of the pipe is looked for.
+    let mut output = Zeroizing::new(Vec::with_capacity(MAX_ANSWER.saturating_add(64)));
     let status = match child.stdout.take() {
         Some(stdout) => {
-            let mut stdout = stdout.take(MAX_ANSWER);
+            let mut stdout = stdout.take(MAX_ANSWER as u64);
             let mut read = std::pin::pin!(stdout.read_to_end(&mut output));
             tokio::select! {
                 done = &mut read => { done?; None }
@@ -290,4 +312,52 @@ async fn run_unbounded(
     } else {
         message
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CFG-23: what comes from a helper and what goes to it stays in buffers that are zeroed: none
+    /// of them grows, and escapes are read as JSON says.
+    #[tokio::test]
+    async fn cfg_23_no_buffer_grows() {
+        let long = "\u{1}\"".repeat(3000);
+        let entry = Entry {
+            server_url: "registry.example",
+            username: "u",
+            secret: &long,
+        };
+        let mut input = Zeroizing::new(Vec::with_capacity(entry.most_bytes()));
+        let room = input.capacity();
+        serde_json::to_writer(&mut *input, &entry).unwrap();
+        assert_eq!(input.capacity(), room);
+        let answer = read(&input).unwrap();
+        assert_eq!(
+            (answer.username.as_str(), answer.secret.as_str()),
+            ("u", &*long)
+        );
+        assert!(read(br#"{"Username":"u","Secret":"s"} x"#).is_err());
+        #[cfg(unix)]
+        for length in [1, MAX_ANSWER - 1, MAX_ANSWER, MAX_ANSWER + 5] {
+            let output = long_answer(length).await;
+            assert_eq!(output.len(), length.min(MAX_ANSWER));
+            assert!(
+                output.capacity() < MAX_ANSWER + 4096,
+                "{}",
+                output.capacity()
+            );
+        }
+    }
+
+    /// What a helper that writes `length` bytes is read into.
+    #[cfg(unix)]
+    async fn long_answer(length: usize) -> Zeroizing<Vec<u8>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().unwrap();
+        let program = place.path().join("docker-credential-long");
+        std::fs::write(&program, format!("#!/bin/sh\nhead -c {length} /dev/zero\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        run_unbounded(&program, "get", b"").await.unwrap().unwrap()
+    }
 }

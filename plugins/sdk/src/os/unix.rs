@@ -48,16 +48,29 @@ fn duplicate(stream: BorrowedFd<'_>) -> io::Result<File> {
     Ok(rustix::io::fcntl_dupfd_cloexec(stream, 3)?.into())
 }
 
-/// Keeps PINs out of core dumps.
+/// Keeps PINs out of core dumps. The limit alone doesn't: the kernel passes it by where cores are
+/// piped to a program (core(5)), as systemd has it; a process that is not dumpable has none anywhere,
+/// and no other process of the user may read its memory (prctl(2), `PR_SET_DUMPABLE`).
 pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    let undumpable = forbid_reading();
     let none = rustix::process::Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    Ok(rustix::process::setrlimit(
-        rustix::process::Resource::Core,
-        none,
-    )?)
+    rustix::process::setrlimit(rustix::process::Resource::Core, none)?;
+    undumpable
+}
+
+#[cfg(target_os = "linux")]
+fn forbid_reading() -> io::Result<()> {
+    let never = rustix::process::DumpableBehavior::NotDumpable;
+    Ok(rustix::process::set_dumpable_behavior(never)?)
+}
+
+/// There is nothing of the kind.
+#[cfg(not(target_os = "linux"))]
+fn forbid_reading() -> io::Result<()> {
+    Ok(())
 }
 
 /// Takes a descriptor that this process inherited, once; from then on children don't get it.
@@ -363,6 +376,16 @@ mod tests {
             assert!(take_inherited(standard).is_err());
         }
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    /// No core is written, by the kernel or through a pipe, and no debugger of the same user attaches.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_core_is_dumped() {
+        use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+        forbid_core_dumps().unwrap();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
     }
 
     /// A withheld descriptor reaches the child that it is given to, under its number, and no other;

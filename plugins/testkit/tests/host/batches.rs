@@ -223,7 +223,8 @@ async fn deaf_plugins_are_killed() {
     assert_eq!(stage.count("end"), 1);
 }
 
-/// PLG-10, SEC-20: registry credentials don't reach a plugin. The test starts itself with them set.
+/// PLG-10, SEC-20: registry credentials don't reach a plugin, all else does, whether the user or a
+/// signature wants it to run. The test starts itself with variables that services' clients read.
 #[cfg(target_os = "linux")]
 #[expect(
     clippy::disallowed_methods,
@@ -232,6 +233,16 @@ async fn deaf_plugins_are_killed() {
 #[tokio::test]
 async fn plg_10_environment() {
     const CHILD: &str = "HARDSIGN_TEST_ENVIRONMENT";
+    const SERVICES: [&str; 8] = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID",
+        "VAULT_TOKEN",
+        "NOTATION_CONFIG",
+    ];
     if std::env::var_os(CHILD).is_some() {
         let stage = Stage::new(PATIENT);
         let metadata = stage.host.run(rude());
@@ -239,22 +250,21 @@ async fn plg_10_environment() {
         metadata.metadata(&config).await.unwrap();
         let full = stage.environment();
         fs::remove_file(stage.log()).unwrap();
-        let minimal = stage.host.run_for_signature(rude());
-        minimal.metadata(&config).await.unwrap();
-        let minimal = stage.environment();
-        for seen in [&full, &minimal] {
-            assert!(seen.contains(&"PATH".to_owned()), "{seen:?}");
-            for secret in ["NOTATION_USERNAME", "NOTATION_PASSWORD"] {
-                assert!(!seen.contains(&secret.to_owned()), "{seen:?}");
-            }
+        let verifying = stage.host.run_for_signature(rude());
+        verifying.metadata(&config).await.unwrap();
+        assert_eq!(stage.environment(), full);
+        for name in SERVICES.iter().chain(&["PATH", CHILD]) {
+            assert!(full.contains(&(*name).to_owned()), "{name}: {full:?}");
         }
-        let own = CHILD.to_owned();
-        assert!(full.contains(&own) && !minimal.contains(&own));
+        for secret in ["NOTATION_USERNAME", "NOTATION_PASSWORD"] {
+            assert!(!full.contains(&secret.to_owned()), "{full:?}");
+        }
         return;
     }
     let status = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "batches::plg_10_environment"])
         .env(CHILD, "1")
+        .envs(SERVICES.map(|name| (name, "x")))
         .env("NOTATION_USERNAME", "u")
         .env("NOTATION_PASSWORD", "p")
         .status()
