@@ -10,7 +10,7 @@ use std::path::Path;
 use hardsign_plugin::Error;
 use hardsign_plugin::chain::{self, ChainError, PublicKey};
 
-use crate::error::Pkcs11Error;
+use crate::error::{Call, Pkcs11Error};
 use crate::objects::{CertificateObject, KeyObject};
 
 /// The largest certificate file.
@@ -19,6 +19,8 @@ const MAX_FILE: u64 = 1 << 20;
 /// Where certificates may come from.
 pub(crate) struct Sources<'a> {
     pub(crate) token: &'a [CertificateObject],
+    /// Why the token may hold more.
+    pub(crate) search_failed: Option<&'a Call>,
     pub(crate) file: Option<(&'a Path, Vec<Vec<u8>>)>,
 }
 
@@ -45,13 +47,20 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<Vec<u8>>, Pkcs11Error> {
 }
 
 impl Sources<'_> {
-    /// A public key to go by when the token does not tell the key's: that of the certificate
-    /// with the key's id, else of the first certificate of the file. The host finds out by the
-    /// first signature whether it is right.
+    /// A public key to go by when the token does not tell the key's: that of the signer's
+    /// certificate in the file, else of the certificate with the key's id or label. The host finds
+    /// out by the first signature whether it is right.
     pub(crate) fn public_key(&self, key: &KeyObject) -> Option<PublicKey> {
-        let of_token = self.with_id(key).map(|certificate| &certificate.der);
-        let of_file = self.file.as_ref().and_then(|(_, file)| file.first());
-        chain::public_key(of_token.or(of_file)?).ok()
+        let file = self.file.iter().flat_map(|(_, file)| file);
+        let of_file = file.clone().find(|der| !chain::is_ca(der));
+        let with_label = || {
+            let mut certificates = self.token.iter();
+            certificates.find(|c| !key.label.is_empty() && c.label == key.label)
+        };
+        let of_token = self.with_id(key).or_else(with_label);
+        let of_token = of_token.map(|certificate| &certificate.der);
+        let der = of_file.or(of_token).or_else(|| file.clone().next());
+        chain::public_key(der?).ok()
     }
 
     fn with_id(&self, key: &KeyObject) -> Option<&CertificateObject> {
@@ -88,24 +97,39 @@ impl Sources<'_> {
         {
             return Err(mismatch(&certificate.der, token_name.to_owned()).into());
         }
-        chain::order(public, &pool).map_err(|error| explain(error, key_name, token_name))
+        chain::order(public, &pool).map_err(|error| self.explain(error, key_name, token_name))
     }
-}
 
-/// Says of which key the chain is.
-fn explain(error: ChainError, key_name: &str, token_name: &str) -> Error {
-    let hint = match &error {
-        ChainError::NoCertificate | ChainError::NoMatch { .. } => Some(
-            "store its certificate in the token, or name a PEM file with cert-chain".to_owned(),
-        ),
-        ChainError::NoIssuer { issuer, .. } => Some(format!(
-            "name a PEM file with cert-chain that holds {issuer:?} and the certificates above it"
-        )),
-        _ => None,
-    };
-    let answer = Error::validation(format!("{key_name} in {token_name}: {error}"));
-    match hint {
-        Some(hint) => answer.with_hint(hint),
-        None => answer,
+    /// Says of which key the chain is, and what to do that was not done yet.
+    fn explain(&self, error: ChainError, key_name: &str, token_name: &str) -> Error {
+        let none = matches!(
+            error,
+            ChainError::NoCertificate | ChainError::NoMatch { .. }
+        );
+        let mut message = format!("{key_name} in {token_name}: {error}");
+        if let (true, Some(call)) = (none, self.search_failed) {
+            message = format!("{message}; the token could not be searched: {call}");
+        }
+        let file = self.file.as_ref().map(|(path, _)| path.display());
+        let hint = match (&error, file) {
+            (ChainError::NoIssuer { issuer, .. }, Some(file)) => Some(format!(
+                "add the certificate of {issuer:?}, and those above it up to the root, to {file}"
+            )),
+            (ChainError::NoIssuer { issuer, .. }, None) => Some(format!(
+                "name a PEM file with cert-chain that holds {issuer:?} and the certificates above it"
+            )),
+            (_, Some(file)) if none => Some(format!(
+                "put the certificate that was issued for this key into {file}, leaf first"
+            )),
+            (_, None) if none => Some(
+                "store its certificate in the token, or name a PEM file with cert-chain".to_owned(),
+            ),
+            _ => None,
+        };
+        let answer = Error::validation(message);
+        match hint {
+            Some(hint) => answer.with_hint(hint),
+            None => answer,
+        }
     }
 }

@@ -10,7 +10,7 @@ use hardsign_plugin::Error;
 use hardsign_plugin::proto::PluginConfig;
 use hardsign_plugin::secret::PinSource;
 
-use crate::uri::{Uri, UriError};
+use crate::uri::{Uri, UriError, is_pin};
 
 /// Which module, token and key, and how to log in.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl Config {
                 (None, _) => {}
             }
         }
-        if config.contains_key("pin-value") || config.contains_key("pin") {
+        if config.keys().any(|name| is_pin(name)) {
             return Err(refuse(UriError::PinValue));
         }
         let pin_source = uri.pin_source.as_deref().map(str::parse::<PinSource>);
@@ -180,7 +180,7 @@ mod tests {
         assert!(read("k", &[("module-path", "m.so")]).is_err());
         assert!(read("k", &[("cert-chain", "c.pem")]).is_err());
         assert!(read("k", &[("pin-source", "|cat /pin")]).is_err());
-        for name in ["pin", "pin-value"] {
+        for name in ["pin", "pin-value", "PIN", "pin_value", "PinValue"] {
             let error = read("k", &[(name, "1234")]).unwrap_err();
             assert!(!error.to_string().contains("1234"));
         }

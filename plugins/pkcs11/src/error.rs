@@ -1,7 +1,7 @@
 //! What can go wrong between this plugin and a token, with the user's next step.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cryptoki::error::{Error as CryptokiError, RvError};
 use hardsign_plugin::Error;
@@ -40,10 +40,33 @@ impl Call {
             _ => None,
         }
     }
+
+    /// Whether the token, the session or the object has gone, so that a new session may help.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(
+            self.value(),
+            Some(
+                RvError::CryptokiNotInitialized
+                    | RvError::DeviceError
+                    | RvError::DeviceRemoved
+                    | RvError::GeneralError
+                    | RvError::KeyHandleInvalid
+                    | RvError::ObjectHandleInvalid
+                    | RvError::SessionClosed
+                    | RvError::SessionHandleInvalid
+                    | RvError::SlotIdInvalid
+                    | RvError::TokenNotPresent
+                    | RvError::TokenNotRecognized
+            )
+        )
+    }
 }
 
-/// `PinIncorrect` as `CKR_PIN_INCORRECT`.
+/// `PinIncorrect` as `CKR_PIN_INCORRECT`; a code without a name as a number.
 fn return_value(value: RvError) -> String {
+    if let RvError::VendorDefined(code) | RvError::UnknownErrorCode(code) = value {
+        return format!("{code:#010x}");
+    }
     let camel = format!("{value:?}");
     let mut name = "CKR".to_owned();
     for character in camel.chars() {
@@ -74,12 +97,14 @@ pub(crate) enum Pkcs11Error {
         module: PathBuf,
         wanted: String,
         seen: Vec<String>,
+        unusable: Vec<String>,
     },
     #[error("more than one token at module {module:?} is meant by {wanted}: {}", matching.join("; "))]
     ManyTokens {
         module: PathBuf,
         wanted: String,
         matching: Vec<String>,
+        advice: &'static str,
     },
     #[error("the user PIN of {token} is locked")]
     PinLocked { token: String },
@@ -93,6 +118,8 @@ pub(crate) enum Pkcs11Error {
     WrongPin {
         token: String,
         low: bool,
+        /// The token has a way of its own to enter a PIN.
+        at_the_device: bool,
         source: Call,
     },
     #[error("login to {token} failed")]
@@ -109,6 +136,7 @@ pub(crate) enum Pkcs11Error {
         token: String,
         key: String,
         matching: Vec<String>,
+        advice: String,
     },
     #[error("{key} in {token} can't be used: it is {what}")]
     UnusableKey {
@@ -119,13 +147,35 @@ pub(crate) enum Pkcs11Error {
     #[error("{key} in {token} may not sign (CKA_SIGN is false)")]
     NotForSigning { token: String, key: String },
     #[error("public half of {key} was not found in {token}")]
-    NoPublicKey { token: String, key: String },
+    NoPublicKey {
+        token: String,
+        key: String,
+        /// The certificate file that was named.
+        file: Option<PathBuf>,
+    },
     #[error("{token} can't sign with {key_spec} keys: it has no mechanism {mechanism}")]
     NoMechanism {
         token: String,
         key_spec: KeySpec,
         mechanism: &'static str,
     },
+    #[error(
+        "{token} signs RSASSA-PSS with a salt of {found} bytes whatever is asked for; Notary Project \
+         signatures need {wanted}"
+    )]
+    Salt {
+        token: String,
+        found: usize,
+        wanted: usize,
+    },
+    #[error("{token} went away and was not back within {seconds} seconds")]
+    Away {
+        token: String,
+        seconds: u64,
+        source: Call,
+    },
+    #[error("{token} is back, with another key under the name of {key}")]
+    OtherKey { token: String, key: String },
     #[error("{doing} {token} failed")]
     Token {
         doing: &'static str,
@@ -171,6 +221,7 @@ fn code(error: &Pkcs11Error) -> ErrorCode {
             ErrorCode::AccessDenied
         }
         Pkcs11Error::Token { .. }
+        | Pkcs11Error::Away { .. }
         | Pkcs11Error::ModuleLoad { .. }
         | Pkcs11Error::ModuleFailed { .. } => ErrorCode::Error,
         _ => ErrorCode::ValidationError,
@@ -187,16 +238,9 @@ fn hint(error: &Pkcs11Error) -> Option<String> {
         Pkcs11Error::ModuleLoad { .. } => {
             "check that the file is a PKCS#11 module for this machine and may be read".to_owned()
         }
-        Pkcs11Error::ModuleFailed { .. } => {
-            "check the module's own configuration, for instance SOFTHSM2_CONF".to_owned()
-        }
-        Pkcs11Error::NoToken { seen, .. } if seen.is_empty() => {
-            "the module shows no token at all: is the device plugged in, and the module's \
-             configuration the right one?"
-                .to_owned()
-        }
-        Pkcs11Error::NoToken { seen, .. } => format!("tokens seen: {}", seen.join("; ")),
-        Pkcs11Error::ManyTokens { .. } => "add serial= or slot-id= to the URI".to_owned(),
+        Pkcs11Error::ModuleFailed { path, .. } => configuration(path),
+        Pkcs11Error::NoToken { seen, unusable, .. } => tokens(seen, unusable),
+        Pkcs11Error::ManyTokens { advice, .. } => (*advice).to_owned(),
         Pkcs11Error::PinLocked { .. } => {
             "unblock it with the SO PIN or PUK in the token's own tool".to_owned()
         }
@@ -206,6 +250,12 @@ fn hint(error: &Pkcs11Error) -> Option<String> {
                 .to_owned()
         }
         Pkcs11Error::PinNotSet { .. } => "set the user PIN in the token's own tool".to_owned(),
+        Pkcs11Error::WrongPin {
+            at_the_device: true,
+            ..
+        } => "this token has a PIN pad or another way of its own: leave pin-source out, and enter the \
+              PIN at the device"
+            .to_owned(),
         Pkcs11Error::WrongPin { low: true, .. } => {
             "check the PIN and its source; few tries are left before the token locks itself"
                 .to_owned()
@@ -214,12 +264,15 @@ fn hint(error: &Pkcs11Error) -> Option<String> {
         Pkcs11Error::NoKey {
             seen, logged_in, ..
         } => keys(seen, *logged_in),
-        Pkcs11Error::ManyKeys { .. } => "add id= to the URI".to_owned(),
+        Pkcs11Error::ManyKeys { advice, .. } => advice.clone(),
         Pkcs11Error::UnusableKey { .. } => {
             "Notary Project signatures need RSA with 2048, 3072 or 4096 bits, or EC on P-256, \
              P-384 or P-521"
                 .to_owned()
         }
+        Pkcs11Error::NoPublicKey {
+            file: Some(file), ..
+        } => format!("put the certificate that was issued for this key into {file:?}, leaf first"),
         Pkcs11Error::NoPublicKey { .. } => {
             "store the public key or the certificate in the token under the same id, or name a \
              certificate file with cert-chain"
@@ -233,6 +286,14 @@ fn hint(error: &Pkcs11Error) -> Option<String> {
             source: ChainError::NoIssuer { .. },
             ..
         } => "add the missing certificates to the file".to_owned(),
+        Pkcs11Error::Salt { .. } => {
+            "use an EC key of this token, or a token whose salt can be chosen; CKM_RSA_X_509, which \
+             would do as well, is not offered"
+                .to_owned()
+        }
+        Pkcs11Error::Away { .. } => {
+            "check that the device is plugged in and its service runs, then start again".to_owned()
+        }
         Pkcs11Error::Token { source, .. } => return lost(source.value()?),
         _ => return None,
     })
@@ -244,6 +305,46 @@ fn lost(value: RvError) -> Option<String> {
         RvError::DeviceRemoved | RvError::TokenNotPresent | RvError::DeviceError
     )
     .then(|| "check that the device is plugged in, then start again".to_owned())
+}
+
+/// What a module reads before it works.
+fn configuration(module: &Path) -> String {
+    let name = module.to_string_lossy();
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the variable is the module's; it is named, not followed"
+    )]
+    let variable = std::env::var_os("SOFTHSM2_CONF");
+    match (name.contains("softhsm"), variable) {
+        (true, Some(file)) => format!(
+            "check SoftHSM's configuration: SOFTHSM2_CONF names {}; its token directory must be there \
+             and be readable",
+            file.display()
+        ),
+        (true, None) => "check SoftHSM's configuration: /etc/softhsm/softhsm2.conf is often for its \
+                         own group only; SOFTHSM2_CONF names another, whose directories.tokendir is \
+                         yours"
+            .to_owned(),
+        (false, _) => "check the module's own configuration and that its device or service can be \
+                       reached"
+            .to_owned(),
+    }
+}
+
+fn tokens(seen: &[String], unusable: &[String]) -> String {
+    let mut parts = Vec::new();
+    if !seen.is_empty() {
+        parts.push(format!("tokens seen: {}", seen.join("; ")));
+    }
+    if !unusable.is_empty() {
+        parts.push(format!("slots that can't be used: {}", unusable.join("; ")));
+    }
+    match parts.is_empty() {
+        true => "the module shows no token at all: is the device plugged in, and the module's \
+                 configuration the right one?"
+            .to_owned(),
+        false => parts.join("; "),
+    }
 }
 
 fn modules(found: &[PathBuf]) -> String {
@@ -263,7 +364,7 @@ fn keys(seen: &[String], logged_in: bool) -> String {
     match (seen.is_empty(), logged_in) {
         (false, _) => format!("keys seen: {}", seen.join("; ")),
         (true, true) => "the token holds no private keys".to_owned(),
-        (true, false) => "no private keys can be seen without login".to_owned(),
+        (true, false) => "the token wanted no login, and shows no private keys without".to_owned(),
     }
 }
 
@@ -280,6 +381,14 @@ mod tests {
             Function::Login,
         ));
         assert_eq!(call.to_string(), "C_Login gave CKR_PIN_INCORRECT");
+        for (value, name) in [
+            (RvError::TokenNotRecognized, "CKR_TOKEN_NOT_RECOGNIZED"),
+            (RvError::RandomNoRng, "CKR_RANDOM_NO_RNG"),
+            (RvError::VendorDefined(0x8000_0102), "0x80000102"),
+            (RvError::UnknownErrorCode(0x1f), "0x0000001f"),
+        ] {
+            assert_eq!(return_value(value), name);
+        }
     }
 
     #[test]
@@ -295,6 +404,7 @@ mod tests {
             Pkcs11Error::WrongPin {
                 token: token(),
                 low: false,
+                at_the_device: false,
                 source: call(),
             },
             Pkcs11Error::FinalTry { token: token() },

@@ -83,8 +83,8 @@ fn keys_of(
 /// The URI of a key; where its PIN comes from is left to the user.
 fn uri(module: &Module, token: &Token, key: &KeyObject) -> String {
     let mut attributes = vec![
-        ("token", token.info.label().as_bytes()),
-        ("serial", token.info.serial_number().as_bytes()),
+        ("token", token.label().as_bytes()),
+        ("serial", token.serial().as_bytes()),
         ("object", key.label.as_bytes()),
         ("id", key.id.as_slice()),
     ];

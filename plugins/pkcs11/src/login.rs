@@ -39,7 +39,7 @@ pub(crate) fn login(
 }
 
 /// Refuses to try where a failure would lock the token.
-fn check_tries(module: &Module, token: &Token) -> Result<(), Pkcs11Error> {
+pub(crate) fn check_tries(module: &Module, token: &Token) -> Result<(), Pkcs11Error> {
     let name = token.name();
     let info = module
         .token_info(token.slot)
@@ -99,6 +99,8 @@ pub(crate) fn prove(
     };
     let source = Call(error);
     let name = token.name();
+    let by_pin = matches!(proof, Proof::Pin(_));
+    let at_the_device = token.info.protected_authentication_path();
     match source.value() {
         Some(RvError::UserAlreadyLoggedIn) => Ok(()),
         Some(RvError::PinLocked) => Err(Pkcs11Error::PinLocked { token: name }),
@@ -109,9 +111,17 @@ pub(crate) fn prove(
             Err(Pkcs11Error::WrongPin {
                 token: name,
                 low,
+                at_the_device: by_pin && at_the_device,
                 source,
             })
         }
+        // What a PIN pad says to a PIN that comes from elsewhere.
+        Some(RvError::ArgumentsBad) if by_pin && at_the_device => Err(Pkcs11Error::WrongPin {
+            token: name,
+            low: false,
+            at_the_device,
+            source,
+        }),
         _ => Err(Pkcs11Error::Login {
             token: name,
             source,

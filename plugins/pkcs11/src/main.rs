@@ -28,6 +28,7 @@ use crate::key::TokenKey;
 
 mod certificates;
 mod config;
+mod connection;
 mod error;
 mod key;
 mod list;

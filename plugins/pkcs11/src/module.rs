@@ -52,17 +52,54 @@ pub(crate) struct Token {
 impl Token {
     /// The token's name in messages.
     pub(crate) fn name(&self) -> String {
-        format!("token {:?}", self.info.label())
+        format!("token {:?}", self.label())
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        text(self.info.label())
+    }
+
+    pub(crate) fn serial(&self) -> &str {
+        text(self.info.serial_number())
+    }
+
+    /// Whether this is that token, wherever it is plugged in now.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.label(), self.serial()) == (other.label(), other.serial())
     }
 
     fn listed(&self) -> String {
         format!(
             "{:?} (serial {:?}, slot-id {})",
-            self.info.label(),
-            self.info.serial_number(),
+            self.label(),
+            self.serial(),
             self.slot.id()
         )
     }
+}
+
+/// The slots of a module, by what is in them.
+#[derive(Default)]
+struct Slots {
+    matching: Vec<Token>,
+    others: Vec<Token>,
+    /// Slots whose token can't be used, each with the reason.
+    unusable: Vec<String>,
+}
+
+/// What a module says of a mechanism.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Support {
+    Yes,
+    No,
+    /// It does not say.
+    Unknown,
+}
+
+/// The text that a module means: tokens pad with blanks, some of them with NUL bytes.
+pub(crate) fn text(padded: &str) -> &str {
+    let end = padded.find('\0').unwrap_or(padded.len());
+    padded.get(..end).unwrap_or(padded).trim_end_matches(' ')
 }
 
 impl Module {
@@ -150,13 +187,16 @@ impl Module {
 
     /// All initialized tokens that the URI's attributes match.
     pub(crate) fn tokens(&self, uri: &Uri) -> Result<Vec<Token>, Pkcs11Error> {
-        let (matching, _) = self.partition(uri)?;
-        Ok(matching)
+        Ok(self.slots(uri)?.matching)
     }
 
     /// The one token that the URI's attributes match.
     pub(crate) fn token(&self, uri: &Uri) -> Result<Token, Pkcs11Error> {
-        let (mut matching, others) = self.partition(uri)?;
+        let Slots {
+            mut matching,
+            others,
+            unusable,
+        } = self.slots(uri)?;
         let listed = |tokens: &[Token]| tokens.iter().take(MAX_LISTED).map(Token::listed).collect();
         match (matching.len(), matching.pop()) {
             (1, Some(token)) => Ok(token),
@@ -164,6 +204,7 @@ impl Module {
                 module: self.path.clone(),
                 wanted: wanted(uri),
                 seen: listed(&others),
+                unusable,
             }),
             (_, Some(last)) => {
                 matching.push(last);
@@ -171,34 +212,39 @@ impl Module {
                     module: self.path.clone(),
                     wanted: wanted(uri),
                     matching: listed(&matching),
+                    advice: tell_apart(uri, &matching),
                 })
             }
         }
     }
 
-    /// Initialized tokens, those that match and the others.
-    fn partition(&self, uri: &Uri) -> Result<(Vec<Token>, Vec<Token>), Pkcs11Error> {
+    /// Looks into every slot.
+    fn slots(&self, uri: &Uri) -> Result<Slots, Pkcs11Error> {
         let context = self.context().map_err(|source| self.failed(source))?;
-        let slots = context
+        let ids = context
             .get_slots_with_token()
             .map_err(|source| self.failed(source.into()))?;
-        let (mut matching, mut others) = (Vec::new(), Vec::new());
-        for slot in slots.into_iter().take(MAX_SLOTS) {
-            // A token that was pulled out meanwhile, or that can't be read, is not the one.
-            let Ok(info) = context.get_token_info(slot) else {
-                continue;
+        let mut slots = Slots::default();
+        for slot in ids.into_iter().take(MAX_SLOTS) {
+            let info = match context.get_token_info(slot) {
+                Ok(info) if info.token_initialized() => info,
+                Ok(_) => {
+                    slots.not_usable(slot, "its token is not initialized");
+                    continue;
+                }
+                Err(error) => {
+                    slots.not_usable(slot, &Call(error).to_string());
+                    continue;
+                }
             };
-            if !info.token_initialized() {
-                continue;
-            }
             let token = Token { slot, info };
             if self.matches(uri, &token) {
-                matching.push(token);
+                slots.matching.push(token);
             } else {
-                others.push(token);
+                slots.others.push(token);
             }
         }
-        Ok((matching, others))
+        Ok(slots)
     }
 
     fn matches(&self, uri: &Uri, token: &Token) -> bool {
@@ -233,11 +279,28 @@ impl Module {
         Ok(self.context()?.get_token_info(slot)?)
     }
 
-    /// Whether the token can sign with this mechanism.
-    pub(crate) fn can_sign(&self, slot: Slot, mechanism: MechanismType) -> bool {
-        self.context()
-            .and_then(|context| Ok(context.get_mechanism_info(slot, mechanism)?))
-            .is_ok_and(|info| info.sign())
+    /// Whether the token can sign with this mechanism. Only CKR_MECHANISM_INVALID and an answer
+    /// that names other uses say no: there are modules without C_GetMechanismInfo.
+    pub(crate) fn can_sign(&self, slot: Slot, mechanism: MechanismType) -> Support {
+        let info = self
+            .context()
+            .and_then(|context| Ok(context.get_mechanism_info(slot, mechanism)?));
+        match info {
+            Ok(info) if info.sign() => Support::Yes,
+            Ok(info) if info.verify() || info.encrypt() || info.decrypt() => Support::No,
+            Ok(_) => Support::Unknown,
+            Err(call) if call.value() == Some(RvError::MechanismInvalid) => Support::No,
+            Err(_) => Support::Unknown,
+        }
+    }
+
+    /// Ends the module's work and begins it anew, for one that has lost its connection. No session
+    /// may be open or in use.
+    pub(crate) fn restart(&self) -> Result<(), Call> {
+        let context = self.context()?;
+        // A module that was never told to begin, or has forgotten it, can't end.
+        context.clone().finalize().unwrap_or(());
+        initialize(context).map(|_| ())
     }
 
     /// How many sessions may be open at once, at most `wanted`.
@@ -270,6 +333,8 @@ fn initialize(context: &Pkcs11) -> Result<bool, Call> {
             context.initialize(CInitializeArgs::new(CInitializeFlags::empty()))?;
             Ok(false)
         }
+        // Another library in this process has begun already, and locks as it likes.
+        Err(error) if error.value() == Some(RvError::CryptokiAlreadyInitialized) => Ok(true),
         Err(error) => Err(error),
     }
 }
@@ -279,9 +344,33 @@ fn usual_modules() -> Vec<PathBuf> {
     usual.filter(|path| path.is_file()).collect()
 }
 
-/// Whether an attribute is absent from the URI or equal; tokens pad with spaces.
+/// Whether an attribute is absent from the URI or equal, padding apart.
 fn agrees(wanted: Option<&str>, actual: &str) -> bool {
-    wanted.is_none_or(|wanted| wanted.trim_end_matches(' ') == actual.trim_end_matches(' '))
+    wanted.is_none_or(|wanted| text(wanted) == text(actual))
+}
+
+impl Slots {
+    fn not_usable(&mut self, slot: Slot, why: &str) {
+        if self.unusable.len() < MAX_LISTED {
+            self.unusable.push(format!("slot {}: {why}", slot.id()));
+        }
+    }
+}
+
+/// What tells these tokens apart that the URI does not name yet.
+fn tell_apart(uri: &Uri, matching: &[Token]) -> &'static str {
+    let differ = |text: fn(&Token) -> &str| {
+        let mut texts = matching.iter().map(text);
+        let first = texts.next();
+        texts.any(|text| Some(text) != first)
+    };
+    if uri.token.is_none() && differ(Token::label) {
+        "add token= to the URI"
+    } else if uri.serial.is_none() && differ(Token::serial) {
+        "add serial= to the URI"
+    } else {
+        "add slot-id= to the URI"
+    }
 }
 
 /// The token attributes of a URI, for messages.

@@ -1,9 +1,12 @@
-//! EMSA-PSS (RFC 8017 §9.1.1), for tokens that can only raise a block to the private exponent.
+//! EMSA-PSS (RFC 8017 §9.1), for tokens that can only raise a block to the private exponent, and to
+//! see which salt a token has taken.
 //!
 //! MGF1 and salt length are those of the Notary Project: same hash, salt as long as the hash
 //! (ENV-35). The result goes to CKM_RSA_X_509.
 
 use hardsign_plugin::algorithm::HashAlgorithm;
+use hardsign_plugin::chain::PublicKey;
+use num_bigint::BigUint;
 
 /// Encodes a digest for a modulus of `modulus_len` bytes whose top bit is set.
 ///
@@ -34,6 +37,43 @@ pub(crate) fn encode(
     block.extend_from_slice(&hashed);
     block.push(0xbc);
     Some(block)
+}
+
+/// The length of the salt of a signature (RFC 8017 §9.1.2, with any length of salt).
+///
+/// `None` if it is no RSASSA-PSS signature of this digest by this key, with this hash.
+pub(crate) fn salt_length(
+    key: &PublicKey,
+    hash: HashAlgorithm,
+    digest: &[u8],
+    signature: &[u8],
+) -> Option<usize> {
+    let (modulus, exponent) = key.rsa_numbers()?;
+    // The public operation: the exponent of every token is short, so that this takes little time.
+    if exponent.len() > 8 || signature.len() != modulus.len() {
+        return None;
+    }
+    let number = BigUint::from_bytes_be(signature).modpow(
+        &BigUint::from_bytes_be(exponent),
+        &BigUint::from_bytes_be(modulus),
+    );
+    let encoded = number.to_bytes_be();
+    let zeros = modulus.len().checked_sub(encoded.len())?;
+    let encoded = [vec![0; zeros], encoded].concat();
+    salt_of_encoded(hash, digest, &encoded)
+}
+
+fn salt_of_encoded(hash: HashAlgorithm, digest: &[u8], encoded: &[u8]) -> Option<usize> {
+    let (trailer, encoded) = encoded.split_last()?;
+    let block_len = encoded.len().checked_sub(hash.output_len())?;
+    let (masked, hashed) = encoded.split_at_checked(block_len)?;
+    let mask = mgf1(hash, hashed, block_len);
+    let mut block: Vec<u8> = masked.iter().zip(mask).map(|(a, b)| a ^ b).collect();
+    *block.first_mut()? &= 0x7f;
+    let zeros = block.iter().take_while(|byte| **byte == 0).count();
+    let (one, salt) = block.get(zeros..)?.split_first()?;
+    let right = self::hash(hash, &[&[0; 8], digest, salt]) == hashed;
+    (*trailer == 0xbc && *one == 1 && right).then_some(salt.len())
 }
 
 /// MGF1 (RFC 8017 §B.2.1).
@@ -93,6 +133,49 @@ mod tests {
             let (zeros, tail) = block.split_at(masked.len() - length - 1);
             assert!(zeros.iter().all(|byte| *byte == 0));
             assert_eq!((tail[0], &tail[1..]), (1, &salt[..]));
+        }
+    }
+
+    /// ENV-35: any salt is found again; what was changed is no signature.
+    #[test]
+    fn env_35_salt_of_any_length() {
+        for (alg, modulus_len) in [
+            (HashAlgorithm::Sha256, 256),
+            (HashAlgorithm::Sha384, 384),
+            (HashAlgorithm::Sha512, 512),
+        ] {
+            let (length, digest) = (alg.output_len(), vec![7; alg.output_len()]);
+            let encoded = encode(alg, modulus_len, &digest, &vec![9; length]).unwrap();
+            assert_eq!(salt_of_encoded(alg, &digest, &encoded), Some(length));
+            for at in [
+                0,
+                1,
+                modulus_len - length - 2,
+                modulus_len - 2,
+                modulus_len - 1,
+            ] {
+                let mut changed = encoded.clone();
+                changed[at] ^= 1;
+                assert_eq!(salt_of_encoded(alg, &digest, &changed), None, "{at}");
+            }
+            assert_eq!(salt_of_encoded(alg, &vec![8; length], &encoded), None);
+            // The longest: no zeros before the 01.
+            let longest = modulus_len - length - 2;
+            let salt = vec![5; longest];
+            let hashed = hash(alg, &[&[0; 8], &digest, &salt]);
+            let mut block = [vec![1], salt].concat();
+            for (byte, mask) in block.iter_mut().zip(mgf1(alg, &hashed, longest + 1)) {
+                *byte ^= mask;
+            }
+            block[0] &= 0x7f;
+            let encoded = [block, hashed, vec![0xbc]].concat();
+            assert_eq!(salt_of_encoded(alg, &digest, &encoded), Some(longest));
+        }
+        for short in [0, 1, 31, 33] {
+            assert_eq!(
+                salt_of_encoded(HashAlgorithm::Sha256, &[7; 32], &vec![1; short]),
+                None
+            );
         }
     }
 

@@ -1,7 +1,10 @@
-//! `C_Sign` alone, which `cryptoki` only offers together with `C_SignInit`.
+//! `C_Sign` alone, which `cryptoki` only offers together with `C_SignInit` and with a first call that
+//! asks for the length.
 //!
-//! A key with CKA_ALWAYS_AUTHENTICATE wants its login between the two (PKCS#11 §5.6.8,
-//! CKU_CONTEXT_SPECIFIC). This is the only unsafe code of the plugin.
+//! The length of a signature is known here, and modules exist that don't answer the question
+//! (CKR_ARGUMENTS_BAD) or take it for the signature itself. A key with CKA_ALWAYS_AUTHENTICATE wants
+//! its login between the two calls (PKCS#11 §5.6.8, CKU_CONTEXT_SPECIFIC). This is the only unsafe
+//! code of the plugin.
 #![allow(
     unsafe_code,
     reason = "one PKCS#11 function has to be called through the module's function list"
@@ -12,10 +15,10 @@ use std::path::Path;
 use cryptoki::context::Function;
 use cryptoki::error::{Error, Rv};
 use cryptoki::session::Session;
-use cryptoki_sys::{CK_FUNCTION_LIST, CK_ULONG};
+use cryptoki_sys::{CK_FUNCTION_LIST, CK_INTERFACE, CK_ULONG};
 
-/// The longest signature: RSA with 4096 bits.
-const MAX_SIGNATURE: usize = 512;
+/// Room for a signature: RSA with 4096 bits has 512 bytes, and some modules want more than they fill.
+const MAX_SIGNATURE: usize = 1024;
 
 /// `C_Sign` of a module that is loaded already.
 pub(crate) struct RawSign {
@@ -37,16 +40,11 @@ impl RawSign {
     /// loader gives the same library again.
     pub(crate) fn load(module: &Path) -> Result<Self, Error> {
         // SAFETY: the library is loaded and initialized already, so loading it again runs no
-        // code; C_GetFunctionList may be called at any time and gives a list that stays valid as
-        // long as the library is loaded.
+        // code; the lists may be asked for at any time and stay valid as long as the library is
+        // loaded.
         unsafe {
             let library = cryptoki_sys::Pkcs11::new(module).map_err(Error::LibraryLoading)?;
-            if library.C_GetFunctionList.is_err() {
-                return Err(Error::MissingSymbol("C_GetFunctionList"));
-            }
-            let mut list: *mut CK_FUNCTION_LIST = std::ptr::null_mut();
-            Rv::from(library.C_GetFunctionList(&raw mut list))
-                .into_result(Function::GetFunctionList)?;
+            let list = function_list(&library)?;
             if list.is_null() {
                 return Err(Error::NullFunctionPointer);
             }
@@ -59,7 +57,7 @@ impl RawSign {
         }
     }
 
-    /// Finishes the signature that `session` has begun.
+    /// Finishes the signature that `session` has begun, in one call.
     pub(crate) fn finish(&self, session: &Session, data: &[u8]) -> Result<Vec<u8>, Error> {
         let mut data = data.to_vec();
         let mut signature = vec![0_u8; MAX_SIGNATURE];
@@ -79,5 +77,38 @@ impl RawSign {
         Rv::from(rv).into_result(Function::Sign)?;
         signature.truncate(usize::try_from(length)?);
         Ok(signature)
+    }
+}
+
+/// The function list of 2.40, or of the default interface where a module of version 3 has no other;
+/// both begin with the same functions.
+///
+/// # Safety
+/// As for any call into a foreign library.
+unsafe fn function_list(library: &cryptoki_sys::Pkcs11) -> Result<*const CK_FUNCTION_LIST, Error> {
+    // SAFETY: the caller's; out-pointers live through the calls.
+    unsafe {
+        if library.C_GetFunctionList.is_ok() {
+            let mut list: *mut CK_FUNCTION_LIST = std::ptr::null_mut();
+            Rv::from(library.C_GetFunctionList(&raw mut list))
+                .into_result(Function::GetFunctionList)?;
+            return Ok(list);
+        }
+        if library.C_GetInterface.is_err() {
+            return Err(Error::MissingSymbol("C_GetFunctionList"));
+        }
+        let mut interface: *mut CK_INTERFACE = std::ptr::null_mut();
+        Rv::from(library.C_GetInterface(
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            &raw mut interface,
+            0,
+        ))
+        .into_result(Function::GetInterface)?;
+        if interface.is_null() {
+            return Err(Error::NullFunctionPointer);
+        }
+        let list = (&raw const (*interface).pFunctionList).read_unaligned();
+        Ok(list.cast_const().cast())
     }
 }

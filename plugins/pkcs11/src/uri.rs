@@ -64,6 +64,12 @@ pub(crate) enum UriError {
     PinValue,
     #[error("PKCS#11 URI has a module-name; which file that means depends on the machine")]
     ModuleName,
+    #[error("PKCS#11 URI has {name:?} {} the '?', where it means nothing", if *query { "before" } else { "behind" })]
+    Misplaced {
+        name: String,
+        /// Whether it belongs into the query.
+        query: bool,
+    },
 }
 
 impl UriError {
@@ -75,6 +81,12 @@ impl UriError {
                  pin-source=env:NAME or pin-source=pinentry",
             ),
             Self::ModuleName => Some("use module-path=/path/to/module.so"),
+            Self::Misplaced { query: true, .. } => {
+                Some("put it behind the '?', with '&' between it and others there")
+            }
+            Self::Misplaced { query: false, .. } => {
+                Some("put it before the '?', with ';' between it and others there")
+            }
             Self::Type { .. } => Some("use type=private, or leave type out"),
             _ => None,
         }
@@ -117,6 +129,18 @@ impl Uri {
     }
 
     fn set_path(&mut self, name: &str, value: &str) -> Result<(), UriError> {
+        // Before the value is looked at: no message may hold a part of a PIN.
+        match name {
+            _ if is_pin(name) => return Err(UriError::PinValue),
+            "module-name" => return Err(UriError::ModuleName),
+            "module-path" | "pin-source" | "cert-chain" => {
+                return Err(UriError::Misplaced {
+                    name: name.into(),
+                    query: true,
+                });
+            }
+            _ => {}
+        }
         let bytes = decode(name, value, Component::Path)?;
         let slot = match name {
             "token" => &mut self.token,
@@ -151,8 +175,14 @@ impl Uri {
             "module-path" => &mut self.module_path,
             "pin-source" => &mut self.pin_source,
             "cert-chain" => &mut self.cert_chain,
-            "pin-value" => return Err(UriError::PinValue),
             "module-name" => return Err(UriError::ModuleName),
+            _ if is_pin(name) => return Err(UriError::PinValue),
+            _ if PATH_ATTRIBUTES.contains(&name) => {
+                return Err(UriError::Misplaced {
+                    name: name.into(),
+                    query: false,
+                });
+            }
             _ => return Ok(()),
         };
         set(
@@ -161,6 +191,34 @@ impl Uri {
             text(name, decode(name, value, Component::Query)?)?,
         )
     }
+}
+
+/// The attributes of a path (RFC 7512 §2.3).
+const PATH_ATTRIBUTES: [&str; 13] = [
+    "token",
+    "manufacturer",
+    "serial",
+    "model",
+    "library-manufacturer",
+    "library-description",
+    "library-version",
+    "slot-manufacturer",
+    "slot-description",
+    "slot-id",
+    "object",
+    "id",
+    "type",
+];
+
+/// Whether a name stands for a PIN itself: `pin-value`, and what people write for it.
+pub(crate) fn is_pin(name: &str) -> bool {
+    let plain: String = name
+        .chars()
+        .filter(|character| !matches!(character, '-' | '_'))
+        .collect();
+    ["pin", "pinvalue", "userpin"]
+        .iter()
+        .any(|pin| plain.eq_ignore_ascii_case(pin))
 }
 
 /// Cuts a component into names and values; an empty one has none.
@@ -357,6 +415,28 @@ mod tests {
                     name: name("object"),
                 },
             ),
+            (
+                "token=a;module-path=/m.so",
+                UriError::Misplaced {
+                    name: name("module-path"),
+                    query: true,
+                },
+            ),
+            (
+                "pin-source=env:P",
+                UriError::Misplaced {
+                    name: name("pin-source"),
+                    query: true,
+                },
+            ),
+            (
+                "token=a?object=k",
+                UriError::Misplaced {
+                    name: name("object"),
+                    query: false,
+                },
+            ),
+            ("module-name=m", UriError::ModuleName),
             ("slot-id=0x1", UriError::SlotId),
             ("type=cert", UriError::Type { kind: name("cert") }),
         ] {

@@ -103,7 +103,18 @@ fn certificates_that_do_not_fit() {
         message.contains("incomplete") && message.contains("CN=Root"),
         "{message}"
     );
-    assert!(hint.contains("cert-chain"), "{hint}");
+    // A file was named already: what belongs into it.
+    assert!(
+        hint.contains("01.pem") && hint.contains("CN=Root"),
+        "{hint}"
+    );
+    assert!(!hint.contains("cert-chain"), "{hint}");
+    token.store_certificate("01.der", "01");
+    let (message, hint) = fails(&token, &token.uri("K01"), &none);
+    assert!(
+        !message.is_empty() && hint.contains("cert-chain"),
+        "{message}: {hint}"
+    );
 
     let key = token.path("ca.key");
     let (message, _) = fails(&token, &uri, &json!({"cert-chain": key}));
@@ -123,11 +134,32 @@ fn wrong_requests_touch_nothing() {
     let uri = token.uri_at(SPY, "K01", "pin");
     for uri in [
         uri.replace("pin-source=", "pin-value="),
+        uri.replace("token=T", "token=T;pin-value=12/34"),
+        uri.replace("token=T", "token=T;pin-source=env:MY_PIN"),
+        uri.replace("?", "?object=K01&"),
         uri.replace("pin-source=file:", "pin-source=|cat "),
         uri.replace("token=T", "token=T;x-mine=1"),
     ] {
         let error = token.sign(&uri, 3, &json!({})).unwrap_err();
         assert_eq!(error["errorCode"], "VALIDATION_ERROR", "{error}");
+    }
+    // A PIN is refused wherever it stands, with the same advice, and no part of it is told.
+    for (uri, config) in [
+        (uri.replace("token=T", "token=T;pin-value=12/34"), json!({})),
+        (uri.replace("token=T", "token=T;PIN=12/34"), json!({})),
+        (
+            uri.replace("pin-source=", "pin=12/34&pin-source="),
+            json!({}),
+        ),
+        (uri.clone(), json!({"pin_value": "12/34"})),
+    ] {
+        let (message, hint) = fails(&token, &uri, &config);
+        assert!(message.contains("pin-value"), "{message}");
+        assert!(hint.contains("pin-source=file:"), "{hint}");
+        assert!(
+            !format!("{message}{hint}").contains("12"),
+            "{message} {hint}"
+        );
     }
     assert_eq!(token.calls("C_Initialize"), 0);
     // The key is another than the host believes.

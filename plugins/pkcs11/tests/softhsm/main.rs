@@ -9,6 +9,7 @@
 )]
 
 mod faults;
+mod habits;
 mod login;
 mod signing;
 mod token;

@@ -117,6 +117,20 @@ impl PublicKey {
         }
     }
 
+    /// Whether it is an elliptic-curve key on a curve of the Notary Project (ENV-32), its point
+    /// readable or not.
+    pub fn is_on_known_curve(&self) -> bool {
+        matches!(&self.0, Form::Ec { curve, .. } if [P256, P384, P521].contains(curve))
+    }
+
+    /// Modulus and public exponent of an RSA key, big-endian, without leading zeros.
+    pub fn rsa_numbers(&self) -> Option<(&[u8], &[u8])> {
+        match &self.0 {
+            Form::Rsa { modulus, exponent } => Some((modulus, exponent)),
+            _ => None,
+        }
+    }
+
     /// What kind of key it is, for messages: `RSA with 1024 bits`, `EC on curve 1.3.132.0.10`.
     pub fn describe(&self) -> String {
         match &self.0 {
