@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use hardsign_core::config::ConfigError;
 use hardsign_core::envelope::EnvelopeError;
 use hardsign_core::plugin::PluginError;
-use hardsign_core::sign::{SignError, TimestampError};
+use hardsign_core::sign::{BAD_ANSWER, SignError, TimestampError};
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
 
 use crate::args::Usage;
@@ -199,10 +199,10 @@ impl From<SignError> for Failure {
                 Err(error) => Self::failed(error),
             },
             SignError::Envelope(error @ EnvelopeError::GeneratedInvalid { .. }) => {
-                Self::failed(error).hint(
-                    "nothing was stored; check that the key's certificate chain is complete, valid now, for code signing, and that of this very key",
-                )
+                Self::new(Exit::Unreachable, error).hint(BAD_ANSWER)
             }
+            error if error.is_of_the_answer() => Self::new(Exit::Unreachable, error)
+                .hint("nothing was stored; the plugin did not sign what it was asked to: tell its publisher"),
             SignError::TimestampUnsupported => Self::failed(error).hint(
                 "let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out",
             ),

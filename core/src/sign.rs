@@ -91,6 +91,9 @@ pub struct GeneratedEnvelope {
 /// Why a signer did not sign. The cause is the signer's own error, kept whole.
 pub struct SignerError(Box<dyn StdError + Send + Sync>);
 
+/// What to do about a signer whose signature or chain was refused.
+pub const BAD_ANSWER: &str = "nothing was stored; check that the key's certificate chain is complete, valid now, for code signing, and that of this very key";
+
 /// What is asked for when signing.
 #[derive(Clone, Debug)]
 pub struct SignOptions {
@@ -185,6 +188,23 @@ pub enum SignError {
     /// OCI-26.
     #[error("failed to push signature to registry with error: {0}")]
     Push(#[source] OciError),
+}
+
+impl SignError {
+    /// Whether the fault is in what the signer answered: a chain, a signature or an envelope that
+    /// was not stored.
+    pub fn is_of_the_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Envelope(EnvelopeError::GeneratedInvalid { .. })
+                | Self::GeneratedTimestamp(_)
+                | Self::GeneratedTimestampOutside(_)
+                | Self::SubjectChanged { .. }
+                | Self::UnknownAttributes { .. }
+                | Self::ExpiryChanged { .. }
+                | Self::ReservedAnnotation { .. }
+        )
+    }
 }
 
 impl SignerError {
@@ -344,7 +364,7 @@ fn check_generated(
     options: &SignOptions,
 ) -> Result<Signature, SignError> {
     let signature = Envelope::parse(options.format, bytes)
-        .and_then(Envelope::verify_integrity)
+        .and_then(Envelope::verify_made)
         .and_then(|signature| {
             let time = signature.attributes().signing_time;
             match signature.chain().check_validity_at(time) {

@@ -18,11 +18,12 @@ use hardsign_core::sign::{SignOptions, sign_blob};
 use serde_json::{Map, Value, json};
 
 use super::interrupts::Heeding;
+use super::sign::ends_the_batch;
 use super::tally::Tally;
 use super::{Context, policy, signer};
 use crate::args::Output;
 use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::output::progress::Busy;
 use crate::output::{one_line, signature};
 
@@ -30,6 +31,21 @@ use crate::output::{one_line, signature};
 struct Job {
     blob: String,
     signature: PathBuf,
+}
+
+/// Why a file was not signed, and whether the next one would fail for the same reason.
+struct Unsigned {
+    failure: Failure,
+    ends_the_batch: bool,
+}
+
+impl From<Failure> for Unsigned {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            ends_the_batch: false,
+        }
+    }
 }
 
 /// A file that was signed.
@@ -97,10 +113,7 @@ async fn sign_all(
                 });
                 tally.signed(&blob, record);
             }
-            Err(failure) => {
-                let signer_failed = failure.exit == Exit::Unreachable;
-                tally.failed(&blob, failure, signer_failed);
-            }
+            Err(unsigned) => tally.failed(&blob, unsigned.failure, unsigned.ends_the_batch),
         }
         if printing.is_err() {
             return ControlFlow::Break(());
@@ -136,7 +149,7 @@ async fn sign_one(
     media_type: &str,
     options: &SignOptions,
     context: &Context,
-) -> Result<Done, Failure> {
+) -> Result<Done, Unsigned> {
     let media_type = media_type.to_owned();
     let unreadable =
         |error| Failure::failed(format!("failed to read {}: {error}", one_line(&job.blob)));
@@ -148,7 +161,12 @@ async fn sign_one(
         now: context.now(),
         ..options.clone()
     };
-    let signed = sign_blob(signer, &descriptor, &options).await?;
+    let signed = sign_blob(signer, &descriptor, &options)
+        .await
+        .map_err(|error| Unsigned {
+            ends_the_batch: ends_the_batch(&error),
+            failure: signer::failure(signer, error),
+        })?;
     write_atomic(&job.signature, signed.bytes(), 0o600)
         .map_err(|error| Failure::failed(format!("failed to write signature to file: {error}")))?;
     Ok(Done {

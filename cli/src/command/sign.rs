@@ -68,7 +68,10 @@ async fn sign_all(
             };
             let signed = sign::sign_artifact(signer, &place, &artifact, &options)
                 .await
-                .inspect_err(|error| signer_failed = ends_the_batch(error))?;
+                .map_err(|error| {
+                    signer_failed = ends_the_batch(&error);
+                    signer::failure(signer, error)
+                })?;
             Ok((place.name(), signed))
         }
         .await;
@@ -95,7 +98,7 @@ async fn sign_all(
     report.finish(context)
 }
 
-fn ends_the_batch(error: &SignError) -> bool {
+pub(super) fn ends_the_batch(error: &SignError) -> bool {
     match error {
         SignError::Signer(_) => true,
         SignError::Timestamp(error) => error.is_unreachable(),

@@ -50,6 +50,19 @@ fn find(signing: &Signing, dirs: &Dirs, context: &Context) -> Result<(Host, Plug
     Ok((host, key))
 }
 
+/// Why something was not signed. What is wrong with a plugin's answer is told as the plugin's
+/// failure, as whatever else fails there is (PLG-31).
+pub(super) fn failure(signer: &PluginSigner, error: SignError) -> Failure {
+    let prefix = signer.failure_prefix().filter(|_| error.is_of_the_answer());
+    let mut failure = Failure::from(error);
+    if let Some(prefix) = prefix {
+        for message in &mut failure.messages {
+            message.insert_str(0, &prefix);
+        }
+    }
+    failure
+}
+
 /// The envelope format: the flag, else the configuration, else JWS (CFG-09).
 pub(super) fn format(signing: &Signing, dirs: &Dirs) -> Result<Format, Failure> {
     match signing.format {

@@ -149,7 +149,7 @@ impl Draft {
         if envelope.signed_bytes() != self.to_be_signed.bytes() {
             return Err(EnvelopeError::DraftChanged);
         }
-        let signature = envelope.verify_integrity()?;
+        let signature = envelope.verify_made()?;
         let leaf = signature.chain().leaf();
         let actual = leaf.key_spec().ok_or(EnvelopeError::UnsupportedKey)?;
         if actual != self.key_spec {

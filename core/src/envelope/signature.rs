@@ -123,12 +123,36 @@ impl Envelope {
     /// [`EnvelopeError`].
     pub fn verify_integrity(self) -> Result<Signature, EnvelopeError> {
         let leaf = self.leaf()?;
+        self.check_signature(&leaf)?;
+        self.into_signature(leaf)
+    }
+
+    /// [`Envelope::verify_integrity`] for a signature that was just made. Where the signature does
+    /// not verify and the chain breaks a rule as well, the chain is told of: a root that stands
+    /// where the leaf belongs explains the signature, and not the other way round.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub(crate) fn verify_made(self) -> Result<Signature, EnvelopeError> {
+        let leaf = self.leaf()?;
+        self.check_signature(&leaf).map_err(|error| {
+            let fault = prove(leaf.clone(), &self.parts.certificates).err();
+            fault.unwrap_or(error)
+        })?;
+        self.into_signature(leaf)
+    }
+
+    /// The leaf's key made the signature over the bytes as received.
+    fn check_signature(&self, leaf: &Certificate) -> Result<(), EnvelopeError> {
         let spec = leaf.key_spec().ok_or(EnvelopeError::UnsupportedKey)?;
         let digest = crypto::hash(spec.hash(), &self.parts.signed);
         leaf.public_key()
             .map_err(|_| EnvelopeError::UnsupportedKey)?
             .verify_digest(&digest, &self.parts.signature)
-            .map_err(|source| EnvelopeError::Signature { source })?;
+            .map_err(|source| EnvelopeError::Signature { source })
+    }
+
+    fn into_signature(self, leaf: Certificate) -> Result<Signature, EnvelopeError> {
         let format = self.format;
         let (bytes, content) = self.into_content(leaf)?;
         Ok(Signature {
@@ -256,6 +280,17 @@ impl Unverified {
     /// The content. Nobody vouches for it.
     pub fn danger_content(&self) -> &Content {
         &self.0
+    }
+}
+
+/// The rule that a signer's chain breaks by itself, whatever was signed; `None` for a good one.
+pub(crate) fn chain_fault(chain: &[Vec<u8>]) -> Option<EnvelopeError> {
+    let Some(leaf) = chain.first() else {
+        return Some(EnvelopeError::CertificateChainMissing);
+    };
+    match Certificate::from_der(leaf) {
+        Ok(leaf) => prove(leaf, chain).err(),
+        Err(source) => Some(EnvelopeError::MalformedLeaf { source }),
     }
 }
 

@@ -21,6 +21,7 @@ use super::observe::Event;
 use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
 use super::{Host, PluginFile};
+use crate::envelope::chain_fault;
 use crate::json::{self, JsonError};
 
 /// A plugin executable and how it is run.
@@ -176,19 +177,33 @@ impl Plugin {
         let clock = self.host.one_shot_clock();
         let answer: SignatureAnswer = self.ask(command, request, clock, Some(key.id)).await?;
         self.check_key(label, &answer.key_id, key.id)?;
+        let certificate_chain = self.check_chain(answer.certificate_chain)?;
         let expected = key_spec.signature_algorithm();
         if answer.signing_algorithm.parse() != Ok::<SignatureAlgorithm, _>(expected) {
-            return Err(PluginError::WrongAlgorithm {
+            let wrong = PluginError::WrongAlgorithm {
                 plugin: self.file.name.clone(),
                 answer: label,
                 answered: answer.signing_algorithm,
                 expected,
-            });
+            };
+            return Err(self.chain_first(wrong, &certificate_chain));
         }
         Ok(RawSignature {
-            signature: self.check_signature(answer.signature, key_spec)?,
-            certificate_chain: self.check_chain(answer.certificate_chain)?,
+            signature: self.check_signature(answer.signature, key_spec, &certificate_chain)?,
+            certificate_chain,
         })
+    }
+
+    /// What a chain says of itself, where it breaks a rule: a root in the leaf's place makes the
+    /// algorithm and the length of a signature look wrong, which they are not.
+    fn chain_first(&self, error: PluginError, chain: &[Vec<u8>]) -> PluginError {
+        match chain_fault(chain) {
+            Some(source) => PluginError::Chain {
+                plugin: self.file.name.clone(),
+                source: Box::new(source),
+            },
+            None => error,
+        }
     }
 
     /// `generate-envelope` (PLG-32 to PLG-34). What the envelope says is not looked at.
@@ -262,16 +277,18 @@ impl Plugin {
         &self,
         signature: Base64,
         key_spec: KeySpec,
+        chain: &[Vec<u8>],
     ) -> Result<Vec<u8>, PluginError> {
         let Base64(signature) = signature;
         if signature.len() == key_spec.signature_len() {
             return Ok(signature);
         }
-        Err(PluginError::SignatureLength {
+        let wrong = PluginError::SignatureLength {
             plugin: self.file.name.clone(),
             length: signature.len(),
             expected: key_spec.signature_len(),
-        })
+        };
+        Err(self.chain_first(wrong, chain))
     }
 
     /// Bounds of a chain; its rules are proved where the envelope is assembled.

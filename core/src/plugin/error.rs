@@ -15,8 +15,10 @@ use super::session::SessionError;
 use super::text::{Lines, escaped};
 use super::{PluginName, go};
 use crate::config::ConfigError;
+use crate::envelope::EnvelopeError;
 use crate::io_text::io_text;
 use crate::json::JsonError;
+use crate::sign::BAD_ANSWER;
 
 /// Why a plugin could not be found, run or believed.
 #[derive(Debug, thiserror::Error)]
@@ -273,6 +275,15 @@ pub enum PluginError {
         /// Their size.
         bytes: usize,
     },
+    /// A certificate chain that breaks a rule, found before the signature could be looked at
+    /// (PLG-30).
+    #[error("generated signature failed verification: {source}")]
+    Chain {
+        /// The plugin.
+        plugin: PluginName,
+        /// Which rule.
+        source: Box<EnvelopeError>,
+    },
     /// A session that was started again answers for another key or chain.
     #[error("plugin {plugin} was started again and answered with another key or certificate chain")]
     KeyChanged {
@@ -431,6 +442,7 @@ impl PluginError {
             | Self::WrongAlgorithm { plugin, .. }
             | Self::SignatureLength { plugin, .. }
             | Self::ChainTooLarge { plugin, .. }
+            | Self::Chain { plugin, .. }
             | Self::KeyChanged { plugin }
             | Self::Closed { plugin }
             | Self::Signing { plugin, .. }
@@ -505,6 +517,7 @@ impl PluginError {
                 "the plugin was stopped; check that its key store can be reached and answers"
                     .into(),
             ),
+            Self::Chain { .. } => Some(BAD_ANSWER.into()),
             Self::UnknownKeySpec { .. } => Some(format!(
                 "use a key of one of these kinds: {}",
                 hardsign_plugin::algorithm::KeySpec::ALL

@@ -293,6 +293,14 @@ impl PluginSigner {
         }
     }
 
+    /// What stands before a failure to sign, where something does (PLG-31): for what is found wrong
+    /// with the plugin's answers elsewhere.
+    pub fn failure_prefix(&self) -> Option<String> {
+        let plugin = &self.plugin.file.name;
+        let prefixed = self.artifacts;
+        prefixed.then(|| format!("failed to sign with the plugin {plugin}: "))
+    }
+
     fn cannot_sign(&self) -> PluginError {
         let plugin = self.plugin.file.name.clone();
         if self.artifacts {
@@ -315,9 +323,15 @@ impl PluginSigner {
         loop {
             match live.session().sign_digest(digest, key_spec.hash()).await {
                 Ok(Ok(signature)) => {
+                    let certificate_chain = live.chain();
+                    let plugin = &self.plugin;
                     return Ok(RawSignature {
-                        signature: self.plugin.check_signature(signature, key_spec)?,
-                        certificate_chain: live.chain(),
+                        signature: plugin.check_signature(
+                            signature,
+                            key_spec,
+                            &certificate_chain,
+                        )?,
+                        certificate_chain,
                     });
                 }
                 Ok(Err(refusal)) => return Err(self.refused(refusal)),

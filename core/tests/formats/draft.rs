@@ -293,6 +293,52 @@ fn env_10_sizes() {
     ));
 }
 
+/// PLG-30: a chain that breaks a rule is told of before the signature, which can't verify with the
+/// key of what stands in the leaf's place. Roots of every kind stand first here, and other things.
+#[test]
+fn plg_30_the_chain_is_told_of_before_the_signature() {
+    let told = |chain: Vec<Vec<u8>>| {
+        Format::ALL.map(|format| {
+            let draft = draft(format, KeySpec::Ec256);
+            sign(&draft, &Key::P256, chain.clone())
+                .unwrap_err()
+                .to_string()
+        })
+    };
+    let chain_first = "generated signature failed verification: certificate-chain is invalid, ";
+    for spec in KeySpec::ALL {
+        let root = Builder::ca("Root", &Key::of(spec)).self_signed(&Key::of(spec));
+        let leaf = Builder::leaf("Leaf", Key::P256.spki).issue(&root, &Key::P256);
+        for error in told(vec![root.der.clone(), leaf.der]) {
+            assert!(error.starts_with(chain_first), "{spec}: {error}");
+            assert!(error.contains("self-signed"), "{spec}: {error}");
+        }
+    }
+    // An intermediate first; a chain upside down; a leaf of another issuer, before its own.
+    let pki = Pki::new();
+    let leaf = pki.signer(KeySpec::Ec256);
+    let mut upside_down = pki.chain(&leaf);
+    upside_down.reverse();
+    let strange = Builder::ca("Strange", &Key::P384).self_signed(&Key::P384);
+    let strange = Builder::leaf("Leaf", Key::P384.spki).issue(&strange, &Key::P384);
+    for chain in [
+        vec![pki.ca.der.clone(), leaf.der.clone(), pki.root.der.clone()],
+        upside_down,
+        vec![strange.der, pki.ca.der.clone(), pki.root.der.clone()],
+    ] {
+        for error in told(chain) {
+            assert!(error.starts_with(chain_first), "{error}");
+        }
+    }
+    // With a good chain of another key it is the signature that is told of.
+    for error in told(pki.chain(&pki.signer(KeySpec::Ec384))) {
+        assert!(
+            error.contains("signature is invalid. Error: crypto/"),
+            "{error}"
+        );
+    }
+}
+
 /// ENV-39, X509-19: whatever is wrong with the answer, there is no signature.
 #[test]
 fn env_39_nothing_is_kept_of_a_bad_answer() {

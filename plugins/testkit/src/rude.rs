@@ -90,7 +90,8 @@ impl Manners {
     /// The fault to commit at this stage, or an empty text.
     fn at(&self, stage: &str) -> &str {
         let signs = ["generate-signature", "sign-digest", "generate-envelope"].contains(&stage);
-        if self.stage == stage || (self.stage == "sign" && signs) {
+        let everywhere = self.stage == faults::EVERYWHERE && stage != "get-plugin-metadata";
+        if self.stage == stage || (self.stage == "sign" && signs) || everywhere {
             &self.fault
         } else {
             ""

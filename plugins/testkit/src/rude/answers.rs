@@ -55,6 +55,7 @@ pub(super) fn signature(manners: &Manners, fault: &str, request: &Value) -> Valu
         "signature": sign(fault, &digest),
         "signingAlgorithm": match fault {
             "wrong-algorithm" => "RSASSA-PSS-SHA-256",
+            "root-claimed" => "ECDSA-SHA-384",
             "unknown-algorithm" => "HMAC-MD5",
             _ => "ECDSA-SHA-256",
         },
@@ -140,7 +141,7 @@ fn key_id(manners: &Manners, fault: &str) -> String {
 
 fn key_spec(fault: &str) -> &'static str {
     match fault {
-        "wrong-key-spec" => "EC-384",
+        "wrong-key-spec" | "root-described" | "root-claimed" => "EC-384",
         "unknown-key-spec" => "RSA-1024",
         _ => "EC-256",
     }
@@ -151,7 +152,7 @@ pub(super) fn chain(fault: &str) -> Vec<Value> {
         "no-chain" => &[],
         "other-chain" => &[key::OTHER, ROOT],
         "leaf-only" => &[LEAF],
-        "reversed-chain" => &[ROOT, LEAF],
+        "reversed-chain" | "root-described" | "root-claimed" => &[ROOT, LEAF],
         "expired-chain" => &[key::EXPIRED, ROOT],
         "garbage-chain" => &[b"leaf", b"root"],
         "long-chain" => return vec![base64(ROOT); 1000],

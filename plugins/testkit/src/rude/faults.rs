@@ -63,6 +63,14 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("other-chain", "answers with the certificate of another key"),
     ("leaf-only", "answers without the root certificate"),
     ("reversed-chain", "answers with the root first"),
+    (
+        "root-described",
+        "answers with the root first, and takes it for the key's certificate when it describes the key",
+    ),
+    (
+        "root-claimed",
+        "the same, and names the algorithm that would go with that",
+    ),
     ("expired-chain", "answers with an expired certificate"),
     ("garbage-chain", "answers with certificates that are none"),
     ("long-chain", "answers with a thousand certificates"),
@@ -127,6 +135,9 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("unprocessed", "processes no attribute"),
 ];
 
+/// A fault that is committed at every stage but the metadata.
+pub(super) const EVERYWHERE: &str = "everywhere";
+
 /// Faults that come with the metadata unless said otherwise.
 const OF_METADATA: &[&str] = &[
     "wrong-name",
@@ -143,6 +154,7 @@ const OF_METADATA: &[&str] = &[
 pub(super) fn usual_stage(fault: &str) -> &'static str {
     match fault {
         "none-in-flight" => "open",
+        "root-described" | "root-claimed" => EVERYWHERE,
         "wrong-key-spec" | "unknown-key-spec" => "describe-key",
         "identity-fails" | "revocation-fails" | "missing-result" | "surplus-result"
         | "unprocessed" => "verify-signature",

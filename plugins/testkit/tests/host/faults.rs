@@ -215,6 +215,25 @@ const CHAIN_FAULTS: &[&str] = &[
     "garbage-chain",
 ];
 
+/// PLG-30: a root in the leaf's place makes algorithm and length of the signature look wrong; the
+/// chain is what is told of, on every way.
+#[tokio::test]
+async fn plg_30_a_root_in_the_leafs_place() {
+    let told = "generated signature failed verification: certificate-chain is invalid, ";
+    for capabilities in [ONE_SHOT, DIGEST, SESSION] {
+        for fault in ["root-described", "root-claimed"] {
+            let stage = Stage::new(PATIENT);
+            let settings = [("fault", fault), ("capabilities", capabilities)];
+            let error = stage.sign(&settings).await.unwrap_err();
+            assert!(error.starts_with(told), "{capabilities} {fault}: {error}");
+            assert!(
+                error.contains("self-signed"),
+                "{capabilities} {fault}: {error}"
+            );
+        }
+    }
+}
+
 /// Faults within a session.
 #[tokio::test]
 async fn sessions_that_break() {
