@@ -26,6 +26,7 @@ pub mod token;
 pub mod tree;
 pub mod tsa;
 pub mod workbench;
+pub mod yubikey;
 
 /// The directory of the executables under test: that of this profile's build.
 pub fn binaries() -> PathBuf {

@@ -333,7 +333,7 @@ fn encode(key_spec: KeySpec, digest: &[u8]) -> Result<Vec<u8>, Failure> {
         let error = Error::from_error(ErrorCode::Error, &error);
         Failure::Final(error)
     })?;
-    pss::encode(hash, key_spec.signature_len(), digest, &salt)
+    hardsign_plugin::pss::encode(hash, key_spec.signature_len(), digest, &salt)
         .ok_or_else(|| Failure::Final(Error::other("digest does not fit the key")))
 }
 

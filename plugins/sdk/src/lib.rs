@@ -15,7 +15,8 @@
 //! - the interrupt held back while the host lives, so that a device is never left half-way.
 //!
 //! What no plugin should have to get right twice is here as well: the table of algorithms
-//! ([`algorithm`]), a login that is tried once ([`Once`]), ECDSA signatures from DER ([`ecdsa`]),
+//! ([`algorithm`]), a login that is tried once ([`Once`]), ECDSA signatures from DER ([`ecdsa`]), the
+//! padding of RSASSA-PSS ([`pss`]),
 //! and, with the feature `chain`, loose certificates in order (`chain`).
 //!
 //! # PINs and logins
@@ -134,6 +135,7 @@ pub mod host;
 mod os;
 mod plugin;
 pub mod proto;
+pub mod pss;
 pub mod secret;
 mod serve;
 

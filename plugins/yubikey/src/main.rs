@@ -1,0 +1,70 @@
+//! `notation-yubikey`: signs with keys in the PIV application of a YubiKey.
+//!
+//! The key id names card and slot, or the slot alone if there is one card:
+//!
+//! ```text
+//! yubikey:serial=12345678;slot=9c
+//! ```
+//!
+//! Plugin config, for what the key id leaves open:
+//!
+//! | setting | meaning |
+//! |---|---|
+//! | `serial` | the card, by the number printed on it |
+//! | `slot` | 9a, 9c, 9d, 9e, 82 to 95 |
+//! | `pin-source` | `env:NAME`, `file:/path`, `fd:N`, `pinentry`, `prompt` (used when nothing is said) |
+//! | `cert-chain` | a PEM file with the signer's certificate and those above it, or only the latter |
+//!
+//! The card speaks over PC/SC (`pcscd`). From the first command on, one transaction holds it, so that
+//! no other program comes between PIN and signatures. The PIN is tried once.
+
+use std::process::ExitCode;
+
+use hardsign_plugin::proto::{Capability, ListKeysRequest, ListKeysResponse, Metadata};
+use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
+
+use crate::key::CardKey;
+
+mod attestation;
+mod certificates;
+mod config;
+mod error;
+mod key;
+mod list;
+mod piv;
+mod reader;
+mod slot;
+mod tlv;
+
+/// The plugin; all state belongs to the open key.
+struct YubiKeyPlugin;
+
+impl Plugin for YubiKeyPlugin {
+    type Key = CardKey;
+
+    fn metadata(&self) -> Metadata {
+        Metadata::new(
+            "yubikey",
+            env!("CARGO_PKG_DESCRIPTION"),
+            env!("CARGO_PKG_VERSION"),
+            env!("CARGO_PKG_REPOSITORY"),
+        )
+        .with(Capability::Keys)
+    }
+
+    fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<CardKey, Error> {
+        CardKey::open(request, context)
+    }
+
+    fn list_keys(
+        &self,
+        request: &ListKeysRequest,
+        context: &Context<'_>,
+    ) -> Result<ListKeysResponse, Error> {
+        list::list_keys(request, context)
+    }
+}
+
+fn main() -> ExitCode {
+    hardsign_plugin::serve(YubiKeyPlugin)
+}

@@ -1,0 +1,144 @@
+//! Virtual YubiKeys in readers of their own, for programs of one test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use hardsign_plugin::algorithm::KeySpec;
+use tempfile::TempDir;
+use virtual_yubikey::keys::{self as algorithms, Private};
+use virtual_yubikey::{Config, Readers, VirtualYubiKey};
+
+use crate::keys::{self, TestKey};
+use crate::workbench::Workbench;
+
+/// The PIN of every test card.
+pub const PIN: &str = "864213";
+
+/// The PUK of every test card.
+pub const PUK: &str = "97531864";
+
+/// The reader of a test's first card.
+pub const READER: &str = "Yubico YubiKey OTP+FIDO+CCID 00 00";
+
+/// The reader of a second one.
+pub const SECOND_READER: &str = "Yubico YubiKey OTP+FIDO+CCID 01 00";
+
+/// Policies, as the card numbers them.
+pub mod policy {
+    pub const NEVER: u8 = 1;
+    pub const PIN_ONCE: u8 = 2;
+    pub const PIN_ALWAYS: u8 = 3;
+    pub const TOUCH_ALWAYS: u8 = 2;
+    pub const TOUCH_CACHED: u8 = 3;
+}
+
+/// Readers with their socket and the file of the PIN; gone when dropped.
+pub struct YubiKeys {
+    directory: TempDir,
+    pub readers: Readers,
+}
+
+impl YubiKeys {
+    /// No card yet.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let readers = Readers::serve(&directory.path().join("pcscd.comm")).unwrap();
+        let yubikeys = Self { directory, readers };
+        yubikeys.write_pin("pin", PIN);
+        yubikeys
+    }
+
+    /// With one card.
+    pub fn with(card: VirtualYubiKey) -> Self {
+        let yubikeys = Self::new();
+        yubikeys.readers.insert(READER, card);
+        yubikeys
+    }
+
+    /// What libpcsclite's `PCSCLITE_CSOCK_NAME` must be.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("pcscd.comm")
+    }
+
+    /// A workbench whose programs see these readers.
+    pub fn bench(&self) -> Workbench {
+        let mut bench = Workbench::new();
+        bench.set("PCSCLITE_CSOCK_NAME", self.socket());
+        bench
+    }
+
+    /// Writes a PIN to a file of that name.
+    pub fn write_pin(&self, name: &str, pin: &str) {
+        let path = self.directory.path().join(name);
+        fs::write(&path, pin).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// A key id with the PIN file, for instance of `slot=9c`.
+    pub fn id(&self, key: &str) -> String {
+        self.id_with_pin(key, "pin")
+    }
+
+    /// The same with another PIN file.
+    pub fn id_with_pin(&self, key: &str, file: &str) -> String {
+        let pin = self.directory.path().join(file);
+        format!("yubikey:{key};pin-source=file:{}", pin.display())
+    }
+}
+
+impl Default for YubiKeys {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A card with PIN and PUK of its own.
+pub fn card(config: Config) -> VirtualYubiKey {
+    let mut card = VirtualYubiKey::new(config);
+    card.set_secrets(PIN, PUK);
+    card
+}
+
+/// A card of firmware 5.7.1 with the shared key of that spec in 9c; its leaf stands there, the
+/// certificates above it in 82 and 83.
+pub fn card_with_key(spec: KeySpec, pin: u8, touch: u8) -> VirtualYubiKey {
+    let mut card = card(Config::default());
+    put_key(&mut card, 0x9c, spec, pin, touch);
+    put_issuers(&mut card);
+    card
+}
+
+/// Puts the shared key of that spec and its leaf into a slot, as if it had been made there.
+pub fn put_key(card: &mut VirtualYubiKey, slot: u8, spec: KeySpec, pin: u8, touch: u8) {
+    let key = keys::key(spec);
+    card.put_key(slot, private(spec, &key), pin, touch, true);
+    card.put_certificate(slot, Some(&fs::read(key.leaf).unwrap()));
+}
+
+/// Puts the certificates above every leaf into slots that have no key.
+pub fn put_issuers(card: &mut VirtualYubiKey) {
+    card.put_certificate(0x82, Some(&fs::read(keys::intermediate()).unwrap()));
+    card.put_certificate(0x83, Some(&fs::read(keys::root_der()).unwrap()));
+}
+
+fn private(spec: KeySpec, key: &TestKey) -> Private {
+    let pem = fs::read_to_string(&key.key).unwrap();
+    let lines: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(lines)
+        .unwrap();
+    let algorithm = match spec {
+        KeySpec::Ec256 => algorithms::P256,
+        KeySpec::Ec384 => algorithms::P384,
+        _ => algorithms::RSA2048,
+    };
+    Private::from_pkcs8(algorithm, &der).unwrap()
+}
+
+/// Milliseconds.
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
