@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use hardsign_core::config::ConfigError;
 use hardsign_core::envelope::EnvelopeError;
+use hardsign_core::oci::OciError;
 use hardsign_core::plugin::PluginError;
 use hardsign_core::sign::{BAD_ANSWER, SignError, TimestampError};
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
@@ -209,10 +210,14 @@ impl From<SignError> for Failure {
             SignError::Timestamp(error) => timestamp(&error),
             SignError::Push(error) => {
                 let (exit, hint) = registry::classify(&error);
-                let message = format!(
-                    "failed to push signature to registry with error: {}",
-                    chain(&error)
-                );
+                let message = match &error {
+                    // It was pushed: what follows it failed.
+                    OciError::NotListed { .. } => format!("signature {}", chain(&error)),
+                    _ => format!(
+                        "failed to push signature to registry with error: {}",
+                        chain(&error)
+                    ),
+                };
                 Self {
                     hint,
                     ..Self::new(exit, message)

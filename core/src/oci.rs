@@ -83,10 +83,23 @@ pub trait Repository: Send + Sync {
         }
     }
 
-    /// Deletes the signature whose manifest has that digest; nothing but a signature is deleted.
-    /// The envelope stays, as garbage, since another manifest may hold it too.
+    /// Fetches a manifest that an index lists and compares it with what the index says of it:
+    /// size, media type, digest, and that it is a manifest (OCI-14). A repository of
+    /// [`registry::Access::Read`] asks for its signatures at the same time.
+    fn read_child(&self, wanted: &Descriptor) -> impl Future<Output = Result<(), OciError>> + Send {
+        async {
+            let bytes = self.fetch_manifest(wanted).await?;
+            check_content(wanted, &bytes)?;
+            storage::parse_as(wanted, &bytes).map(drop)
+        }
+    }
+
+    /// Deletes the signature of `subject` whose manifest has that digest; nothing but a signature
+    /// of that artifact is deleted. The envelope stays, as garbage, since another manifest may
+    /// hold it too.
     fn delete_signature(
         &self,
+        subject: &Descriptor,
         manifest: &Digest,
     ) -> impl Future<Output = Result<Vec<Warning>, OciError>> + Send;
 }
@@ -176,6 +189,29 @@ pub enum Warning {
     },
     /// The index that listed an artifact's referrers before could not be deleted (OCI-25).
     OutdatedIndex,
+    /// An index that listed an artifact's referrers before, or seemed to, and was not deleted,
+    /// since it is not known to be a list and nothing else.
+    KeptIndex {
+        /// The index.
+        digest: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// Something that is no list stands under the referrers tag.
+    NotAList {
+        /// The tag.
+        tag: String,
+        /// What stands there.
+        found: String,
+    },
+    /// Something was stored, and the registry's list could not be read to see whether it stands
+    /// there.
+    ListUnread {
+        /// What was stored.
+        digest: Digest,
+        /// Why.
+        reason: String,
+    },
     /// The registry lists referrers by the media type of their configuration in place of their
     /// artifact type, so that what is asked for by type can't be found in its list.
     MistypedReferrers {
@@ -203,6 +239,19 @@ impl fmt::Display for Warning {
             Self::MistypedReferrers { registry } => write!(
                 f,
                 "{registry} answers the referrers API, but without artifact types: what it lists can't be told apart, and only what the referrers tag names was looked at"
+            ),
+            Self::KeptIndex { digest, reason } => write!(
+                f,
+                "the outdated referrers index {digest} was not deleted: {reason}"
+            ),
+            Self::NotAList { tag, found } => write!(
+                f,
+                "the referrers tag {tag} leads to {}, not to a list of signatures; it was left out",
+                Quoted(found)
+            ),
+            Self::ListUnread { digest, reason } => write!(
+                f,
+                "{digest} is stored, and the registry was to list it, but its list can't be read: {reason}"
             ),
             Self::OutdatedIndex => f.write_str(
                 "Removal of outdated referrers index from remote registry failed. Garbage collection may be required.",
@@ -303,6 +352,28 @@ pub enum OciError {
         #[source]
         source: std::io::Error,
     },
+    /// A manifest that an index lists, and that is not there or not what the index says.
+    #[error("the index {index} lists {child}, which can't be used")]
+    Child {
+        /// The index.
+        index: Digest,
+        /// What it lists.
+        child: Digest,
+        /// Why.
+        #[source]
+        source: Box<OciError>,
+    },
+    /// Something that was stored, and that nobody finds.
+    #[error("{digest} is stored, but is not listed as attached to {subject}")]
+    NotListed {
+        /// What was stored.
+        digest: Digest,
+        /// The artifact.
+        subject: Digest,
+        /// Why.
+        #[source]
+        source: Box<OciError>,
+    },
     /// An artifact that a list names as attached, and that says otherwise.
     #[error("{digest} is listed as attached to {subject} and is not")]
     NotAReferrer {
@@ -377,8 +448,17 @@ impl OciError {
             | Self::NotASignature { .. }
             | Self::NotAReferrer { .. }
             | Self::Manifest { .. } => true,
-            Self::Registry(error) => matches!(**error, RegistryError::MediaType { .. }),
-            Self::Layout(error) => matches!(error, LayoutError::NotAFile { .. }),
+            Self::Child { source, .. } => source.is_about_content(),
+            Self::Registry(error) => matches!(
+                **error,
+                RegistryError::MediaType { .. } | RegistryError::OtherType { .. }
+            ),
+            Self::Layout(error) => matches!(
+                error,
+                LayoutError::NotAFile { .. }
+                    | LayoutError::AbsentBlob { .. }
+                    | LayoutError::UnknownTag { .. }
+            ),
             _ => false,
         }
     }
@@ -427,6 +507,26 @@ fn envelope_of(manifest: &Descriptor, parsed: &Manifest) -> Result<(Format, Desc
         });
     }
     Ok((format, envelope))
+}
+
+/// Makes sure that a manifest is that of a signature of `subject`.
+fn check_is_signature(
+    digest: &Digest,
+    parsed: &Manifest,
+    subject: &Descriptor,
+) -> Result<(), OciError> {
+    if parsed.signature_form() != SignatureForm::Signature {
+        return Err(OciError::NotASignature {
+            digest: digest.clone(),
+        });
+    }
+    match &parsed.subject {
+        Some(named) if named.descriptor.digest == subject.digest => Ok(()),
+        _ => Err(OciError::NotAReferrer {
+            digest: digest.clone(),
+            subject: subject.digest.clone(),
+        }),
+    }
 }
 
 /// Compares content with its descriptor (OCI-14).

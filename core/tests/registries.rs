@@ -7,12 +7,18 @@
 
 #[path = "registries/auth.rs"]
 mod auth;
+#[path = "registries/children.rs"]
+mod children;
 #[path = "registries/copying.rs"]
 mod copying;
 #[path = "registries/fallback.rs"]
 mod fallback;
 #[path = "registries/hostile.rs"]
 mod hostile;
+#[path = "registries/lists.rs"]
+mod lists;
+#[path = "registries/occupied.rs"]
+mod occupied;
 #[path = "registries/ordinary.rs"]
 mod ordinary;
 #[path = "registries/support.rs"]

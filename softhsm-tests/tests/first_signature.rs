@@ -11,6 +11,7 @@ use std::fs;
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
 use softhsm_tests::keys;
+use softhsm_tests::peers::Notation;
 use softhsm_tests::token::Token;
 use softhsm_tests::workbench::{Ran, Workbench};
 
@@ -316,3 +317,77 @@ fn dif_46_inspect_warns_on_standard_error() {
         "Warning: exceeded configured limit of max signatures 1 to examine\n"
     );
 }
+
+/// OCI-10, OCI-37, OCI-38: the signature that a layout gets is found by versions of the reference
+/// before 2 too: `notation` lists and verifies what was signed with the token, in each format and
+/// for an index as for an image; and both list the same.
+#[test]
+fn oci_10_notation_finds_and_verifies_signatures_in_layouts() {
+    let (token, bench) = bench(KeySpec::Ec384);
+    let notation = Notation::new();
+    let notation = |arguments: &[&str]| {
+        let mut command = notation.command(arguments);
+        command
+            .env("NOTATION_CONFIG", bench.config())
+            .env("NOTATION_EXPERIMENTAL", "1");
+        bench.run(&mut command)
+    };
+    let image = bench.layout.add("image", "image");
+    let index = bench
+        .layout
+        .add_index("index", &[(&image, Some("linux/amd64"))]);
+    for digest in [image, index] {
+        let reference = bench.reference(&digest);
+        for format in ["jws", "cose"] {
+            let more = ["--signature-format", format];
+            let signed = sign(&bench, &token.uri("signing"), &reference, &more);
+            assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+            let (_, signature) = signed.stdout.trim_end().rsplit_once('@').unwrap();
+            let manifest: Value = serde_json::from_slice(
+                &fs::read(
+                    bench
+                        .layout
+                        .path()
+                        .join("blobs")
+                        .join(signature.replace(':', "/")),
+                )
+                .unwrap(),
+            )
+            .unwrap();
+            assert_eq!(manifest["config"]["mediaType"], SIGNATURE_TYPE);
+            assert_eq!(manifest["artifactType"], Value::Null);
+        }
+        let verified = notation(&[
+            "verify",
+            "--oci-layout",
+            "--scope",
+            "local/test",
+            &reference,
+        ]);
+        assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+        assert_eq!(verify(&bench, &reference).code, Some(0));
+        let listed = notation(&["list", "--oci-layout", &reference]);
+        assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+        let ours = bench
+            .hardsign_ok(["list", "--oci-layout", &reference])
+            .stdout;
+        assert_eq!(
+            listed.stdout.matches("sha256:").count(),
+            3,
+            "{}",
+            listed.stdout
+        );
+        let lines = |text: &str| {
+            let mut digests: Vec<String> = text
+                .split_whitespace()
+                .filter(|w| w.starts_with("sha256:"))
+                .map(str::to_owned)
+                .collect();
+            digests.sort();
+            digests
+        };
+        assert_eq!(lines(&listed.stdout), lines(&ours));
+    }
+}
+
+const SIGNATURE_TYPE: &str = "application/vnd.cncf.notary.signature";

@@ -67,13 +67,15 @@ async fn suite(repository: &impl Repository, target: &TagOrDigest) {
     let few = repository.list_signatures(&artifact, 2).await.unwrap();
     assert_eq!((few.signatures.len(), few.truncated), (2, true));
     repository
-        .delete_signature(&pushed[0].0.digest)
+        .delete_signature(&artifact, &pushed[0].0.digest)
         .await
         .unwrap();
     let listing = repository.list_signatures(&artifact, 100).await.unwrap();
     assert_eq!(listing.signatures.len(), 2);
     assert!(matches!(
-        repository.delete_signature(&artifact.digest).await,
+        repository
+            .delete_signature(&artifact, &artifact.digest)
+            .await,
         Err(OciError::NotASignature { .. })
     ));
     assert_eq!(repository.resolve(target).await.unwrap(), artifact);

@@ -56,8 +56,8 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
         if deleted.contains(&signature) {
             continue;
         }
-        let result = context
-            .wait(async { Ok::<_, Failure>(target.place.delete_signature(signature).await) })?;
+        let delete = target.place.delete_signature(&artifact, signature);
+        let result = context.wait(async { Ok::<_, Failure>(delete.await) })?;
         match result {
             Ok(warnings) => {
                 for warning in warnings {

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use hardsign_core::artifact::Descriptor;
 use hardsign_core::artifact::reference::TagOrDigest;
+use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::oci::Repository as _;
-use hardsign_core::oci::walk::{select_platform, walk};
+use hardsign_core::oci::walk::{Walked, select_platform, walk};
 
 use super::Context;
 use super::repository::{Opener, Target};
@@ -26,6 +26,8 @@ enum Found {
     /// Nothing: it is resolved in its turn.
     Later,
     Already(Descriptor),
+    /// An index leads to it, and it is read in its turn.
+    Listed(Walked),
     /// It can't be found, which is told in its turn.
     Not(Failure),
 }
@@ -40,6 +42,7 @@ impl Item {
         match self.found {
             Found::Later => self.target.resolve(verb, context).await,
             Found::Already(artifact) => Ok(artifact),
+            Found::Listed(walked) => Ok(walked.read(&self.target.place).await?),
             Found::Not(failure) => Err(failure),
         }
     }
@@ -78,17 +81,21 @@ pub(super) async fn items(
                 target,
                 found: Found::Not(failure),
             }),
-            Ok(artifacts) => {
-                for artifact in artifacts {
-                    if !seen.insert((name.clone(), artifact.digest.clone())) {
+            Ok(found) => {
+                for found in found {
+                    let digest = found.digest().clone();
+                    if !seen.insert((name.clone(), digest.clone())) {
                         continue;
                     }
                     let mut target = target.clone();
-                    target.target = TagOrDigest::Digest(artifact.digest.clone());
+                    target.target = TagOrDigest::Digest(digest.clone());
                     items.push(Item {
-                        reference: format!("{name}@{}", artifact.digest),
+                        reference: format!("{name}@{digest}"),
                         target,
-                        found: Found::Already(artifact),
+                        found: match found {
+                            Selected::Read(artifact) => Found::Already(artifact),
+                            Selected::Listed(walked) => Found::Listed(walked),
+                        },
                     });
                 }
             }
@@ -97,18 +104,37 @@ pub(super) async fn items(
     Ok(items)
 }
 
+/// What an index was looked through for.
+enum Selected {
+    Read(Descriptor),
+    Listed(Walked),
+}
+
+impl Selected {
+    fn digest(&self) -> &Digest {
+        match self {
+            Self::Read(artifact) => &artifact.digest,
+            Self::Listed(walked) => &walked.artifact.digest,
+        }
+    }
+}
+
 async fn selected(
     target: &Target,
     selection: &Selection,
     verb: &str,
     context: &Context,
-) -> Result<Vec<Descriptor>, Failure> {
+) -> Result<Vec<Selected>, Failure> {
     let root = target.resolve(verb, context).await?;
     Ok(match selection {
-        Selection::Named => vec![root],
-        Selection::Recursive => walk(&target.place, &root).await?,
+        Selection::Named => vec![Selected::Read(root)],
+        Selection::Recursive => {
+            let walked = walk(&target.place, &root).await?;
+            walked.into_iter().map(Selected::Listed).collect()
+        }
         Selection::Platform(platform) => {
-            vec![select_platform(&target.place, &root, platform).await?]
+            let chosen = select_platform(&target.place, &root, platform).await?;
+            vec![Selected::Read(chosen)]
         }
     })
 }

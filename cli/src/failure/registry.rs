@@ -3,11 +3,13 @@
 
 use std::error::Error as _;
 
-use hardsign_core::net::NetError;
+use hardsign_core::artifact::Quoted;
+use hardsign_core::net::{Method, NetError};
 use hardsign_core::oci::OciError;
 use hardsign_core::oci::auth::AuthError;
 use hardsign_core::oci::layout::LayoutError;
-use hardsign_core::oci::registry::RegistryError;
+use hardsign_core::oci::manifest::is_manifest;
+use hardsign_core::oci::registry::{Faults, RegistryError};
 
 use super::{Exit, Failure, chain};
 
@@ -42,26 +44,56 @@ pub(crate) fn status(error: &OciError) -> Option<u16> {
 
 /// The exit code and the hint for a failure.
 pub(crate) fn classify(error: &OciError) -> (Exit, Option<String>) {
-    let Some(error) = registry_error(error) else {
-        return (Exit::Failed, hint_of_content(error));
-    };
+    match error {
+        OciError::NotListed { source, .. } => {
+            let (exit, hint) = classify(source);
+            (exit, hint.or_else(|| Some(NOT_LISTED.to_owned())))
+        }
+        OciError::Child { source, .. } => match &**source {
+            source if !source.is_about_content() => classify(source),
+            OciError::NotFound { .. } | OciError::Layout(LayoutError::AbsentBlob { .. }) => {
+                (Exit::Failed, Some(SPARSE.to_owned()))
+            }
+            _ => (Exit::Failed, Some(WRONG_CHILD.to_owned())),
+        },
+        OciError::Registry(error) => classify_registry(error),
+        error => (Exit::Failed, hint_of_content(error)),
+    }
+}
+
+fn classify_registry(error: &RegistryError) -> (Exit, Option<String>) {
     let (exit, hint) = match error {
         RegistryError::Net(error) => return (Exit::Unreachable, hint_of_net(error)),
         RegistryError::Auth(error) => return (Exit::Unreachable, Some(hint_of_auth(error))),
         RegistryError::Status {
-            status: 400, url, ..
-        } if url.starts_with("http://") => (Exit::Failed, PLAIN_HTTP),
-        RegistryError::Status { status, .. } | RegistryError::BlobStatus { status, .. } => {
-            return hint_of_status(*status);
+            method,
+            url,
+            status,
+            faults,
+        } => match refusal(method, url, *status, faults) {
+            Some((exit, hint)) => (exit, hint),
+            None => return (Exit::Failed, None),
+        },
+        RegistryError::BlobStatus { url, status } => {
+            match refusal(&Method::GET, url, *status, &Faults::default()) {
+                Some((exit, hint)) => (exit, hint),
+                None => return (Exit::Failed, None),
+            }
         }
         RegistryError::Referrers { .. } | RegistryError::Link { .. } => {
             (Exit::Unreachable, REFERRERS)
         }
+        RegistryError::TagOccupied { .. } => (Exit::Failed, TAG_OCCUPIED),
+        RegistryError::TagUnchanged { .. } => (Exit::Failed, TAG_UNCHANGED),
         RegistryError::Contention { .. } => (Exit::Failed, CONTENTION),
         RegistryError::IndexFull { .. } => (
             Exit::Failed,
             "delete signatures that are no longer needed with `hardsign delete`",
         ),
+        RegistryError::OtherType { .. } => (Exit::Failed, WRONG_CONTENT),
+        RegistryError::MediaType { found, .. } if is_manifest(found) => {
+            (Exit::Failed, WRONG_CONTENT)
+        }
         RegistryError::MediaType { .. }
         | RegistryError::Location { .. }
         | RegistryError::Downgrade { .. } => (Exit::Unreachable, NO_REGISTRY),
@@ -70,9 +102,63 @@ pub(crate) fn classify(error: &OciError) -> (Exit, Option<String>) {
     (exit, Some(hint.to_owned()))
 }
 
+/// What stands behind a status: who answered, with what words, and to what. An answer with a list
+/// of errors is a registry's; any other may come from something in front of it.
+fn refusal(
+    method: &Method,
+    url: &str,
+    status: u16,
+    faults: &Faults,
+) -> Option<(Exit, &'static str)> {
+    let by_registry = faults.is_from_registry();
+    let writes = matches!(*method, Method::PUT | Method::POST | Method::PATCH);
+    let manifest = url
+        .rsplit_once("/manifests/")
+        .map(|(_, reference)| reference);
+    Some(match status {
+        429 => (Exit::Unreachable, LIMITED),
+        _ if faults.has("TOOMANYREQUESTS") => (Exit::Unreachable, LIMITED),
+        401 if !faults.has("DENIED") => (Exit::Unreachable, REFUSED),
+        403 if !by_registry => (Exit::Unreachable, FORBIDDEN_BY_OTHERS),
+        _ if writes && is_about_tag(manifest, status, faults) => (Exit::Failed, IMMUTABLE),
+        401 | 403 => (Exit::Unreachable, right(method)),
+        500.. if by_registry => (Exit::Unreachable, BROKEN),
+        500.. => (Exit::Unreachable, BROKEN_OR_PROXY),
+        404 if writes => (Exit::Failed, NO_REPOSITORY),
+        400 | 405 | 415 | 422
+            if writes && by_registry && manifest.is_some_and(|m| m.contains(':')) =>
+        {
+            (Exit::Failed, NO_SIGNATURES)
+        }
+        400 if !by_registry && url.starts_with("http://") => (Exit::Failed, PLAIN_HTTP),
+        _ => return None,
+    })
+}
+
+/// Whether a tag, here always that of a list, was not to be changed.
+fn is_about_tag(manifest: Option<&str>, status: u16, faults: &Faults) -> bool {
+    let tag = manifest.is_some_and(|m| !m.contains(':'));
+    let says = faults.to_string().to_lowercase();
+    tag && (faults.has("TAG_INVALID") || says.contains("immutable") || matches!(status, 409 | 412))
+}
+
+/// What a credential lacks for a request.
+fn right(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "the credential lacks the right to pull from this repository",
+        Method::DELETE => "the credential lacks the right to delete in this repository",
+        _ => {
+            "the credential lacks the right to push to this repository, which signing and copying need"
+        }
+    }
+}
+
 fn registry_error(error: &OciError) -> Option<&RegistryError> {
     match error {
         OciError::Registry(error) => Some(error),
+        OciError::NotListed { source, .. } | OciError::Child { source, .. } => {
+            registry_error(source)
+        }
         _ => None,
     }
 }
@@ -84,9 +170,7 @@ fn hint_of_content(error: &OciError) -> Option<String> {
         }
         OciError::DigestMismatch { .. }
         | OciError::SizeMismatch { .. }
-        | OciError::UserDigest { .. } => {
-            "what was received is not what was asked for; nothing of it was used"
-        }
+        | OciError::UserDigest { .. } => WRONG_CONTENT,
         OciError::NotAnIndex { .. } => "leave out --platform, or name the index itself",
         OciError::Layout(error) => return hint_of_layout(error),
         _ => return None,
@@ -106,22 +190,29 @@ fn hint_of_layout(error: &LayoutError) -> Option<String> {
             "name the directory of an OCI image layout, as `hardsign copy --to-oci-layout` makes it"
         }
         LayoutError::NotEmpty { .. } => "name an empty directory, or one that does not exist",
+        LayoutError::UnknownTag { tags, .. } => return Some(tags_there_are(tags)),
+        LayoutError::AbsentBlob { .. } => {
+            "the layout is not whole, as after a copy of some platforms or one broken off: copy the artifact to it again"
+        }
         _ => return None,
     };
     Some(hint.to_owned())
 }
 
-fn hint_of_status(status: u16) -> (Exit, Option<String>) {
-    let hint = match status {
-        401 => REFUSED,
-        403 => {
-            "the credential lacks the right; signing, copying and deleting need more than the right to pull"
-        }
-        429 => "the registry limits requests: try again later, or log in for a higher limit",
-        500.. => "the fault lies with the registry: try again, or ask its operator",
-        _ => return (Exit::Failed, None),
-    };
-    (Exit::Unreachable, Some(hint.to_owned()))
+/// A few of the tags that a layout has.
+fn tags_there_are(tags: &[String]) -> String {
+    const FEW: usize = 5;
+    let few: Vec<String> = tags
+        .iter()
+        .take(FEW)
+        .map(|tag| Quoted(tag).to_string())
+        .collect();
+    match tags.len() {
+        0 => "the layout has no tags: name a digest that stands in its index.json".to_owned(),
+        1 => format!("the layout has the tag {}", few.concat()),
+        all if all <= FEW => format!("the layout has the tags {}", few.join(", ")),
+        all => format!("the layout has {all} tags, such as {}", few.join(", ")),
+    }
 }
 
 fn hint_of_auth(error: &AuthError) -> String {
@@ -188,11 +279,53 @@ const NO_REGISTRY: &str =
 
 const CONTENTION: &str = "try again in a moment; fewer signers at once, or a registry with the referrers API, avoid this";
 
-const REFERRERS: &str = "the registry has the referrers API, but does not answer it as the OCI distribution specification says: tell its operator; `hardsign sign --force-referrers-tag` also lists new signatures under the referrers tag";
+const REFERRERS: &str = "the registry has the referrers API, but does not answer it as the OCI distribution specification says: tell its operator";
+
+const WRONG_CONTENT: &str = "what was received is not what was asked for; nothing of it was used";
+
+const SPARSE: &str = "the index lists more than is there, as after a copy of some platforms: copy the rest, or name each artifact that is there by its digest";
+
+const WRONG_CHILD: &str = "what the index says of it is not what it is: make the index anew, or name the artifact by its digest";
+
+const NOT_LISTED: &str =
+    "nobody finds it as long as it is not listed: sign again when the cause is gone";
+
+const TAG_OCCUPIED: &str = "the registry has no referrers API, so that this tag has to hold the list of signatures: give what stands there another tag, delete this one, and try again";
+
+const TAG_UNCHANGED: &str = "the registry has no referrers API and does not keep the tag in its place, so that signatures can't be listed: ask its operator for the referrers API, or sign in another registry or a layout";
+
+const IMMUTABLE: &str = "tags can't be changed in this repository, and without the referrers API each signature changes the tag that lists them: exempt tags that begin with \"sha256-\" from immutability, or use a registry with the referrers API";
+
+const NO_SIGNATURES: &str = "the registry does not take this manifest; registries older than version 1.1 of the OCI distribution specification may refuse those with a subject, as signatures are";
+
+const NO_REPOSITORY: &str =
+    "some registries do not make a repository when something is pushed to it: create it first";
+
+const LIMITED: &str = "the registry limits requests: try again later, or log in for a higher limit";
+
+const BROKEN: &str = "the fault lies with the registry: try again, or ask its operator";
+
+const BROKEN_OR_PROXY: &str = "the fault lies with the registry, or with a proxy in front of it: try again, or ask its operator";
+
+const FORBIDDEN_BY_OTHERS: &str = "the answer is not a registry's own: a proxy or firewall in front of it may refuse, or the credential lacks the right";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The hint for a status, with the errors of that code in the answer, if any.
+    fn hint(method: Method, path: &str, status: u16, code: &str) -> (Exit, Option<String>) {
+        let body = match code {
+            "" => "<html>".to_owned(),
+            code => format!(r#"{{"errors":[{{"code":"{code}","message":"said the fake"}}]}}"#),
+        };
+        classify_registry(&RegistryError::Status {
+            method,
+            url: format!("http://localhost:5000/v2/a/{path}"),
+            status,
+            faults: Faults::read(status, body.as_bytes()),
+        })
+    }
 
     /// CLI-03: what could not be used is told apart from what is wrong.
     #[test]
@@ -205,8 +338,144 @@ mod tests {
             (400, Exit::Failed),
             (405, Exit::Failed),
         ] {
-            assert_eq!(hint_of_status(status).0, exit, "{status}");
+            for code in ["", "UNKNOWN"] {
+                let (found, _) = hint(Method::GET, "manifests/v1", status, code);
+                assert_eq!(found, exit, "{status}");
+            }
         }
+    }
+
+    /// CLI-03: hints go by who answered, to what, and with what words.
+    #[test]
+    fn cli_03_hints_go_by_the_cause() {
+        let tag = format!("manifests/sha256-{}", "0a".repeat(32));
+        let digest = format!("manifests/sha256:{}", "0a".repeat(32));
+        let referrers = format!("referrers/sha256:{}", "0a".repeat(32));
+        for (method, path, status, code, expected) in [
+            (Method::GET, "manifests/v1", 400, "", Some("plain HTTP")),
+            (Method::POST, "blobs/uploads/", 400, "", Some("plain HTTP")),
+            (Method::GET, "manifests/v1", 400, "NAME_INVALID", None),
+            (
+                Method::PUT,
+                &tag,
+                400,
+                "TAG_INVALID",
+                Some("can't be changed"),
+            ),
+            (Method::PUT, &tag, 409, "CONFLICT", Some("can't be changed")),
+            (Method::PUT, &tag, 412, "", Some("can't be changed")),
+            (
+                Method::PUT,
+                &digest,
+                405,
+                "UNSUPPORTED",
+                Some("with a subject"),
+            ),
+            (
+                Method::PUT,
+                &digest,
+                400,
+                "MANIFEST_INVALID",
+                Some("with a subject"),
+            ),
+            (Method::GET, &digest, 405, "UNSUPPORTED", None),
+            (
+                Method::GET,
+                "manifests/v1",
+                403,
+                "DENIED",
+                Some("right to pull"),
+            ),
+            (
+                Method::HEAD,
+                "manifests/v1",
+                401,
+                "DENIED",
+                Some("right to pull"),
+            ),
+            (
+                Method::GET,
+                &referrers,
+                403,
+                "DENIED",
+                Some("right to pull"),
+            ),
+            (
+                Method::POST,
+                "blobs/uploads/",
+                403,
+                "DENIED",
+                Some("right to push"),
+            ),
+            (Method::PUT, &digest, 401, "DENIED", Some("right to push")),
+            (
+                Method::DELETE,
+                &digest,
+                403,
+                "DENIED",
+                Some("right to delete"),
+            ),
+            (
+                Method::GET,
+                "manifests/v1",
+                401,
+                "UNAUTHORIZED",
+                Some("log in again"),
+            ),
+            (
+                Method::GET,
+                "manifests/v1",
+                403,
+                "",
+                Some("proxy or firewall"),
+            ),
+            (
+                Method::POST,
+                "blobs/uploads/",
+                404,
+                "NAME_UNKNOWN",
+                Some("create it first"),
+            ),
+            (
+                Method::GET,
+                "manifests/v1",
+                400,
+                "TOOMANYREQUESTS",
+                Some("limits requests"),
+            ),
+            (Method::GET, &referrers, 502, "", Some("a proxy in front")),
+            (
+                Method::GET,
+                &referrers,
+                500,
+                "UNKNOWN",
+                Some("lies with the registry:"),
+            ),
+        ] {
+            let (_, hint) = hint(method.clone(), path, status, code);
+            let fits = match (expected, &hint) {
+                (Some(expected), Some(hint)) => hint.contains(expected),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(fits, "{method} {path} {status} {code}: {hint:?}");
+            if let (Method::GET | Method::HEAD, Some(hint)) = (method, hint) {
+                assert!(!hint.contains("push") && !hint.contains("sign"), "{hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_tags_are_named() {
+        let tags: Vec<String> = (0..9).map(|n| format!("v{n}")).collect();
+        assert!(tags_there_are(&[]).contains("no tags"));
+        assert_eq!(tags_there_are(&tags[..1]), "the layout has the tag \"v0\"");
+        assert_eq!(
+            tags_there_are(&tags[..2]),
+            "the layout has the tags \"v0\", \"v1\""
+        );
+        let many = tags_there_are(&tags);
+        assert!(many.starts_with("the layout has 9 tags") && !many.contains("v5"));
     }
 
     #[test]

@@ -47,6 +47,13 @@ impl Repository for AnyRepository {
         }
     }
 
+    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
+        match self {
+            Self::Registry(r) => r.read_child(wanted).await,
+            Self::Layout(l) => l.read_child(wanted).await,
+        }
+    }
+
     async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         match self {
             Self::Registry(r) => r.resolve(target).await,
@@ -103,10 +110,14 @@ impl Repository for AnyRepository {
         }
     }
 
-    async fn delete_signature(&self, manifest: &Digest) -> Result<Vec<Warning>, OciError> {
+    async fn delete_signature(
+        &self,
+        subject: &Descriptor,
+        manifest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
         match self {
-            Self::Registry(r) => r.delete_signature(manifest).await,
-            Self::Layout(l) => l.delete_signature(manifest).await,
+            Self::Registry(r) => r.delete_signature(subject, manifest).await,
+            Self::Layout(l) => l.delete_signature(subject, manifest).await,
         }
     }
 }

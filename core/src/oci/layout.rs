@@ -20,10 +20,11 @@ use std::time::{Duration, SystemTime};
 
 use super::manifest::{
     self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, ManifestError, SIGNATURE_ARTIFACT_TYPE,
-    SignatureForm,
+    SignatureForm, WrittenForm,
 };
 use super::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning, envelope_of,
+    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning,
+    check_is_signature, envelope_of,
 };
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
@@ -94,6 +95,24 @@ pub enum LayoutError {
         /// Why it failed.
         #[source]
         source: io::Error,
+    },
+    /// A tag that the index does not have.
+    #[error("{}:{tag}: not found", path.display())]
+    UnknownTag {
+        /// The directory.
+        path: PathBuf,
+        /// The tag.
+        tag: String,
+        /// The tags that there are.
+        tags: Vec<String>,
+    },
+    /// Content that the layout names and does not hold, as after a copy of some platforms.
+    #[error("{} names {digest}, but has no blob {}", path.display(), files::blob_path(path, digest).display())]
+    AbsentBlob {
+        /// The directory.
+        path: PathBuf,
+        /// The content.
+        digest: Digest,
     },
     /// A directory, device or pipe in place of a file.
     #[error("{} is not a regular file", path.display())]
@@ -292,9 +311,13 @@ impl Repository for Layout {
             .await
     }
 
-    async fn delete_signature(&self, manifest: &Digest) -> Result<Vec<Warning>, OciError> {
-        let manifest = manifest.clone();
-        self.run(move |inner| inner.delete_signature(&manifest))
+    async fn delete_signature(
+        &self,
+        subject: &Descriptor,
+        manifest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
+        let (subject, manifest) = (subject.clone(), manifest.clone());
+        self.run(move |inner| inner.delete_signature(&subject, &manifest))
             .await
     }
 }
@@ -317,13 +340,17 @@ impl Inner {
     }
 
     fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        let not_found = || OciError::NotFound {
-            reference: match target {
-                TagOrDigest::Tag(tag) => format!("{}:{tag}", self.path.display()),
-                TagOrDigest::Digest(digest) => format!("{}@{digest}", self.path.display()),
+        let graph = self.graph()?;
+        let not_found = || match target {
+            TagOrDigest::Tag(tag) => OciError::from(LayoutError::UnknownTag {
+                path: self.path.clone(),
+                tag: tag.clone(),
+                tags: graph.tags(),
+            }),
+            TagOrDigest::Digest(digest) => OciError::NotFound {
+                reference: format!("{}@{digest}", self.path.display()),
             },
         };
-        let graph = self.graph()?;
         let descriptor = match target {
             TagOrDigest::Tag(tag) => graph.tagged(tag)?,
             TagOrDigest::Digest(digest) => match graph.manifest(digest) {
@@ -407,8 +434,9 @@ impl Inner {
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError> {
         let blob = manifest::envelope_descriptor(format, envelope);
-        let bytes =
-            manifest::signature_manifest(subject, &blob, &annotations).map_err(OciError::Write)?;
+        let form = WrittenForm::ConfigType;
+        let bytes = manifest::signature_manifest(form, subject, &blob, &annotations)
+            .map_err(OciError::Write)?;
         let descriptor = manifest::describe(manifest::OCI_MANIFEST, &bytes);
         files::write_blob(&self.path, &blob, envelope)?;
         files::write_blob(&self.path, &manifest::empty_descriptor(), EMPTY_CONTENT)?;
@@ -454,14 +482,14 @@ impl Inner {
         Ok(listing)
     }
 
-    fn delete_signature(&self, digest: &Digest) -> Result<Vec<Warning>, OciError> {
+    fn delete_signature(
+        &self,
+        subject: &Descriptor,
+        digest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
         let descriptor = self.resolve(&TagOrDigest::Digest(digest.clone()))?;
         let manifest = graph::read_manifest(&self.path, &descriptor)?;
-        if manifest.signature_form() != SignatureForm::Signature {
-            return Err(OciError::NotASignature {
-                digest: digest.clone(),
-            });
-        }
+        check_is_signature(digest, &manifest, subject)?;
         self.writer.commit(Change::Remove(digest.clone()))?;
         files::remove_blob(&self.path, digest)?;
         Ok(Vec::new())

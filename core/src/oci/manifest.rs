@@ -182,7 +182,8 @@ struct WrittenEntry<'a> {
 struct WrittenSignature<'a> {
     schema_version: u32,
     media_type: &'a str,
-    artifact_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'a str>,
     config: WrittenEntry<'a>,
     layers: [WrittenEntry<'a>; 1],
     subject: WrittenEntry<'a>,
@@ -351,6 +352,17 @@ pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
 
+/// The forms in which a signature's manifest is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WrittenForm {
+    /// With an artifact type and the empty configuration, for registries (OCI-01, OCI-02).
+    ArtifactType,
+    /// With a configuration of the signature's type and no artifact type, for layouts (OCI-10):
+    /// versions of the reference before 2 find nothing else there.
+    ConfigType,
+}
+
 /// The bytes of a signature's manifest: the same input gives the same bytes, and so the same
 /// digest, as in the reference (OCI-01 to OCI-04, OCI-09).
 ///
@@ -363,19 +375,34 @@ pub fn is_index(media_type: &str) -> bool {
 /// # Errors
 /// None for any input that can be made; the type is that of the serializer.
 pub fn signature_manifest(
+    form: WrittenForm,
     subject: &Descriptor,
     envelope: &Descriptor,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, ManifestError> {
     let empty = empty_descriptor();
+    let config = WrittenEntry::plain(&empty);
+    let (artifact_type, config) = match form {
+        WrittenForm::ArtifactType => (
+            Some(SIGNATURE_ARTIFACT_TYPE),
+            WrittenEntry {
+                data: Some("e30="),
+                ..config
+            },
+        ),
+        WrittenForm::ConfigType => (
+            None,
+            WrittenEntry {
+                media_type: SIGNATURE_ARTIFACT_TYPE,
+                ..config
+            },
+        ),
+    };
     to_json(&WrittenSignature {
         schema_version: 2,
         media_type: OCI_MANIFEST,
-        artifact_type: SIGNATURE_ARTIFACT_TYPE,
-        config: WrittenEntry {
-            data: Some("e30="),
-            ..WrittenEntry::plain(&empty)
-        },
+        artifact_type,
+        config,
         layers: [WrittenEntry::plain(envelope)],
         subject: WrittenEntry::plain(subject),
         annotations,

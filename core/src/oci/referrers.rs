@@ -7,9 +7,10 @@
 //! host.
 
 mod index;
+mod known;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
@@ -17,41 +18,51 @@ use tokio::task::JoinHandle;
 use super::manifest::{
     self, EMPTY_MEDIA_TYPE, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE,
 };
-use super::registry::host::{ReferrersApi, unexpected};
+use super::registry::host::unexpected;
 use super::registry::{Registry, RegistryError, media_type};
 use super::{OciError, Referrers, Warning, causes};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
-pub(super) use index::{IndexChange, Writers, update_index};
+use index::Standing;
+pub(super) use index::{IndexChange, OwnList, Writers, update_index};
+use known::Proof;
+pub(super) use known::{Api, Known};
 
 /// Most pages that are read of one list.
 const MAX_PAGES: usize = 100;
+/// Most entries among which something just stored is looked for.
+const MAX_SEARCHED: usize = 100_000;
 
-/// The first page of a list, asked for before it is needed.
+/// Where a list begins.
 #[derive(Debug)]
-pub(super) struct Prefetched {
-    subject: Digest,
-    page: JoinHandle<Result<Answer, OciError>>,
+enum First {
+    /// The API's first page.
+    Page(Answer),
+    /// There is no API; this stands under the tag.
+    Tag(Standing),
 }
+
+/// The beginning of a list, asked for before it is needed.
+#[derive(Debug)]
+pub(super) struct Prefetched(JoinHandle<Result<First, OciError>>);
 
 impl Drop for Prefetched {
     fn drop(&mut self) {
-        self.page.abort();
+        self.0.abort();
     }
 }
 
-/// Asks for the first page of an artifact's signatures.
-pub(super) fn prefetch(registry: &Registry, subject: &Digest) -> Result<Prefetched, OciError> {
-    let request = first_page(registry, subject, Some(SIGNATURE_ARTIFACT_TYPE))?;
-    let (host, scope) = (Arc::clone(registry.host()), registry.scope());
-    Ok(Prefetched {
-        subject: subject.clone(),
-        page: tokio::spawn(async move { host.call(request, &scope, MAX_MANIFEST).await }),
-    })
+/// Asks for the beginning of the list of an artifact's signatures.
+pub(super) fn prefetch(registry: &Registry, subject: &Digest) -> Prefetched {
+    let (registry, subject) = (registry.apart(), subject.clone());
+    Prefetched(tokio::spawn(async move {
+        first(&registry, &subject, Some(SIGNATURE_ARTIFACT_TYPE)).await
+    }))
 }
 
-/// Lists at most `limit` referrers: by the API, else by the tag schema (OCI-29).
+/// Lists at most `limit` referrers: by the API, and by the tag schema where there is no API
+/// (OCI-29) or where it lists nothing, since signers may have listed under the tag alone.
 pub(super) async fn list(
     registry: &Registry,
     subject: &Descriptor,
@@ -60,54 +71,182 @@ pub(super) async fn list(
     prefetched: Option<Prefetched>,
 ) -> Result<Referrers, OciError> {
     let mut found = Collector::new(artifact_type, limit);
-    let host = registry.host();
-    if host.referrers_api() != ReferrersApi::Unsupported {
-        let prefetched = prefetched.filter(|p| p.subject == subject.digest);
-        let first = match prefetched {
-            Some(mut prefetched) => (&mut prefetched.page).await.ok(),
-            None => None,
-        };
-        let answer = match first {
-            Some(answer) => answer?,
-            None => {
-                let request = first_page(registry, &subject.digest, artifact_type)?;
-                host.call(request, &registry.scope(), MAX_MANIFEST).await?
-            }
-        };
-        if learn(registry, &answer)? {
+    let begun = match prefetched {
+        Some(mut prefetched) => (&mut prefetched.0).await.ok(),
+        None => None,
+    };
+    let begun = match begun {
+        Some(begun) => begun?,
+        None => first(registry, &subject.digest, artifact_type).await?,
+    };
+    let standing = match begun {
+        First::Tag(standing) => standing,
+        First::Page(answer) => {
             by_api(registry, answer, &mut found).await?;
-            if !found.mistyped {
+            if found.mistyped {
+                // Writers that got no `OCI-Subject` from such a registry listed under the tag.
+                found.listing.warnings.push(Warning::MistypedReferrers {
+                    registry: registry.repository_name().registry().to_owned(),
+                });
+            } else if !found.listing.entries.is_empty() || found.listing.truncated {
                 return Ok(found.listing);
             }
-            // Writers that got no `OCI-Subject` from such a registry listed under the tag.
-            found.listing.warnings.push(Warning::MistypedReferrers {
-                registry: registry.repository_name().registry().to_owned(),
-            });
+            index::read_beside_api(registry, &subject.digest).await?
         }
-    }
-    if let Some(current) = index::read(registry, &subject.digest).await? {
-        found.page(&current.members, false);
+    };
+    match standing {
+        Standing::List(current) => found.page(&current.members, false),
+        Standing::Other(found_there) => found.listing.warnings.push(Warning::NotAList {
+            tag: tag(&subject.digest).to_string(),
+            found: found_there,
+        }),
+        Standing::Nothing | Standing::Subject => {}
     }
     Ok(found.listing)
 }
 
-/// Finds out whether the registry has the API.
-pub(super) async fn ask(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
-    let request = first_page(registry, subject, Some(SIGNATURE_ARTIFACT_TYPE))?;
-    let host = registry.host();
-    let answer = host.call(request, &registry.scope(), MAX_MANIFEST).await?;
-    learn(registry, &answer).map(drop)
+/// The beginning of a list. The API is asked by one at a time until it is known whether there is
+/// one, so that a repository without it is asked once in a run.
+async fn first(
+    registry: &Registry,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<First, OciError> {
+    let known = registry.known();
+    let turn = if known.api() == Api::Unknown {
+        Some(known.asking.lock().await)
+    } else {
+        None
+    };
+    if known.api() != Api::Unsupported {
+        let answer = call_api(registry, subject, artifact_type).await?;
+        let supported = is_supported(registry, &answer)?;
+        known.learn(supported);
+        if supported {
+            return Ok(First::Page(answer));
+        }
+    }
+    drop(turn);
+    Ok(First::Tag(index::read(registry, subject).await?))
 }
 
-/// Remembers whether the registry has the API.
-fn learn(registry: &Registry, answer: &Answer) -> Result<bool, OciError> {
-    let supported = is_supported(registry, answer)?;
-    registry.host().set_referrers_api(if supported {
-        ReferrersApi::Supported
-    } else {
-        ReferrersApi::Unsupported
-    });
-    Ok(supported)
+async fn call_api(
+    registry: &Registry,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Answer, OciError> {
+    let request = first_page(registry, subject, artifact_type)?;
+    let host = registry.host();
+    host.call(request, &registry.scope(), MAX_MANIFEST).await
+}
+
+/// Finds out once in a run whether the repository has the API. A failure is left for those who
+/// read: writers go by `OCI-Subject`.
+async fn ask(registry: &Registry, subject: &Digest) -> Api {
+    let known = registry.known();
+    if known.api() == Api::Unknown {
+        let _turn = known.asking.lock().await;
+        if known.api() == Api::Unknown
+            && known.first_to_store()
+            && let Ok(answer) = call_api(registry, subject, Some(SIGNATURE_ARTIFACT_TYPE)).await
+            && let Ok(supported) = is_supported(registry, &answer)
+        {
+            known.learn(supported);
+        }
+    }
+    known.api()
+}
+
+/// Makes sure, before something attached to `subject` is stored, that it can be listed: where the
+/// tag will be needed, nothing else stands under it.
+pub(super) async fn prepare(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
+    let by_api = !registry.options().force_referrers_tag
+        && ask(registry, subject).await == Api::Supported
+        && *registry.known().proof.lock().await != Proof::Unlisted;
+    if by_api {
+        return Ok(());
+    }
+    index::check(registry, subject).await
+}
+
+/// Whether the repository lists by itself what it holds already.
+pub(super) async fn has_api(registry: &Registry, subject: &Digest) -> bool {
+    ask(registry, subject).await == Api::Supported
+}
+
+/// Sees to it that something stored is listed. `indexed` says that the registry promised to list
+/// it (OCI-23); once in a run and repository it is looked whether it did.
+pub(super) async fn list_stored(
+    registry: &Registry,
+    subject: &Digest,
+    entry: Entry,
+    indexed: bool,
+) -> Result<Vec<Warning>, OciError> {
+    let digest = entry.descriptor.digest.clone();
+    registry.known().names(&digest, subject);
+    let mut warnings = Vec::new();
+    if indexed
+        && !registry.options().force_referrers_tag
+        && is_listed(registry, subject, &entry, &mut warnings).await
+    {
+        return Ok(warnings);
+    }
+    let more = update_index(registry, subject, IndexChange::Add(entry)).await;
+    warnings.extend(more.map_err(|source| OciError::NotListed {
+        digest,
+        subject: subject.clone(),
+        source: Box::new(source),
+    })?);
+    Ok(warnings)
+}
+
+async fn is_listed(
+    registry: &Registry,
+    subject: &Digest,
+    entry: &Entry,
+    warnings: &mut Vec<Warning>,
+) -> bool {
+    let mut proof = registry.known().proof.lock().await;
+    if *proof == Proof::Open {
+        *proof = match shows(registry, subject, entry).await {
+            Ok(true) => Proof::Listed,
+            Ok(false) => Proof::Unlisted,
+            Err(error) => {
+                warnings.push(Warning::ListUnread {
+                    digest: entry.descriptor.digest.clone(),
+                    reason: causes(&error),
+                });
+                Proof::Unanswered
+            }
+        };
+    }
+    *proof != Proof::Unlisted
+}
+
+/// Whether the API lists an entry; a registry that is late is asked once more.
+async fn shows(registry: &Registry, subject: &Digest, entry: &Entry) -> Result<bool, OciError> {
+    if registry.known().api() == Api::Unsupported {
+        return Ok(false);
+    }
+    let artifact_type = entry.artifact_type.as_deref();
+    for wait in [Duration::ZERO, registry.options().settle] {
+        tokio::time::sleep(wait).await;
+        let answer = call_api(registry, subject, artifact_type).await?;
+        let supported = is_supported(registry, &answer)?;
+        registry.known().learn(supported);
+        if !supported {
+            return Ok(false);
+        }
+        let mut found = Collector::new(artifact_type, MAX_SEARCHED);
+        by_api(registry, answer, &mut found).await?;
+        let mut entries = found.listing.entries.iter();
+        if found.listing.truncated
+            || entries.any(|e| e.descriptor.digest == entry.descriptor.digest)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn first_page(
@@ -135,10 +274,11 @@ fn page_request(url: Url) -> Request {
 ///
 /// A 404 means that there is no API, since a registry that has it lists nothing for what it does
 /// not hold; unless it says that there is no such repository. Registries and proxies without the
-/// API also answer with 400, 405 or 501, or with a page of something else.
+/// API also answer with 400, 405 or 501, or with a page of something else. A list that a proxy
+/// calls plain JSON is one all the same.
 fn is_supported(registry: &Registry, answer: &Answer) -> Result<bool, OciError> {
     match answer.status {
-        StatusCode::OK => Ok(media_type(answer).as_deref() == Some(OCI_INDEX)),
+        StatusCode::OK => Ok(is_index(answer)),
         StatusCode::NOT_FOUND => {
             let error = RegistryError::status(&Method::GET, answer);
             let unknown = matches!(
@@ -192,6 +332,28 @@ async fn by_api(
         reason: "the registry's list does not end".to_owned(),
     });
     Ok(())
+}
+
+/// Whether an answer is an image index: by its type, or by what it holds where the type says
+/// nothing more than JSON.
+fn is_index(answer: &Answer) -> bool {
+    match media_type(answer).as_deref() {
+        Some(OCI_INDEX) => true,
+        None
+        | Some("application/json" | "text/json" | "text/plain" | "application/octet-stream") => {
+            let members: Option<Map<String, Value>> = manifest::parse_json(&answer.body).ok();
+            members.is_some_and(|members| {
+                let kind = members.get("mediaType").and_then(Value::as_str);
+                let list = members.get("manifests");
+                kind.unwrap_or(OCI_INDEX) == OCI_INDEX
+                    && list.is_some_and(|list| list.is_array() || list.is_null())
+                    && !members.contains_key("errors")
+                    && !members.contains_key("layers")
+                    && !members.contains_key("config")
+            })
+        }
+        Some(_) => false,
+    }
 }
 
 fn parse_index(answer: &Answer) -> Result<Map<String, Value>, OciError> {

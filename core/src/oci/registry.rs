@@ -4,9 +4,11 @@
 //! learnt of each registry. A [`Registry`] is one repository.
 //!
 //! Requests in a row, the authentication challenge aside. *Verify by digest*: resolve and list at
-//! once, signature manifest, envelope: three. *Sign*: manifest; then envelope (POST, PUT) and
-//! configuration (HEAD, and where it is missing POST, PUT) at once; signature manifest: four or
-//! five. Later signatures in the same repository know that the configuration is there.
+//! once, signature manifest, envelope: three. *Sign*: manifest; then envelope (POST, PUT),
+//! configuration (HEAD, and where it is missing POST, PUT) and the question whether there is a
+//! referrers API at once; signature manifest; the list, to see that the signature stands in it:
+//! five or six. Later signatures in the same repository know that the configuration is there and
+//! that the registry lists: four.
 //!
 //! Whoever signs must know what is signed, so that with [`Access::Write`] resolving fetches the
 //! manifest and compares it with its digest, where reading asks for the headers alone (OCI-17).
@@ -22,7 +24,8 @@ use std::time::Duration;
 
 use super::auth::Credentials;
 use super::manifest::{self, MAX_MANIFEST, Manifest, SIGNATURE_ARTIFACT_TYPE};
-use super::referrers::{self, Prefetched};
+use super::referrers::{self, Known, Prefetched};
+use super::storage::parsed_manifest;
 use super::{
     FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning, check_content,
     envelope_of,
@@ -94,6 +97,8 @@ struct Shared {
     /// Content known to be in a repository.
     present: Mutex<HashSet<(RepositoryName, Digest)>>,
     indexes: referrers::Writers,
+    /// How each repository lists referrers.
+    known: Mutex<HashMap<RepositoryName, Arc<Known>>>,
 }
 
 /// A repository in a registry.
@@ -103,7 +108,8 @@ pub struct Registry {
     host: Arc<Host>,
     name: RepositoryName,
     access: Access,
-    prefetched: Arc<Mutex<Option<Prefetched>>>,
+    known: Arc<Known>,
+    prefetched: Arc<Mutex<HashMap<Digest, Prefetched>>>,
 }
 
 impl Connector {
@@ -120,6 +126,7 @@ impl Connector {
                 hosts: Mutex::default(),
                 present: Mutex::default(),
                 indexes: referrers::Writers::default(),
+                known: Mutex::default(),
             }),
         })
     }
@@ -129,8 +136,13 @@ impl Connector {
     /// # Errors
     /// [`RegistryError::Address`] where no URL can be made of its registry's name.
     pub fn repository(&self, name: RepositoryName, access: Access) -> Result<Registry, OciError> {
+        let known = {
+            let mut known = guard(&self.inner.known);
+            Arc::clone(known.entry(name.clone()).or_default())
+        };
         Ok(Registry {
             host: self.host(name.registry())?,
+            known,
             connector: self.clone(),
             name,
             access,
@@ -223,6 +235,30 @@ impl Registry {
 
     pub(super) fn options(&self) -> &ConnectorOptions {
         &self.connector.inner.options
+    }
+
+    /// How the repository lists referrers, as far as this run has learnt.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// The same repository for a task of its own, which holds none that were begun here.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            prefetched: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Asks for the list of an artifact's signatures before it is needed.
+    fn prefetch(&self, subject: &Digest) {
+        let begun = referrers::prefetch(self, subject);
+        let mut prefetched = guard(&self.prefetched);
+        // What was never taken is not kept for ever.
+        if prefetched.len() >= MAX_PREFETCHED {
+            prefetched.clear();
+        }
+        prefetched.insert(subject.clone(), begun);
     }
 
     pub(super) fn index_writers(&self) -> &referrers::Writers {
@@ -362,8 +398,9 @@ impl Registry {
         }
         let found = media_type(&answer).unwrap_or_default();
         if found != wanted.media_type {
-            return Err(RegistryError::MediaType {
+            return Err(RegistryError::OtherType {
                 url: crate::net::shown(&answer.url),
+                expected: wanted.media_type.clone(),
                 found,
             }
             .into());
@@ -402,14 +439,25 @@ impl Repository for Registry {
         super::storage::Storage::manifest(self, wanted).await
     }
 
+    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
+        if self.access == Access::Read {
+            // Whoever reads goes on to list the signatures: ask for both at once.
+            self.prefetch(&wanted.digest);
+        }
+        let read = parsed_manifest(self, wanted).await.map(drop);
+        if read.is_err() {
+            guard(&self.prefetched).remove(&wanted.digest);
+        }
+        read
+    }
+
     async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         if self.access == Access::Write {
             return Ok(self.resolve_by_get(target).await?.0);
         }
         if let TagOrDigest::Digest(digest) = target {
             // Whoever reads goes on to list the signatures: ask for both at once.
-            let prefetched = referrers::prefetch(self, digest)?;
-            *guard(&self.prefetched) = Some(prefetched);
+            self.prefetch(digest);
         }
         match self.resolve_by_head(target).await? {
             Some(descriptor) => Ok(descriptor),
@@ -422,7 +470,7 @@ impl Repository for Registry {
         subject: &Descriptor,
         limit: usize,
     ) -> Result<Listing, OciError> {
-        let prefetched = guard(&self.prefetched).take();
+        let prefetched = guard(&self.prefetched).remove(&subject.digest);
         let wanted = Some(SIGNATURE_ARTIFACT_TYPE);
         let found = referrers::list(self, subject, wanted, limit, prefetched).await?;
         Ok(Listing {
@@ -471,8 +519,12 @@ impl Repository for Registry {
         referrers::list(self, subject, artifact_type, limit, None).await
     }
 
-    async fn delete_signature(&self, digest: &Digest) -> Result<Vec<Warning>, OciError> {
-        self.delete(digest).await
+    async fn delete_signature(
+        &self,
+        subject: &Descriptor,
+        digest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
+        self.delete(subject, digest).await
     }
 }
 
@@ -488,6 +540,8 @@ pub(super) fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Most lists that are asked for before they are needed.
+const MAX_PREFETCHED: usize = 64;
 /// Largest answer that says why there is no content, in bytes.
 const MAX_ERROR: u64 = 64 * 1024;
 /// The manifests that are understood, in the reference's order (OCI-17).

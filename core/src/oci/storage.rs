@@ -206,13 +206,15 @@ pub async fn parsed_manifest(
     wanted: &Descriptor,
 ) -> Result<(manifest::Manifest, Vec<u8>), OciError> {
     let bytes = storage.manifest(wanted).await?;
-    let parsed = manifest::Manifest::parse(&wanted.media_type, &bytes).map_err(|source| {
-        OciError::Manifest {
-            digest: wanted.digest.clone(),
-            source,
-        }
-    })?;
-    Ok((parsed, bytes))
+    Ok((parse_as(wanted, &bytes)?, bytes))
+}
+
+/// Parses the bytes of a manifest as what its descriptor says.
+pub(super) fn parse_as(wanted: &Descriptor, bytes: &[u8]) -> Result<manifest::Manifest, OciError> {
+    manifest::Manifest::parse(&wanted.media_type, bytes).map_err(|source| OciError::Manifest {
+        digest: wanted.digest.clone(),
+        source,
+    })
 }
 
 /// The reference by digest of a descriptor.

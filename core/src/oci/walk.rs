@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::OciError;
 use super::manifest::{self, Platform};
 use super::storage::{Storage, parsed_manifest};
-use crate::artifact::{Descriptor, Quoted};
+use super::{OciError, Repository};
+use crate::artifact::{Descriptor, Digest, Quoted};
 
 /// Most manifests that are visited.
 pub const MAX_MANIFESTS: usize = 10_000;
@@ -79,10 +79,11 @@ impl PlatformSelector {
     }
 }
 
-/// The artifact for a platform in an index, nested indexes included.
+/// The artifact for a platform in an index, nested indexes included, read and compared with what
+/// the index says of it (OCI-14).
 ///
 /// # Errors
-/// [`OciError::NotAnIndex`], [`OciError::NoPlatform`] with the platforms that there are, and
+/// [`OciError::NotAnIndex`], [`OciError::Child`], [`OciError::NoPlatform`] with the platforms that there are, and
 /// [`OciError::AmbiguousPlatform`] where several fit and none is the one named exactly.
 pub async fn select_platform(
     storage: &impl Storage,
@@ -94,28 +95,36 @@ pub async fn select_platform(
             digest: index.digest.clone(),
         });
     }
-    let mut fitting: Vec<(Descriptor, Platform)> = Vec::new();
+    let mut fitting: Vec<Fitting> = Vec::new();
     let mut available = Vec::new();
     let mut seen = HashSet::from([index.digest.clone()]);
-    let mut queue = vec![index.clone()];
-    while let Some(next) = queue.pop() {
+    let mut queue = vec![(index.clone(), None)];
+    while let Some((next, parent)) = queue.pop() {
         check_count(&seen)?;
-        let (parsed, _) = parsed_manifest(storage, &next).await?;
+        let read = parsed_manifest(storage, &next).await;
+        let (parsed, _) = read.map_err(|error| match &parent {
+            Some(parent) => of_child(parent, &next.digest, error),
+            None => error,
+        })?;
         for entry in parsed.manifests {
             if !seen.insert(entry.descriptor.digest.clone()) {
                 continue;
             }
             match entry.platform {
-                Some(found) if platform.matches(&found) => fitting.push((entry.descriptor, found)),
+                Some(found) if platform.matches(&found) => fitting.push(Fitting {
+                    artifact: entry.descriptor,
+                    platform: found,
+                    index: next.digest.clone(),
+                }),
                 Some(found) => available.push(shown(&found)),
                 None if manifest::is_index(&entry.descriptor.media_type) => {
-                    queue.push(entry.descriptor);
+                    queue.push((entry.descriptor, Some(next.digest.clone())));
                 }
                 None => {}
             }
         }
     }
-    let exact = |(_, p): &&(Descriptor, Platform)| p.variant == platform.variant;
+    let exact = |f: &&Fitting| f.platform.variant == platform.variant;
     let chosen = match fitting.as_slice() {
         [] => {
             return Err(OciError::NoPlatform {
@@ -123,46 +132,118 @@ pub async fn select_platform(
                 available,
             });
         }
-        [(only, _)] => only,
+        [only] => only,
         several => {
             let mut exact = several.iter().filter(exact);
             match (exact.next(), exact.next()) {
-                (Some((one, _)), None) => one,
+                (Some(one), None) => one,
                 _ => {
                     return Err(OciError::AmbiguousPlatform {
                         wanted: platform.to_string(),
-                        available: several.iter().map(|(_, p)| shown(p)).collect(),
+                        available: several.iter().map(|f| shown(&f.platform)).collect(),
                     });
                 }
             }
         }
     };
-    Ok(Descriptor {
+    let artifact = Descriptor {
         annotations: Default::default(),
-        ..chosen.clone()
-    })
+        ..chosen.artifact.clone()
+    };
+    read_child(storage, &chosen.index, &artifact).await?;
+    Ok(artifact)
+}
+
+/// An artifact that is for the platform.
+struct Fitting {
+    artifact: Descriptor,
+    platform: Platform,
+    index: Digest,
+}
+
+/// An artifact that an index leads to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Walked {
+    /// The artifact, as the index describes it. Only an index among them has been fetched.
+    pub artifact: Descriptor,
+    /// The index that lists it; none for the one that the walk began with.
+    pub index: Option<Digest>,
+    /// Why it can't be used, where that is known already.
+    pub fault: Option<OciError>,
+}
+
+impl Walked {
+    /// The artifact, after its manifest was fetched and compared with what the index says of it:
+    /// what is signed or verified must have been read, and not be the index's word (OCI-14).
+    ///
+    /// # Errors
+    /// [`OciError::Child`], which names the index and the artifact.
+    pub async fn read(self, repository: &impl Repository) -> Result<Descriptor, OciError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if let Some(index) = self.index {
+            read_child(repository, &index, &self.artifact).await?;
+        }
+        Ok(self.artifact)
+    }
+}
+
+async fn read_child(
+    repository: &impl Repository,
+    index: &Digest,
+    child: &Descriptor,
+) -> Result<(), OciError> {
+    let read = repository.read_child(child).await;
+    read.map_err(|source| of_child(index, &child.digest, source))
+}
+
+fn of_child(index: &Digest, child: &Digest, source: OciError) -> OciError {
+    OciError::Child {
+        index: index.clone(),
+        child: child.clone(),
+        source: Box::new(source),
+    }
 }
 
 /// An artifact and, where it is an index, all that it lists, nested indexes too: each once, the
-/// index before what it lists.
+/// index before what it lists. Of what an index lists, [`Walked::read`] finds out whether it is
+/// there and what it is said to be.
 ///
 /// # Errors
-/// Those of fetching, and [`OciError::TooManyManifests`].
-pub async fn walk(storage: &impl Storage, root: &Descriptor) -> Result<Vec<Descriptor>, OciError> {
+/// Those of fetching the index itself, those of a registry that does not answer, and
+/// [`OciError::TooManyManifests`].
+pub async fn walk(storage: &impl Storage, root: &Descriptor) -> Result<Vec<Walked>, OciError> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
-    let mut stack = vec![root.clone()];
-    while let Some(mut next) = stack.pop() {
+    let mut stack = vec![(root.clone(), None)];
+    while let Some((mut next, index)) = stack.pop() {
         if !seen.insert(next.digest.clone()) {
             continue;
         }
         check_count(&seen)?;
         next.annotations.clear();
+        let mut fault = None;
         if manifest::is_index(&next.media_type) {
-            let (parsed, _) = parsed_manifest(storage, &next).await?;
-            stack.extend(parsed.manifests.into_iter().rev().map(|e| e.descriptor));
+            match (parsed_manifest(storage, &next).await, &index) {
+                (Ok((parsed, _)), _) => {
+                    let here = &next.digest;
+                    let listed = parsed.manifests.into_iter().rev();
+                    stack.extend(listed.map(|e| (e.descriptor, Some(here.clone()))));
+                }
+                // One that is wrong is told of in its turn, and keeps none of the others back.
+                (Err(error), Some(index)) if error.is_about_content() => {
+                    fault = Some(of_child(index, &next.digest, error));
+                }
+                (Err(error), _) => return Err(error),
+            }
         }
-        found.push(next);
+        found.push(Walked {
+            artifact: next,
+            index,
+            fault,
+        });
     }
     Ok(found)
 }

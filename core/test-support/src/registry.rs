@@ -25,6 +25,8 @@ pub struct Behaviour {
     pub referrers_api: bool,
     /// Whether manifests can be deleted.
     pub delete: bool,
+    /// How tags that look like digests are read.
+    pub digest_tags: DigestTags,
     /// Referrers in one page of a list.
     pub page_size: usize,
     /// How it wants to be asked.
@@ -35,6 +37,17 @@ pub struct Behaviour {
     pub rounds: Option<Duration>,
     /// Says otherwise.
     pub intercept: Option<Intercept>,
+}
+
+/// What a tag `sha256-<hex>` is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DigestTags {
+    /// A tag.
+    Tags,
+    /// The digest, as long as it is not written as a tag.
+    DigestsUntilWritten,
+    /// The digest, always.
+    Digests,
 }
 
 /// Who may ask.
@@ -102,6 +115,7 @@ impl Default for Behaviour {
         Self {
             referrers_api: true,
             delete: true,
+            digest_tags: DigestTags::Tags,
             page_size: 1000,
             auth: Auth::Open,
             write_delay: Duration::ZERO,

@@ -95,7 +95,10 @@ async fn tree(fake: &FakeRegistry) -> Tree {
 /// and not signed themselves (OCI-20).
 async fn check(repository: &impl Storage, tree: &Tree) {
     assert_eq!(repository.resolve(&by_tag("v1")).await.unwrap(), tree.index);
-    let walked = walk(repository, &tree.index).await.unwrap();
+    let mut walked = Vec::new();
+    for found in walk(repository, &tree.index).await.unwrap() {
+        walked.push(found.read(repository).await.unwrap());
+    }
     let expected = [&tree.index, &tree.amd64, &tree.nested, &tree.arm64].map(Clone::clone);
     assert_eq!(walked, expected);
     for (subject, envelope) in [

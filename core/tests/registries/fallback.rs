@@ -106,7 +106,7 @@ async fn deleting_keeps_the_index_right() {
     let one = push(&registry, &subject, "one").await.unwrap();
     let two = push(&registry, &subject, "two").await.unwrap();
     registry
-        .delete_signature(&one.manifest.digest)
+        .delete_signature(&subject, &one.manifest.digest)
         .await
         .unwrap();
     let left = index(&fake, &subject);

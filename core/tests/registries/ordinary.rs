@@ -39,8 +39,9 @@ async fn verifying_by_digest_takes_three_requests_in_a_row() {
 }
 
 #[tokio::test]
-async fn signing_takes_five_requests_in_a_row_and_then_four() {
-    // OCI-21, OCI-22: the manifest last; the configuration is not sent again.
+async fn signing_takes_six_requests_in_a_row_and_then_four() {
+    // OCI-21 to OCI-23: the manifest last; the configuration is not sent again. The first time it is
+    // looked whether the registry lists what it took, which is one more.
     let fake = FakeRegistry::start(Behaviour {
         rounds: Some(Duration::from_millis(250)),
         ..Behaviour::default()
@@ -50,13 +51,17 @@ async fn signing_takes_five_requests_in_a_row_and_then_four() {
         hardsign_core::oci::manifest::describe(OCI_MANIFEST, ARTIFACT)
     };
     let registry = open(&fake, Access::Write);
-    for (envelope, rounds) in [("one", 5), ("two", 4)] {
+    for (envelope, rounds) in [("one", 6), ("two", 4)] {
         fake.clear_log();
         registry.resolve(&by_digest(&subject)).await.unwrap();
         push(&registry, &subject, envelope).await.unwrap();
         assert_eq!(fake.rounds(), rounds, "{:?}", fake.requests());
-        let last = fake.requests().pop().unwrap();
+        let requests = fake.requests();
+        let mut writes = requests.iter().filter(|r| !r.starts_with("GET"));
+        let last = writes.next_back().unwrap();
         assert!(last.starts_with("PUT /v2/repo/manifests/sha256:"), "{last}");
+        let asked = requests.iter().filter(|r| r.contains("/referrers/"));
+        assert_eq!(asked.count(), if rounds == 6 { 2 } else { 0 });
     }
     assert_eq!(fake.log().len(), 4);
 }
@@ -201,7 +206,7 @@ async fn deleting_a_signature_and_nothing_else() {
     let one = push(&registry, &subject, "one").await.unwrap();
     assert!(
         registry
-            .delete_signature(&one.manifest.digest)
+            .delete_signature(&subject, &one.manifest.digest)
             .await
             .unwrap()
             .is_empty()
@@ -209,7 +214,7 @@ async fn deleting_a_signature_and_nothing_else() {
     let listing = registry.list_signatures(&subject, 9).await.unwrap();
     assert!(listing.signatures.is_empty());
     assert!(matches!(
-        registry.delete_signature(&subject.digest).await,
+        registry.delete_signature(&subject, &subject.digest).await,
         Err(OciError::NotASignature { .. })
     ));
     registry.resolve(&by_tag("v1")).await.unwrap();

@@ -76,7 +76,7 @@ impl Repository for Liar<'_> {
         self.layout.fetch_manifest(wanted).await
     }
 
-    async fn delete_signature(&self, _: &Digest) -> Result<Vec<Warning>, OciError> {
+    async fn delete_signature(&self, _: &Descriptor, _: &Digest) -> Result<Vec<Warning>, OciError> {
         unreachable!("verification deletes nothing")
     }
 }

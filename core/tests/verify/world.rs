@@ -343,7 +343,7 @@ impl Repository for Shelf {
         unreachable!("verification lists signatures")
     }
 
-    async fn delete_signature(&self, _: &Digest) -> Result<Vec<Warning>, OciError> {
+    async fn delete_signature(&self, _: &Descriptor, _: &Digest) -> Result<Vec<Warning>, OciError> {
         unreachable!("verification deletes nothing")
     }
 }

@@ -23,9 +23,8 @@ impl Storage for Layout {
         let file = self
             .run(move |inner| {
                 let path = files::blob_path(&inner.path, &opened.digest);
-                let (file, _) = files::open(&path)?.ok_or_else(|| OciError::NotFound {
-                    reference: format!("{}@{}", inner.path.display(), opened.digest),
-                })?;
+                let absent = || files::absent(&inner.path, &opened.digest);
+                let (file, _) = files::open(&path)?.ok_or_else(absent)?;
                 Ok(file)
             })
             .await?;

@@ -79,13 +79,10 @@ pub(super) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
 /// Reads content and compares it with its descriptor (OCI-14).
 ///
 /// # Errors
-/// [`OciError::NotFound`] where the layout does not hold it. The caller has bounded the size.
+/// [`LayoutError::AbsentBlob`] where the layout does not hold it. The caller has bounded the size.
 pub(super) fn read_blob(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, OciError> {
     let path = blob_path(root, &descriptor.digest);
-    let not_found = || OciError::NotFound {
-        reference: format!("{}@{}", root.display(), descriptor.digest),
-    };
-    let (_, size) = open(&path)?.ok_or_else(not_found)?;
+    let (_, size) = open(&path)?.ok_or_else(|| absent(root, &descriptor.digest))?;
     if size != descriptor.size {
         return Err(OciError::SizeMismatch {
             digest: descriptor.digest.clone(),
@@ -93,9 +90,17 @@ pub(super) fn read_blob(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>,
             found: size,
         });
     }
-    let content = read(&path, descriptor.size)?.ok_or_else(not_found)?;
+    let content = read(&path, descriptor.size)?.ok_or_else(|| absent(root, &descriptor.digest))?;
     check_content(descriptor, &content)?;
     Ok(content)
+}
+
+/// The error of content that a layout does not hold.
+pub(super) fn absent(root: &Path, digest: &Digest) -> LayoutError {
+    LayoutError::AbsentBlob {
+        path: root.to_owned(),
+        digest: digest.clone(),
+    }
 }
 
 /// Stores content under its digest; content that is there already, and right, is left alone.

@@ -90,7 +90,7 @@ impl Graph {
                     queue.extend(manifest.subject.iter().map(|e| e.descriptor.clone()));
                     self.add(descriptor, manifest);
                 }
-                Err(OciError::NotFound { .. }) => {}
+                Err(OciError::Layout(LayoutError::AbsentBlob { .. })) => {}
                 Err(error) => self.unreadable.push(Warning::Unreadable {
                     referrer: descriptor.digest.to_string(),
                     reason: causes(&error),
@@ -141,6 +141,14 @@ impl Graph {
         let entry = self.entries.iter().map(|e| &e.descriptor);
         let found = entry.into_iter().find(|d| d.digest == *digest);
         found.or_else(|| self.known.get(digest)).map(plain)
+    }
+
+    /// The tags of the index, each once, in its order.
+    pub(super) fn tags(&self) -> Vec<String> {
+        let mut seen = HashSet::new();
+        let entries = self.entries.iter();
+        let tags = entries.filter_map(|e| e.descriptor.annotations.get(REF_NAME));
+        tags.filter(|t| seen.insert(*t)).cloned().collect()
     }
 
     /// The artifact that a tag names (OCI-36).

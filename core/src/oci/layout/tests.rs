@@ -519,15 +519,22 @@ async fn deletes_signatures_and_nothing_else() {
         layout.push_signature(&fixture.artifact, Format::Jws, envelope, BTreeMap::new())
     };
     let (one, two) = (push(b"one").await.unwrap(), push(b"two").await.unwrap());
-    layout.delete_signature(&one.manifest.digest).await.unwrap();
+    layout
+        .delete_signature(&fixture.artifact, &one.manifest.digest)
+        .await
+        .unwrap();
     let listing = layout.list_signatures(&fixture.artifact, 9).await.unwrap();
     assert_eq!(listing.signatures, [two.manifest]);
     assert!(matches!(
-        layout.delete_signature(&one.manifest.digest).await,
+        layout
+            .delete_signature(&fixture.artifact, &one.manifest.digest)
+            .await,
         Err(OciError::NotFound { .. })
     ));
     assert!(matches!(
-        layout.delete_signature(&fixture.artifact.digest).await,
+        layout
+            .delete_signature(&fixture.artifact, &fixture.artifact.digest)
+            .await,
         Err(OciError::NotASignature { .. })
     ));
     layout.resolve(&tag("v1")).await.unwrap();

@@ -44,13 +44,39 @@ fn signature_manifest_is_the_reference_s() {
             .to_owned(),
         ),
     ]);
-    let bytes = signature_manifest(&subject, &envelope, &annotations).unwrap();
+    let bytes =
+        signature_manifest(WrittenForm::ArtifactType, &subject, &envelope, &annotations).unwrap();
     assert_eq!(
         describe(OCI_MANIFEST, &bytes).digest.to_string(),
         "sha256:55959d0008d916a063b563a2ccc20537c686ef2709d065ad2f3bfad285cd0ccb"
     );
     let read = Manifest::parse(OCI_MANIFEST, &bytes).unwrap();
     assert_eq!(read.signature_form(), SignatureForm::Signature);
+    assert!(read.subject.unwrap().descriptor.same_content(&subject));
+}
+
+#[test]
+fn the_form_for_layouts_is_the_older_one() {
+    // OCI-10, OCI-37: no artifact type; the configuration has the signature's.
+    let (subject, envelope) = (
+        describe(OCI_INDEX, b"index"),
+        describe("application/jose+json", b"{}"),
+    );
+    let none = BTreeMap::new();
+    let bytes = signature_manifest(WrittenForm::ConfigType, &subject, &envelope, &none).unwrap();
+    let written: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(written.get("artifactType"), None);
+    assert_eq!(
+        written["config"],
+        serde_json::json!({
+            "mediaType": SIGNATURE_ARTIFACT_TYPE,
+            "digest": describe(EMPTY_MEDIA_TYPE, EMPTY_CONTENT).digest,
+            "size": 2,
+        })
+    );
+    let read = Manifest::parse(OCI_MANIFEST, &bytes).unwrap();
+    assert_eq!(read.signature_form(), SignatureForm::Signature);
+    assert_eq!(read.listed_artifact_type(), Some(SIGNATURE_ARTIFACT_TYPE));
     assert!(read.subject.unwrap().descriptor.same_content(&subject));
 }
 

@@ -10,15 +10,24 @@
 //!   others wrote meanwhile, it waits and reads once more.
 //! - An old index is deleted only after that, and never while the tag leads to it.
 //!
+//! What the tag leads to may be no list of ours: registries are in use that read `sha256-<hex>` as
+//! the digest, and a tag can be given to anything. So:
+//!
+//! - What has the subject's digest is no list yet. What is no index, or an index of other things,
+//!   is refused before anything is stored, and never overwritten.
+//! - Deleted is only a list that was read or written under the tag, and whose entries' manifests
+//!   were all fetched and name the subject ([`OwnList`]). Any other is left, and told of.
+//!
 //! What remains: a writer whose request takes effect later than others wait, counted from when it
 //! read the index, can still overwrite an entry that was already found settled. The signature is
 //! then stored and not listed; registries with the referrers API have no such window.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
@@ -26,13 +35,19 @@ use super::tag;
 use crate::artifact::Digest;
 use crate::artifact::reference::{RepositoryName, TagOrDigest};
 use crate::net::{Method, StatusCode, jitter};
-use crate::oci::manifest::{self, Entry, MAX_MANIFEST, ManifestError, OCI_INDEX};
+use crate::oci::manifest::{self, Entry, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX};
 use crate::oci::registry::host::unexpected;
 use crate::oci::registry::{Registry, RegistryError, guard, media_type};
-use crate::oci::{OciError, Warning};
+use crate::oci::{OciError, Warning, causes};
 
 /// How often an index is written before giving up.
 const MAX_ATTEMPTS: u32 = 40;
+/// How often in a row the tag may lead to what it led to before it was written.
+const MAX_UNCHANGED: u32 = 3;
+/// Most entries of an index whose manifests are fetched.
+const MAX_JUDGED: usize = 1000;
+/// Manifests fetched at a time.
+const IN_FLIGHT: usize = 8;
 /// Longest wait before the index is read again.
 const MAX_SETTLE: Duration = Duration::from_secs(20);
 
@@ -43,6 +58,12 @@ pub(in crate::oci) enum IndexChange {
     Add(Entry),
     /// List it no more.
     Remove(Digest),
+}
+
+impl IndexChange {
+    fn is_removal(&self) -> bool {
+        matches!(self, Self::Remove(_))
+    }
 }
 
 /// The queues of this process, one for each index.
@@ -71,11 +92,21 @@ pub(super) struct Current {
     digest: Digest,
 }
 
-/// Reads the index of a subject's referrers; `None` where there is none.
-pub(super) async fn read(
-    registry: &Registry,
-    subject: &Digest,
-) -> Result<Option<Current>, OciError> {
+/// What stands under the referrers tag.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Nothing.
+    Nothing,
+    /// The subject itself: the registry reads the tag as a digest, and there is no list yet.
+    Subject,
+    /// An index that may be a list.
+    List(Current),
+    /// Something else, and what.
+    Other(String),
+}
+
+/// Reads what stands under the referrers tag of a subject.
+pub(super) async fn read(registry: &Registry, subject: &Digest) -> Result<Standing, OciError> {
     let request = registry.manifest_request(Method::GET, &tag(subject))?;
     let answer = registry
         .host()
@@ -83,21 +114,233 @@ pub(super) async fn read(
         .await?;
     match answer.status {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Ok(None),
+        StatusCode::NOT_FOUND => return Ok(Standing::Nothing),
         _ => return Err(unexpected(Method::GET, &answer)),
     }
+    if manifest::digest(subject.algorithm(), &answer.body) == *subject {
+        return Ok(Standing::Subject);
+    }
     let found = media_type(&answer).unwrap_or_default();
-    if found != OCI_INDEX {
+    if !super::is_index(&answer) {
+        if manifest::is_manifest(&found) {
+            return Ok(Standing::Other(format!("a manifest of type {found}")));
+        }
         return Err(RegistryError::MediaType {
             url: crate::net::shown(&answer.url),
             found,
         }
         .into());
     }
-    Ok(Some(Current {
-        members: super::parse_index(&answer)?,
+    let members = super::parse_index(&answer)?;
+    if members.get("subject").is_some_and(|s| !s.is_null()) {
+        let text = "an index that is itself attached to something";
+        return Ok(Standing::Other(text.to_owned()));
+    }
+    Ok(Standing::List(Current {
+        members,
         digest: manifest::describe(OCI_INDEX, &answer.body).digest,
     }))
+}
+
+/// The same where the API has answered, so that a registry that refuses such tags has none.
+pub(super) async fn read_beside_api(
+    registry: &Registry,
+    subject: &Digest,
+) -> Result<Standing, OciError> {
+    match read(registry, subject).await {
+        Err(OciError::Registry(error)) => match *error {
+            RegistryError::Status {
+                status: 400 | 404 | 405 | 406 | 501,
+                ..
+            } => Ok(Standing::Nothing),
+            error => Err(error.into()),
+        },
+        other => other,
+    }
+}
+
+/// Makes sure that a referrer of `subject` can be listed under the tag, before it is stored.
+pub(super) async fn check(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
+    match read(registry, subject).await? {
+        Standing::Nothing => Ok(()),
+        Standing::Other(found) => Err(occupied(subject, found)),
+        Standing::List(current) => match judge(registry, subject, &current.members).await? {
+            Nature::Foreign(found) => Err(occupied(subject, found)),
+            Nature::Own | Nature::Unsure(_) => Ok(()),
+        },
+        Standing::Subject => try_tag(registry, subject).await,
+    }
+}
+
+fn occupied(subject: &Digest, found: String) -> OciError {
+    RegistryError::TagOccupied {
+        tag: tag(subject).to_string(),
+        found,
+    }
+    .into()
+}
+
+/// Where the tag is read as a digest until it is written: writes a list without entries, to see
+/// whether it is read as a tag from then on.
+async fn try_tag(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
+    let queue = registry.index_writers().queue(registry, subject);
+    let _turn = queue.turn.lock().await;
+    // Another may have written it meanwhile.
+    if !matches!(read(registry, subject).await?, Standing::Subject) {
+        return Ok(());
+    }
+    put(registry, &tag(subject), placeholder(subject)?).await?;
+    for wait in [Duration::ZERO, settle(registry, Duration::ZERO)] {
+        tokio::time::sleep(wait).await;
+        if !matches!(read(registry, subject).await?, Standing::Subject) {
+            return Ok(());
+        }
+    }
+    Err(RegistryError::TagUnchanged {
+        tag: tag(subject).to_string(),
+        attempts: 1,
+    }
+    .into())
+}
+
+/// A list without entries that names its subject, so that its digest is that of nothing else.
+fn placeholder(subject: &Digest) -> Result<Vec<u8>, OciError> {
+    let list = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [],
+        "annotations": {"org.opencontainers.image.description": format!("referrers of {subject}")},
+    });
+    manifest::to_json(&list).map_err(OciError::Write)
+}
+
+/// What an index under a referrers tag is.
+enum Nature {
+    /// A list: the manifest of each entry names the subject.
+    Own,
+    /// Not known for sure, and why.
+    Unsure(String),
+    /// Something else, and what.
+    Foreign(String),
+}
+
+/// A list of ours, which may be deleted; made by [`OwnList::prove`] alone.
+#[derive(Debug)]
+pub(in crate::oci) struct OwnList {
+    digest: Digest,
+}
+
+impl OwnList {
+    /// Fetches the manifest of each entry: all must name the subject.
+    async fn prove(
+        registry: &Registry,
+        subject: &Digest,
+        digest: &Digest,
+        members: &Map<String, Value>,
+    ) -> Result<Self, String> {
+        if digest == subject || members.get("subject").is_some_and(|s| !s.is_null()) {
+            return Err("it is no list".to_owned());
+        }
+        let placeholder = placeholder(subject).map_err(|error| causes(&error))?;
+        if manifest::describe(OCI_INDEX, &placeholder).digest == *digest {
+            return Ok(Self {
+                digest: digest.clone(),
+            });
+        }
+        match judge(registry, subject, members).await {
+            Ok(Nature::Own) => Ok(Self {
+                digest: digest.clone(),
+            }),
+            Ok(Nature::Unsure(why)) => Err(why),
+            Ok(Nature::Foreign(what)) => Err(format!("it is {what}")),
+            Err(error) => Err(causes(&error)),
+        }
+    }
+
+    pub(in crate::oci) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+/// What the manifest of one entry says.
+enum Named {
+    Subject,
+    Other,
+    /// It can't be read. The entry calls itself a referrer: it has an artifact type, which those
+    /// of other indexes have not.
+    Unread,
+}
+
+async fn judge(
+    registry: &Registry,
+    subject: &Digest,
+    members: &Map<String, Value>,
+) -> Result<Nature, OciError> {
+    let list = members.get("manifests").and_then(Value::as_array);
+    let list = list.map(Vec::as_slice).unwrap_or_default();
+    if list.is_empty() {
+        return Ok(Nature::Unsure("it has no entries".to_owned()));
+    }
+    let looked_at = list.iter().take(MAX_JUDGED);
+    let (mut own, mut other, mut unread) = (0_usize, 0_usize, 0_usize);
+    let entries: Vec<_> = looked_at.map(Entry::from_value).collect();
+    let fetched = entries
+        .into_iter()
+        .map(|entry| named(registry, subject, entry));
+    let mut fetched = stream::iter(fetched).buffer_unordered(IN_FLIGHT);
+    while let Some(named) = fetched.next().await {
+        match named? {
+            Named::Subject => own = own.saturating_add(1),
+            Named::Other => other = other.saturating_add(1),
+            Named::Unread => unread = unread.saturating_add(1),
+        }
+    }
+    Ok(if own == list.len() {
+        Nature::Own
+    } else if own == 0 && other > 0 {
+        Nature::Foreign("an index of other things".to_owned())
+    } else if other > 0 {
+        Nature::Unsure("not all that it lists is attached to the artifact".to_owned())
+    } else if unread > 0 {
+        Nature::Unsure("not all that it lists can be read".to_owned())
+    } else {
+        Nature::Unsure(format!("it has more than {MAX_JUDGED} entries"))
+    })
+}
+
+async fn named(
+    registry: &Registry,
+    subject: &Digest,
+    entry: Result<Entry, ManifestError>,
+) -> Result<Named, OciError> {
+    let Ok(entry) = entry else {
+        return Ok(Named::Unread);
+    };
+    let referrer = &entry.descriptor.digest;
+    if registry.known().is_named(referrer, subject) {
+        return Ok(Named::Subject);
+    }
+    let unread = if entry.artifact_type.is_some() && entry.platform.is_none() {
+        Named::Unread
+    } else {
+        Named::Other
+    };
+    let bytes = match registry.manifest_bytes(&entry.descriptor).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_about_content() => return Ok(unread),
+        Err(error) => return Err(error),
+    };
+    let Ok(parsed) = Manifest::parse(&entry.descriptor.media_type, &bytes) else {
+        return Ok(unread);
+    };
+    let names = parsed
+        .subject
+        .is_some_and(|s| s.descriptor.digest == *subject);
+    if !names {
+        return Ok(Named::Other);
+    }
+    registry.known().names(referrer, subject);
+    Ok(Named::Subject)
 }
 
 /// Makes the change, together with those of others in this process that wait for the same index.
@@ -158,21 +401,37 @@ async fn write(
     changes: &[IndexChange],
 ) -> Result<Vec<Warning>, OciError> {
     let tag = tag(subject);
-    let mut replaced = HashSet::new();
+    let mut replaced = HashMap::new();
     let mut slowest = Duration::ZERO;
-    let mut current = read(registry, subject).await?;
+    let mut unchanged = 0_u32;
     let mut started = Instant::now();
+    let mut current = current_of(registry, subject, changes).await?;
     for attempt in 0..MAX_ATTEMPTS {
         let Some(next) = merge(current.as_ref(), changes).map_err(OciError::Write)? else {
-            return Ok(remove_replaced(registry, current.as_ref(), replaced).await);
+            return Ok(remove_replaced(registry, subject, current.as_ref(), replaced).await);
         };
+        let members = manifest::parse_json(&next).map_err(OciError::Write)?;
         let written = put(registry, &tag, next).await?;
         slowest = slowest.max(started.elapsed());
-        replaced.extend(current.map(|c| c.digest));
-        replaced.insert(written.clone());
+        let before = current.as_ref().map(|c| c.digest.clone());
+        replaced.extend(current.map(|c| (c.digest, c.members)));
+        replaced.insert(written.clone(), members);
         tokio::time::sleep(settle(registry, slowest)).await;
         started = Instant::now();
-        current = read(registry, subject).await?;
+        current = current_of(registry, subject, changes).await?;
+        // A registry that takes the write and does not follow it is no crowd of writers.
+        unchanged = if current.as_ref().map(|c| &c.digest) == before.as_ref() {
+            unchanged.saturating_add(1)
+        } else {
+            0
+        };
+        if unchanged == MAX_UNCHANGED {
+            return Err(RegistryError::TagUnchanged {
+                tag: tag.to_string(),
+                attempts: unchanged,
+            }
+            .into());
+        }
         // Others write too, and one of them may be slow to write what it read before us: what is
         // there now is looked at once more.
         let others = current.as_ref().is_none_or(|c| c.digest != written);
@@ -180,7 +439,7 @@ async fn write(
         if others && there.is_none() {
             tokio::time::sleep(settle(registry, slowest)).await;
             started = Instant::now();
-            current = read(registry, subject).await?;
+            current = current_of(registry, subject, changes).await?;
         }
         if attempt > 0
             && merge(current.as_ref(), changes)
@@ -190,7 +449,7 @@ async fn write(
             // Many write at once: spread out, or all overwrite each other again.
             tokio::time::sleep(jitter(crowd(attempt, slowest))).await;
             started = Instant::now();
-            current = read(registry, subject).await?;
+            current = current_of(registry, subject, changes).await?;
         }
     }
     Err(RegistryError::Contention {
@@ -198,6 +457,20 @@ async fn write(
         attempts: MAX_ATTEMPTS,
     }
     .into())
+}
+
+/// The index to change. What is no list is never overwritten, and lists nothing to remove.
+async fn current_of(
+    registry: &Registry,
+    subject: &Digest,
+    changes: &[IndexChange],
+) -> Result<Option<Current>, OciError> {
+    match read(registry, subject).await? {
+        Standing::Nothing | Standing::Subject => Ok(None),
+        Standing::List(current) => Ok(Some(current)),
+        Standing::Other(_) if changes.iter().all(IndexChange::is_removal) => Ok(None),
+        Standing::Other(found) => Err(occupied(subject, found)),
+    }
 }
 
 /// How long to wait before looking whether what was written is still there.
@@ -279,20 +552,28 @@ fn empty_index() -> Map<String, Value> {
     }
 }
 
-/// Deletes the indexes that were replaced, unless the tag leads to one again. A registry that
-/// does not delete leaves garbage, which is no error (OCI-25).
+/// Deletes the lists that were replaced, unless the tag leads to one again. What is not known to
+/// be a list of the subject's referrers is left. A registry that does not delete leaves garbage,
+/// which is no error (OCI-25).
 async fn remove_replaced(
     registry: &Registry,
+    subject: &Digest,
     current: Option<&Current>,
-    replaced: HashSet<Digest>,
+    replaced: HashMap<Digest, Map<String, Value>>,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for digest in replaced {
+    for (digest, members) in replaced {
         if current.is_some_and(|c| c.digest == digest) {
             continue;
         }
-        if registry.delete_manifest(&digest).await.is_err()
-            && !warnings.contains(&Warning::OutdatedIndex)
+        let list = match OwnList::prove(registry, subject, &digest, &members).await {
+            Ok(list) => list,
+            Err(reason) => {
+                warnings.push(Warning::KeptIndex { digest, reason });
+                continue;
+            }
+        };
+        if registry.delete_list(&list).await.is_err() && !warnings.contains(&Warning::OutdatedIndex)
         {
             warnings.push(Warning::OutdatedIndex);
         }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use super::host::{ReferrersApi, unexpected};
+use super::host::unexpected;
 use super::push::put_blob;
 use super::{Registry, RegistryError};
+use crate::artifact::Descriptor;
 use crate::artifact::reference::TagOrDigest;
-use crate::artifact::{Descriptor, Digest};
 use crate::net::{Method, Request, StatusCode};
 use crate::oci::manifest::{Entry, MAX_MANIFEST};
-use crate::oci::referrers::{self, IndexChange};
+use crate::oci::referrers;
 use crate::oci::storage::{BlobReader, Place, Storage, by_digest};
 use crate::oci::{OciError, Warning};
 
@@ -111,12 +111,10 @@ impl Storage for Registry {
                 artifact_type,
                 annotations,
             } => {
+                referrers::prepare(self, subject).await?;
                 let indexed = self.put_manifest(descriptor, bytes).await?;
-                if indexed && !self.options().force_referrers_tag {
-                    return Ok(Vec::new());
-                }
-                let change = list(descriptor, artifact_type, annotations);
-                referrers::update_index(self, subject, change).await
+                let entry = listed(descriptor, artifact_type, annotations);
+                referrers::list_stored(self, subject, entry, indexed).await
             }
         }
     }
@@ -144,37 +142,27 @@ impl Storage for Registry {
                 artifact_type,
                 annotations,
             } => {
-                if !self.options().force_referrers_tag && self.has_referrers_api(subject).await? {
-                    return Ok(Vec::new());
-                }
-                let change = list(descriptor, artifact_type, annotations);
-                referrers::update_index(self, subject, change).await
+                let indexed =
+                    !self.options().force_referrers_tag && referrers::has_api(self, subject).await;
+                let entry = listed(descriptor, artifact_type, annotations);
+                referrers::list_stored(self, subject, entry, indexed).await
             }
         }
     }
 }
 
-impl Registry {
-    /// Whether the registry lists referrers by itself; asked for once.
-    async fn has_referrers_api(&self, subject: &Digest) -> Result<bool, OciError> {
-        if self.host.referrers_api() == ReferrersApi::Unknown {
-            referrers::ask(self, subject).await?;
-        }
-        Ok(self.host.referrers_api() == ReferrersApi::Supported)
-    }
-}
-
-fn list(
+/// A referrer as a list shows it.
+fn listed(
     descriptor: &Descriptor,
     artifact_type: Option<&str>,
     annotations: &BTreeMap<String, String>,
-) -> IndexChange {
+) -> Entry {
     let mut entry = Entry::new(Descriptor {
         annotations: annotations.clone(),
         ..descriptor.clone()
     });
     entry.artifact_type = artifact_type.map(str::to_owned);
-    IndexChange::Add(entry)
+    entry
 }
 
 /// Hands content over piece by piece. The last piece waits until everything was compared, so that

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::artifact::Quoted;
-use crate::net::{Answer, Method, NetError, shown};
+use crate::net::{Answer, Method, NetError, StatusCode, shown};
 use crate::oci::auth::AuthError;
 use crate::oci::manifest::ManifestError;
 
@@ -55,6 +55,20 @@ pub enum RegistryError {
         /// What was found.
         found: String,
     },
+    /// A manifest of another media type than the index or list that names it says.
+    #[error(
+        "{url}: unexpected Content-Type {}, not {}",
+        Quoted(found),
+        Quoted(expected)
+    )]
+    OtherType {
+        /// URL of the request, without its query.
+        url: String,
+        /// What the descriptor says.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
     /// An upload that has no address.
     #[error("{url}: the registry accepted an upload and gave no usable Location")]
     Location {
@@ -94,10 +108,28 @@ pub enum RegistryError {
         /// Size in bytes.
         size: usize,
     },
-    /// Other writers replaced the index each time (OCI-28).
+    /// Something else stands under the referrers tag.
     #[error(
-        "the referrers index {tag} was overwritten by others {attempts} times; what was to be listed there is stored and not listed"
+        "the referrers tag {tag} leads to {found}, not to a list of what is attached to the artifact"
     )]
+    TagOccupied {
+        /// The tag.
+        tag: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The registry takes a list under the tag, and goes on to answer with what was there.
+    #[error(
+        "the registry took a list under the referrers tag {tag} and answers with what was there before"
+    )]
+    TagUnchanged {
+        /// The tag.
+        tag: String,
+        /// How often it was written.
+        attempts: u32,
+    },
+    /// Other writers replaced the index each time (OCI-28).
+    #[error("the referrers index {tag} was overwritten by others {attempts} times")]
     Contention {
         /// The tag.
         tag: String,
@@ -129,11 +161,14 @@ struct Fault {
 }
 
 impl Faults {
-    fn of(answer: &Answer) -> Self {
-        let body: Option<Body> = crate::json::from_slice(&answer.body).ok();
+    /// Reads the body of an answer with that status.
+    pub fn read(status: u16, body: &[u8]) -> Self {
+        let body: Option<Body> = crate::json::from_slice(body).ok();
         let faults = body.map(|b| b.errors).unwrap_or_default();
         if faults.is_empty() {
-            let reason = answer.status.canonical_reason().unwrap_or("unknown");
+            let status = StatusCode::from_u16(status).ok();
+            let reason = status.and_then(|s| s.canonical_reason());
+            let reason = reason.unwrap_or("unknown");
             return Self {
                 codes: Vec::new(),
                 text: reason.to_lowercase(),
@@ -144,6 +179,11 @@ impl Faults {
             text: texts.join("; "),
             codes: faults.into_iter().map(|f| f.code).collect(),
         }
+    }
+
+    /// Whether the answer has a list of errors, as none but a registry gives it.
+    pub fn is_from_registry(&self) -> bool {
+        !self.codes.is_empty()
     }
 
     /// Whether one of the errors has that code.
@@ -181,7 +221,7 @@ impl RegistryError {
             method: method.clone(),
             url: shown(&answer.url),
             status: answer.status.as_u16(),
-            faults: Faults::of(answer),
+            faults: Faults::read(answer.status.as_u16(), &answer.body),
         }
     }
 }
@@ -189,14 +229,17 @@ impl RegistryError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::StatusCode;
 
     fn faults(status: u16, body: &str) -> Faults {
-        Faults::of(&Answer::new(
+        let answer = Answer::new(
             StatusCode::from_u16(status).unwrap(),
             "http://localhost/v2/".parse().unwrap(),
             body.as_bytes().to_vec(),
-        ))
+        );
+        match RegistryError::status(&Method::GET, &answer) {
+            RegistryError::Status { faults, .. } => faults,
+            other => panic!("{other}"),
+        }
     }
 
     #[test]

@@ -1,24 +1,10 @@
 //! One registry host: its address, its authentication, and requests to it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use super::RegistryError;
 use crate::artifact::reference::{RepositoryName, api_host};
 use crate::net::{Answer, Client, Method, Request, StatusCode, Streaming, Url};
 use crate::oci::OciError;
 use crate::oci::auth::{Authenticator, Credentials};
-
-/// What is known of a registry's referrers API.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub(in crate::oci) enum ReferrersApi {
-    /// It was not asked yet.
-    Unknown = 0,
-    /// It answers.
-    Supported = 1,
-    /// It does not; the tag schema is used.
-    Unsupported = 2,
-}
 
 /// A registry host, shared by the repositories on it.
 #[derive(Debug)]
@@ -26,7 +12,6 @@ pub(in crate::oci) struct Host {
     base: Url,
     client: Client,
     authenticator: Authenticator,
-    api: AtomicU8,
 }
 
 impl Host {
@@ -53,7 +38,6 @@ impl Host {
                 token_services,
             ),
             client: client.clone(),
-            api: AtomicU8::new(0),
         })
     }
 
@@ -135,23 +119,6 @@ impl Host {
     async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, OciError> {
         let answer = self.client.exchange(request, limit).await;
         answer.map_err(|source| RegistryError::Net(source).into())
-    }
-
-    pub(in crate::oci) fn referrers_api(&self) -> ReferrersApi {
-        match self.api.load(Ordering::Relaxed) {
-            1 => ReferrersApi::Supported,
-            2 => ReferrersApi::Unsupported,
-            _ => ReferrersApi::Unknown,
-        }
-    }
-
-    pub(in crate::oci) fn set_referrers_api(&self, api: ReferrersApi) {
-        let value = match api {
-            ReferrersApi::Unknown => 0,
-            ReferrersApi::Supported => 1,
-            ReferrersApi::Unsupported => 2,
-        };
-        self.api.store(value, Ordering::Relaxed);
     }
 }
 

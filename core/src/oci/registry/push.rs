@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::host::{ReferrersApi, unexpected};
+use super::host::unexpected;
 use super::{Registry, RegistryError, guard};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
@@ -10,10 +10,10 @@ use crate::envelope::Format;
 use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
 use crate::oci::manifest::{
     self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, OCI_MANIFEST, SIGNATURE_ARTIFACT_TYPE,
-    SignatureForm,
+    WrittenForm,
 };
-use crate::oci::referrers::{self, IndexChange};
-use crate::oci::{OciError, Pushed, Warning};
+use crate::oci::referrers::{self, IndexChange, OwnList};
+use crate::oci::{OciError, Pushed, Warning, check_is_signature};
 
 impl Registry {
     pub(super) async fn push(
@@ -24,28 +24,28 @@ impl Registry {
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError> {
         let blob = manifest::envelope_descriptor(format, envelope);
-        let bytes =
-            manifest::signature_manifest(subject, &blob, &annotations).map_err(OciError::Write)?;
+        let form = WrittenForm::ArtifactType;
+        let bytes = manifest::signature_manifest(form, subject, &blob, &annotations)
+            .map_err(OciError::Write)?;
         let descriptor = manifest::describe(OCI_MANIFEST, &bytes);
         let config = manifest::empty_descriptor();
-        // The manifest comes last, and makes the signature visible (OCI-21).
-        let (envelope, config) = tokio::join!(
+        // The manifest comes last, and makes the signature visible (OCI-21): once it is certain
+        // that it can be listed.
+        let (envelope, config, prepared) = tokio::join!(
             self.upload(&blob, envelope),
-            self.upload_if_missing(&config, EMPTY_CONTENT)
+            self.upload_if_missing(&config, EMPTY_CONTENT),
+            referrers::prepare(self, &subject.digest)
         );
         envelope?;
         config?;
+        prepared?;
         let indexed = self.put_manifest(&descriptor, bytes).await?;
-        let mut warnings = Vec::new();
-        if !indexed || self.options().force_referrers_tag {
-            let entry = Entry::new(Descriptor {
-                annotations,
-                ..descriptor.clone()
-            })
-            .with_artifact_type(SIGNATURE_ARTIFACT_TYPE);
-            warnings =
-                referrers::update_index(self, &subject.digest, IndexChange::Add(entry)).await?;
-        }
+        let entry = Entry::new(Descriptor {
+            annotations,
+            ..descriptor.clone()
+        })
+        .with_artifact_type(SIGNATURE_ARTIFACT_TYPE);
+        let warnings = referrers::list_stored(self, &subject.digest, entry, indexed).await?;
         Ok(Pushed {
             manifest: descriptor,
             warnings,
@@ -60,11 +60,7 @@ impl Registry {
     ) -> Result<bool, OciError> {
         let target = TagOrDigest::Digest(descriptor.digest.clone());
         let answer = self.put_manifest_as(&target, descriptor, bytes).await?;
-        let indexed = answer.headers.contains_key("oci-subject");
-        if indexed {
-            self.host().set_referrers_api(ReferrersApi::Supported);
-        }
-        Ok(indexed)
+        Ok(answer.headers.contains_key("oci-subject"))
     }
 
     /// Stores a manifest under a tag or its digest.
@@ -201,8 +197,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Deletes a signature, and its entry in the tag schema's index.
-    pub(super) async fn delete(&self, digest: &Digest) -> Result<Vec<Warning>, OciError> {
+    /// Deletes a signature of `subject`, and its entry in the tag schema's index.
+    pub(super) async fn delete(
+        &self,
+        subject: &Descriptor,
+        digest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
         let target = TagOrDigest::Digest(digest.clone());
         let (descriptor, bytes) = self.resolve_by_get(&target).await?;
         let parsed = Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| {
@@ -211,23 +211,20 @@ impl Registry {
                 source,
             }
         })?;
-        if parsed.signature_form() != SignatureForm::Signature {
-            return Err(OciError::NotASignature {
-                digest: digest.clone(),
-            });
-        }
-        self.delete_manifest(digest).await?;
-        match parsed.subject {
-            Some(subject) => {
-                let change = IndexChange::Remove(digest.clone());
-                referrers::update_index(self, &subject.descriptor.digest, change).await
-            }
-            None => Ok(Vec::new()),
-        }
+        check_is_signature(digest, &parsed, subject)?;
+        self.delete_by_digest(digest).await?;
+        let change = IndexChange::Remove(digest.clone());
+        referrers::update_index(self, &subject.digest, change).await
     }
 
-    /// Deletes a manifest; one that is gone already is no error.
-    pub(in crate::oci) async fn delete_manifest(&self, digest: &Digest) -> Result<(), OciError> {
+    /// Deletes a list of the tag schema.
+    pub(in crate::oci) async fn delete_list(&self, list: &OwnList) -> Result<(), OciError> {
+        self.delete_by_digest(list.digest()).await
+    }
+
+    /// Deletes a manifest that was proven to be a signature or a list; one that is gone already
+    /// is no error. Nothing else comes here.
+    async fn delete_by_digest(&self, digest: &Digest) -> Result<(), OciError> {
         let target = TagOrDigest::Digest(digest.clone());
         let request = self.manifest_request(Method::DELETE, &target)?;
         let answer = self

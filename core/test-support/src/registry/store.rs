@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::{Behaviour, Request, Response};
+use super::{Behaviour, DigestTags, Request, Response};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -59,6 +59,18 @@ impl Store {
         let digest = self.tags.get(&tag).map_or(reference, String::as_str);
         self.manifests
             .get(&(repository.to_owned(), digest.to_owned()))
+    }
+
+    /// A manifest as the registry answers with it.
+    fn read(&self, behaviour: &Behaviour, repository: &str, reference: &str) -> Option<&Stored> {
+        let digest = reference.replacen("sha256-", "sha256:", 1);
+        match behaviour.digest_tags {
+            DigestTags::Tags => self.manifest(repository, reference),
+            DigestTags::DigestsUntilWritten => self
+                .manifest(repository, reference)
+                .or_else(|| self.manifest(repository, &digest)),
+            DigestTags::Digests => self.manifest(repository, &digest),
+        }
     }
 
     pub(super) fn manifest_count(&self, repository: &str) -> usize {
@@ -125,7 +137,7 @@ impl Store {
         request: &Request,
     ) -> Response {
         match request.method.as_str() {
-            "GET" | "HEAD" => match self.manifest(repository, reference) {
+            "GET" | "HEAD" => match self.read(behaviour, repository, reference) {
                 Some(stored) => Response::bytes(200, stored.bytes.clone())
                     .header("content-type", &stored.kind)
                     .header("docker-content-digest", &sha256(&stored.bytes)),
