@@ -460,7 +460,10 @@ mod tests {
             };
             assert!(fits, "{method} {path} {status} {code}: {hint:?}");
             if let (Method::GET | Method::HEAD, Some(hint)) = (method, hint) {
-                assert!(!hint.contains("push") && !hint.contains("signing"), "{hint}");
+                assert!(
+                    !hint.contains("push") && !hint.contains("signing"),
+                    "{hint}"
+                );
             }
         }
     }

@@ -113,11 +113,11 @@ async fn first(
     artifact_type: Option<&str>,
 ) -> Result<First, OciError> {
     let known = registry.known();
-    let turn = if known.api() == Api::Unknown {
-        Some(known.asking.lock().await)
-    } else {
-        None
-    };
+    let mut turn = None;
+    if known.api() == Api::Unknown {
+        // Whoever waited for the answer of another has no need of the turn.
+        turn = Some(known.asking.lock().await).filter(|_| known.api() == Api::Unknown);
+    }
     if known.api() != Api::Unsupported {
         let answer = call_api(registry, subject, artifact_type).await?;
         let supported = is_supported(registry, &answer)?;

@@ -170,6 +170,13 @@ async fn a_registry_that_refuses_such_tags_beside_its_api_has_none() {
         let subject = artifact(&fake);
         let listing = open(&fake, Access::Read).list_signatures(&subject, 9).await;
         assert_eq!(listing.is_err(), fails, "{status}");
+        if !fails {
+            let writer = open(&fake, Access::Write);
+            let pushed = push(&writer, &subject, "one").await.unwrap();
+            let signature = &pushed.manifest.digest;
+            let deleted = writer.delete_signature(&subject, signature).await;
+            assert!(deleted.unwrap().is_empty(), "{status}");
+        }
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) async fn read(registry: &Registry, subject: &Digest) -> Result<Standi
     }))
 }
 
-/// The same where the API has answered, so that a registry that refuses such tags has none.
+/// The same where the tag need not be there: a registry that refuses such tags has none.
 pub(super) async fn read_beside_api(
     registry: &Registry,
     subject: &Digest,
@@ -465,10 +465,16 @@ async fn current_of(
     subject: &Digest,
     changes: &[IndexChange],
 ) -> Result<Option<Current>, OciError> {
-    match read(registry, subject).await? {
+    let removal = changes.iter().all(IndexChange::is_removal);
+    let standing = if removal {
+        read_beside_api(registry, subject).await?
+    } else {
+        read(registry, subject).await?
+    };
+    match standing {
         Standing::Nothing | Standing::Subject => Ok(None),
         Standing::List(current) => Ok(Some(current)),
-        Standing::Other(_) if changes.iter().all(IndexChange::is_removal) => Ok(None),
+        Standing::Other(_) if removal => Ok(None),
         Standing::Other(found) => Err(occupied(subject, found)),
     }
 }
