@@ -25,6 +25,7 @@ mod find;
 mod go;
 mod install;
 mod key;
+mod latch;
 mod observe;
 mod pins;
 mod session;
@@ -42,6 +43,7 @@ pub use install::{
     is_semantic,
 };
 pub use key::{KeyChoice, PluginKey};
+pub use latch::TokenName;
 pub use observe::{Event, Observer};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
@@ -80,6 +82,9 @@ impl Default for Clocks {
 }
 
 /// Runs plugins: where they are, how long they may take, and who hears of it.
+///
+/// One for each run: a host and its clones remember what was denied or left unanswered, and don't
+/// ask for it again.
 #[derive(Clone, Debug)]
 pub struct Host {
     finder: Arc<Finder>,
@@ -88,6 +93,7 @@ pub struct Host {
     on_terminal: bool,
     told: observe::Told,
     interrupt: Interrupt,
+    latches: latch::Latches,
 }
 
 impl Host {
@@ -100,6 +106,7 @@ impl Host {
             on_terminal: false,
             told: observe::Told::nobody(),
             interrupt: Interrupt::new(),
+            latches: latch::Latches::default(),
         }
     }
 

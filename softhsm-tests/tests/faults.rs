@@ -227,6 +227,39 @@ fn a_wrong_pin_is_sent_once_for_a_hundred_artifacts() {
     assert_eq!(calls(&spy, "C_SignInit"), 0);
 }
 
+/// One PIN try per run and token, whatever the command: `doctor --open-keys` with four keys of one
+/// token and a wrong PIN logs in once, and says of the others why they were not opened.
+#[test]
+fn doctor_makes_one_try_for_all_keys_of_a_token() {
+    let (token, mut bench) = bench(KeySpec::Ec256);
+    let pin = token.path().join("wrong");
+    fs::write(&pin, "9999").unwrap();
+    let (uri, spy) = spied(&mut bench, &token.uri_with_pin_file("signing", &pin));
+    for (name, object) in [
+        ("a", "signing"),
+        ("b", "other"),
+        ("c", "signing"),
+        ("d", "more"),
+    ] {
+        let id = uri.replace("object=signing", &format!("object={object}"));
+        bench.hardsign_ok(["key", "add", "--plugin", "pkcs11", "--id", &id, name]);
+    }
+    let ran = bench.hardsign(["doctor", "--open-keys"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert_eq!(calls(&spy, "C_Login"), 1, "{}", ran.stdout);
+    let not_tried = "not tried: plugin pkcs11 was denied access to token \"T\" (serial ";
+    assert_eq!(ran.stdout.matches(not_tried).count(), 3, "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("FAIL  signing key a: "),
+        "{}",
+        ran.stdout
+    );
+    for name in ["b", "c", "d"] {
+        let warned = format!("warn  signing key {name}: not tried");
+        assert!(ran.stdout.contains(&warned), "{}", ran.stdout);
+    }
+}
+
 /// A plugin that crashes, hangs, floods, talks nonsense or signs with another key: one clear error
 /// each, and nothing stored. (How the host tells each of them apart is tested in `core`.)
 #[test]

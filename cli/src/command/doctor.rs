@@ -421,9 +421,12 @@ fn installations(host: &Host, findings: &mut Findings) {
 
 fn fault(subject: String, error: &PluginError, findings: &mut Findings) {
     let mend = error.hint();
-    let mend = mend.unwrap_or_else(|| "reinstall the plugin, or remove it".to_owned());
-    findings.fail(subject, error.to_string(), &mend);
+    findings.fail(subject, error.to_string(), mend.as_deref().unwrap_or(SAID));
 }
+
+/// What to do where the plugin itself said what it misses: neither the plugin nor the key has to be
+/// removed for that.
+const SAID: &str = "put right what the plugin says, in its settings or in the environment that hardsign runs in; `hardsign doctor -d` shows what it was asked";
 
 /// Certificates that expire within this time, and the last third of their own, are told of.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);

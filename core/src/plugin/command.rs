@@ -9,14 +9,17 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::{KeySpec, SignatureAlgorithm};
 use hardsign_plugin::host::Withheld;
 use hardsign_plugin::proto::{
-    Base64, CONTRACT_VERSION, Command, DescribeKeyRequest, ErrorResponse, GenerateEnvelopeRequest,
-    GenerateEnvelopeResponse, GenerateSignatureRequest, GetMetadataRequest, Metadata, PluginConfig,
-    SignDigestRequest, VerifySignatureRequest, VerifySignatureResponse,
+    Base64, CONTRACT_VERSION, Command, DescribeKeyRequest, ErrorCode, ErrorResponse,
+    GenerateEnvelopeRequest, GenerateEnvelopeResponse, GenerateSignatureRequest,
+    GetMetadataRequest, Metadata, PluginConfig, SignDigestRequest, VerifySignatureRequest,
+    VerifySignatureResponse,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::error::{MetadataFault, PluginError, ProcessEnd};
+use super::latch::About;
 use super::observe::Event;
 use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
@@ -340,14 +343,34 @@ impl Plugin {
             source,
         };
         let request = serde_json::to_value(request).map_err(|e| malformed(JsonError::Data(e)))?;
+        let (latch, about) = (
+            self.host.latches.of(&self.file),
+            About::new(command.name(), &request),
+        );
+        let _turn = latch.turn(&about).await;
+        latch.check(&self.file.name, &about)?;
         self.host.told.request(command.name(), &request);
-        let output = self.run(command, &request, clock).await?;
+        let begun = Instant::now();
+        let output = self.run(command, &request, clock).await;
+        let output = output.inspect_err(|error| {
+            if let PluginError::Clock { after, .. } = error {
+                latch.note_silence(&about, *after);
+            }
+        })?;
         if output.status.success() {
             self.host.told.response(command.name(), &output.stdout);
             return json::from_slice(&output.stdout).map(Ok).map_err(malformed);
         }
         // The contract's error answer is read whatever the exit code is (PLG-07, DIF-13).
         if let Ok(refusal) = json::from_slice::<ErrorResponse>(&output.stderr) {
+            latch.note_refusal(&about, &refusal);
+            let waited = begun.elapsed();
+            if *command == Command::VerifySignature
+                && refusal.error_code == Some(ErrorCode::Timeout)
+                && waited >= clock / LONG
+            {
+                latch.note_silence(&about, waited);
+            }
             return Ok(Err(refusal));
         }
         Err(PluginError::Failed {
@@ -465,6 +488,10 @@ fn check_metadata(metadata: &Metadata) -> Result<(), MetadataFault> {
         Ok(())
     }
 }
+
+/// The part of its time after which a plugin's own TIMEOUT counts as no answer: the next signature
+/// would wait as long.
+const LONG: u32 = 6;
 
 /// Certificates read of a chain; real ones have two to four.
 const MAX_CERTIFICATES: usize = 32;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::SignatureAlgorithm;
 use hardsign_plugin::proto::{ErrorCode, ErrorResponse};
 
+use super::latch::TokenName;
 use super::pins::PinsError;
 use super::session::SessionError;
 use super::text::{Lines, escaped};
@@ -173,6 +174,29 @@ pub enum PluginError {
         plugin: PluginName,
         /// The command.
         command: String,
+    },
+    /// Access was denied before in this run: one PIN is tried once at a token.
+    #[error("not tried: plugin {plugin} was denied access{token} before in this run")]
+    NotTried {
+        /// The plugin.
+        plugin: PluginName,
+        /// The token, as far as the plugin named it.
+        token: TokenName,
+        /// What the plugin said then.
+        error: Box<ErrorResponse>,
+    },
+    /// No answer came in time before in this run.
+    #[error(
+        "not asked again: plugin {plugin} did not answer {command} within {} seconds before in this run",
+        .after.as_secs_f32()
+    )]
+    Silent {
+        /// The plugin.
+        plugin: PluginName,
+        /// The command that it did not answer.
+        command: String,
+        /// How long was waited then.
+        after: Duration,
     },
     /// An answer that is not the JSON of the contract (PLG-06).
     #[error("failed to unmarshal the response of {command} command for plugin {plugin}")]
@@ -432,6 +456,8 @@ impl PluginError {
             | Self::TooMuchOutput { plugin, .. }
             | Self::Clock { plugin, .. }
             | Self::Interrupted { plugin, .. }
+            | Self::NotTried { plugin, .. }
+            | Self::Silent { plugin, .. }
             | Self::Malformed { plugin, .. }
             | Self::Metadata { plugin, .. }
             | Self::WrongName { plugin, .. }
@@ -454,7 +480,7 @@ impl PluginError {
     /// The code of the plugin's own error answer (PLG-09).
     pub fn code(&self) -> Option<&ErrorCode> {
         match self {
-            Self::Refused { error, .. } => error.error_code.as_ref(),
+            Self::Refused { error, .. } | Self::NotTried { error, .. } => error.error_code.as_ref(),
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.code(),
             _ => None,
         }
@@ -513,6 +539,12 @@ impl PluginError {
                 "Please ensure that the plugin executable file is intact and compatible with {}. Contact the plugin publisher for further assistance.",
                 go::platform()
             )),
+            Self::NotTried { .. } => Some(
+                "put right what was refused first, and run it again: one run makes one try".into(),
+            ),
+            Self::Silent { .. } => Some(
+                "check that the plugin's key store or service can be reached and answers".into(),
+            ),
             Self::Clock { .. } => Some(
                 "the plugin was stopped; check that its key store can be reached and answers"
                     .into(),

@@ -14,13 +14,14 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{
     Capability, Command, ErrorCode, ErrorResponse, GenerateEnvelopeRequest,
-    GenerateEnvelopeResponse, Metadata, PluginConfig,
+    GenerateEnvelopeResponse, Metadata, PluginConfig, SIGN_DIGEST,
 };
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::command::{Key, Plugin, RawSignature};
 use super::descriptor;
+use super::latch::About;
 use super::observe::Event;
 use super::text::{Lines, escaped, without_pin};
 use super::{Host, PluginError, PluginKey, SessionEnd};
@@ -402,6 +403,9 @@ impl PluginSigner {
             && error.error_code == Some(ErrorCode::AccessDenied)
         {
             self.denied.get_or_init(|| (**error).clone());
+            let latch = self.plugin.host.latches.of(&self.plugin.file);
+            let about = About::key(SIGN_DIGEST, &self.id, &self.config);
+            latch.note_refusal(&about, error);
         }
     }
 

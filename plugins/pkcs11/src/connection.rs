@@ -142,7 +142,10 @@ impl Connection {
                     self.reopen(generation, call, context)?;
                     outages = outages.saturating_add(1);
                 }
-                failure => return Err(failure.into_error(&token, self.again.key_spec)),
+                failure => {
+                    let error = failure.into_error(&token, self.again.key_spec);
+                    return Err(token.named_in(error));
+                }
             }
         }
     }

@@ -32,10 +32,13 @@ pub(crate) fn login(
     if !token.info.login_required() {
         return Ok(None);
     }
-    check_tries(module, token)?;
-    let proof = proof(token, source, context)?;
-    prove(module, token, session, UserType::User, &proof, context)?;
-    Ok(Some(proof))
+    let proved = || {
+        check_tries(module, token)?;
+        let proof = proof(token, source, context)?;
+        prove(module, token, session, UserType::User, &proof, context)?;
+        Ok(Some(proof))
+    };
+    proved().map_err(|error| token.named_in(error))
 }
 
 /// Refuses to try where a failure would lock the token.

@@ -7,6 +7,7 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session;
 use cryptoki::slot::{Limit, Slot, TokenInfo};
+use hardsign_plugin::Error;
 
 use crate::config::Config;
 use crate::error::{Call, Pkcs11Error};
@@ -66,6 +67,13 @@ impl Token {
     /// Whether this is that token, wherever it is plugged in now.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.label(), self.serial()) == (other.label(), other.serial())
+    }
+
+    /// Says from which token an error came, so that a host knows where not to try again.
+    pub(crate) fn named_in(&self, error: Error) -> Error {
+        let names = [("tokenLabel", self.label()), ("tokenSerial", self.serial())];
+        let named = names.into_iter().filter(|(_, text)| !text.is_empty());
+        named.fold(error, |error, (name, text)| error.with_metadata(name, text))
     }
 
     fn listed(&self) -> String {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hardsign_plugin::proto::{Capability, PluginConfig};
+use hardsign_plugin::proto::{Capability, Metadata, PluginConfig};
 
 mod certificates;
 mod envelope;
@@ -18,6 +18,7 @@ mod session;
 mod signing;
 mod verification;
 
+use envelope::Envelope;
 use process::Exchange;
 
 /// The plugin to be tested, and the key to test it with.
@@ -31,6 +32,9 @@ pub struct Subject {
     pub config: PluginConfig,
     /// How long a request may take.
     pub patience: Duration,
+    /// Whom the policy of `verify-signature` trusts, in the plugin's own terms (an AWS Signer profile,
+    /// `x509.subject: …`); empty for anyone.
+    pub trusted_identities: Vec<String>,
     /// Seconds since 1970, for judging certificates.
     pub now: u64,
 }
@@ -45,6 +49,7 @@ impl Subject {
             key_id: None,
             config: PluginConfig::new(),
             patience: Duration::from_secs(60),
+            trusted_identities: Vec::new(),
             now: now.map_or(0, |now| now.as_secs()),
         }
     }
@@ -56,6 +61,13 @@ impl Subject {
             key_id: Some(key_id.into()),
             ..self
         }
+    }
+
+    /// The same with one more identity to trust.
+    #[must_use]
+    pub fn with_trusted_identity(mut self, identity: impl Into<String>) -> Self {
+        self.trusted_identities.push(identity.into());
+        self
     }
 
     /// The same with one more of the plugin's settings.
@@ -120,25 +132,30 @@ pub fn run(subject: &Subject) -> Report {
         return report;
     };
     let has = |capability: &Capability| metadata.capabilities.contains(capability);
+    let own = signatures(subject, &metadata, &mut report);
     if has(&Capability::TrustedIdentity) || has(&Capability::RevocationCheck) {
-        verification::check(subject, &metadata, &mut report);
+        verification::check(subject, &metadata, own.as_ref(), &mut report);
     }
+    report
+}
+
+/// The rules of signing with the key, if one was named; the envelope, if one was made that holds.
+fn signatures(subject: &Subject, metadata: &Metadata, report: &mut Report) -> Option<Envelope> {
+    let has = |capability: &Capability| metadata.capabilities.contains(capability);
     let Some(key_id) = &subject.key_id else {
         report.skip("PLG-23", "keys and signatures", "no key was named (--id)");
-        return report;
+        return None;
     };
     let key = if has(&Capability::RawSignature) {
-        signing::check(subject, &metadata, key_id, &mut report)
+        signing::check(subject, metadata, key_id, report)
     } else {
         None
     };
     if has(&Capability::Session) {
-        session::check(subject, key_id, key.as_ref(), &mut report);
+        session::check(subject, key_id, key.as_ref(), report);
     }
-    if has(&Capability::Envelope) || has(&Capability::EnvelopeForBlob) {
-        envelope::check(subject, key_id, &mut report);
-    }
-    report
+    let makes_envelopes = has(&Capability::Envelope) || has(&Capability::EnvelopeForBlob);
+    makes_envelopes.then(|| envelope::check(subject, key_id, report))?
 }
 
 impl Report {

@@ -13,6 +13,10 @@
 //! | `after` | how many signatures of a session go well first |
 //! | `capabilities` | instead of the usual ones, separated by commas |
 //! | `attribute:<name>` | a critical attribute of the envelopes that it makes |
+//! | `strict` | what it refuses with `VALIDATION_ERROR`, as AWS Signer's plugin does, separated by commas: `anyone` (the identity `*`), `x509` (that signing scheme), `foreign` (signatures without an attribute `com.example.job`), `expiry` |
+//! | `strict-code` | another code for that |
+//! | `scheme` | `authority`: envelopes of the scheme notary.x509.signingAuthority |
+//! | `token-label`, `token-serial` | how it names its token, in answers to `open` and in errors |
 //! | `in-flight` | `maxInFlight` of a session |
 //! | `log` | a file to which a line is added for each thing done |
 //!
@@ -21,6 +25,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use hardsign_plugin::proto::{Command, PluginConfig};
 use serde_json::{Value, json};
@@ -68,6 +73,7 @@ impl Manners {
         let config: PluginConfig =
             serde_json::from_value(request["pluginConfig"].clone()).unwrap_or_default();
         let setting = |name: &str| config.get(name).cloned();
+        TOKEN.get_or_init(|| config.clone());
         let (mut fault, mut stage) = (setting("fault"), setting("at"));
         if let Some(told) = key_id.strip_prefix("rude:") {
             let (name, at) = told.split_once('@').unwrap_or((told, ""));
@@ -128,7 +134,7 @@ fn one_shot(command: &Command) -> ExitCode {
         }
     }
     let fault = manners.at(command.name());
-    if let Some(code) = objection(command, &request) {
+    if let Some(code) = objection(command, &request).or_else(|| strict(&manners, &request)) {
         return code;
     }
     if let Some(code) = faults::commit(fault) {
@@ -172,10 +178,61 @@ fn objection(command: &Command, request: &Value) -> Option<ExitCode> {
     None
 }
 
+/// What a plugin refuses that knows signatures and policies of its own kind alone.
+fn strict(manners: &Manners, request: &Value) -> Option<ExitCode> {
+    let is_strict = |about: &str| {
+        let strict = manners.config.get("strict").map_or("", String::as_str);
+        strict.split(',').any(|item| item == about)
+    };
+    let (attributes, policy) = (
+        &request["signature"]["criticalAttributes"],
+        &request["trustPolicy"],
+    );
+    let anyone = policy["trustedIdentities"].as_array();
+    let reason = if is_strict("expiry") && request["expiryDurationInSeconds"].as_i64() > Some(0) {
+        "the expiry is the signing profile's"
+    } else if is_strict("anyone") && anyone.is_some_and(|all| all.contains(&json!("*"))) {
+        "a wildcard is not supported"
+    } else if is_strict("x509") && attributes["signingScheme"] == "notary.x509" {
+        "the signing scheme is not supported"
+    } else if is_strict("foreign")
+        && attributes.is_object()
+        && attributes["extendedAttributes"]
+            .get("com.example.job")
+            .is_none()
+    {
+        "there is no attribute com.example.job"
+    } else {
+        return None;
+    };
+    let code = manners.config.get("strict-code");
+    Some(refuse(
+        code.map_or("VALIDATION_ERROR", String::as_str),
+        reason,
+    ))
+}
+
+/// The further texts of an error: a hint, and the token if it has a name.
+fn error_metadata(hint: &str) -> Value {
+    let mut metadata = json!({"hint": hint});
+    for (setting, name) in [
+        ("token-label", "tokenLabel"),
+        ("token-serial", "tokenSerial"),
+    ] {
+        if let Some(value) = TOKEN.get().and_then(|config| config.get(setting)) {
+            metadata[name] = json!(value);
+        }
+    }
+    metadata
+}
+
+/// The settings of the request, for naming the token.
+static TOKEN: OnceLock<PluginConfig> = OnceLock::new();
+
 /// Fails as the contract asks.
 fn refuse(code: &str, message: &str) -> ExitCode {
     let error = json!({"errorCode": code, "errorMessage": message,
-        "errorMetadata": {"hint": "ask it for something else"}});
+        "errorMetadata": error_metadata("ask it for something else")});
     complain(error.to_string().as_bytes());
     ExitCode::FAILURE
 }

@@ -35,15 +35,26 @@ const ENDLESS: &[&str] = &[
 ];
 
 fn run(fault: &str) -> Report {
+    run_with(fault, &[], Some("k"), &[])
+}
+
+/// With more settings, a key or none, and identities to trust.
+fn run_with(fault: &str, more: &[(&str, &str)], key_id: Option<&str>, trusted: &[&str]) -> Report {
     let capabilities = match fault {
         "no-capabilities" | "no-signing" => None,
         _ => Some(("capabilities", ALL)),
     };
-    let settings = capabilities.into_iter().chain([("fault", fault)]);
+    let fault_setting = [("fault", fault)];
+    let more = more.iter().copied();
+    let settings = capabilities.into_iter().chain(fault_setting).chain(more);
     let is_endless = ENDLESS.contains(&fault);
     kit::run(&Subject {
         path: RUDE.into(),
-        key_id: Some("k".into()),
+        key_id: key_id.map(str::to_owned),
+        trusted_identities: trusted
+            .iter()
+            .map(|identity| (*identity).to_owned())
+            .collect(),
         config: settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
@@ -157,6 +168,110 @@ fn findings_cite_requirement_request_and_answer() {
     }
 }
 
+/// What was only warned of or skipped, rule by rule.
+fn considered(report: &Report) -> Vec<(&'static str, bool)> {
+    let checks = report.checks.iter();
+    checks
+        .filter_map(|check| match check.verdict {
+            Verdict::Warned(_) => Some((check.requirement, true)),
+            Verdict::Skipped(_) => Some((check.requirement, false)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A plugin that judges signatures of its own alone, under identities of its own, and takes no
+/// expiry, as AWS Signer's does: each refusal is a warning, it is asked for less, and all other
+/// rules are tried.
+#[test]
+fn plg_40_a_plugin_for_its_own_signatures() {
+    let aws_like = [
+        ("strict", "anyone,x509,foreign,expiry"),
+        ("scheme", "authority"),
+        ("attribute:com.example.job", "7"),
+    ];
+    let (expiry, expiry_skipped) = (("PLG-32", true), ("PLG-38", false));
+    let refused = ("PLG-40", true);
+    let report = run_with("", &aws_like, Some("k"), &[]);
+    assert!(report.passed(), "{report}");
+    let expected = [expiry, expiry_skipped, refused, refused, refused];
+    assert_eq!(considered(&report), expected, "{report}");
+    let met = |report: &Report, number: &str| {
+        let mut of_it = report.checks.iter().filter(|c| c.requirement == number);
+        of_it.any(|check| check.verdict == Verdict::Passed)
+    };
+    for number in [
+        "PLG-33", "PLG-34", "PLG-35", "PLG-36", "OCI-08", "PLG-45", "PLG-46",
+    ] {
+        assert!(met(&report, number), "{number}: {report}");
+    }
+    // Whom to trust is named, so that any identity is not asked for.
+    let trusted = ["arn:example:profile/a"];
+    let report = run_with("", &aws_like, Some("k"), &trusted);
+    assert!(report.passed(), "{report}");
+    assert!(
+        report.to_string().contains("arn:example:profile/a"),
+        "{report}"
+    );
+    assert_eq!(considered(&report), expected[..4], "{report}");
+    // Without a key there is no signature of its own.
+    let report = run_with("", &aws_like, None, &[]);
+    assert!(report.passed(), "{report}");
+    assert_eq!(considered(&report).last(), Some(&("PLG-45", false)));
+    assert!(
+        report
+            .to_string()
+            .contains("--trusted-identity whom to trust"),
+        "{report}"
+    );
+
+    for (strict, warnings) in [
+        ("anyone", &[refused][..]),
+        ("x509", &[refused, refused]),
+        ("anyone,x509", &[refused, refused]),
+        ("expiry", &[expiry, expiry_skipped]),
+        ("foreign", &[refused, refused, refused]),
+    ] {
+        let settings = [("strict", strict), ("attribute:com.example.job", "7")];
+        let report = run_with("", &settings, Some("k"), &[]);
+        assert!(report.passed(), "{strict}: {report}");
+        assert_eq!(considered(&report), warnings, "{strict}: {report}");
+    }
+}
+
+/// Such a plugin's faults are still found; and a refusal is one with `VALIDATION_ERROR` only.
+#[test]
+fn plg_40_faults_of_a_plugin_for_its_own_signatures() {
+    let aws_like = [
+        ("strict", "anyone,x509,foreign,expiry"),
+        ("scheme", "authority"),
+        ("attribute:com.example.job", "7"),
+    ];
+    for (fault, requirement) in [
+        ("other-subject", "PLG-36"),
+        ("drop-annotation", "PLG-36"),
+        ("garbage-envelope", "PLG-35"),
+        ("wrong-envelope-type", "PLG-34"),
+        ("reserved-annotation", "OCI-08"),
+        ("missing-result", "PLG-46"),
+        ("surplus-result", "PLG-46"),
+    ] {
+        let report = run_with(fault, &aws_like, Some("k"), &[]);
+        let failed = report.checks.iter().any(|check| {
+            check.requirement == requirement && matches!(check.verdict, Verdict::Failed(_))
+        });
+        assert!(failed, "{fault}: {report}");
+    }
+    for strict in ["anyone", "x509", "foreign", "expiry"] {
+        for code in ["ERROR", "ACCESS_DENIED", "TIMEOUT", "surprise"] {
+            let settings = [("strict", strict), ("strict-code", code)];
+            let report = run_with("", &settings, Some("k"), &["anyone at all"]);
+            let passes = strict == "anyone";
+            assert_eq!(report.passed(), passes, "{strict} {code}: {report}");
+        }
+    }
+}
+
 /// The executable: exit codes, and a report on stdout.
 #[expect(clippy::disallowed_methods, reason = "runs the executable under test")]
 #[test]
@@ -189,6 +304,17 @@ fn the_executable() {
     ] {
         assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
     }
+    let (code, text) = run(&[
+        RUDE,
+        "--config",
+        "capabilities=SIGNATURE_VERIFIER.TRUSTED_IDENTITY",
+        "--config",
+        "strict=anyone",
+        "--trusted-identity",
+        "x509.subject: C=US, ST=WA, O=Example",
+    ]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(" 0 to be considered"), "{text}");
     assert_eq!(run(&["--help"]).0, Some(0));
     assert_eq!(run(&["/no/such/notation-x"]).0, Some(1));
     assert!(BTreeMap::from_iter(FAULTS.iter().copied()).len() == FAULTS.len());

@@ -8,14 +8,14 @@ use std::path::Path;
 
 use hardsign_core::config::{KeyEntry, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::plugin::{Host, KeyChoice, Origin, PluginError, PluginKey, PluginSigner};
+use hardsign_core::plugin::{Host, KeyChoice, Origin, PluginError, PluginKey, PluginSigner, Route};
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{
     CONTRACT_VERSION, Capability, Command, ListKeysRequest, ListKeysResponse,
 };
 use jiff::Timestamp;
 
-use super::{Findings, validity};
+use super::{Findings, SAID, validity};
 
 pub(super) async fn look(
     host: &Host,
@@ -55,21 +55,56 @@ pub(super) async fn look(
         }
         match key(host, dirs, entry, open).await {
             Ok(message) => findings.ok(subject, message),
-            Err((message, mend)) => findings.fail(subject, message, &mend),
+            Err(Trouble {
+                message,
+                mend,
+                tried: true,
+            }) => findings.fail(subject, message, &mend),
+            Err(Trouble { message, mend, .. }) => findings.warn(subject, message, &mend),
         }
     }
 }
 
-/// What is known of a key, or what is wrong with it and how to mend that.
-async fn key(
-    host: &Host,
-    dirs: &Dirs,
-    entry: &KeyEntry,
-    open: bool,
-) -> Result<String, (String, String)> {
+/// What is wrong with a key, and how to mend it.
+struct Trouble {
+    message: String,
+    mend: String,
+    /// Whether the key was looked at: none is where another of its plugin was refused before.
+    tried: bool,
+}
+
+impl Trouble {
+    fn new(message: impl ToString, mend: impl Into<String>) -> Self {
+        Self {
+            message: message.to_string(),
+            mend: mend.into(),
+            tried: true,
+        }
+    }
+
+    /// What a plugin, or the search for one, came to. Only an entry that can't lead to a key is to be
+    /// taken off the list; where the plugin says what it misses, that is to be put right.
+    fn of_plugin(error: &PluginError, remove: &str) -> Self {
+        let said = match error {
+            PluginError::Key(_) => remove,
+            _ => SAID,
+        };
+        Self {
+            message: error.to_string(),
+            mend: error.hint().unwrap_or_else(|| said.to_owned()),
+            tried: !matches!(
+                error,
+                PluginError::NotTried { .. } | PluginError::Silent { .. }
+            ),
+        }
+    }
+}
+
+/// What is known of a key, or what is wrong with it.
+async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<String, Trouble> {
     let remove = format!("`hardsign key delete {}` takes it off the list", entry.name);
     let location = entry.location();
-    let location = location.map_err(|error| (error.to_string(), remove.clone()))?;
+    let location = location.map_err(|error| Trouble::new(error, remove.as_str()))?;
     if let KeyLocation::Files { key, certificate } = location {
         for path in [key, certificate] {
             if let Err(error) = File::open(path) {
@@ -77,25 +112,19 @@ async fn key(
                     io::ErrorKind::PermissionDenied => format!("become the owner of {path}"),
                     _ => remove.clone(),
                 };
-                return Err((format!("{path}: {error}"), mend));
+                return Err(Trouble::new(format!("{path}: {error}"), mend));
             }
         }
     }
-    let told = |error: PluginError| {
-        let mend = error.hint().unwrap_or(remove.clone());
-        (error.to_string(), mend)
-    };
+    let told = |error: PluginError| Trouble::of_plugin(&error, &remove);
     let choice = KeyChoice::Named(&entry.name);
     let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
     let resolved = resolved.map_err(told)?;
     if open {
         let signer = PluginSigner::open(host, resolved).await.map_err(told)?;
-        let spec = signer.key_spec().map(|spec| spec.to_string());
+        let known = opened(&signer);
         signer.close().await;
-        return Ok(match spec {
-            Ok(spec) => format!("{spec}, opened"),
-            Err(_) => "opened".to_owned(),
-        });
+        return Ok(known);
     }
     if let KeyLocation::Files { .. } = location {
         return Ok("its files can be read; they were not opened as a key (--open-keys)".to_owned());
@@ -108,6 +137,18 @@ async fn key(
         }
     }
     .to_owned())
+}
+
+/// What is known of a key once its plugin was asked for it. Only a session opens it.
+fn opened(signer: &PluginSigner) -> String {
+    match (signer.route(), signer.key_spec()) {
+        (Route::Session, Ok(spec)) => format!("{spec}, opened"),
+        (_, Ok(spec)) => format!(
+            "{spec}, as its plugin describes it; whether it signs shows when something is signed"
+        ),
+        (_, Err(_)) => "its plugin is there and makes whole signatures by itself; whether its service answers and the key can be used shows when something is signed"
+            .to_owned(),
+    }
 }
 
 /// Whether a key can be seen without a PIN; `None` where its plugin can't tell.

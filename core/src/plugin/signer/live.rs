@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::proto::{CONTRACT_VERSION, Command, OpenRequest, OpenResponse};
+use hardsign_plugin::proto::{CONTRACT_VERSION, Command, OPEN, OpenRequest, OpenResponse};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::plugin::command::{Key, Plugin};
 use crate::plugin::error::{PluginError, ProcessEnd, SessionEnd};
+use crate::plugin::latch::About;
 use crate::plugin::observe::Event;
-use crate::plugin::session::{Listener, Session, SessionClocks, SessionEvent};
+use crate::plugin::session::{Listener, Session, SessionClocks, SessionError, SessionEvent};
 use crate::plugin::spawn::SessionProcess;
 use crate::plugin::terminal::Terminal;
 use crate::plugin::text::without_pin;
@@ -63,6 +64,10 @@ impl Live {
             key_id: key.id.into(),
             plugin_config: key.config.clone(),
         };
+        let latch = plugin.host.latches.of(&plugin.file);
+        let about = About::key(OPEN, key.id, key.config);
+        let _turn = latch.turn(&about).await;
+        latch.check(&plugin.file.name, &about)?;
         let launch = plugin.launch_session().await?;
         plugin.tell_start(command.name());
         let (process, stdout, stdin) =
@@ -106,8 +111,16 @@ impl Live {
                     }
                 };
             }
-            Ok(Err(refusal)) => Ok(refusal),
-            Err(source) => Err(source),
+            Ok(Err(refusal)) => {
+                latch.note_refusal(&about, &refusal);
+                Ok(refusal)
+            }
+            Err(source) => {
+                if let SessionError::Clock { after, .. } = *source {
+                    latch.note_silence(&about, after);
+                }
+                Err(source)
+            }
         };
         let end = process.end(clocks.farewell, clocks.drain).await;
         if end.status.is_none_or(|status| !status.success()) {

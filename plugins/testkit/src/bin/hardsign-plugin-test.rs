@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 use hardsign_plugin_testkit::kit::{self, Subject};
 
 const USAGE: &str = "\
-Usage: hardsign-plugin-test PATH [--id KEY] [--config NAME=VALUE]... [--patience SECONDS]
+Usage: hardsign-plugin-test PATH [--id KEY] [--config NAME=VALUE]...
+                            [--trusted-identity IDENTITY]... [--patience SECONDS]
 
 Runs the plugin contract against the executable at PATH, which must be named notation-<name>,
-and prints which rules it meets. With --id it also signs with that key.
+and prints which rules it meets. With --id it also signs with that key. With --trusted-identity
+a plugin that verifies is asked to trust that identity instead of any (*).
 
 Exit code 0 if no rule is broken, 1 if one is, 2 if the arguments make no sense.
 ";
@@ -53,6 +55,7 @@ fn subject(arguments: &[String]) -> Result<Subject, String> {
                 let (name, value) = setting.split_once('=').ok_or("--config needs NAME=VALUE")?;
                 subject.config.insert(name.into(), value.into());
             }
+            "--trusted-identity" => subject.trusted_identities.push(value()?),
             "--patience" => {
                 let seconds = value()?.parse().map_err(|_| "--patience needs seconds")?;
                 subject.patience = Duration::from_secs(seconds);

@@ -35,6 +35,12 @@ impl Chain {
                     .map_err(|error| format!("certificate {at} can't be read: {error}"))
             })
             .collect::<Result<_, _>>()?;
+        if chain.len() > 1
+            && let Some(leaf) = chain.first()
+            && leaf.tbs_certificate.issuer == leaf.tbs_certificate.subject
+        {
+            return Err("the first certificate is a root: leaf to root is asked for".into());
+        }
         for (at, certificate) in chain.iter().enumerate() {
             let issuer = chain.get(at.saturating_add(1)).unwrap_or(certificate);
             if certificate.tbs_certificate.issuer != issuer.tbs_certificate.subject {
@@ -45,12 +51,6 @@ impl Chain {
                     _ => format!("certificate {at} was not issued by the next one"),
                 });
             }
-        }
-        if chain.len() > 1
-            && let Some(leaf) = chain.first()
-            && leaf.tbs_certificate.issuer == leaf.tbs_certificate.subject
-        {
-            return Err("the first certificate is a root: leaf to root is asked for".into());
         }
         Ok(Self(chain))
     }

@@ -112,6 +112,12 @@ impl Exchange {
         }
     }
 
+    /// Whether the request was refused with an error answer that says so: `VALIDATION_ERROR`.
+    pub(super) fn is_validation_error(&self) -> bool {
+        let refusal = self.refusal();
+        refusal.is_ok_and(|refusal| refusal["errorCode"] == "VALIDATION_ERROR")
+    }
+
     /// Whether the process ended by itself, with its pipes.
     pub(super) fn ended(&self) -> Result<(), String> {
         match &self.end {

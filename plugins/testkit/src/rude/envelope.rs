@@ -9,6 +9,7 @@ use super::{answers, key};
 
 const SCHEME: &str = "io.cncf.notary.signingScheme";
 const TIME: &str = "io.cncf.notary.signingTime";
+const AUTHENTIC_TIME: &str = "io.cncf.notary.authenticSigningTime";
 const EXPIRY: &str = "io.cncf.notary.expiry";
 
 /// The answer of `generate-envelope`.
@@ -55,13 +56,16 @@ fn envelope(fault: &str, request: &Value) -> Value {
 )]
 fn protected(fault: &str, request: &Value) -> Value {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let mut header = json!({
-        "alg": "ES256",
-        "cty": request["payloadType"],
-        SCHEME: "notary.x509",
-        TIME: now.to_string(),
-    });
+    let mut header = json!({"alg": "ES256", "cty": request["payloadType"]});
     let mut critical = vec![SCHEME.to_owned()];
+    if request["pluginConfig"]["scheme"] == "authority" {
+        header[SCHEME] = json!("notary.x509.signingAuthority");
+        header[AUTHENTIC_TIME] = json!(now.to_string());
+        critical.push(AUTHENTIC_TIME.to_owned());
+    } else {
+        header[SCHEME] = json!("notary.x509");
+        header[TIME] = json!(now.to_string());
+    }
     for (name, value) in attributes(request) {
         header[&name] = json!(value);
         critical.push(name);

@@ -23,6 +23,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("denied", "refuses with ACCESS_DENIED"),
     ("throttled", "refuses with THROTTLED"),
     ("timeout", "refuses with TIMEOUT"),
+    ("late-timeout", "waits, and refuses with TIMEOUT"),
     ("hang", "does nothing, forever"),
     ("close-stdout", "closes stdout and does nothing, forever"),
     ("flood-stdout", "writes 100 MiB to stdout"),
@@ -190,6 +191,10 @@ pub(super) fn commit(fault: &str) -> Option<ExitCode> {
         "denied" => return Some(refuse("ACCESS_DENIED", "wrong PIN")),
         "throttled" => return Some(refuse("THROTTLED", "too many requests")),
         "timeout" => return Some(refuse("TIMEOUT", "no answer from the key store")),
+        "late-timeout" => {
+            thread::sleep(Duration::from_millis(400));
+            return Some(refuse("TIMEOUT", "no answer from the key store"));
+        }
         "hang" => hang(),
         "close-stdout" => {
             close_stdout();

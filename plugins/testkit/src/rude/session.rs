@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{Manners, answers, faults, key, say};
+use super::{Manners, answers, error_metadata, faults, key, say};
 
 /// Serves a session on stdin and stdout.
 pub(super) fn serve() -> ExitCode {
@@ -31,7 +31,7 @@ pub(super) fn serve() -> ExitCode {
         let objection = (!opening && digest.len() != key::DIGEST).then_some("VALIDATION_ERROR");
         if let Some(code) = objection.or_else(|| refusal(fault)) {
             say_line(&json!({"id": message["id"], "error": {"errorCode": code,
-                "errorMessage": "no", "errorMetadata": {"hint": "ask again"}}}));
+                "errorMessage": "no", "errorMetadata": error_metadata("ask again")}}));
             continue;
         }
         if let Some(code) = faults::commit(fault) {
@@ -59,7 +59,7 @@ fn refusal(fault: &str) -> Option<&'static str> {
         "refuse" => Some("ERROR"),
         "denied" => Some("ACCESS_DENIED"),
         "throttled" => Some("THROTTLED"),
-        "timeout" => Some("TIMEOUT"),
+        "timeout" | "late-timeout" => Some("TIMEOUT"),
         _ => None,
     }
 }

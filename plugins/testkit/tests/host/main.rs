@@ -7,4 +7,5 @@
 
 mod batches;
 mod faults;
+mod latch;
 mod stage;
