@@ -276,6 +276,11 @@ fn is_dangerous(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A time in UTC as RFC 3339 writes it: `2026-01-31T12:00:00Z`.
+pub(crate) fn rfc3339(time: jiff::civil::DateTime) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Like [`harmless`], for what must stay on one line: newlines are escaped too.
 pub(crate) fn one_line(text: &str) -> String {
     harmless(text).replace('\n', "\\n")

@@ -22,7 +22,6 @@ mod root;
 mod token;
 
 use der::{Tag, TagNumber};
-use jiff::Timestamp;
 
 pub use ber::BerError;
 pub use client::{Client, ClientError};
@@ -38,8 +37,4 @@ const fn context(number: u8, constructed: bool) -> Tag {
         constructed,
         number: TagNumber::new(number),
     }
-}
-
-fn rfc1123(time: Timestamp) -> impl std::fmt::Display {
-    time.strftime("%a, %d %b %Y %H:%M:%S +0000")
 }

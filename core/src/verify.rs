@@ -42,10 +42,3 @@ pub use pipeline::VerifiedSignature;
 pub use policy::{Document, Policy, PolicyLoadError, Source};
 pub use report::{Finding, Logged, Rejected, Report, RevocationFailure, Step};
 pub use verifier::{Blob, BlobSignature, Options, Verifier};
-
-use jiff::Timestamp;
-
-/// A time as the reference's messages write it, in UTC: `Mon, 02 Jan 2006 15:04:05 +0000`.
-fn rfc1123(time: Timestamp) -> impl std::fmt::Display {
-    time.strftime("%a, %d %b %Y %H:%M:%S +0000")
-}

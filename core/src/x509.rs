@@ -5,24 +5,30 @@
 //! issuer, [`Chain`] the proof that a list of certificates meets every rule of a [`Profile`],
 //! [`identity`] what a trust policy says about the leaf's subject.
 //!
+//! Certificates are read, and the rules for single ones written down, in
+//! [`hardsign_plugin::chain`], which the plugins use as well: what can sign can be verified.
+//!
 //! It trusts nobody: whether a chain ends in a trusted certificate is `trust`'s and `verify`'s
-//! question. Of the extensions only basicConstraints, keyUsage and extKeyUsage are honoured
-//! (X509-17); the addresses of OCSP and CRL are kept for `revocation`. Names compare byte for
-//! byte, with no folding (X509-29). There is no path building: the order is given.
+//! question. In chains that sign artifacts only basicConstraints, keyUsage and extKeyUsage are
+//! honoured (X509-17); in those of timestamping authorities what a CA may issue is, too, and no
+//! critical extension is passed over. Names compare byte for byte, with no folding (X509-29).
+//! There is no path building: the order is given.
 
 mod certificate;
 mod chain;
-mod extension;
-mod file;
+mod constraints;
 pub mod identity;
 mod name;
 mod profile;
 
-pub(crate) use certificate::time;
-pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_LEN, NotIssued};
-pub use chain::{Chain, ChainError, MAX_CHAIN_LEN, NotValidAt};
-pub use extension::{BasicConstraints, Extension, KeyUsage};
-pub(crate) use extension::{extensions, malformed, optional_context};
-pub use file::{FileError, MAX_FILE_LEN};
-pub use name::{Attribute, Name};
+pub use certificate::{Certificate, NotIssued};
+pub(crate) use certificate::{rfc1123, time, utc};
+pub use chain::{Chain, ChainError, NotValidAt};
+pub use constraints::ConstraintError;
+pub(crate) use hardsign_plugin::chain::asn1::{extensions, malformed, optional_context};
+pub use hardsign_plugin::chain::{
+    Attribute, BasicConstraints, CertificateError, Extension, FileError, Flaw, KeyUsage,
+    MAX_CERTIFICATE_LEN, MAX_CHAIN as MAX_CHAIN_LEN, MAX_FILE_LEN, RuleError,
+};
+pub use name::Name;
 pub use profile::{CodeSigning, Profile, Timestamping};

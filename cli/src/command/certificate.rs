@@ -12,7 +12,7 @@ use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{
     CONTRACT_VERSION, Command, GenerateTestKeyRequest, GenerateTestKeyResponse,
 };
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use crate::args::certificate::{
     AddArgs, CleanupTestArgs, DeleteArgs, GenerateTestArgs, ListArgs, ShowArgs,
 };
 use crate::failure::Failure;
-use crate::output::{one_line, table::table};
+use crate::output::{one_line, rfc3339, table::table};
 
 pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
@@ -148,8 +148,8 @@ pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
             .map(|c| Shown {
                 issuer: c.issuer().to_string(),
                 subject: c.subject().to_string(),
-                valid_from: c.not_before().to_string(),
-                valid_to: c.not_after().to_string(),
+                valid_from: rfc3339(c.not_before_utc()),
+                valid_to: rfc3339(c.not_after_utc()),
                 is_ca: c.is_ca(),
                 sha256_thumbprint: c.thumbprint_hex(),
             })
@@ -170,11 +170,11 @@ pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
         ))?;
         console.line(format_args!(
             "Valid from: {}",
-            go_time(certificate.not_before())
+            go_time(certificate.not_before_utc())
         ))?;
         console.line(format_args!(
             "Valid to: {}",
-            go_time(certificate.not_after())
+            go_time(certificate.not_after_utc())
         ))?;
         console.line(format_args!("IsCA: {}", certificate.is_ca()))?;
         console.line(format_args!(
@@ -186,7 +186,7 @@ pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
 }
 
 /// `2022-12-19 02:43:39 +0000 UTC` (CLI-73).
-fn go_time(time: Timestamp) -> String {
+fn go_time(time: DateTime) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 

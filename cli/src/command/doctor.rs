@@ -22,7 +22,7 @@ use super::{Context, signer};
 use crate::args::Output;
 use crate::args::doctor::DoctorArgs;
 use crate::failure::Failure;
-use crate::output::{Mark, one_line};
+use crate::output::{Mark, one_line, rfc3339};
 
 mod keys;
 mod surroundings;
@@ -322,19 +322,26 @@ fn validity(certificate: &Certificate, now: Timestamp) -> Option<(String, String
     let renew = "add the certificate that takes its place".to_owned();
     if now < from {
         return Some((
-            format!("{subject} is not valid before {from}"),
+            format!(
+                "{subject} is not valid before {}",
+                rfc3339(certificate.not_before_utc())
+            ),
             format!("see that this machine's clock is right: it says {now:.0}"),
         ));
     }
     if now > to {
         return Some((
-            format!("{subject} is not valid now: it expired at {to}"),
+            format!(
+                "{subject} is not valid now: it expired at {}",
+                rfc3339(certificate.not_after_utc())
+            ),
             renew,
         ));
     }
     let left = to.duration_since(now);
     (left < SOON && left < to.duration_since(from) / 3).then(|| {
         let days = left.as_hours() / 24;
+        let to = rfc3339(certificate.not_after_utc());
         (format!("{subject} expires in {days} days, at {to}"), renew)
     })
 }

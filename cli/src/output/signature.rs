@@ -12,6 +12,7 @@ use hardsign_core::x509::Certificate;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::rfc3339;
 use super::tree::Node;
 
 /// Adds the signature below `parent`, as a node named `name`.
@@ -79,7 +80,10 @@ fn certificate_nodes(node: &mut Node, certificates: &[Certificate]) {
         ));
         one.pair("issued to", certificate.subject());
         one.pair("issued by", certificate.issuer());
-        one.pair("expiry", ansi_c(certificate.not_after()));
+        one.pair(
+            "expiry",
+            certificate.not_after_utc().strftime(ANSI_C).to_string(),
+        );
     }
 }
 
@@ -174,7 +178,7 @@ fn certificate(certificate: &Certificate) -> Value {
         "SHA256Fingerprint": certificate.thumbprint_hex(),
         "issuedTo": certificate.subject().to_string(),
         "issuedBy": certificate.issuer().to_string(),
-        "expiry": certificate.not_after().to_string(),
+        "expiry": rfc3339(certificate.not_after_utc()),
     })
 }
 
@@ -190,8 +194,10 @@ fn extended(attribute: &ExtendedAttribute) -> (String, String) {
 
 /// `Tue Jan  7 08:42:43 2025` (CLI-50).
 fn ansi_c(time: Timestamp) -> String {
-    time.strftime("%a %b %e %H:%M:%S %Y").to_string()
+    time.strftime(ANSI_C).to_string()
 }
+
+const ANSI_C: &str = "%a %b %e %H:%M:%S %Y";
 
 #[cfg(test)]
 mod tests {

@@ -455,7 +455,8 @@ impl<'a> Fields<'a> {
             return Err(malformed(Tag::Integer));
         }
         let algorithm = reader.tlv_bytes()?;
-        let issuer = Name::from_der(short(reader.tlv_bytes()?)?)?;
+        let issuer =
+            Name::from_der(short(reader.tlv_bytes()?)?).map_err(|_| malformed(Tag::Sequence))?;
         // thisUpdate decides nothing: an issuer's clock may be ahead.
         time(reader)?;
         let next_update = optional_time(reader)?;

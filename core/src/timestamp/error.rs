@@ -2,12 +2,12 @@
 //! TSA's root.
 
 use der::asn1::ObjectIdentifier;
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 
 use super::ber::BerError;
 use crate::artifact::Quoted;
 use crate::crypto::{KeyError, SignedDataError};
-use crate::x509::{CertificateError, ChainError, Name, NotValidAt};
+use crate::x509::{CertificateError, ChainError, Name, NotValidAt, rfc1123};
 
 /// Bytes that are no TimeStampToken, or one that can't be relied on.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -277,25 +277,25 @@ pub enum OutsideValidity {
     #[error(
         "timestamp can be before certificate {} validity period, it will be valid from \"{}\"",
         subject.quoted(),
-        super::rfc1123(*not_before)
+        rfc1123(*not_before)
     )]
     Before {
         /// Its subject.
         subject: Name,
         /// Begin of its validity.
-        not_before: Timestamp,
+        not_before: DateTime,
     },
     /// The range ends after the certificate has expired.
     #[error(
         "timestamp can be after certificate {} validity period, it was expired at \"{}\"",
         subject.quoted(),
-        super::rfc1123(*not_after)
+        rfc1123(*not_after)
     )]
     After {
         /// Its subject.
         subject: Name,
         /// End of its validity.
-        not_after: Timestamp,
+        not_after: DateTime,
     },
 }
 

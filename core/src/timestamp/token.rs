@@ -126,13 +126,13 @@ impl Range {
             if self.earliest < certificate.not_before() {
                 return Err(OutsideValidity::Before {
                     subject: subject(),
-                    not_before: certificate.not_before(),
+                    not_before: certificate.not_before_utc(),
                 });
             }
             if self.latest > certificate.not_after() {
                 return Err(OutsideValidity::After {
                     subject: subject(),
-                    not_after: certificate.not_after(),
+                    not_after: certificate.not_after_utc(),
                 });
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 
 use super::authenticity::Load;
 use crate::artifact::Quoted;
@@ -10,7 +11,7 @@ use crate::envelope::{Signature, SigningScheme};
 use crate::policy::{Rules, VerifyTimestamp};
 use crate::timestamp::{self, AuthorityRevocation, OutsideValidity, Token, TokenError};
 use crate::trust::{StoreType, TrustError};
-use crate::x509::Certificate;
+use crate::x509::{Certificate, rfc1123, utc};
 
 /// A chain that is not known to have been valid when it signed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,25 +21,25 @@ pub enum TimestampFailure {
     #[error(
         "verification time is before certificate {} validity period, it will be valid from \"{}\"",
         Quoted(subject),
-        super::rfc1123(*not_before)
+        rfc1123(*not_before)
     )]
     NotYetValid {
         /// Its subject.
         subject: String,
         /// Begin of its validity.
-        not_before: Timestamp,
+        not_before: DateTime,
     },
     /// No timestamp is looked at, and a certificate has expired (TSA-28).
     #[error(
         "verification time is after certificate {} validity period, it was expired at \"{}\"",
         Quoted(subject),
-        super::rfc1123(*not_after)
+        rfc1123(*not_after)
     )]
     Expired {
         /// Its subject.
         subject: String,
         /// End of its validity.
-        not_after: Timestamp,
+        not_after: DateTime,
     },
     /// A timestamp is needed and there is none (TSA-30).
     #[error("no timestamp countersignature was found in the signature envelope")]
@@ -59,7 +60,7 @@ pub enum TimestampFailure {
     #[error(
         "certificate {} was not valid when the digital signature was produced at \"{}\"",
         Quoted(subject),
-        super::rfc1123(*signing_time)
+        rfc1123(utc(*signing_time))
     )]
     NotValidWhenSigned {
         /// Its subject.
@@ -139,13 +140,13 @@ fn valid_now(chain: &[Certificate], now: Timestamp) -> Result<(), TimestampFailu
         if now < certificate.not_before() {
             return Err(TimestampFailure::NotYetValid {
                 subject: subject(),
-                not_before: certificate.not_before(),
+                not_before: certificate.not_before_utc(),
             });
         }
         if now > certificate.not_after() {
             return Err(TimestampFailure::Expired {
                 subject: subject(),
-                not_after: certificate.not_after(),
+                not_after: certificate.not_after_utc(),
             });
         }
     }

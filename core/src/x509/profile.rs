@@ -1,13 +1,13 @@
-//! Chain profiles as data: what a code-signing chain and a timestamping chain must look like
-//! (X509-05 to X509-14). The rules that both share are in [`super::Chain`].
+//! Chain profiles: what a chain is for, as a type. The rules for single certificates are
+//! [`hardsign_plugin::chain`]'s, those for whole chains [`super::Chain`]'s.
 
-use der::asn1::ObjectIdentifier;
+use hardsign_plugin::chain;
 
-/// A set of chain rules.
+/// What a chain is for.
 pub trait Profile: sealed::Sealed {
-    /// The rules.
+    /// The rules for its certificates.
     #[doc(hidden)]
-    const RULES: Rules;
+    const RULES: chain::Profile;
 }
 
 /// Chains that sign artifacts.
@@ -18,55 +18,12 @@ pub struct CodeSigning;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timestamping;
 
-/// Where profiles differ.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub struct Rules {
-    /// Whether keyUsage must be critical (X509-07, X509-09).
-    pub key_usage_must_be_critical: bool,
-    /// What the leaf's extKeyUsage must say.
-    pub leaf_purposes: Purposes,
-}
-
-/// A rule about extKeyUsage.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub enum Purposes {
-    /// May be absent; must not contain any of these (X509-10, X509-11).
-    NoneOf(&'static [Purpose]),
-    /// Present, critical, exactly this and nothing else (X509-13).
-    Exactly(Purpose),
-}
-
-/// A key purpose and its name in error texts.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub struct Purpose {
-    /// Its OID.
-    pub oid: ObjectIdentifier,
-    /// Its name.
-    pub name: &'static str,
-}
-
 impl Profile for CodeSigning {
-    const RULES: Rules = Rules {
-        key_usage_must_be_critical: true,
-        leaf_purposes: Purposes::NoneOf(&[
-            purpose("2.5.29.37.0", "Any"),
-            purpose("1.3.6.1.5.5.7.3.1", "ServerAuth"),
-            purpose("1.3.6.1.5.5.7.3.2", "ClientAuth"),
-            purpose("1.3.6.1.5.5.7.3.4", "EmailProtection"),
-            TIMESTAMPING,
-            purpose("1.3.6.1.5.5.7.3.9", "OCSPSigning"),
-        ]),
-    };
+    const RULES: chain::Profile = chain::Profile::CodeSigning;
 }
 
 impl Profile for Timestamping {
-    const RULES: Rules = Rules {
-        key_usage_must_be_critical: false,
-        leaf_purposes: Purposes::Exactly(TIMESTAMPING),
-    };
+    const RULES: chain::Profile = chain::Profile::Timestamping;
 }
 
 mod sealed {
@@ -74,12 +31,3 @@ mod sealed {
     impl Sealed for super::CodeSigning {}
     impl Sealed for super::Timestamping {}
 }
-
-const fn purpose(oid: &str, name: &'static str) -> Purpose {
-    Purpose {
-        oid: ObjectIdentifier::new_unwrap(oid),
-        name,
-    }
-}
-
-const TIMESTAMPING: Purpose = purpose("1.3.6.1.5.5.7.3.8", "Timestamping");

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
 
 mod certificate;
+mod choice;
+mod constraints;
 mod content;
 mod cose;
 mod crypto;
 mod draft;
 mod identity;
 mod jws;
+mod malformed;
 mod properties;
 mod reference;
 mod swap;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use hardsign_core::envelope::{Envelope, Format};
 use hardsign_core::json::{self, Limits, Value};
-use hardsign_core::x509::{Certificate, Chain, CodeSigning, Profile, Timestamping};
+use hardsign_core::x509::{Certificate, Chain, ChainError, CodeSigning, Profile, Timestamping};
 
 /// The arm of an error enum, without its fields.
 fn kind(error: &impl std::fmt::Debug) -> String {
@@ -63,7 +63,11 @@ fn cose_vectors() {
 fn chain<P: Profile>(bytes: &[u8]) -> Result<(), String> {
     let chain = Certificate::parse_file(bytes).map_err(|error| kind(&error))?;
     let verdict = Chain::<P>::prove(chain);
-    verdict.map(drop).map_err(|error| kind(&error))
+    verdict.map(drop).map_err(|error| match error {
+        ChainError::Rule { source, .. } => kind(&source),
+        ChainError::Constraint { source, .. } => kind(&source),
+        error => kind(&error),
+    })
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Certificates and chains.
 
 use hardsign_core::algorithm::{HashAlgorithm, KeySpec};
-use hardsign_core::x509::{Certificate, Chain, ChainError, CodeSigning, NotIssued, Timestamping};
+use hardsign_core::x509::{
+    Certificate, Chain, ChainError, CodeSigning, NotIssued, RuleError, Timestamping,
+};
 use hardsign_test_support::asn1::{attribute, named_bits, oid, rdn, sequence, tlv};
 use hardsign_test_support::certificate::{
     BASIC_CONSTRAINTS, CERT_AND_CRL_SIGN, CODE_SIGNING, DIGITAL_SIGNATURE, EXT_KEY_USAGE,
@@ -182,7 +184,10 @@ fn x509_04_single_certificate() {
     ));
     assert!(matches!(
         prove(&[&pki.root]),
-        Err(ChainError::LeafIsCa { .. })
+        Err(ChainError::Rule {
+            source: RuleError::LeafIsCa,
+            ..
+        })
     ));
     let renamed = leaf()
         .change(|b| b.issuer = Some(subject("Other")))
@@ -209,7 +214,13 @@ fn x509_05_ca_basic_constraints() {
         ca().with(BASIC_CONSTRAINTS, true, basic_constraints(false, None)),
         ca().with(BASIC_CONSTRAINTS, false, basic_constraints(true, None)),
     ] {
-        assert!(matches!(with_ca(bad), Err(ChainError::NotCa { .. })));
+        assert!(matches!(
+            with_ca(bad),
+            Err(ChainError::Rule {
+                source: RuleError::NotCa,
+                ..
+            })
+        ));
     }
 }
 
@@ -232,7 +243,13 @@ fn x509_06_path_length() {
     assert!(chain_of(Some(2), Some(1), Some(0)).is_ok());
     assert!(chain_of(Some(300), Some(70_000), Some(0)).is_ok());
     for bad in [chain_of(Some(1), None, None), chain_of(None, Some(0), None)] {
-        assert!(matches!(bad, Err(ChainError::PathTooLong { .. })));
+        assert!(matches!(
+            bad,
+            Err(ChainError::Rule {
+                source: RuleError::PathTooLong { .. },
+                ..
+            })
+        ));
     }
 }
 
@@ -241,17 +258,26 @@ fn x509_06_path_length() {
 fn x509_07_ca_key_usage() {
     assert!(matches!(
         with_ca(ca().without(KEY_USAGE)),
-        Err(ChainError::KeyUsageAbsent { .. })
+        Err(ChainError::Rule {
+            source: RuleError::KeyUsageAbsent,
+            ..
+        })
     ));
     let crl_only = ca().with(KEY_USAGE, true, named_bits(1 << 6));
     assert!(matches!(
         with_ca(crl_only),
-        Err(ChainError::KeyUsageMissing { .. })
+        Err(ChainError::Rule {
+            source: RuleError::KeyUsageMissing { .. },
+            ..
+        })
     ));
     let not_critical = || ca().with(KEY_USAGE, false, named_bits(CERT_AND_CRL_SIGN));
     assert!(matches!(
         with_ca(not_critical()),
-        Err(ChainError::KeyUsageNotCritical { .. })
+        Err(ChainError::Rule {
+            source: RuleError::KeyUsageNotCritical,
+            ..
+        })
     ));
 
     let pki = Pki::new();
@@ -270,7 +296,13 @@ fn x509_08_leaf_is_no_ca() {
     let explicit_false = leaf().with(BASIC_CONSTRAINTS, true, sequence(&[&tlv(1, &[0])]));
     assert!(with_leaf(explicit_false).is_ok());
     let is_ca = leaf().with(BASIC_CONSTRAINTS, true, basic_constraints(true, None));
-    assert!(matches!(with_leaf(is_ca), Err(ChainError::LeafIsCa { .. })));
+    assert!(matches!(
+        with_leaf(is_ca),
+        Err(ChainError::Rule {
+            source: RuleError::LeafIsCa,
+            ..
+        })
+    ));
 }
 
 /// X509-09: keyUsage of a leaf.
@@ -282,22 +314,37 @@ fn x509_09_leaf_key_usage() {
     assert!(with_leaf(usage(true, 1 | 1 << 1)).is_ok());
     assert!(matches!(
         with_leaf(usage(false, 1)),
-        Err(ChainError::KeyUsageNotCritical { .. })
+        Err(ChainError::Rule {
+            source: RuleError::KeyUsageNotCritical,
+            ..
+        })
     ));
     assert!(matches!(
         with_leaf(leaf().without(KEY_USAGE)),
-        Err(ChainError::KeyUsageAbsent { .. })
+        Err(ChainError::Rule {
+            source: RuleError::KeyUsageAbsent,
+            ..
+        })
     ));
     for bits in [0, 1 << 1] {
         assert!(matches!(
             with_leaf(usage(true, bits)),
-            Err(ChainError::KeyUsageMissing { .. })
+            Err(ChainError::Rule {
+                source: RuleError::KeyUsageMissing { .. },
+                ..
+            })
         ));
     }
     for bit in 2..=8 {
         let verdict = with_leaf(usage(true, 1 | 1 << bit));
         assert!(
-            matches!(verdict, Err(ChainError::KeyUsageForbidden { .. })),
+            matches!(
+                verdict,
+                Err(ChainError::Rule {
+                    source: RuleError::KeyUsageForbidden { .. },
+                    ..
+                })
+            ),
             "bit {bit}"
         );
     }
@@ -321,7 +368,13 @@ fn x509_10_leaf_purposes() {
     ] {
         let verdict = with(&[CODE_SIGNING, excluded]);
         assert!(
-            matches!(verdict, Err(ChainError::PurposeForbidden { .. })),
+            matches!(
+                verdict,
+                Err(ChainError::Rule {
+                    source: RuleError::PurposeForbidden { .. },
+                    ..
+                })
+            ),
             "{excluded}"
         );
     }
@@ -352,14 +405,23 @@ fn x509_13_timestamping_purpose() {
     ] {
         let error = verdict(tsa().with(EXT_KEY_USAGE, true, purposes(&list))).unwrap_err();
         assert!(
-            matches!(error, ChainError::PurposeNotExact { .. }),
+            matches!(
+                error,
+                ChainError::Rule {
+                    source: RuleError::PurposeNotExact { .. },
+                    ..
+                }
+            ),
             "{list:?}"
         );
     }
     let not_critical = tsa().with(EXT_KEY_USAGE, false, purposes(&[TIME_STAMPING]));
     assert!(matches!(
         verdict(not_critical),
-        Err(ChainError::PurposeNotCritical { .. })
+        Err(ChainError::Rule {
+            source: RuleError::PurposeNotCritical,
+            ..
+        })
     ));
     // A code-signing chain is no timestamping chain, and the other way round.
     assert!(verdict(leaf()).is_err());
@@ -376,10 +438,28 @@ fn x509_14_leaf_key() {
     for (name, spki) in keys {
         let leaf = pki.issue(Builder::leaf("Leaf", spki), &Key::P384);
         let verdict = prove(&[&leaf, &pki.ca, &pki.root]);
-        assert!(matches!(verdict, Err(ChainError::LeafKey { .. })), "{name}");
+        assert!(
+            matches!(
+                verdict,
+                Err(ChainError::Rule {
+                    source: RuleError::LeafKey { .. },
+                    ..
+                })
+            ),
+            "{name}"
+        );
         let tsa = pki.issue(Builder::timestamping_leaf("TSA", spki), &Key::P384);
         let verdict = prove_timestamping(&[&tsa, &pki.ca, &pki.root]);
-        assert!(matches!(verdict, Err(ChainError::LeafKey { .. })), "{name}");
+        assert!(
+            matches!(
+                verdict,
+                Err(ChainError::Rule {
+                    source: RuleError::LeafKey { .. },
+                    ..
+                })
+            ),
+            "{name}"
+        );
     }
 }
 

@@ -195,7 +195,7 @@ fn cfg_20_faults() {
             "private key does not match public key",
         ),
         ("k.pem", "garbage", "x509: malformed certificate"),
-        ("k.pem", "k.pem", "private key in it"),
+        ("k.pem", "k.pem", "contains a private key"),
         ("garbage", "c.pem", "no PEM data found"),
         ("empty", "c.pem", "no PEM data found"),
         ("c.pem", "c.pem", "unsupported PEM block type: CERTIFICATE"),

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use hardsign_plugin::Error;
 use hardsign_plugin::chain::{self, ChainError, PublicKey};
@@ -97,7 +98,14 @@ impl Sources<'_> {
         {
             return Err(mismatch(&certificate.der, token_name.to_owned()).into());
         }
-        chain::order(public, &pool).map_err(|error| self.explain(error, key_name, token_name))
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "only a certificate that is valid now signs"
+        )]
+        let now = SystemTime::now();
+        chain::choose(public, &pool, now)
+            .map(|choice| choice.chain)
+            .map_err(|error| self.explain(error, key_name, token_name))
     }
 
     /// Says of which key the chain is, and what to do that was not done yet.

@@ -419,6 +419,6 @@ mod tests {
         }
         let secp256k1 = [6, 5, 43, 129, 4, 0, 10];
         let key = ec_key(&secp256k1, &[&[4, 65, 4][..], &[7; 64]].concat()).unwrap();
-        assert_eq!(key.describe(), "EC on curve 1.3.132.0.10");
+        assert_eq!(key.describe(), "EC on curve secp256k1");
     }
 }

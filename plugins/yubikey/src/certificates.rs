@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use hardsign_plugin::Error;
 use hardsign_plugin::chain::{self, ChainError, PublicKey};
@@ -49,15 +50,22 @@ impl Wanted<'_> {
                 own => pool.extend(own),
             }
         }
-        match chain::order(self.public, &pool) {
-            Err(ChainError::NoIssuer { .. }) => {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "only a certificate that is valid now signs"
+        )]
+        let now = SystemTime::now();
+        let chosen = match chain::choose(self.public, &pool, now) {
+            Err(ChainError::NoIssuer { .. } | ChainError::NoneFits { .. }) => {
                 // Only now is it worth a look into all the other slots.
                 let own = self.slot;
                 pool.extend(self.read(move |piv| others(piv, own))?);
-                chain::order(self.public, &pool).map_err(|error| self.explain(&error))
+                chain::choose(self.public, &pool, now)
             }
-            other => other.map_err(|error| self.explain(&error)),
-        }
+            other => other,
+        };
+        let choice = chosen.map_err(|error| self.explain(&error))?;
+        Ok(choice.chain)
     }
 
     fn read<T: Send + 'static>(

@@ -63,7 +63,7 @@ fn keys_that_are_no_use() {
     assert!(hint.contains("2048"), "{hint}");
     token.ready("EC:secp256k1", "02", &[]);
     let (message, _) = fails(&token, &token.uri("K02"), &json!({}));
-    assert!(message.contains("EC on curve 1.3.132.0.10"), "{message}");
+    assert!(message.contains("EC on curve secp256k1"), "{message}");
     // Two keys that a URI without object means.
     let any = token.uri("K01").replace(";object=K01", "");
     let (message, next) = fails(&token, &any, &json!({}));

@@ -2,9 +2,9 @@
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use der::{Decode as _, Encode as _, Sequence};
-use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::{ChainError, EC_PUBLIC_KEY, P256, P384, P521, RSA_ENCRYPTION};
+use super::ChainError;
 use crate::algorithm::KeySpec;
 
 /// A public key.
@@ -23,7 +23,10 @@ enum Form {
         point: Vec<u8>,
     },
     /// Anything else, as it stands in the certificate.
-    Other { spki: Vec<u8> },
+    Other {
+        spki: Vec<u8>,
+        algorithm: ObjectIdentifier,
+    },
 }
 
 /// ```asn1
@@ -64,6 +67,10 @@ impl PublicKey {
     pub fn from_spki_der(der: &[u8]) -> Result<Self, ChainError> {
         let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(ChainError::PublicKey)?;
         let bits = spki.subject_public_key.raw_bytes();
+        let other = |algorithm| Form::Other {
+            spki: der.to_vec(),
+            algorithm,
+        };
         let form = match spki.algorithm.oid {
             RSA_ENCRYPTION => {
                 let key = RsaPublicKey::from_der(bits).map_err(ChainError::PublicKey)?;
@@ -74,9 +81,9 @@ impl PublicKey {
                     curve,
                     point: bits.to_vec(),
                 },
-                Err(_) => Form::Other { spki: der.to_vec() },
+                Err(_) => other(EC_PUBLIC_KEY),
             },
-            _ => Form::Other { spki: der.to_vec() },
+            algorithm => other(algorithm),
         };
         Ok(Self(form))
     }
@@ -87,7 +94,7 @@ impl PublicKey {
     /// The key is longer than DER can say.
     pub fn to_spki_der(&self) -> Result<Vec<u8>, ChainError> {
         let encoded = match &self.0 {
-            Form::Other { spki } => return Ok(spki.clone()),
+            Form::Other { spki, .. } => return Ok(spki.clone()),
             Form::Rsa { modulus, exponent } => rsa_spki(modulus, exponent),
             Form::Ec { curve, point } => spki(EC_PUBLIC_KEY, AnyRef::from(curve), point),
         };
@@ -131,13 +138,29 @@ impl PublicKey {
         }
     }
 
-    /// What kind of key it is, for messages: `RSA with 1024 bits`, `EC on curve 1.3.132.0.10`.
+    /// What kind of key it is, for messages: `RSA with 1024 bits`, `EC on curve secp256k1`.
     pub fn describe(&self) -> String {
         match &self.0 {
             Form::Rsa { modulus, .. } => format!("RSA with {} bits", bits(modulus)),
-            Form::Ec { curve, .. } => format!("EC on curve {curve}"),
-            Form::Other { .. } => "neither RSA nor EC".to_owned(),
+            Form::Ec { curve, point } => {
+                let form = match point.first() {
+                    Some(2 | 3) => ", its point compressed",
+                    _ => "",
+                };
+                format!("EC on curve {}{form}", known(&CURVES, *curve))
+            }
+            Form::Other { algorithm, .. } if *algorithm == EC_PUBLIC_KEY => {
+                "EC with explicit parameters in place of a named curve".to_owned()
+            }
+            Form::Other { algorithm, .. } => known(&ALGORITHMS, *algorithm),
         }
+    }
+}
+
+fn known(names: &[(ObjectIdentifier, &str)], oid: ObjectIdentifier) -> String {
+    match names.iter().find(|(known, _)| *known == oid) {
+        Some((_, name)) => (*name).to_owned(),
+        None => oid.to_string(),
     }
 }
 
@@ -176,3 +199,46 @@ fn bits(number: &[u8]) -> usize {
     };
     rest.len().saturating_mul(8).saturating_add(top)
 }
+
+const fn named(oid: &str, name: &'static str) -> (ObjectIdentifier, &'static str) {
+    (ObjectIdentifier::new_unwrap(oid), name)
+}
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// Curves by the names that people know.
+const CURVES: [(ObjectIdentifier, &str); 9] = [
+    named("1.2.840.10045.3.1.7", "P-256"),
+    named("1.3.132.0.34", "P-384"),
+    named("1.3.132.0.35", "P-521"),
+    named("1.3.132.0.10", "secp256k1"),
+    named("1.3.132.0.33", "P-224"),
+    named("1.2.840.10045.3.1.1", "P-192"),
+    named("1.3.36.3.3.2.8.1.1.7", "brainpoolP256r1"),
+    named("1.3.36.3.3.2.8.1.1.11", "brainpoolP384r1"),
+    named("1.3.36.3.3.2.8.1.1.13", "brainpoolP512r1"),
+];
+
+/// Kinds of keys that sign no envelope.
+const ALGORITHMS: [(ObjectIdentifier, &str); 10] = [
+    named(
+        "1.2.840.113549.1.1.10",
+        "RSA bound to RSASSA-PSS (the certificate must name the key's algorithm rsaEncryption)",
+    ),
+    named(
+        "1.2.840.113549.1.1.7",
+        "RSA bound to RSAES-OAEP (the certificate must name the key's algorithm rsaEncryption)",
+    ),
+    named("1.2.840.10040.4.1", "DSA"),
+    named("1.3.101.110", "X25519"),
+    named("1.3.101.112", "Ed25519"),
+    named("1.3.101.113", "Ed448"),
+    named("1.3.132.1.12", "EC bound to key agreement (id-ecDH)"),
+    named("2.16.840.1.101.3.4.3.17", "ML-DSA-44"),
+    named("2.16.840.1.101.3.4.3.18", "ML-DSA-65"),
+    named("2.16.840.1.101.3.4.3.19", "ML-DSA-87"),
+];

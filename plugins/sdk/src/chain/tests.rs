@@ -1,8 +1,18 @@
 //! Certificates in `tests/chain`: Root issued Issuing, Issuing issued Leaf (RSA-2048); Self has
 //! Leaf's key; Lookalike has Issuing's name, its own key, and signed itself.
 
+use std::time::{Duration, SystemTime};
+
+use der::Encode as _;
+use der::asn1::ObjectIdentifier;
+
 use super::*;
 use crate::algorithm::KeySpec;
+
+/// A time at which all of them are valid: 2027-01-15.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
 
 fn file(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/chain/{name}.pem", env!("CARGO_MANIFEST_DIR"));
@@ -29,7 +39,9 @@ fn loose_certificates_become_a_chain() {
         ["lookalike", "int", "root", "leaf"],
         ["leaf", "leaf", "int", "root"],
     ] {
-        let chain = order(&leaf_key(), &certificates(pool)).unwrap();
+        let chain = choose(&leaf_key(), &certificates(pool), now())
+            .unwrap()
+            .chain;
         assert_eq!(chain, expected, "{pool:?}");
     }
 }
@@ -38,28 +50,31 @@ fn loose_certificates_become_a_chain() {
 fn what_does_not_parse_is_skipped() {
     let mut pool = certificates(["root", "leaf", "int"]);
     pool.insert(0, b"no certificate".to_vec());
-    assert_eq!(order(&leaf_key(), &pool).unwrap().len(), 3);
+    assert_eq!(choose(&leaf_key(), &pool, now()).unwrap().chain.len(), 3);
 }
 
 #[test]
 fn a_self_signed_certificate_is_a_chain_of_one() {
     let pool = certificates(["root", "self", "int"]);
-    assert_eq!(order(&leaf_key(), &pool).unwrap(), certificates(["self"]));
+    assert_eq!(
+        choose(&leaf_key(), &pool, now()).unwrap().chain,
+        certificates(["self"])
+    );
 }
 
 #[test]
 fn gaps_are_named() {
-    let gap = |pool: &[Vec<u8>]| order(&leaf_key(), pool).unwrap_err();
+    let gap = |pool: &[Vec<u8>]| choose(&leaf_key(), pool, now()).unwrap_err();
     let error = gap(&certificates(["leaf", "int"]));
     assert!(
-        matches!(&error, ChainError::NoIssuer { subject, issuer }
+        matches!(&error, ChainError::NoIssuer { subject, issuer, .. }
             if subject.contains("CN=Issuing") && issuer.contains("CN=Root")),
         "{error}"
     );
     // The right name with the wrong key is not the issuer.
     let error = gap(&certificates(["leaf", "lookalike"]));
     assert!(
-        matches!(&error, ChainError::NoIssuer { subject, issuer }
+        matches!(&error, ChainError::NoIssuer { subject, issuer, .. }
             if subject.contains("CN=Leaf") && issuer.contains("CN=Issuing")),
         "{error}"
     );
@@ -67,7 +82,7 @@ fn gaps_are_named() {
     assert!(matches!(gap(&[]), ChainError::NoCertificate));
     let error = gap(&certificates(["root", "int"]));
     assert!(
-        matches!(&error, ChainError::NoMatch { subjects } if subjects.len() == 2),
+        matches!(&error, ChainError::NoMatch { subjects, .. } if subjects.len() == 2),
         "{error}"
     );
 }
@@ -77,7 +92,7 @@ fn many_lookalikes_end() {
     let mut pool = certificates(["leaf"]);
     pool.extend(std::iter::repeat_n(certificate("int"), 500));
     assert!(matches!(
-        order(&leaf_key(), &pool).unwrap_err(),
+        choose(&leaf_key(), &pool, now()).unwrap_err(),
         ChainError::NoIssuer { .. }
     ));
 }
@@ -167,6 +182,9 @@ fn env_34_sizes_are_exact() {
     assert_eq!(rsa(0xff, 128), None);
     assert_eq!(PublicKey::rsa(&[], &[]).key_spec(), None);
 
+    const P_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+    const P_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+    const P_521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
     let ec = |curve: ObjectIdentifier, length: usize| {
         let mut point = vec![4];
         point.resize(length, 1);
@@ -174,9 +192,9 @@ fn env_34_sizes_are_exact() {
             .unwrap()
             .key_spec()
     };
-    assert_eq!(ec(P384, 97), Some(KeySpec::Ec384));
-    assert_eq!(ec(P521, 133), Some(KeySpec::Ec521));
-    assert_eq!(ec(P256, 97), None);
+    assert_eq!(ec(P_384, 97), Some(KeySpec::Ec384));
+    assert_eq!(ec(P_521, 133), Some(KeySpec::Ec521));
+    assert_eq!(ec(P_256, 97), None);
     assert_eq!(ec(ObjectIdentifier::new_unwrap("1.3.132.0.10"), 65), None);
     assert!(PublicKey::ec(b"\x30\x00", &[4]).is_err());
 }

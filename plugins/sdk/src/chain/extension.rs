@@ -1,8 +1,10 @@
-//! The extensions that are read (RFC 5280 §4.2): basicConstraints, keyUsage, extKeyUsage, and the
-//! addresses in authorityInfoAccess and cRLDistributionPoints.
+//! The extensions that are read (RFC 5280 §4.2): basicConstraints, keyUsage, extKeyUsage, the
+//! addresses in authorityInfoAccess and cRLDistributionPoints, and the key identifiers.
 
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
+
+use super::certificate::Flaw;
 
 /// Most extensions accepted in one certificate.
 const MAX_EXTENSIONS: usize = 64;
@@ -63,35 +65,88 @@ impl KeyUsage {
     }
 }
 
-/// `Extensions ::= SEQUENCE OF SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }`
-pub(crate) fn extensions(der: &[u8]) -> der::Result<Vec<Extension>> {
-    let mut reader = SliceReader::new(der)?;
-    let mut list: Vec<Extension> = Vec::new();
-    reader.sequence(|reader| {
-        while !reader.is_finished() {
-            let extension = reader.sequence(|reader| {
-                let oid = ObjectIdentifier::decode(reader)?;
-                let critical = Option::<bool>::decode(reader)?.unwrap_or(false);
-                let value = AnyRef::decode(reader)?;
-                value.tag().assert_eq(Tag::OctetString)?;
-                Ok(Extension {
-                    oid,
-                    critical,
-                    value: value.value().to_vec(),
-                })
-            })?;
-            if list.len() >= MAX_EXTENSIONS || list.iter().any(|e| e.oid == extension.oid) {
-                return Err(malformed(Tag::Sequence));
-            }
-            list.push(extension);
-        }
-        Ok(())
-    })?;
-    reader.finish(list)
+/// An extension where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) oid: ObjectIdentifier,
+    pub(super) critical: bool,
+    pub(super) value: &'a [u8],
 }
 
-pub(super) fn basic_constraints(extension: &Extension) -> der::Result<BasicConstraints> {
-    let mut reader = SliceReader::new(&extension.value)?;
+impl Part<'_> {
+    pub(super) fn to_extension(self) -> Extension {
+        Extension {
+            oid: self.oid,
+            critical: self.critical,
+            value: self.value.to_vec(),
+        }
+    }
+}
+
+/// The extension, if it is known, the bytes at the fault, and what is wrong with them.
+type Fault<'a> = (Option<ObjectIdentifier>, &'a [u8], Flaw);
+
+/// `Extensions ::= SEQUENCE OF SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }`
+pub(super) fn parts(der: &[u8]) -> Result<Vec<Part<'_>>, Fault<'_>> {
+    let list = AnyRef::try_from(der)
+        .and_then(|any| any.tag().assert_eq(Tag::Sequence).map(|_| any.value()))
+        .map_err(|error| (None, der, error.into()))?;
+    let mut reader = SliceReader::new(list).map_err(|error| (None, list, error.into()))?;
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    while !reader.is_finished() {
+        let element = reader
+            .tlv_bytes()
+            .map_err(|error| (None, list, error.into()))?;
+        let part = part(element).map_err(|error| (None, element, error.into()))?;
+        if parts.iter().any(|p| p.oid == part.oid) {
+            return Err((Some(part.oid), element, Flaw::Twice));
+        }
+        if parts.len() >= MAX_EXTENSIONS {
+            return Err((None, element, Flaw::TooMany(MAX_EXTENSIONS)));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+fn part(element: &[u8]) -> der::Result<Part<'_>> {
+    let mut reader = SliceReader::new(element)?;
+    let part = reader.sequence(|reader| {
+        let oid = ObjectIdentifier::decode(reader)?;
+        let critical = Option::<bool>::decode(reader)?.unwrap_or(false);
+        let value = AnyRef::decode(reader)?;
+        value.tag().assert_eq(Tag::OctetString)?;
+        Ok(Part {
+            oid,
+            critical,
+            value: value.value(),
+        })
+    })?;
+    reader.finish(part)
+}
+
+/// The extensions of a certificate, a CRL or an OCSP answer: an `Extensions` in DER.
+///
+/// # Errors
+/// Not DER, an extension twice, or more than 64.
+pub fn extensions(der: &[u8]) -> der::Result<Vec<Extension>> {
+    match parts(der) {
+        Ok(parts) => Ok(parts.iter().map(|part| part.to_extension()).collect()),
+        Err((_, _, Flaw::Der(error))) => Err(error),
+        Err(_) => Err(malformed(Tag::Sequence)),
+    }
+}
+
+/// An extension for messages: `extension keyUsage`, `extension 1.2.3`.
+pub(super) fn describe(oid: ObjectIdentifier) -> String {
+    match NAMES.iter().find(|(known, _)| *known == oid) {
+        Some((_, name)) => format!("extension {name}"),
+        None => format!("extension {oid}"),
+    }
+}
+
+pub(super) fn basic_constraints(extension: &Part<'_>) -> der::Result<BasicConstraints> {
+    let mut reader = SliceReader::new(extension.value)?;
     let (ca, path_len) = reader.sequence(|reader| {
         let ca = Option::<bool>::decode(reader)?.unwrap_or(false);
         Ok((ca, Option::<u32>::decode(reader)?))
@@ -103,8 +158,8 @@ pub(super) fn basic_constraints(extension: &Extension) -> der::Result<BasicConst
     })
 }
 
-pub(super) fn key_usage(extension: &Extension) -> der::Result<KeyUsage> {
-    let string = BitStringRef::from_der(&extension.value)?;
+pub(super) fn key_usage(extension: &Part<'_>) -> der::Result<KeyUsage> {
+    let string = BitStringRef::from_der(extension.value)?;
     let bits = string
         .bits()
         .take(9)
@@ -118,8 +173,8 @@ pub(super) fn key_usage(extension: &Extension) -> der::Result<KeyUsage> {
 }
 
 /// `ExtKeyUsageSyntax ::= SEQUENCE SIZE (1..MAX) OF OBJECT IDENTIFIER`
-pub(super) fn extended_key_usage(extension: &Extension) -> der::Result<Vec<ObjectIdentifier>> {
-    let mut reader = SliceReader::new(&extension.value)?;
+pub(super) fn extended_key_usage(value: &[u8]) -> der::Result<Vec<ObjectIdentifier>> {
+    let mut reader = SliceReader::new(value)?;
     let purposes = reader.sequence(|reader| {
         let mut purposes = Vec::new();
         while !reader.is_finished() {
@@ -134,9 +189,9 @@ pub(super) fn extended_key_usage(extension: &Extension) -> der::Result<Vec<Objec
 }
 
 /// `AuthorityInfoAccessSyntax ::= SEQUENCE OF SEQUENCE { accessMethod OID, accessLocation }`
-pub(super) fn ocsp_urls(extension: &Extension) -> der::Result<Vec<String>> {
+pub(super) fn ocsp_urls(value: &[u8]) -> der::Result<Vec<String>> {
     let mut urls = Vec::new();
-    let mut reader = SliceReader::new(&extension.value)?;
+    let mut reader = SliceReader::new(value)?;
     reader.sequence(|reader| {
         while !reader.is_finished() {
             let (method, location) = reader.sequence(|reader| {
@@ -158,9 +213,9 @@ pub(super) fn ocsp_urls(extension: &Extension) -> der::Result<Vec<String>> {
 ///     distributionPoint [0] CHOICE { fullName [0] GeneralNames, … } OPTIONAL,
 ///     reasons [1] OPTIONAL, cRLIssuer [2] OPTIONAL }
 /// ```
-pub(super) fn crl_urls(extension: &Extension) -> der::Result<Vec<String>> {
+pub(super) fn crl_urls(value: &[u8]) -> der::Result<Vec<String>> {
     let mut urls = Vec::new();
-    let mut reader = SliceReader::new(&extension.value)?;
+    let mut reader = SliceReader::new(value)?;
     reader.sequence(|reader| {
         while !reader.is_finished() {
             let name = reader.sequence(|point| {
@@ -183,6 +238,18 @@ pub(super) fn crl_urls(extension: &Extension) -> der::Result<Vec<String>> {
     reader.finish(urls)
 }
 
+pub(super) fn subject_key_id(value: &[u8]) -> der::Result<Vec<u8>> {
+    Ok(OctetStringRef::from_der(value)?.as_bytes().to_vec())
+}
+
+/// `AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] OPTIONAL, … }`
+pub(super) fn authority_key_id(value: &[u8]) -> der::Result<Option<Vec<u8>>> {
+    let list = AnyRef::from_der(value)?;
+    list.tag().assert_eq(Tag::Sequence)?;
+    let mut reader = SliceReader::new(list.value())?;
+    Ok(optional_context(&mut reader, 0, false)?.map(<[u8]>::to_vec))
+}
+
 /// The URI of a GeneralName (`[6] IA5String`); nothing for its other kinds.
 fn uri(general_name: AnyRef<'_>) -> der::Result<Option<String>> {
     let tag = Tag::ContextSpecific {
@@ -200,7 +267,10 @@ fn uri(general_name: AnyRef<'_>) -> der::Result<Option<String>> {
 }
 
 /// The content of an optional context-specific field.
-pub(crate) fn optional_context<'a, R: Reader<'a>>(
+///
+/// # Errors
+/// The field is malformed.
+pub fn optional_context<'a, R: Reader<'a>>(
     reader: &mut R,
     number: u8,
     constructed: bool,
@@ -215,7 +285,8 @@ pub(crate) fn optional_context<'a, R: Reader<'a>>(
     Ok(Some(AnyRef::decode(reader)?.value()))
 }
 
-pub(crate) fn malformed(tag: Tag) -> der::Error {
+/// The error for a value that is not what its type wants.
+pub fn malformed(tag: Tag) -> der::Error {
     tag.value_error()
 }
 
@@ -227,3 +298,28 @@ pub(super) const AUTHORITY_INFO_ACCESS: ObjectIdentifier =
 pub(super) const CRL_DISTRIBUTION_POINTS: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("2.5.29.31");
 const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+pub(super) const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+pub(super) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+
+/// Names of RFC 5280 for messages.
+const NAMES: [(ObjectIdentifier, &str); 13] = [
+    (BASIC_CONSTRAINTS, "basicConstraints"),
+    (KEY_USAGE, "keyUsage"),
+    (EXT_KEY_USAGE, "extKeyUsage"),
+    (AUTHORITY_INFO_ACCESS, "authorityInfoAccess"),
+    (CRL_DISTRIBUTION_POINTS, "cRLDistributionPoints"),
+    (SUBJECT_KEY_ID, "subjectKeyIdentifier"),
+    (AUTHORITY_KEY_ID, "authorityKeyIdentifier"),
+    (ObjectIdentifier::new_unwrap("2.5.29.17"), "subjectAltName"),
+    (ObjectIdentifier::new_unwrap("2.5.29.18"), "issuerAltName"),
+    (ObjectIdentifier::new_unwrap("2.5.29.30"), "nameConstraints"),
+    (
+        ObjectIdentifier::new_unwrap("2.5.29.32"),
+        "certificatePolicies",
+    ),
+    (
+        ObjectIdentifier::new_unwrap("2.5.29.36"),
+        "policyConstraints",
+    ),
+    (ObjectIdentifier::new_unwrap("2.5.29.46"), "freshestCRL"),
+];
