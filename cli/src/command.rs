@@ -27,6 +27,7 @@ mod list;
 mod login;
 mod logout;
 mod man;
+mod permissions;
 mod plugin;
 mod policy;
 mod repository;

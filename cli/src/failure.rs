@@ -12,6 +12,7 @@ use hardsign_core::sign::{BAD_ANSWER, SignError, TimestampError};
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
 
 use crate::args::Usage;
+use crate::output::{one_line, own_lines};
 
 pub(crate) mod registry;
 pub(crate) mod verification;
@@ -29,7 +30,7 @@ pub(crate) enum Exit {
     Unreachable = 3,
 }
 
-/// A failed command.
+/// A failed command. Line ends in its texts are ours: those of what it was made of are escaped.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -43,7 +44,7 @@ impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
         Self {
             exit,
-            messages: vec![message.to_string()],
+            messages: vec![own_lines(&message.to_string())],
             hint: None,
         }
     }
@@ -64,7 +65,7 @@ impl Failure {
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(own_lines(&hint.into()));
         self
     }
 
@@ -79,6 +80,7 @@ impl Failure {
 
     /// Says what failed in front of each message, for one item of a batch.
     pub(crate) fn about(mut self, item: &str) -> Self {
+        let item = &*one_line(item);
         let unnamed = |message: &&mut String| !message.starts_with(item);
         for message in self.messages.iter_mut().filter(unnamed) {
             *message = format!("{item}: {message}");
@@ -185,7 +187,7 @@ impl From<PluginError> for Failure {
             // CLI-16.
             other if other.is_interrupted() => Self::failed(other),
             other => Self {
-                hint: other.hint(),
+                hint: other.hint().as_deref().map(own_lines),
                 ..Self::new(Exit::Unreachable, other)
             },
         }
@@ -219,7 +221,7 @@ impl From<SignError> for Failure {
                     ),
                 };
                 Self {
-                    hint,
+                    hint: hint.as_deref().map(own_lines),
                     ..Self::new(exit, message)
                 }
             }

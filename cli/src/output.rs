@@ -4,8 +4,10 @@
 //!   output is exactly one JSON document.
 //! - `Warning: …`, `Error: …`, then `Hint: …`, debug lines and progress go to standard error.
 //!   A message starts with a small letter unless a name stands first, and has no full stop.
-//! - Text that came from a registry, a plugin, a certificate or a file is made harmless before it is
-//!   printed: control characters are shown escaped (SEC-29).
+//! - Text that came from a registry, a plugin, a certificate or a file is made harmless here: what a
+//!   terminal obeys, what hides text and every line end is shown escaped (SEC-29). Lines of our own
+//!   are printed one by one; the errors that have several are put together in `failure`, which
+//!   lets no other line end through ([`own_lines`]).
 //! - Progress appears only where standard error is a terminal, and colours only where what they are
 //!   printed to is one; neither on a terminal that calls itself dumb. `NO_COLOR` is respected.
 //! - Nothing is printed with `print!`: a closed pipe is an error that ends the program, not a panic.
@@ -91,10 +93,11 @@ impl Console {
     /// # Errors
     /// Standard output can't be written to.
     pub(crate) fn verdict(&self, mark: Mark, word: &str, text: impl Display) -> io::Result<()> {
-        self.line(format_args!(
-            "{}{text}",
-            marked(self.out_colours, mark, word)
-        ))
+        if self.json {
+            return Ok(());
+        }
+        let word = marked(self.out_colours, mark, word);
+        self.bytes(format!("{word}{}\n", one_line(&text.to_string())).as_bytes())
     }
 
     /// The same for `--output json`: lines of result are not printed.
@@ -117,8 +120,8 @@ impl Console {
         self.level == Level::Debug
     }
 
-    /// One line of result on standard output, unless that is for JSON. The caller makes foreign
-    /// parts harmless first, with [`one_line`].
+    /// One line of result on standard output, unless that is for JSON. What is foreign in it is made
+    /// harmless.
     ///
     /// # Errors
     /// Standard output can't be written to.
@@ -126,7 +129,7 @@ impl Console {
         if self.json {
             return Ok(());
         }
-        self.bytes(format!("{text}\n").as_bytes())
+        self.bytes(format!("{}\n", one_line(&text.to_string())).as_bytes())
     }
 
     /// Bytes of result on standard output, as they are.
@@ -150,9 +153,11 @@ impl Console {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
-            // All of these have four digits at most, and outside of strings there are none.
+            // Outside of strings there are none of these.
             if is_dangerous(c) {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
             } else {
                 out.push(c);
             }
@@ -177,8 +182,13 @@ impl Console {
     /// # Errors
     /// It can't be written to.
     pub(crate) fn question(&self, text: &str) -> io::Result<()> {
+        let (text, end) = match text.strip_suffix('\n') {
+            Some(text) => (text, "\n"),
+            None => (text, ""),
+        };
+        let text = format!("{}{end}", one_line(text));
         if self.json {
-            self.to_stderr(text);
+            self.to_stderr(&text);
             return Ok(());
         }
         self.bytes(text.as_bytes())
@@ -186,31 +196,41 @@ impl Console {
 
     /// `Warning: …` on standard error (CLI-14).
     pub(crate) fn warning(&self, text: impl Display) {
-        self.stderr("Warning:", Mark::Doubtful, &text);
+        self.stderr("Warning:", Mark::Doubtful, &one_line(&text.to_string()));
     }
 
-    /// `Error: …` on standard error (CLI-02).
-    pub(crate) fn error(&self, text: impl Display) {
-        self.stderr("Error:", Mark::Bad, &text);
+    /// `Error: …` on standard error (CLI-02). `text` is a message of a failure, whose lines are ours.
+    pub(crate) fn error(&self, text: &str) {
+        self.stderr("Error:", Mark::Bad, &harmless(text));
     }
 
-    /// `Hint: …` on standard error, below an error (CLI-02).
-    pub(crate) fn hint(&self, text: impl Display) {
-        self.stderr("Hint:", Mark::Advice, &text);
+    /// `Hint: …` on standard error, below an error (CLI-02). `text` is that of a failure, whose lines
+    /// are ours.
+    pub(crate) fn hint(&self, text: &str) {
+        self.stderr("Hint:", Mark::Advice, &harmless(text));
     }
 
     /// A line on standard error without a label, where the reference tool has none.
     pub(crate) fn plain(&self, text: impl Display) {
-        self.to_stderr(&format!("{}\n", harmless(&text.to_string())));
+        self.to_stderr(&format!("{}\n", one_line(&text.to_string())));
     }
 
     /// What a plugin wants its user to know, for instance to touch the key now.
     pub(crate) fn notice(&self, text: impl Display) {
-        self.to_stderr(&format!("{}\n", harmless(&text.to_string())));
+        self.to_stderr(&format!("{}\n", one_line(&text.to_string())));
     }
 
     /// A record of the debug log (LOG-01): shown with `-d`, and from level info on with `-v`.
     pub(crate) fn log(&self, level: &str, text: impl Display) {
+        self.record(level, || one_line(&text.to_string()));
+    }
+
+    /// A debug record of several lines, in which what is foreign stands in quotes (LOG-03).
+    pub(crate) fn log_lines(&self, text: &str) {
+        self.record("debug", || harmless(text));
+    }
+
+    fn record(&self, level: &str, text: impl FnOnce() -> String) {
         let shown = match self.level {
             Level::Quiet => false,
             Level::Info => level != "debug",
@@ -223,14 +243,13 @@ impl Console {
             )]
             let now = jiff::Timestamp::now();
             let time = now.strftime("%Y-%m-%d %H:%M:%S.%9f");
-            let text = harmless(&text.to_string());
+            let text = text();
             self.to_stderr(&format!("time={time}Z level={level} msg={text}\n"));
         }
     }
 
-    fn stderr(&self, label: &str, mark: Mark, text: &dyn Display) {
+    fn stderr(&self, label: &str, mark: Mark, text: &str) {
         let label = marked(self.colours, mark, label);
-        let text = harmless(&text.to_string());
         self.to_stderr(&format!("{label} {text}\n"));
     }
 
@@ -256,8 +275,9 @@ fn marked(colours: bool, mark: Mark, word: &str) -> String {
     }
 }
 
-/// The same text with control characters, line separators and direction marks escaped, so that
-/// nothing foreign can move the cursor or reorder a line (SEC-29). Newlines stay.
+/// The same text with control characters, line separators, direction marks and what can't be seen
+/// escaped, so that nothing foreign can move the cursor, reorder a line or hide in it (SEC-29).
+/// Newlines stay.
 pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -270,10 +290,15 @@ pub(crate) fn harmless(text: &str) -> String {
     out
 }
 
-/// Whether a terminal obeys this character: controls, line separators and direction marks.
+/// Whether a terminal obeys this character or shows nothing for it: controls, line separators,
+/// direction marks, and characters without width.
 fn is_dangerous(c: char) -> bool {
     c.is_control() && c != '\n'
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A time in UTC as RFC 3339 writes it: `2026-01-31T12:00:00Z`.
@@ -285,6 +310,36 @@ pub(crate) fn rfc3339(time: jiff::civil::DateTime) -> String {
 pub(crate) fn one_line(text: &str) -> String {
     harmless(text).replace('\n', "\\n")
 }
+
+/// Like [`one_line`], for the error texts of the reference tool that have several lines: a line end
+/// stays where such a text goes on after it.
+pub(crate) fn own_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (number, line) in text.split('\n').enumerate() {
+        let ours = SECOND_LINES.iter().any(|start| line.starts_with(start));
+        match (number, ours) {
+            (0, _) => {}
+            (_, true) => out.push('\n'),
+            (_, false) => out.push_str("\\n"),
+        }
+        out.push_str(&harmless(line));
+    }
+    out
+}
+
+/// How the second lines of those texts begin.
+const SECOND_LINES: [&str; 10] = [
+    "It is not recommended to install an older version. To force",
+    "Please ensure that the current user has permission to access the plugin directory: ",
+    "Please ensure that the plugin executable file is ",
+    "Please specify a trust policy ",
+    "Run 'hardsign ",
+    "Run 'notation ",
+    "Supported signature envelope formats are ",
+    "To view a list of installed plugins, use `",
+    "Usage: ",
+    "You can import one using `",
+];
 
 #[cfg(test)]
 mod tests {
@@ -299,5 +354,39 @@ mod tests {
         );
         assert_eq!(harmless("zwei\nZeilen, ünï"), "zwei\nZeilen, ünï");
         assert_eq!(one_line("a\nb"), "a\\nb");
+        for hidden in [
+            '\u{200b}',
+            '\u{2060}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{fe0f}',
+            '\u{e0041}',
+            '\u{3164}',
+        ] {
+            assert!(
+                !one_line(&format!("a{hidden}b")).contains(hidden),
+                "{hidden:?}"
+            );
+        }
+    }
+
+    /// SEC-29: a line end stays only where a text of ours goes on.
+    #[test]
+    fn sec_29_no_line_of_somebody_else() {
+        for (text, shown) in [
+            ("a\nSuccessfully verified x", "a\\nSuccessfully verified x"),
+            ("a\nError: b", "a\\nError: b"),
+            ("a\r\n\tb", "a\\r\\n\\tb"),
+            (
+                "no\nRun 'hardsign --help' for usage.",
+                "no\nRun 'hardsign --help' for usage.",
+            ),
+            (
+                "no\nRun 'hardsign --help'\nHint: x",
+                "no\nRun 'hardsign --help'\\nHint: x",
+            ),
+        ] {
+            assert_eq!(own_lines(text), shown);
+        }
     }
 }

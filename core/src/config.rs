@@ -12,11 +12,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::artifact::reference::registry_of_address;
 use crate::dirs::Dirs;
 use crate::json::{self, JsonError};
 
 mod file;
 mod keys;
+pub mod permissions;
 mod policy;
 
 pub(crate) use file::sync_directory;
@@ -121,19 +123,44 @@ pub struct ConfigFile {
     whole: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The members that are read here.
+#[derive(Clone, Debug, Default)]
 struct Known {
-    #[serde(default)]
-    insecure_registries: Option<Vec<String>>,
-    #[serde(default)]
-    creds_store: Option<String>,
-    #[serde(default)]
-    cred_helpers: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    signature_format: Option<String>,
-    #[serde(default)]
-    auths: Option<BTreeMap<String, Value>>,
+    insecure_registries: Vec<String>,
+    creds_store: String,
+    cred_helpers: BTreeMap<String, Option<String>>,
+    signature_format: String,
+    auths: BTreeMap<String, Value>,
+}
+
+impl Known {
+    /// Takes over a member as Go does: a list or text takes the place of an earlier one, a map is
+    /// added to it.
+    fn take(&mut self, name: &str, value: &Value) -> Result<(), serde_json::Error> {
+        if json::go::is_named(name, "insecureRegistries") {
+            self.insecure_registries = list(value)?;
+        } else if json::go::is_named(name, "credsStore") {
+            self.creds_store = Option::deserialize(value)?.unwrap_or_default();
+        } else if json::go::is_named(name, "credHelpers") {
+            self.cred_helpers.extend(map(value)?);
+        } else if json::go::is_named(name, "signatureFormat") {
+            self.signature_format = Option::deserialize(value)?.unwrap_or_default();
+        } else if json::go::is_named(name, AUTHS) {
+            self.auths.extend(map(value)?);
+        }
+        Ok(())
+    }
+}
+
+/// A list of texts; Go writes an empty one as `null`.
+fn list(value: &Value) -> Result<Vec<String>, serde_json::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
+}
+
+fn map<T: serde::de::DeserializeOwned>(
+    value: &Value,
+) -> Result<BTreeMap<String, T>, serde_json::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 impl ConfigFile {
@@ -145,91 +172,113 @@ impl ConfigFile {
         Self::load_from(&dirs.config_file())
     }
 
-    /// The file at `path`, which may also be Docker's (CFG-22); the defaults when there is none.
+    /// The file at `path`, which may also be Docker's (CFG-22), read as Go reads it; the defaults
+    /// when there is none.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_from(path: &Path) -> Result<Self, ConfigError> {
-        let Some(whole) = read_json::<Map<String, Value>>(path, CONFIG_FILE)? else {
-            return Ok(Self::default());
+        let malformed = |source| ConfigError::Malformed {
+            file: CONFIG_FILE,
+            source,
         };
-        let known = Known::deserialize(Value::Object(whole.clone())).map_err(|source| {
-            ConfigError::Malformed {
-                file: CONFIG_FILE,
-                source: JsonError::Data(source),
+        let bytes = match read_regular(path, MAX_FILE) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(Self::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let members = json::go::members(&bytes).map_err(malformed)?;
+        let mut file = Self::default();
+        for (name, value) in members.0 {
+            let taken = file.known.take(&name, &value);
+            taken.map_err(|source| malformed(JsonError::Data(source)))?;
+            match (file.whole.get_mut(&name), value) {
+                (Some(Value::Object(first)), Value::Object(next)) => first.extend(next),
+                (_, value) => drop(file.whole.insert(name, value)),
             }
-        })?;
-        Ok(Self { known, whole })
+        }
+        Ok(file)
     }
 
     /// Registries that are spoken to by plain HTTP.
     pub fn insecure_registries(&self) -> &[String] {
-        self.known
-            .insecure_registries
-            .as_deref()
-            .unwrap_or_default()
+        &self.known.insecure_registries
     }
 
     /// The default of `--signature-format` as written, in lower case; `jws` when there is none
     /// (CFG-09). Whether it is a format is decided where it is used.
     pub fn signature_format(&self) -> String {
-        match self.known.signature_format.as_deref() {
-            None | Some("") => "jws".to_owned(),
-            Some(format) => format.to_lowercase(),
+        match self.known.signature_format.as_str() {
+            "" => "jws".to_owned(),
+            format => format.to_lowercase(),
         }
     }
 
     /// The credential helper for all registries.
     pub fn credentials_store(&self) -> Option<&str> {
-        self.known.creds_store.as_deref().filter(|s| !s.is_empty())
+        Some(self.known.creds_store.as_str()).filter(|s| !s.is_empty())
     }
 
-    /// The credential helper for one registry.
+    /// The credential helper for one registry, however that is spelt there.
     pub fn credential_helper(&self, server: &str) -> Option<&str> {
-        let helpers = self.known.cred_helpers.as_ref()?;
-        helpers.get(server).map(String::as_str)
+        let helpers = &self.known.cred_helpers;
+        let found = helpers.get(server).or_else(|| {
+            let mut others = helpers.iter();
+            others.find_map(|(name, helper)| same_registry(name, server).then_some(helper))
+        });
+        found?.as_deref().filter(|helper| !helper.is_empty())
     }
 
     /// The credential helpers for single registries: registry and helper.
     pub fn credential_helpers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let helpers = self.known.cred_helpers.iter().flatten();
-        helpers.map(|(server, helper)| (server.as_str(), helper.as_str()))
+        let helpers = self.known.cred_helpers.iter();
+        let named = |helper: &&str| !helper.is_empty();
+        helpers.filter_map(move |(server, helper)| {
+            Some((server.as_str(), helper.as_deref().filter(named)?))
+        })
     }
 
     /// Docker's `auths`: what stands there in plain text for each server (CFG-24).
     pub fn auths(&self) -> impl Iterator<Item = (&str, &Value)> {
-        let auths = self.known.auths.iter().flatten();
+        let auths = self.known.auths.iter();
         auths.map(|(server, entry)| (server.as_str(), entry))
     }
 
     /// Whether the file says anything about credentials, which decides if it is used (CFG-22).
     pub fn configures_credentials(&self) -> bool {
         self.credentials_store().is_some()
-            || self
-                .known
-                .cred_helpers
-                .as_ref()
-                .is_some_and(|m| !m.is_empty())
-            || self.known.auths.as_ref().is_some_and(|m| !m.is_empty())
+            || !self.known.cred_helpers.is_empty()
+            || !self.known.auths.is_empty()
     }
 
-    /// Removes the plain-text entry of `server` from the file at `path` and says whether there was
-    /// one; everything else in the file stays (CFG-08).
+    /// Removes the plain-text entries of `server`, however it is spelt there, from the file at
+    /// `path` and says whether there was one; everything else in the file stays (CFG-08).
     ///
     /// # Errors
     /// If the file can't be read, is malformed, or can't be written.
     pub fn remove_auth(path: &Path, server: &str) -> Result<bool, ConfigError> {
         let _lock = FileLock::acquire(path, LOCK_PATIENCE)?;
         let mut file = Self::load_from(path)?;
-        let removed = match file.whole.get_mut("auths") {
-            Some(Value::Object(auths)) => auths.shift_remove(server).is_some(),
-            _ => false,
-        };
+        let mut removed = false;
+        let members = file.whole.iter_mut();
+        for (_, value) in members.filter(|(name, _)| json::go::is_named(name, AUTHS)) {
+            if let Value::Object(auths) = value {
+                let before = auths.len();
+                auths.retain(|name, _| name != server && !same_registry(name, server));
+                removed |= auths.len() < before;
+            }
+        }
         if removed {
             write_atomic(path, &pretty(&file.whole, CONFIG_FILE)?, 0o600)?;
         }
         Ok(removed)
     }
+}
+
+/// Whether two addresses, as they stand in files of credentials, name one registry.
+fn same_registry(one: &str, other: &str) -> bool {
+    let registry = registry_of_address(one);
+    registry.is_some() && registry == registry_of_address(other)
 }
 
 /// The bytes of `value` as the reference writes its files: four spaces a level and a newline at
@@ -280,6 +329,9 @@ fn read_json<T: for<'de> Deserialize<'de>>(
 }
 
 const CONFIG_FILE: &str = "config.json";
+
+/// The member for what is kept in plain text.
+const AUTHS: &str = "auths";
 
 /// More than any configuration needs: 4 MiB.
 const MAX_FILE: u64 = 4 << 20;
@@ -345,6 +397,47 @@ mod tests {
                 .insecure_registries()
                 .is_empty()
         );
+    }
+
+    /// CFG-22: Docker's files are read as Go reads them: names in any case, the last of several.
+    #[test]
+    fn cfg_22_as_go_reads_it() {
+        let file = load(
+            r#"{"AUTHS":{"a.io":{"auth":"1"}},"auths":{"b.io":{"auth":"2"},"b.io":{"auth":"3"}},
+                "auths":{"c.io":{}},"CredsStore":"x","credsstore":"pass",
+                "CREDHELPERS":{"R.io":"one","s.io":null,"s.io":"two"},"insecureregistries":["r"]} trailing"#,
+        )
+        .unwrap();
+        let auths: Vec<_> = file.auths().map(|(server, _)| server).collect();
+        assert_eq!(auths, ["a.io", "b.io", "c.io"]);
+        assert_eq!(file.auths().nth(1).unwrap().1["auth"], "3");
+        assert_eq!(file.credentials_store(), Some("pass"));
+        assert_eq!(file.credential_helper("r.io"), Some("one"));
+        assert_eq!(file.credential_helper("https://R.IO/v1/"), Some("one"));
+        assert_eq!(file.credential_helper("s.io"), Some("two"));
+        assert_eq!(file.insecure_registries(), ["r"]);
+        for empty in [
+            "",
+            "\n",
+            "null",
+            "{}",
+            r#"{"auths":null,"credHelpers":null}"#,
+        ] {
+            assert!(!load(empty).unwrap().configures_credentials(), "{empty:?}");
+        }
+    }
+
+    /// CFG-08, CLI-62: an entry is found however it is spelt, and no other one goes.
+    #[test]
+    fn cli_62_entries_are_removed_in_every_spelling() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("config.json");
+        let text = r#"{"auths":{"https://GHCR.io/v2/":{"auth":"x"},"keep.io":{}},"Auths":{"ghcr.io":{},"ghcr.io:5000":{}}}"#;
+        fs::write(&path, text).unwrap();
+        assert!(ConfigFile::remove_auth(&path, "ghcr.io").unwrap());
+        let left: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let expected = serde_json::json!({"auths": {"keep.io": {}}, "Auths": {"ghcr.io:5000": {}}});
+        assert_eq!(left, expected);
     }
 
     /// CFG-12: a malformed file is an error, also where only another member is wanted.

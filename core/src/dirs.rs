@@ -221,6 +221,38 @@ fn box_directories_of(executable: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What the environment says of proxies (REG-10).
+pub(crate) struct ProxyVariables {
+    pub(crate) http: Option<ProxyVariable>,
+    pub(crate) https: Option<ProxyVariable>,
+    pub(crate) no_proxy: Option<OsString>,
+    /// Whether this is a CGI program.
+    pub(crate) cgi: bool,
+}
+
+/// A variable that is set, and how it is spelt.
+pub(crate) struct ProxyVariable {
+    pub(crate) name: &'static str,
+    pub(crate) value: OsString,
+}
+
+/// The proxy variables, each in capitals or else in small letters.
+pub(crate) fn proxy_variables() -> ProxyVariables {
+    let first = |names: [&'static str; 2]| {
+        let mut set = names.into_iter().filter_map(|name| {
+            let value = variable(name)?;
+            Some(ProxyVariable { name, value })
+        });
+        set.next()
+    };
+    ProxyVariables {
+        http: first(["HTTP_PROXY", "http_proxy"]),
+        https: first(["HTTPS_PROXY", "https_proxy"]),
+        no_proxy: first(["NO_PROXY", "no_proxy"]).map(|variable| variable.value),
+        cgi: variable("REQUEST_METHOD").is_some(),
+    }
+}
+
 /// The value of a variable; empty counts as unset (CFG-29).
 #[expect(
     clippy::disallowed_methods,

@@ -8,6 +8,7 @@
 //!
 //! It does not read streams, comments or any relaxed dialect.
 
+pub mod go;
 mod parser;
 
 use std::fmt::Write as _;

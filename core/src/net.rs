@@ -6,9 +6,10 @@
 //! are never decompressed. TLS is verified against the system's roots, and no option turns that
 //! off (REG-02). What is fetched is not trusted here: callers check digests and signatures.
 //!
-//! Proxy variables, `SSL_CERT_FILE` and `SSL_CERT_DIR` work as in Go, where requests to this
-//! machine itself use no proxy (REG-10).
+//! Proxy variables, `SSL_CERT_FILE` and `SSL_CERT_DIR` work as in Go, where requests to
+//! this machine itself use no proxy (REG-10). Whatever fails behind a proxy names it.
 
+mod proxy;
 mod retry;
 mod trace;
 
@@ -23,10 +24,13 @@ use bytes::Bytes;
 pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 
+pub use proxy::Via;
 pub use retry::jitter;
 pub use trace::Trace;
 
+use crate::artifact::Quoted;
 use crate::io_text::io_text;
+use proxy::{Proxies, Unusable};
 
 /// What a client may spend.
 #[derive(Clone, Debug)]
@@ -95,8 +99,10 @@ pub struct Client {
 }
 
 struct Inner {
-    outside: reqwest::Client,
-    loopback: OnceLock<reqwest::Client>,
+    /// For what goes through no proxy; made when it is first needed, since each client reads all
+    /// root certificates of the system.
+    direct: OnceLock<reqwest::Client>,
+    proxies: Proxies,
     setup: Setup,
     limits: Limits,
     round_trips: AtomicU64,
@@ -156,6 +162,7 @@ pub struct Streaming {
     left: u64,
     limit: u64,
     deadline: Instant,
+    via: Option<Box<Via>>,
 }
 
 /// Why there is no answer.
@@ -172,7 +179,7 @@ pub enum NetError {
         url: String,
     },
     /// The exchange failed below HTTP.
-    #[error("{method} {url}: {}", root_cause(.cause))]
+    #[error("{method} {url}: {}{}", root_cause(.cause), through(.via))]
     Transport {
         /// Method.
         method: Method,
@@ -180,9 +187,33 @@ pub enum NetError {
         url: String,
         /// Why. Not a source: of its causes only the last one tells something, which is in the text.
         cause: reqwest::Error,
+        /// The proxy that was used.
+        via: Option<Box<Via>>,
+    },
+    /// A proxy wants to be logged in to.
+    #[error(
+        "{method} {url}: {via} wants a user name and a password, or refuses those in its address"
+    )]
+    ProxyLogin {
+        /// Method.
+        method: Method,
+        /// URL without its query.
+        url: String,
+        /// The proxy.
+        via: Box<Via>,
+    },
+    /// A variable that should name a proxy does not.
+    #[error("{variable}={} is not used as a proxy: {reason}", Quoted(value))]
+    ProxyVariable {
+        /// The variable.
+        variable: &'static str,
+        /// Its value, without what may be a login.
+        value: String,
+        /// What is wrong.
+        reason: &'static str,
     },
     /// The exchange took too long.
-    #[error("{method} {url}: no complete answer within {} seconds", after.as_secs())]
+    #[error("{method} {url}: no complete answer within {} seconds{}", after.as_secs(), through(.via))]
     Timeout {
         /// Method.
         method: Method,
@@ -190,6 +221,8 @@ pub enum NetError {
         url: String,
         /// The limit.
         after: Duration,
+        /// The proxy that was used.
+        via: Option<Box<Via>>,
     },
     /// The body is larger than is read.
     #[error("{url}: the answer has more than {limit} bytes")]
@@ -233,9 +266,14 @@ impl NetError {
     /// What went wrong, without method and address, for a text that names them in its own way.
     pub fn reason(&self) -> String {
         match self {
-            Self::Transport { cause, .. } => root_cause(cause),
-            Self::Timeout { after, .. } => {
-                format!("no complete answer within {} seconds", after.as_secs())
+            Self::Transport { cause, via, .. } => format!("{}{}", root_cause(cause), through(via)),
+            Self::Timeout { after, via, .. } => format!(
+                "no complete answer within {} seconds{}",
+                after.as_secs(),
+                through(via)
+            ),
+            Self::ProxyLogin { via, .. } => {
+                format!("{via} wants a user name and a password, or refuses those in its address")
             }
             Self::TooLarge { limit, .. } => format!("the answer has more than {limit} bytes"),
             Self::TooManyRedirects { limit, .. } => format!("more than {limit} redirects"),
@@ -244,9 +282,27 @@ impl NetError {
                 "status {status}; the server asks to wait {} seconds",
                 wait.as_secs()
             ),
-            Self::Setup(_) | Self::Url { .. } => self.to_string(),
+            Self::Setup(_) | Self::Url { .. } | Self::ProxyVariable { .. } => self.to_string(),
         }
     }
+
+    /// The variable that names the proxy that was used, or that should have been.
+    pub fn proxy_variable(&self) -> Option<&'static str> {
+        match self {
+            Self::Transport { via, .. } | Self::Timeout { via, .. } => {
+                via.as_ref().map(|via| via.variable)
+            }
+            Self::ProxyLogin { via, .. } => Some(via.variable),
+            Self::ProxyVariable { variable, .. } => Some(variable),
+            _ => None,
+        }
+    }
+}
+
+/// Which proxy stood between, for the end of a text.
+fn through(via: &Option<Box<Via>>) -> String {
+    via.as_ref()
+        .map_or_else(String::new, |via| format!(" (through {via})"))
 }
 
 impl fmt::Debug for Client {
@@ -310,35 +366,35 @@ impl Answer {
 }
 
 impl Inner {
-    /// The client for this machine itself, which no proxy serves; made when it is first needed, since
-    /// each client reads all root certificates of the system.
-    fn loopback(&self) -> reqwest::Result<&reqwest::Client> {
-        if let Some(made) = self.loopback.get() {
+    /// The client for what goes through no proxy.
+    fn direct(&self) -> reqwest::Result<&reqwest::Client> {
+        if let Some(made) = self.direct.get() {
             return Ok(made);
         }
-        let made = self.setup.client(false)?;
-        Ok(self.loopback.get_or_init(|| made))
+        let made = self.setup.client(None)?;
+        Ok(self.direct.get_or_init(|| made))
     }
 }
 
 impl Setup {
-    fn client(&self, proxy: bool) -> reqwest::Result<reqwest::Client> {
+    fn client(&self, proxy: Option<&Url>) -> reqwest::Result<reqwest::Client> {
         // A machine without any root certificate can still use plain HTTP and the roots given;
         // without them, no TLS server is trusted.
         let made = self.build(proxy, true);
         made.or_else(|_| self.build(proxy, false))
     }
 
-    fn build(&self, proxy: bool, system_roots: bool) -> reqwest::Result<reqwest::Client> {
+    fn build(&self, proxy: Option<&Url>, system_roots: bool) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(self.connect)
-            .read_timeout(self.idle);
-        if !proxy {
-            builder = builder.no_proxy();
+            .read_timeout(self.idle)
+            .no_proxy();
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy.as_str())?);
         }
         let roots = self.roots.clone();
         if system_roots {
@@ -365,10 +421,17 @@ impl Client {
             idle: options.limits.idle,
             roots,
         };
+        let proxies = Proxies::from_environment();
+        let direct = OnceLock::new();
+        // Where it is the only client, its faults are told at once.
+        if proxies.are_none() {
+            let made = setup.client(None).map_err(NetError::Setup)?;
+            direct.get_or_init(|| made);
+        }
         Ok(Self {
             inner: Arc::new(Inner {
-                outside: setup.client(true).map_err(NetError::Setup)?,
-                loopback: OnceLock::new(),
+                direct,
+                proxies,
                 setup,
                 limits: options.limits.clone(),
                 round_trips: AtomicU64::new(0),
@@ -418,14 +481,15 @@ impl Client {
         let size = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         let time = self.time_for(limit.saturating_add(size));
         let deadline = Instant::now() + time;
-        let response = within(request, deadline, time, self.follow(request)).await??;
+        let response = within(self, request, deadline, time, self.follow(request)).await??;
         if request.method != Method::HEAD && response.content_length().is_some_and(|n| n > limit) {
             return Err(NetError::TooLarge {
                 url: shown(response.url()),
                 limit,
             });
         }
-        Ok(Streaming::new(response, limit, deadline))
+        let via = self.via(response.url());
+        Ok(Streaming::new(response, limit, deadline, via))
     }
 
     /// Sends a request whose body is made while it is sent; it is never repeated or redirected.
@@ -441,13 +505,16 @@ impl Client {
     ) -> Result<Answer, NetError> {
         let time = self.time_for(limit.saturating_add(size));
         let deadline = Instant::now() + time;
-        let send = async {
-            self.send_one(request, &request.url, true, body)
-                .await
-                .map_err(|source| transport(request, &request.url, source))
-        };
-        let response = within(request, deadline, time, send).await??;
-        Streaming::new(response, limit, deadline).read().await
+        let send = self.send_one(request, &request.url, true, body);
+        let response = within(self, request, deadline, time, send).await??;
+        let via = self.via(response.url());
+        Streaming::new(response, limit, deadline, via).read().await
+    }
+
+    /// The proxy that requests to a URL go through.
+    fn via(&self, url: &Url) -> Option<Box<Via>> {
+        let proxy = self.inner.proxies.of(url).ok().flatten();
+        proxy.map(|proxy| Box::new(proxy.via().clone()))
     }
 
     fn time_for(&self, bytes: u64) -> Duration {
@@ -465,10 +532,7 @@ impl Client {
         for _ in 0..=self.limits().redirects {
             check_url(&url)?;
             let body = reqwest::Body::from(request.body.clone());
-            let response = self
-                .send_one(request, &url, at_home, body)
-                .await
-                .map_err(|source| transport(request, &url, source))?;
+            let response = self.send_one(request, &url, at_home, body).await?;
             let Some(next) = redirect(request, &response)? else {
                 return Ok(response);
             };
@@ -488,12 +552,13 @@ impl Client {
         url: &Url,
         at_home: bool,
         body: reqwest::Body,
-    ) -> Result<reqwest::Response, reqwest::Error> {
-        let client = if is_loopback(url) {
-            self.inner.loopback()?
-        } else {
-            &self.inner.outside
+    ) -> Result<reqwest::Response, NetError> {
+        let proxy = self.inner.proxies.of(url).map_err(unusable)?;
+        let client = match proxy {
+            None => self.inner.direct(),
+            Some(proxy) => proxy.client(&self.inner.setup),
         };
+        let client = client.map_err(NetError::Setup)?;
         let mut builder = client
             .request(request.method.clone(), url.clone())
             .headers(request.headers.clone());
@@ -506,19 +571,37 @@ impl Client {
             builder = builder.body(body);
         }
         let id = self.inner.round_trips.fetch_add(1, Ordering::Relaxed);
-        let Some(trace) = &self.inner.trace else {
-            return builder.send().await;
-        };
-        let built = builder.build()?;
-        trace.request(id, &built);
+        let via = proxy.map(|proxy| Box::new(proxy.via().clone()));
+        let failed = |cause| transport(request, url, cause, via.clone());
+        let built = builder.build().map_err(failed)?;
+        if let Some(trace) = &self.inner.trace {
+            trace.request(id, &built);
+        }
         let result = client.execute(built).await;
-        trace.response(id, url, &result);
-        result
+        if let Some(trace) = &self.inner.trace {
+            trace.response(id, url, &result);
+        }
+        let response = result.map_err(failed)?;
+        match via {
+            Some(via) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(NetError::ProxyLogin {
+                    method: request.method.clone(),
+                    url: shown(url),
+                    via,
+                })
+            }
+            _ => Ok(response),
+        }
     }
 }
 
 impl Streaming {
-    fn new(response: reqwest::Response, limit: u64, deadline: Instant) -> Self {
+    fn new(
+        response: reqwest::Response,
+        limit: u64,
+        deadline: Instant,
+        via: Option<Box<Via>>,
+    ) -> Self {
         Self {
             status: response.status(),
             headers: response.headers().clone(),
@@ -527,6 +610,7 @@ impl Streaming {
             left: limit,
             limit,
             deadline,
+            via,
         }
     }
 
@@ -550,10 +634,12 @@ impl Streaming {
     /// before its announced length among them).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
+        let via = self.via.clone();
         let timeout = |url: &Url, after| NetError::Timeout {
             method: Method::GET,
             url: shown(url),
             after,
+            via: via.clone(),
         };
         let chunk = match tokio::time::timeout(left, self.response.chunk()).await {
             Err(_) => return Err(timeout(&self.url, left)),
@@ -563,6 +649,7 @@ impl Streaming {
                     method: Method::GET,
                     url: shown(&self.url),
                     cause: source.without_url(),
+                    via,
                 });
             }
             Ok(Ok(chunk)) => chunk,
@@ -586,6 +673,7 @@ impl Streaming {
 
 /// Waits for `work` until the deadline.
 async fn within<T>(
+    client: &Client,
     request: &Request,
     deadline: Instant,
     time: Duration,
@@ -597,6 +685,7 @@ async fn within<T>(
             method: request.method.clone(),
             url: shown(&request.url),
             after: time,
+            via: client.via(&request.url),
         })
 }
 
@@ -645,11 +734,25 @@ fn check_url(url: &Url) -> Result<(), NetError> {
     }
 }
 
-fn transport(request: &Request, url: &Url, source: reqwest::Error) -> NetError {
+fn transport(
+    request: &Request,
+    url: &Url,
+    source: reqwest::Error,
+    via: Option<Box<Via>>,
+) -> NetError {
     NetError::Transport {
         method: request.method.clone(),
         url: shown(url),
         cause: source.without_url(),
+        via,
+    }
+}
+
+fn unusable(fault: Unusable) -> NetError {
+    NetError::ProxyVariable {
+        variable: fault.via.variable,
+        value: fault.via.address,
+        reason: fault.reason,
     }
 }
 

@@ -119,6 +119,18 @@ pub enum PolicyError {
         /// The scope.
         scope: String,
     },
+    /// Two scopes that are one repository (TP-37).
+    #[error(
+        "registry scopes {} and {} are one repository in two spellings, one registry scope value can only be associated with one statement",
+        Quoted(first),
+        Quoted(second)
+    )]
+    EqualScopes {
+        /// The scope that stands first, as written.
+        first: String,
+        /// The other, as written.
+        second: String,
+    },
     /// A scope that is not one (TP-39).
     #[error(transparent)]
     Scope(#[from] InvalidScope),

@@ -185,7 +185,7 @@ pub(super) fn registry() -> [Arg; 6] {
         list(
             "token-service",
             "HOST",
-            "Token service of the registry, where it is on another site (repeatable)",
+            "Token service of the registry, where it is on another site; with its port where it is on plain HTTP (repeatable)",
         ),
     ]
 }

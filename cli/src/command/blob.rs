@@ -132,10 +132,12 @@ async fn sign_all(
 fn print(blob: &str, done: &Done, output: Output, context: &Context) -> Result<(), Failure> {
     if output == Output::Text {
         // The space at the start of the second line is the reference's (CLI-95).
+        context
+            .console
+            .line(format_args!("Successfully signed {blob}"))?;
         context.console.line(format_args!(
-            "Successfully signed {}\n Signature file written to {}",
-            one_line(blob),
-            one_line(&done.signature.display().to_string())
+            " Signature file written to {}",
+            done.signature.display()
         ))?;
     }
     Ok(())

@@ -37,6 +37,7 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
                 added.push(path);
             }
             Err(error) => {
+                let path = one_line(path);
                 failed.push_str(&format!("{path}, with error {:?}\n", error.to_string()));
                 failures.push(json!({"path": path, "error": error.to_string()}));
             }
@@ -59,9 +60,13 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Failure::failed(format!(
-        "Failed to add following certificates to named store {name} of type {store_type}:\n{failed}"
-    )))
+    let mut failure = Failure::failed(format!(
+        "Failed to add following certificates to named store {name} of type {store_type}:"
+    ));
+    for message in &mut failure.messages {
+        *message = format!("{message}\n{failed}");
+    }
+    Err(failure)
 }
 
 /// CLI-71: a certificate that verification will refuse in this store is told of at once.
@@ -330,18 +335,22 @@ pub(super) fn cleanup_test(args: CleanupTestArgs, context: &Context) -> Result<(
     let console = &context.console;
     let name = args.name.as_str();
     let (key_path, certificate_path) = dirs.local_key(name);
-    let question = format!(
-        "The test key {name} and its corresponding certificate will be cleaned up with the following changes:
-- Delete certificate {name}.crt from trust store {name} of type ca
-- Remove key {name} from the key list
-- Delete key file: {}
-- Delete certificate file: {}
-
-Are you sure you want to continue?",
-        key_path.display(),
-        certificate_path.display()
-    );
-    if !context.confirm(&question, args.yes)? {
+    if !args.yes {
+        for line in [
+            format!(
+                "The test key {name} and its corresponding certificate will be cleaned up with the following changes:"
+            ),
+            format!("- Delete certificate {name}.crt from trust store {name} of type ca"),
+            format!("- Remove key {name} from the key list"),
+            format!("- Delete key file: {}", key_path.display()),
+            format!("- Delete certificate file: {}", certificate_path.display()),
+            String::new(),
+        ] {
+            console.question(&format!("{line}\n"))?;
+        }
+    }
+    let question = "Are you sure you want to continue?";
+    if !context.confirm(question, args.yes)? {
         return Ok(());
     }
     let store = StoreRef {

@@ -2,7 +2,7 @@
 //! (REQ-05, REQ-06).
 
 use hardsign_core::artifact::reference::{
-    LayoutReference, LayoutReferenceError, Reference, ReferenceError, RepositoryName, TagOrDigest,
+    LayoutReference, Reference, ReferenceError, RepositoryName, TagOrDigest,
 };
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::Context;
 use super::repository::{self, Target};
 use crate::args::Output;
+use crate::args::Registry as RegistryFlags;
 use crate::args::copy::CopyArgs;
 use crate::failure::Failure;
 use crate::output::one_line;
@@ -138,10 +139,10 @@ enum Named {
 }
 
 impl Named {
-    fn registry(&self) -> Option<&str> {
+    fn registry(&self, flags: &RegistryFlags) -> Option<&str> {
         match self {
             Self::Layout(..) => None,
-            Self::Registry(name, _) => Some(name.registry()),
+            Self::Registry(name, _) => Some(repository::registry_name(name, flags)),
         }
     }
 }
@@ -152,11 +153,18 @@ fn ends(args: &CopyArgs, dirs: &Dirs, context: &Context) -> Result<(Target, Dest
     let source = full(&args.source, args.from_layout)?;
     let destination = open_ended(&args.destination, args.to_layout)?;
     let (mut from, mut to) = (args.registry.clone(), args.registry.clone());
-    let two = matches!((source.registry(), destination.registry()), (Some(a), Some(b)) if a != b);
-    if two && args.from.is_none() && args.to.is_none() && args.registry.has_credential() {
-        return Err(Failure::usage(
-            "the user name and password would go to two registries: give --from-username and --from-password, or --to-username and --to-password",
-        ));
+    let registries = (
+        source.registry(&args.registry),
+        destination.registry(&args.registry),
+    );
+    if let (Some(one), Some(other)) = registries
+        && one != other
+        && args.from.is_none()
+        && args.to.is_none()
+        && args.registry.has_credential()
+    {
+        return Err(repository::two_registries(one, other)
+            .hint("give --from-username and --from-password, or --to-username and --to-password"));
     }
     if let Some(own) = &args.from {
         (from.username, from.password) = own.clone();
@@ -193,9 +201,7 @@ fn ends(args: &CopyArgs, dirs: &Dirs, context: &Context) -> Result<(Target, Dest
 /// A reference that names one artifact.
 fn full(text: &str, layout: bool) -> Result<Named, Failure> {
     if layout {
-        let LayoutReference { path, target } = text
-            .parse()
-            .map_err(|error: LayoutReferenceError| Failure::failed(error))?;
+        let LayoutReference { path, target } = repository::layout_reference(text)?;
         return Ok(Named::Layout(path, Some(target)));
     }
     let Reference { repository, target } = text
@@ -207,7 +213,8 @@ fn full(text: &str, layout: bool) -> Result<Named, Failure> {
 /// A reference that may stop at the repository or directory.
 fn open_ended(text: &str, layout: bool) -> Result<Named, Failure> {
     let name = text.rsplit('/').next().unwrap_or(text);
-    if name.contains([':', '@']) {
+    // Directories may have an @ in their names; a digest has a colon.
+    if name.contains(':') || !layout && name.contains('@') {
         return full(text, layout);
     }
     if layout {

@@ -3,10 +3,11 @@
 //! they are, those of the box also whether a key is there, as far as that takes no PIN, and keys are
 //! opened only with `--open-keys`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use hardsign_core::config::permissions::{Exposure, exposed, exposed_below};
 use hardsign_core::config::{ConfigFile, PolicyFileError};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{Finder, Host, Installer, Pins, PluginError, PluginName};
@@ -91,6 +92,7 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
     policy::<blob::Document>(&dirs, context, &mut findings);
     stores(&dirs, context.now(), &mut findings);
     let host = signer::host(&dirs, context);
+    permissions(&dirs, &host, &mut findings);
     context.wait(async {
         plugins(&host, &mut findings).await;
         let now = context.now();
@@ -140,25 +142,49 @@ fn directories(dirs: &Dirs, findings: &mut Findings) {
         Ok(found) if !found.is_dir() => {
             findings.fail(subject, "is no directory", "move what stands there away");
         }
-        Ok(found) if others_may_write(&found) => findings.fail(
-            subject,
-            "others may write to it, so they decide what is trusted",
-            &format!("chmod go-w {}", dirs.config.display()),
-        ),
-        Ok(_) => findings.ok(subject, "is there"),
+        Ok(_) => match exposed(&dirs.config) {
+            Some(exposed) => findings.fail(
+                subject,
+                match exposed.by {
+                    Exposure::Mode { .. } => {
+                        "others may write to it, so they decide what is trusted".to_owned()
+                    }
+                    Exposure::Owner { .. } => format!("{exposed}, and decides what is trusted"),
+                },
+                &exposed.mend(),
+            ),
+            None => findings.ok(subject, "is there"),
+        },
     }
 }
 
-#[cfg(unix)]
-fn others_may_write(found: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    found.permissions().mode() & 0o022 != 0
+/// Each file that decides what is trusted or what runs, as far as somebody else can change it.
+fn permissions(dirs: &Dirs, host: &Host, findings: &mut Findings) {
+    let mut places = vec![exposed_below(&dirs.config, DEPTH)];
+    if !dirs.libexec.starts_with(&dirs.config) {
+        places.push(exposed(&dirs.libexec).into_iter().collect());
+        places.push(exposed_below(&dirs.plugins(), DEPTH));
+        places.push(exposed(&dirs.plugin_pins()).into_iter().collect());
+    }
+    for file in host.finder().list_box() {
+        places.push(file.path.parent().and_then(exposed).into_iter().collect());
+        places.push(exposed(&file.path).into_iter().collect());
+    }
+    let mut seen = BTreeSet::new();
+    let found = places.into_iter().flatten();
+    // The configuration directory itself was told of.
+    let new = found.filter(|e| e.path != dirs.config && seen.insert(e.path.clone()));
+    for exposed in new {
+        let what = match exposed.by {
+            Exposure::Mode { .. } => "they can change what is trusted or what runs",
+            Exposure::Owner { .. } => "that user can change what is trusted or what runs",
+        };
+        findings.warn("permissions", format!("{exposed}: {what}"), &exposed.mend());
+    }
 }
 
-#[cfg(not(unix))]
-fn others_may_write(_: &fs::Metadata) -> bool {
-    false
-}
+/// Directories below the configuration and plugin directories that are looked into.
+const DEPTH: usize = 8;
 
 fn configuration(dirs: &Dirs, findings: &mut Findings) {
     let config = match ConfigFile::load(dirs) {

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use hardsign_core::artifact::reference::Reference;
+use hardsign_core::artifact::reference::{Reference, RepositoryName};
 use hardsign_core::policy::hardsign::{AttachedRule, Party, Signers};
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
@@ -23,9 +23,10 @@ pub(super) fn artifact(args: &ExplainArgs, context: &Context) -> Result<(), Fail
     let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let typed = args.subject.as_deref().unwrap_or_default();
     // A tag or digest may be given, as on other commands, but only the repository counts.
-    let scope = match typed.parse::<Reference>() {
-        Ok(reference) => reference.repository.to_string(),
-        Err(_) => typed.to_owned(),
+    let scope = match (typed.parse::<Reference>(), typed.parse::<RepositoryName>()) {
+        (Ok(reference), _) => reference.repository.to_string(),
+        (_, Ok(repository)) => repository.to_string(),
+        _ => typed.to_owned(),
     };
     let explained = policy
         .explain(&scope, &Loader::new(dirs.trust_stores()))

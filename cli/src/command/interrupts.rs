@@ -108,7 +108,7 @@ fn listen(started: impl FnOnce(), heard: impl Fn()) -> io::Result<()> {
 /// Ends the program, as [`interrupted`] ends a command.
 fn end(console: &Console) -> ! {
     console.end_progress();
-    console.error(interrupted());
+    console.error(&interrupted().to_string());
     // The main thread may be blocked, and nothing of it is worth waiting for.
     std::process::exit(Exit::Failed as i32)
 }

@@ -7,19 +7,29 @@ use std::sync::{Arc, Mutex};
 
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::artifact::reference::{
-    LayoutReference, LayoutReferenceError, Reference, ReferenceError, TagOrDigest,
+    LayoutReference, LayoutReferenceError, Reference, ReferenceError, RepositoryName, TagOrDigest,
+    over_https,
 };
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
 use hardsign_core::net::Trace;
 use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::layout::Layout;
-use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
+use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, RegistryError};
 use hardsign_core::oci::{AnyRepository, OciError, Repository as _};
 
 use super::Context;
 use crate::args::Registry as RegistryFlags;
 use crate::failure::Failure;
+use crate::failure::registry::ONE_REGISTRY;
+
+/// A reference of a batch.
+#[derive(Clone)]
+pub(super) struct Named {
+    pub(super) text: String,
+    /// Whether it is a line of standard input.
+    listed: bool,
+}
 
 /// An artifact that was named on the command line.
 #[derive(Clone)]
@@ -61,12 +71,26 @@ impl Opener {
         })
     }
 
+    /// Finds the repository of a reference of a batch. The inner failure is that of this one alone:
+    /// a line of a list that names a second registry, which gets no password of the first (REG-05).
+    pub(super) fn open_one(&self, named: &Named) -> Result<Result<Target, Failure>, Failure> {
+        match self.find(&named.text) {
+            Ok(found) => Ok(Ok(found)),
+            Err(Unopened::OtherRegistry(failure)) if named.listed => Ok(Err(failure)),
+            Err(Unopened::OtherRegistry(failure) | Unopened::Failed(failure)) => Err(failure),
+        }
+    }
+
     /// Finds the repository of `reference`; nothing is looked up in it yet.
     pub(super) fn open(&self, reference: &str) -> Result<Target, Failure> {
+        self.find(reference).map_err(|error| match error {
+            Unopened::OtherRegistry(failure) | Unopened::Failed(failure) => failure,
+        })
+    }
+
+    fn find(&self, reference: &str) -> Result<Target, Unopened> {
         let Some(connector) = &self.connector else {
-            let LayoutReference { path, target } = reference
-                .parse()
-                .map_err(|e: LayoutReferenceError| Failure::failed(e))?;
+            let LayoutReference { path, target } = layout_reference(reference)?;
             return Ok(Target {
                 place: self.layout(path)?.into(),
                 target,
@@ -75,7 +99,17 @@ impl Opener {
         let Reference { repository, target } = reference
             .parse()
             .map_err(|e: ReferenceError| Failure::failed(e))?;
-        let registry = connector.repository(repository, self.access)?;
+        let registry = connector.repository(repository, self.access);
+        let registry = registry.map_err(|error| {
+            let other =
+                |error: &RegistryError| matches!(error, RegistryError::OtherRegistry { .. });
+            let is_other = matches!(&error, OciError::Registry(error) if other(error));
+            let failure = Failure::from(error);
+            match is_other {
+                true => Unopened::OtherRegistry(failure),
+                false => Unopened::Failed(failure),
+            }
+        })?;
         Ok(Target {
             place: registry.into(),
             target,
@@ -94,6 +128,25 @@ impl Opener {
         layouts.insert(path, layout.clone());
         Ok(layout)
     }
+}
+
+/// Why a reference was not opened.
+enum Unopened {
+    /// The password that was given is for another registry.
+    OtherRegistry(Failure),
+    Failed(Failure),
+}
+
+impl From<Failure> for Unopened {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What the user typed for an OCI layout; of the ways to read it the one whose directory is there.
+pub(super) fn layout_reference(text: &str) -> Result<LayoutReference, Failure> {
+    let read = LayoutReference::find(text, |path| path.is_dir());
+    read.map_err(|error: LayoutReferenceError| Failure::failed(error))
 }
 
 impl Target {
@@ -124,23 +177,59 @@ impl Target {
 }
 
 /// The references of a batch: as typed, with `-` replaced by the lines of standard input.
-pub(super) fn expand(typed: Vec<String>) -> Result<Vec<String>, Failure> {
+pub(super) fn expand(typed: Vec<String>) -> Result<Vec<Named>, Failure> {
     let mut references = Vec::new();
     let mut read = false;
+    let named = |listed| move |text| Named { text, listed };
     for reference in typed {
         if reference != "-" {
-            references.push(reference);
+            references.push(named(false)(reference));
         } else if read {
             return Err(Failure::usage("- may be given once"));
         } else {
             read = true;
-            references.extend(from_stdin()?);
+            references.extend(from_stdin()?.into_iter().map(named(true)));
         }
     }
     if references.is_empty() {
         return Err(Failure::usage("no reference on standard input"));
     }
     Ok(references)
+}
+
+/// A user name and password that were given are for the first registry that is named. Arguments that
+/// name a second are refused before anything is done (REG-05); lines of a list fail in their turn.
+pub(super) fn one_registry(references: &[Named], flags: &RegistryFlags) -> Result<(), Failure> {
+    if flags.oci_layout || !flags.has_credential() {
+        return Ok(());
+    }
+    let registry = |named: &Named| {
+        let reference: Reference = named.text.parse().ok()?;
+        Some(registry_name(&reference.repository, flags).to_owned())
+    };
+    let Some(first) = references.iter().find_map(registry) else {
+        return Ok(());
+    };
+    let typed = references.iter().filter(|named| !named.listed);
+    match typed.filter_map(registry).find(|name| *name != first) {
+        Some(other) => Err(two_registries(&first, &other).hint(ONE_REGISTRY)),
+        None => Ok(()),
+    }
+}
+
+/// One password for two registries.
+pub(super) fn two_registries(first: &str, second: &str) -> Failure {
+    Failure::usage(format!(
+        "the user name and password would go to two registries, {first} and {second}"
+    ))
+}
+
+/// The registry's name, in one form for each registry that is spoken to.
+pub(super) fn registry_name<'a>(name: &'a RepositoryName, flags: &RegistryFlags) -> &'a str {
+    match flags.insecure {
+        true => name.registry(),
+        false => over_https(name.registry()),
+    }
 }
 
 fn from_stdin() -> Result<Vec<String>, Failure> {
@@ -214,7 +303,7 @@ pub(super) fn credential_store(dirs: &Dirs, context: &Context) -> CredentialStor
 pub(super) fn trace(context: &Context) -> Option<Trace> {
     let console = Arc::clone(&context.console);
     let shown = console.shows_debug();
-    shown.then(|| Trace::new(move |message| console.log("debug", message)))
+    shown.then(|| Trace::new(move |message| console.log_lines(message)))
 }
 
 /// What a file of CA certificates has at least one of.

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
-use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
+use hardsign_core::oci::{AnyRepository, Repository as _};
 
 use super::Context;
-use super::repository::{Opener, Target};
+use super::repository::{Named, Opener, Target};
 use crate::args::Selection;
 use crate::failure::Failure;
 
@@ -17,34 +17,42 @@ use crate::failure::Failure;
 pub(super) struct Item {
     /// As the user knows it: what was typed, or `<repository>@<digest>` for what an index lists.
     pub(super) reference: String,
-    pub(super) target: Target,
+    /// Whether it was named by a tag.
+    pub(super) by_tag: bool,
     found: Found,
 }
 
 /// What is known of an artifact before its turn comes.
 enum Found {
-    /// Nothing: it is resolved in its turn.
-    Later,
-    Already(Descriptor),
+    /// Where it is: it is resolved in its turn.
+    Later(Target),
+    Already(Target, Descriptor),
     /// An index leads to it, and it is read in its turn.
-    Listed(Walked),
+    Listed(Target, Walked),
     /// It can't be found, which is told in its turn.
     Not(Failure),
 }
 
 impl Item {
-    /// The artifact, resolved now unless it was before.
+    /// Where the artifact is, and the artifact, resolved now unless it was before.
     pub(super) async fn artifact(
         self,
         verb: &str,
         context: &Context,
-    ) -> Result<Descriptor, Failure> {
-        match self.found {
-            Found::Later => self.target.resolve(verb, context).await,
-            Found::Already(artifact) => Ok(artifact),
-            Found::Listed(walked) => Ok(walked.read(&self.target.place).await?),
-            Found::Not(failure) => Err(failure),
-        }
+    ) -> Result<(AnyRepository, Descriptor), Failure> {
+        let (target, artifact) = match self.found {
+            Found::Later(target) => {
+                let artifact = target.resolve(verb, context).await?;
+                (target, artifact)
+            }
+            Found::Already(target, artifact) => (target, artifact),
+            Found::Listed(target, walked) => {
+                let artifact = walked.read(&target.place).await?;
+                (target, artifact)
+            }
+            Found::Not(failure) => return Err(failure),
+        };
+        Ok((target.place, artifact))
     }
 }
 
@@ -53,7 +61,7 @@ impl Item {
 /// # Errors
 /// A reference that can't be read. What can't be found is an item, so that the others are done.
 pub(super) async fn items(
-    references: Vec<String>,
+    references: Vec<Named>,
     opener: &Opener,
     selection: &Selection,
     verb: &str,
@@ -61,26 +69,31 @@ pub(super) async fn items(
 ) -> Result<Vec<Item>, Failure> {
     let targets = references
         .iter()
-        .map(|reference| opener.open(reference))
+        .map(|reference| opener.open_one(reference))
         .collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
     let mut seen = HashSet::new();
-    for (reference, target) in references.into_iter().zip(targets) {
-        if matches!(selection, Selection::Named) {
-            items.push(Item {
-                reference,
-                target,
-                found: Found::Later,
-            });
-            continue;
-        }
+    for (Named { text, .. }, target) in references.into_iter().zip(targets) {
+        let by_tag = target.as_ref().is_ok_and(Target::is_by_tag);
+        let item = |found| Item {
+            reference: text.clone(),
+            by_tag,
+            found,
+        };
+        let target = match target {
+            Ok(target) if matches!(selection, Selection::Named) => {
+                items.push(item(Found::Later(target)));
+                continue;
+            }
+            Ok(target) => target,
+            Err(failure) => {
+                items.push(item(Found::Not(failure)));
+                continue;
+            }
+        };
         let name = target.place.name();
         match selected(&target, selection, verb, context).await {
-            Err(failure) => items.push(Item {
-                reference,
-                target,
-                found: Found::Not(failure),
-            }),
+            Err(failure) => items.push(item(Found::Not(failure))),
             Ok(found) => {
                 for found in found {
                     let digest = found.digest().clone();
@@ -91,10 +104,10 @@ pub(super) async fn items(
                     target.target = TagOrDigest::Digest(digest.clone());
                     items.push(Item {
                         reference: format!("{name}@{digest}"),
-                        target,
+                        by_tag: false,
                         found: match found {
-                            Selected::Read(artifact) => Found::Already(artifact),
-                            Selected::Listed(walked) => Found::Listed(walked),
+                            Selected::Read(artifact) => Found::Already(target, artifact),
+                            Selected::Listed(walked) => Found::Listed(target, walked),
                         },
                     });
                 }

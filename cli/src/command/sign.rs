@@ -12,7 +12,7 @@ use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::repository::{self, Opener};
+use super::repository::{self, Named, Opener};
 use super::selection::{self, Item};
 use super::signer;
 use super::tally::Tally;
@@ -32,6 +32,7 @@ struct Outcome {
 
 pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let references = repository::expand(args.references.clone())?;
+    repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     context.wait(async {
         let signer = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
@@ -43,7 +44,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
 
 async fn sign_all(
     args: &SignArgs,
-    references: Vec<String>,
+    references: Vec<Named>,
     signer: &PluginSigner,
     dirs: &Dirs,
     context: &Context,
@@ -59,9 +60,9 @@ async fn sign_all(
     };
     let work = async |item: Item| {
         let mut signer_failed = false;
-        let (reference, place) = (item.reference.clone(), item.target.place.clone());
+        let reference = item.reference.clone();
         let result = async {
-            let artifact = item.artifact("sign", context).await?;
+            let (place, artifact) = item.artifact("sign", context).await?;
             let options = SignOptions {
                 now: context.now(),
                 ..options.clone()

@@ -13,7 +13,7 @@ use hardsign_core::sign::{Countersigner, SignError, Signer as _, TimestampAuthor
 use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
-use super::{Context, repository, revocation};
+use super::{Context, permissions, repository, revocation};
 use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::Failure;
 use crate::output::Console;
@@ -41,6 +41,7 @@ pub(super) async fn open_for_artifacts(
 
 fn find(signing: &Signing, dirs: &Dirs, context: &Context) -> Result<(Host, PluginKey), Failure> {
     let host = host(dirs, context);
+    permissions::of_plugins(host.finder(), dirs, context);
     let choice = match &signing.key {
         KeyChoice::Named(name) => Choice::Named(name),
         KeyChoice::Direct { plugin, id } => Choice::OnDemand { plugin, id },

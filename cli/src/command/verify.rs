@@ -13,11 +13,11 @@ use hardsign_core::policy::oci;
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Document, Event, Options, Policy, Severity, Verifier};
 
-use super::Context;
 use super::repository::{self, Opener};
 use super::revocation;
 use super::selection::{self, Item};
 use super::signer;
+use super::{Context, permissions};
 use crate::args::verify::VerifyArgs;
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, refusal};
@@ -30,6 +30,7 @@ use report::{Checked, Report};
 
 pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let references = repository::expand(args.references)?;
+    repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let verifier = verifier(&dirs, context);
@@ -43,14 +44,13 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
         observer: &observe,
     };
     let work = async |item: Item| {
-        let (reference, warned) = (item.reference.clone(), item.target.is_by_tag());
-        let place = item.target.place.clone();
+        let (reference, warned) = (item.reference.clone(), item.by_tag);
         let options = Options {
             now: context.now(),
             ..options
         };
         let result = async {
-            let artifact = item
+            let (place, artifact) = item
                 .artifact("verify", context)
                 .await
                 .map_err(Refusal::from)?;
@@ -95,8 +95,10 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
 
 /// A verifier that runs the verification plugins that signatures name.
 fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
+    let host = signer::host(dirs, context);
+    permissions::of_plugins(host.finder(), dirs, context);
     Verifier::new(Loader::new(dirs.trust_stores()))
-        .with_extension(signer::host(dirs, context))
+        .with_extension(host)
         .with_revocation(revocation::checker(dirs, context))
 }
 
@@ -114,6 +116,9 @@ pub(super) fn load<D: Document>(
     for warning in policy.document().warnings() {
         context.console.warning(warning);
     }
+    let rules = policy.rules_source().map(|source| source.path.as_path());
+    let files = std::iter::once(policy.source().path.as_path()).chain(rules);
+    permissions::of_trust(files, dirs, context);
     Ok(policy)
 }
 

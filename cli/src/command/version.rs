@@ -8,7 +8,8 @@ use crate::failure::Failure;
 /// Prints version and platform, under the labels that scripts parse.
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let console = &context.console;
-    console.line("Hardsign - a tool to sign and verify artifacts with keys in hardware.\n")?;
+    console.line("Hardsign - a tool to sign and verify artifacts with keys in hardware.")?;
+    console.line("")?;
     console.line(format_args!("Version:     {}", env!("CARGO_PKG_VERSION")))?;
     console.line(format_args!("OS/Arch:     {}/{}", os(), arch()))?;
     let commit = option_env!("HARDSIGN_GIT_COMMIT");

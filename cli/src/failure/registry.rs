@@ -6,18 +6,19 @@ use std::error::Error as _;
 use hardsign_core::artifact::Quoted;
 use hardsign_core::net::{Method, NetError};
 use hardsign_core::oci::OciError;
-use hardsign_core::oci::auth::AuthError;
+use hardsign_core::oci::auth::{AuthError, CredentialError};
 use hardsign_core::oci::layout::LayoutError;
 use hardsign_core::oci::manifest::is_manifest;
 use hardsign_core::oci::registry::{Faults, RegistryError};
 
 use super::{Exit, Failure, chain};
+use crate::output::own_lines;
 
 impl From<OciError> for Failure {
     fn from(error: OciError) -> Self {
         let (exit, hint) = classify(&error);
         Self {
-            hint,
+            hint: hint.as_deref().map(own_lines),
             ..Self::new(exit, chain(&error))
         }
     }
@@ -85,6 +86,7 @@ fn classify_registry(error: &RegistryError) -> (Exit, Option<String>) {
         }
         RegistryError::TagOccupied { .. } => (Exit::Failed, TAG_OCCUPIED),
         RegistryError::TagUnchanged { .. } => (Exit::Failed, TAG_UNCHANGED),
+        RegistryError::OtherRegistry { .. } => (Exit::Failed, ONE_REGISTRY),
         RegistryError::Contention { .. } => (Exit::Failed, CONTENTION),
         RegistryError::IndexFull { .. } => (
             Exit::Failed,
@@ -222,18 +224,38 @@ fn hint_of_auth(error: &AuthError) -> String {
         AuthError::Net { source, .. } => {
             return hint_of_net(source).unwrap_or_else(|| UNREACHABLE.to_owned());
         }
-        AuthError::Credential { .. } => {
-            "the credential helper that the configuration names did not work; NOTATION_USERNAME and NOTATION_PASSWORD take its place"
-        }
+        AuthError::Credential { source, .. } => return hint_of_credential(source).to_owned(),
         AuthError::Realm { .. } => {
-            "credentials go to the registry's own token service only; if you trust that host, name it with --token-service"
+            "credentials go to the registry's own token service only; if you trust that host, name it with --token-service, and with its port where it is on plain HTTP"
         }
         _ => NO_REGISTRY,
     };
     hint.to_owned()
 }
 
+/// What to do about a credential that can't be read or kept. A helper is spoken of only where one ran
+/// or should have run.
+pub(crate) fn hint_of_credential(error: &CredentialError) -> &'static str {
+    match error {
+        CredentialError::Helper { .. } => {
+            "the credential helper that the configuration names did not work; NOTATION_USERNAME and NOTATION_PASSWORD take its place"
+        }
+        CredentialError::Entry { .. } => {
+            "\"auth\" must be the base64 of <user>:<password>: log in again with `docker login`, or mend or remove the entry"
+        }
+        CredentialError::Config { .. } => {
+            "mend the file: it must be a JSON object, such as {\"auths\": {}}"
+        }
+        _ => LOG_IN,
+    }
+}
+
 fn hint_of_net(error: &NetError) -> Option<String> {
+    if let Some(variable) = error.proxy_variable() {
+        return Some(format!(
+            "check {variable}; NO_PROXY lists the hosts that are reached without a proxy"
+        ));
+    }
     let hint = match error {
         NetError::Transport { cause, .. } => {
             let mut causes = String::new();
@@ -273,6 +295,9 @@ const UNREACHABLE: &str =
     "check the registry's name and port and the network; HTTPS_PROXY and NO_PROXY are honoured";
 
 const PLAIN_HTTP: &str = "plain HTTP was spoken, as always to localhost with a port and with --insecure-registry; one that speaks TLS here is reached as 127.0.0.1, without that flag";
+
+pub(crate) const ONE_REGISTRY: &str =
+    "name the artifacts of one registry at a time, or keep a login for each with `hardsign login`";
 
 const NO_REGISTRY: &str =
     "is this the address of an OCI registry? A proxy or a login page may answer in its place";

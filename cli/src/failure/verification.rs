@@ -82,7 +82,7 @@ fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
         _ => {}
     }
     let (exit, hint) = classify(error);
-    hints.extend(hint);
+    hints.extend(hint.as_deref().map(one_line));
     Failure {
         hint: (!hints.is_empty()).then(|| hints.join("\n")),
         ..Failure::new(exit, message)

@@ -3,10 +3,13 @@
 //! Nothing shown here is verified; what the signature does not cover stands under
 //! `unsigned attributes` (SEC-30).
 
+use std::collections::HashSet;
+
 use hardsign_core::artifact::Digest;
 use hardsign_core::envelope::{
     AttributeValue, Content, ExtendedAttribute, Format, PAYLOAD_CONTENT_TYPE,
 };
+use hardsign_core::json::go::is_named;
 use hardsign_core::timestamp::{Range, Token, TokenError};
 use hardsign_core::x509::Certificate;
 use jiff::Timestamp;
@@ -39,9 +42,18 @@ fn fill(node: &mut Node, format: Format, content: &Content) {
     if let Some(expiry) = attributes.expiry {
         signed.pair("expiry", ansi_c(expiry));
     }
-    for attribute in &attributes.extended {
-        let (key, value) = extended(attribute);
+    let (own, posing): (Vec<_>, Vec<_>) = all_extended(content)
+        .into_iter()
+        .partition(|(key, _)| !is_standard(key) && !looks_standard(key));
+    for (key, value) in own {
         signed.pair(&key, value);
+    }
+    if !posing.is_empty() {
+        // Under a name that a standard attribute has, or could have.
+        let node = signed.add("extended attributes");
+        for (key, value) in posing {
+            node.pair(&key, value);
+        }
     }
     let user = node.add("user defined attributes");
     if content.payload.target.annotations.is_empty() {
@@ -104,10 +116,11 @@ pub(crate) fn json(digest: Option<&Digest>, format: Format, content: &Content) -
     if let Some(digest) = digest {
         signature.insert("digest".to_owned(), json!(digest));
     }
+    let extended = all_extended(content);
     let members = [
         ("signatureAlgorithm", json!(content.algorithm)),
         ("signatureEnvelopeType", json!(format.media_type())),
-        ("signedAttributes", signed_attributes(content)),
+        ("signedAttributes", signed_attributes(content, &extended)),
         (
             "userDefinedAttributes",
             if target.annotations.is_empty() {
@@ -123,11 +136,20 @@ pub(crate) fn json(digest: Option<&Digest>, format: Format, content: &Content) -
             json!({"mediaType": target.media_type, "digest": target.digest, "size": target.size}),
         ),
     ];
-    signature.extend(members.map(|(name, value)| (name.to_owned(), value)));
+    for (name, value) in members {
+        signature.insert(name.to_owned(), value);
+        if name == "signedAttributes" && !extended.is_empty() {
+            let all = extended
+                .iter()
+                .map(|(key, value)| (key.clone(), json!(value)));
+            signature.insert("extendedAttributes".to_owned(), all.collect());
+        }
+    }
     Value::Object(signature)
 }
 
-fn signed_attributes(content: &Content) -> Value {
+/// The standard attributes, and of the extended ones those that can't be taken for one of them.
+fn signed_attributes(content: &Content, extended: &[(String, String)]) -> Value {
     let attributes = &content.attributes;
     let mut members = vec![
         ("contentType".to_owned(), json!(PAYLOAD_CONTENT_TYPE)),
@@ -143,10 +165,8 @@ fn signed_attributes(content: &Content) -> Value {
     if let Some(expiry) = attributes.expiry {
         members.push(("expiry".to_owned(), json!(expiry.to_string())));
     }
-    members.extend(attributes.extended.iter().map(|attribute| {
-        let (key, value) = extended(attribute);
-        (key, json!(value))
-    }));
+    let own = extended.iter().filter(|(key, _)| !is_standard(key));
+    members.extend(own.map(|(key, value)| (key.clone(), json!(value))));
     members.sort_by(|a, b| a.0.cmp(&b.0));
     Value::Object(members.into_iter().collect())
 }
@@ -181,6 +201,40 @@ fn certificate(certificate: &Certificate) -> Value {
         "expiry": rfc3339(certificate.not_after_utc()),
     })
 }
+
+/// Names and values of the extended attributes, in the signature's order. Where two have one text,
+/// a number and a string in COSE, the later ones are told apart.
+fn all_extended(content: &Content) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut taken = HashSet::new();
+    for attribute in &content.attributes.extended {
+        let (name, value) = extended(attribute);
+        let mut key = name.clone();
+        let mut number = 1;
+        while !taken.insert(key.clone()) {
+            number += 1;
+            key = format!("{name} ({number})");
+        }
+        all.push((key, value));
+    }
+    all
+}
+
+/// Whether a reader could take an attribute of that name for a standard one: many compare names
+/// without regard to case, and a signature without an expiry must not seem to have one.
+fn is_standard(key: &str) -> bool {
+    STANDARD.iter().any(|name| is_named(key.trim(), name))
+}
+
+/// Whether a line that begins with this name looks like that of a standard attribute.
+fn looks_standard(key: &str) -> bool {
+    let key = key.trim().to_lowercase();
+    let labels = ["content type", "expiry", "signing scheme", "signing time"];
+    labels.iter().any(|label| key.starts_with(label))
+}
+
+/// The standard attributes under `signedAttributes`.
+const STANDARD: [&str; 4] = ["contentType", "expiry", "signingScheme", "signingTime"];
 
 fn extended(attribute: &ExtendedAttribute) -> (String, String) {
     let value = match &attribute.value {

@@ -12,6 +12,11 @@ use std::str::FromStr;
 
 use super::quote::Quoted;
 use super::{Digest, DigestError};
+use crate::algorithm::HashAlgorithm;
+
+mod registry;
+
+pub use registry::{api_host, is_registry, normal_registry, over_https, registry_of_address};
 
 /// What a reference points at inside a repository or layout.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -22,7 +27,8 @@ pub enum TagOrDigest {
     Digest(Digest),
 }
 
-/// `<registry>[:<port>]/<repository>`: where artifacts are, without naming one.
+/// `<registry>[:<port>]/<repository>`: where artifacts are, without naming one. However the registry
+/// was spelt, equal values name the same one.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RepositoryName {
     registry: String,
@@ -114,19 +120,19 @@ impl RepositoryName {
     /// # Errors
     /// The first part that does not follow the grammar.
     pub fn new(registry: &str, repository: &str) -> Result<Self, ReferenceFault> {
-        if !is_registry(registry) {
+        let Some(normal) = normal_registry(registry) else {
             return Err(ReferenceFault::Registry(registry.to_owned()));
-        }
+        };
         if !is_repository(repository) {
             return Err(ReferenceFault::Repository(repository.to_owned()));
         }
         Ok(Self {
-            registry: registry.to_owned(),
+            registry: normal,
             repository: repository.to_owned(),
         })
     }
 
-    /// `<host>[:<port>]` as the user wrote it.
+    /// `<host>[:<port>]` in its one form ([`normal_registry`]).
     pub fn registry(&self) -> &str {
         &self.registry
     }
@@ -140,15 +146,6 @@ impl RepositoryName {
     /// (REG-08).
     pub fn api_host(&self) -> &str {
         api_host(&self.registry)
-    }
-}
-
-/// `<host>[:<port>]` to connect to for a registry that the user calls `registry` (REG-08).
-pub fn api_host(registry: &str) -> &str {
-    if registry == "docker.io" {
-        "registry-1.docker.io"
-    } else {
-        registry
     }
 }
 
@@ -224,8 +221,49 @@ impl fmt::Display for Reference {
 }
 
 impl LayoutReference {
+    /// Reads a reference where directories can be looked at. A text that ends in a digest or in a
+    /// colon and a name can be taken apart in several ways, since names may have colons in them too:
+    /// some tools write a whole `registry/repository:tag` there. Of these the one whose directory
+    /// is there is meant; the text's own last colon comes first.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn find(
+        text: &str,
+        is_directory: impl Fn(&Path) -> bool,
+    ) -> Result<Self, LayoutReferenceError> {
+        let read: Self = text.parse()?;
+        if is_directory(&read.path) {
+            return Ok(read);
+        }
+        let (whole, digest) = match &read.target {
+            TagOrDigest::Digest(_) => (text.rsplit_once('@').map_or(text, |(path, _)| path), true),
+            TagOrDigest::Tag(_) => (text, false),
+        };
+        let colons = whole.rmatch_indices(':').map(|(at, _)| at);
+        let other = colons.take(MAX_COLONS).find_map(|at| {
+            let (path, name) = (whole.get(..at)?, whole.get(at.saturating_add(1)..)?);
+            let usable = !path.is_empty() && !name.is_empty() && is_directory(Path::new(path));
+            usable.then_some((path, name))
+        });
+        Ok(match other {
+            None => read,
+            Some((path, name)) => Self {
+                path: path.into(),
+                // `name@digest` means the digest, as in a registry.
+                target: match digest {
+                    true => read.target,
+                    false => TagOrDigest::Tag(name.to_owned()),
+                },
+            },
+        })
+    }
+
     fn parse(text: &str) -> Result<Self, ReferenceFault> {
-        let (path, target, is_digest) = match text.rsplit_once('@') {
+        let split_digest = text
+            .rsplit_once('@')
+            .filter(|(_, rest)| meant_as_digest(rest));
+        let (path, target, is_digest) = match split_digest {
             Some((path, digest)) => (path, digest, true),
             None => match text.rsplit_once(':') {
                 Some((path, rest)) if !is_drive(path, rest) => (path, rest, false),
@@ -249,6 +287,28 @@ impl LayoutReference {
         })
     }
 }
+
+/// Whether what follows an `@` in a layout's reference is a digest, right or wrong, and not the rest
+/// of a path: `job@2/layout:v1` has none.
+fn meant_as_digest(text: &str) -> bool {
+    if text.contains('/') || text.contains('\\') {
+        return false;
+    }
+    match text.split_once(':') {
+        // Neither a digest nor a tag: `layout@v1`.
+        None => true,
+        Some((algorithm, hex)) => {
+            let known = ["sha", "md5", "blake"];
+            let hashes = known.iter().any(|name| algorithm.starts_with(name));
+            let is_hex = !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+            let ours = HashAlgorithm::ALL.iter().any(|a| a.oci_name() == algorithm);
+            ours || hashes && is_hex
+        }
+    }
+}
+
+/// Colons at which a layout's reference is taken apart, at most.
+const MAX_COLONS: usize = 8;
 
 impl FromStr for LayoutReference {
     type Err = LayoutReferenceError;
@@ -297,36 +357,6 @@ fn parse_digest(text: &str) -> Result<Digest, ReferenceFault> {
 /// Whether the only colon is that of a Windows drive, as in `C:\layout`.
 fn is_drive(before: &str, after: &str) -> bool {
     before.len() == 1 && before.bytes().all(|b| b.is_ascii_alphabetic()) && after.starts_with('\\')
-}
-
-/// Whether `text` is `<host>[:<port>]`: a name, an IPv4 address, or an IPv6 address in brackets.
-/// What could change the meaning of a URL (user names, paths, percent signs) is no host.
-pub fn is_registry(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, "")) => (address, None),
-            Some((address, port)) => match port.strip_prefix(':') {
-                Some(port) => (address, Some(port)),
-                None => return false,
-            },
-            None => return false,
-        },
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let host_ok = if text.starts_with('[') {
-        host.parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
-        !host.is_empty()
-            && !host.starts_with(['.', '-'])
-            && host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-    };
-    host_ok
-        && port.is_none_or(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok())
 }
 
 /// Whether `text` is a repository name: components of lower-case letters and digits, separated
@@ -456,6 +486,14 @@ mod tests {
             ("dir/layout:v1".to_owned(), "dir/layout", "v1".to_owned()),
             (r"C:\layout:v1".to_owned(), r"C:\layout", "v1".to_owned()),
             (format!("a@b:c@{}", digest()), "a@b:c", digest()),
+            // What CI systems call directories.
+            ("job@2/img:v1".to_owned(), "job@2/img", "v1".to_owned()),
+            ("job@2:v1".to_owned(), "job@2", "v1".to_owned()),
+            ("job@2:20".to_owned(), "job@2", "20".to_owned()),
+            ("a@sha.d:beef.1".to_owned(), "a@sha.d", "beef.1".to_owned()),
+            (r"C:\a@b\c:v1".to_owned(), r"C:\a@b\c", "v1".to_owned()),
+            (format!("job@2/img@{}", digest()), "job@2/img", digest()),
+            (format!("@@{}", digest()), "@", digest()),
         ] {
             let parsed: LayoutReference = text.parse().unwrap();
             assert_eq!(parsed.path, Path::new(path));
@@ -478,12 +516,51 @@ mod tests {
                 "layout@v1",
                 "invalid digest \"v1\": invalid checksum digest format",
             ),
+            (
+                "layout@sha256:00",
+                "invalid digest \"sha256:00\": invalid checksum digest length",
+            ),
+            (
+                "layout@md5:00",
+                "invalid digest \"md5:00\": unsupported digest algorithm",
+            ),
+            ("job@2/layout", "missing tag or digest"),
         ] {
             assert_eq!(
                 text.parse::<LayoutReference>().unwrap_err().to_string(),
                 format!("{}: invalid reference: {why}. {expecting}", Quoted(text))
             );
         }
+    }
+
+    /// OCI-36: whole references as names, as skopeo writes them.
+    #[test]
+    fn oci_36_names_with_colons() {
+        let there = ["full", "a:b", "full:x", "d@1"];
+        let is_directory = |path: &Path| there.iter().any(|name| Path::new(name) == path);
+        let find = |text: &str| LayoutReference::find(text, is_directory);
+        let digest = digest();
+        for (text, path, target) in [
+            ("full:v1", "full", "v1"),
+            ("a:b:v1", "a:b", "v1"),
+            ("full:x:v1", "full:x", "v1"),
+            (
+                "full:docker.io/library/alpine:3.18",
+                "full",
+                "docker.io/library/alpine:3.18",
+            ),
+            ("full:localhost:5000/a:v1", "full", "localhost:5000/a:v1"),
+            ("d@1:r.io/a:v1", "d@1", "r.io/a:v1"),
+            (&format!("full:r.io/a:v1@{digest}"), "full", &digest),
+            (&format!("full@{digest}"), "full", &digest),
+            // Nothing is there: the last colon, for the error's text.
+            ("none:r.io/a:v1", "none:r.io/a", "v1"),
+        ] {
+            let found = find(text).unwrap();
+            assert_eq!(found.path, Path::new(path), "{text}");
+            assert_eq!(found.target.to_string(), target, "{text}");
+        }
+        assert!(find("full").is_err());
     }
 
     proptest::proptest! {

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 use crate::json::{self, JsonError};
 use crate::net::{Client, HeaderMap, HeaderName, HeaderValue, Method, NetError, Request, Url};
 use challenge::Challenge;
-pub use credentials::{CredentialError, CredentialPlaces, CredentialStore};
+pub use credentials::{CredentialError, CredentialPlaces, CredentialStore, Erased};
 pub use login::{LoginError, LoginOutcome, LogoutError, login, logout};
 
 /// Largest answer of a token service, in bytes (REG-12).
@@ -62,7 +62,7 @@ pub enum Credentials {
     /// Nowhere: anonymous access.
     #[default]
     None,
-    /// The user gave it for this run (REG-06).
+    /// The user gave it for this run (REG-06). It goes to the first registry of the run alone.
     Given(Credential),
     /// The user's files and helpers.
     Store(Arc<CredentialStore>),

@@ -30,7 +30,9 @@ use super::{
     FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning, check_content,
     envelope_of,
 };
-use crate::artifact::reference::{RepositoryName, TagOrDigest, is_tag};
+use crate::artifact::reference::{
+    RepositoryName, TagOrDigest, is_tag, normal_registry, over_https,
+};
 use crate::artifact::{Descriptor, Digest};
 use crate::envelope::Format;
 use crate::net::{
@@ -45,7 +47,7 @@ use host::{Host, unexpected};
 pub struct ConnectorOptions {
     /// The HTTP client's options.
     pub client: ClientOptions,
-    /// Credentials for every registry of the run.
+    /// Credentials. Those that were given are for the first registry of the run and for no other.
     pub credentials: Credentials,
     /// Plain HTTP everywhere (`--insecure-registry`, REG-01).
     pub plain_http: bool,
@@ -93,7 +95,8 @@ pub struct Connector {
 struct Shared {
     options: ConnectorOptions,
     client: Client,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// By scheme, plain HTTP or not, and name.
+    hosts: Mutex<HashMap<(bool, String), Arc<Host>>>,
     /// Content known to be in a repository.
     present: Mutex<HashSet<(RepositoryName, Digest)>>,
     indexes: referrers::Writers,
@@ -134,7 +137,9 @@ impl Connector {
     /// A repository.
     ///
     /// # Errors
-    /// [`RegistryError::Address`] where no URL can be made of its registry's name.
+    /// [`RegistryError::Address`] where no URL can be made of its registry's name;
+    /// [`RegistryError::OtherRegistry`] where credentials were given, and another registry is where
+    /// they go.
     pub fn repository(&self, name: RepositoryName, access: Access) -> Result<Registry, OciError> {
         let known = {
             let mut known = guard(&self.inner.known);
@@ -161,7 +166,9 @@ impl Connector {
         registry: &str,
         credentials: Credentials,
     ) -> Result<(), OciError> {
-        let host = self.new_host(registry, credentials)?;
+        let normal = normal_registry(registry);
+        let normal = normal.ok_or_else(|| RegistryError::Address(registry.to_owned()))?;
+        let host = self.new_host(&normal, credentials)?;
         let request = Request::new(Method::GET, host.base().clone());
         let answer = host.call(request, "", MAX_MANIFEST).await?;
         if answer.status == StatusCode::OK {
@@ -171,22 +178,36 @@ impl Connector {
         }
     }
 
+    /// `registry` is the name in its one form.
     fn host(&self, registry: &str) -> Result<Arc<Host>, OciError> {
+        let options = &self.inner.options;
+        let name = canonical(registry, options);
+        let key = (uses_plain_http(registry, options), name.to_owned());
         let mut hosts = guard(&self.inner.hosts);
-        if let Some(host) = hosts.get(registry) {
+        if let Some(host) = hosts.get(&key) {
             return Ok(Arc::clone(host));
         }
-        let host = self.new_host(registry, self.inner.options.credentials.clone())?;
-        let host = Arc::new(host);
-        hosts.insert(registry.to_owned(), Arc::clone(&host));
+        // A password belongs to one registry (REG-05): the first that was named.
+        if let (Credentials::Given(_), Some((_, first))) =
+            (&options.credentials, hosts.keys().next())
+        {
+            return Err(RegistryError::OtherRegistry {
+                first: first.clone(),
+                registry: name.to_owned(),
+            }
+            .into());
+        }
+        let host = Arc::new(self.new_host(registry, options.credentials.clone())?);
+        hosts.insert(key, Arc::clone(&host));
         Ok(host)
     }
 
+    /// `registry` is the name in its one form.
     fn new_host(&self, registry: &str, credentials: Credentials) -> Result<Host, OciError> {
         let options = &self.inner.options;
         Host::new(
             &self.inner.client,
-            registry,
+            canonical(registry, options),
             uses_plain_http(registry, options),
             credentials,
             options.token_services.clone(),
@@ -194,10 +215,19 @@ impl Connector {
     }
 }
 
+/// The name under which a registry is known: the one form, and without the port of HTTPS where that
+/// is what is spoken.
+fn canonical<'a>(registry: &'a str, options: &ConnectorOptions) -> &'a str {
+    match uses_plain_http(registry, options) {
+        true => registry,
+        false => over_https(registry),
+    }
+}
+
 /// REG-01: asked for, listed, or `localhost` with a port. There is no way back from HTTPS to HTTP
 /// (REG-03).
 fn uses_plain_http(registry: &str, options: &ConnectorOptions) -> bool {
-    let listed = |r: &String| r.eq_ignore_ascii_case(registry);
+    let listed = |r: &String| normal_registry(r).as_deref() == Some(registry);
     options.plain_http
         || options.insecure_registries.iter().any(listed)
         || registry

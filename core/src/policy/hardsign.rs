@@ -520,3 +520,91 @@ fn known_only(object: &Object<'_>, known: &[&'static str]) -> Result<(), Hardsig
 
 /// Most parties in one rule.
 const MAX_PARTIES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TP-06, REQ-13: `null` in place of a rule is refused with its place, whichever member it is.
+    #[test]
+    fn req_13_null_is_no_rule() {
+        let good = r#"{"version":"1.0","oci":{"p":{"signers":{"atLeast":1,"of":[{"name":"a","trustedIdentities":["x509.subject: C=US, ST=WA, O=a"],"trustStores":["ca:x"]}]},"attached":[{"type":"a/b","sameSigner":true}]}},"blob":{}}"#;
+        for (value, place, expected) in [
+            (r#""1.0""#, "version", "a string"),
+            (r#"{}"#, "blob", "an object"),
+            (
+                r#"["x509.subject: C=US, ST=WA, O=a"]"#,
+                "oci.p.signers.of[0] (\"a\").trustedIdentities",
+                "an array",
+            ),
+            (
+                r#""x509.subject: C=US, ST=WA, O=a""#,
+                "oci.p.signers.of[0] (\"a\").trustedIdentities[0]",
+                "a string",
+            ),
+            (
+                r#"["ca:x"]"#,
+                "oci.p.signers.of[0] (\"a\").trustStores",
+                "an array",
+            ),
+            (r#""a","#, "oci.p.signers.of[0].name", "a string"),
+            (r#":1,"#, "oci.p.signers.atLeast", "a whole number"),
+            (r#""a/b""#, "oci.p.attached[0].type", "a string"),
+            ("true", "oci.p.attached[0].sameSigner", "true or false"),
+            (
+                r#"{"type":"a/b","sameSigner":true}"#,
+                "oci.p.attached[0]",
+                "an object",
+            ),
+            (
+                r#"[{"type":"a/b","sameSigner":true}]"#,
+                "oci.p.attached",
+                "an array",
+            ),
+            (
+                r#"{"name":"a","trustedIdentities":["x509.subject: C=US, ST=WA, O=a"],"trustStores":["ca:x"]}"#,
+                "oci.p.signers.of[0]",
+                "an object",
+            ),
+            (
+                r#"[{"name":"a","trustedIdentities":["x509.subject: C=US, ST=WA, O=a"],"trustStores":["ca:x"]}]"#,
+                "oci.p.signers.of",
+                "an array",
+            ),
+            (
+                r#"{"atLeast":1,"of":[{"name":"a","trustedIdentities":["x509.subject: C=US, ST=WA, O=a"],"trustStores":["ca:x"]}]}"#,
+                "oci.p.signers",
+                "an object",
+            ),
+        ] {
+            // The value alone goes; what stands around it in the pattern stays.
+            let null = value.replace(value.trim_matches([':', ',']), "null");
+            let text = good.replacen(value, &null, 1);
+            assert_ne!(text, good, "{place}");
+            let error = Document::parse(text.as_bytes()).unwrap_err().to_string();
+            let wanted =
+                format!("malformed hardsign policy: {place}: must be {expected}, but is null");
+            assert_eq!(error, wanted);
+        }
+        for (text, place) in [
+            (r#"{"version":"1.0","oci":null}"#, "oci"),
+            (r#"{"version":"1.0","oci":{"p":null}}"#, "oci.p"),
+            (
+                r#"{"version":"1.0","blob":{"p":{"signers":null}}}"#,
+                "blob.p.signers",
+            ),
+            (
+                r#"{"version":"1.0","blob":{"p":{"attached":null}}}"#,
+                "blob.p.attached",
+            ),
+            ("null", "document"),
+        ] {
+            let error = Document::parse(text.as_bytes()).unwrap_err().to_string();
+            let wanted = format!("malformed hardsign policy: {place}: must be an ");
+            assert!(
+                error.starts_with(&wanted) && error.ends_with("but is null"),
+                "{error}"
+            );
+        }
+    }
+}

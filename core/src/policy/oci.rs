@@ -13,7 +13,7 @@
 //! }
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::document;
 use super::hardsign::{self, HardsignError};
@@ -63,7 +63,7 @@ impl Document {
         let raw = statement::read_all(object, Kind::Oci, |statement| {
             let members = [&statement::MEMBERS[..], &["registryScopes"]].concat();
             unknown.extend(statement.unknown(&members)?);
-            scope_texts.push(statement.strings("registryScopes")?);
+            scope_texts.push(statement.strings_or_null("registryScopes")?);
             RawStatement::read(statement, &mut unknown)
         })?;
         let verifications = statement::check_all(&raw, Kind::Oci)?;
@@ -119,7 +119,10 @@ impl Document {
 
     /// The statement for a repository, if one applies.
     pub fn statement_for_scope(&self, scope: &Scope) -> Option<&Statement> {
-        let exact = self.statements.iter().find(|s| s.scopes.names(scope));
+        let exact = self
+            .statements
+            .iter()
+            .find(|s| s.scopes.named(scope).is_some());
         exact.or_else(|| self.statements.iter().find(|s| s.scopes == Scopes::Any))
     }
 }
@@ -166,16 +169,29 @@ fn scopes(statement: &str, texts: &[String]) -> Result<Scopes, PolicyError> {
     }
 }
 
-/// One scope belongs to one statement, `*` included (TP-37).
+/// One scope belongs to one statement, `*` included, however it is spelt (TP-37).
 fn refuse_duplicate_scopes<'a>(
     scopes: impl Iterator<Item = &'a String>,
 ) -> Result<(), PolicyError> {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     for scope in scopes {
-        if !seen.insert(scope) {
-            return Err(PolicyError::DuplicateScope {
-                scope: scope.clone(),
-            });
+        let normal = match scope.as_str() {
+            "*" => scope.clone(),
+            text => Scope::parse(text)?.normal().to_owned(),
+        };
+        match seen.insert(normal, scope) {
+            None => {}
+            Some(first) if first == scope => {
+                return Err(PolicyError::DuplicateScope {
+                    scope: scope.clone(),
+                });
+            }
+            Some(first) => {
+                return Err(PolicyError::EqualScopes {
+                    first: first.clone(),
+                    second: scope.clone(),
+                });
+            }
         }
     }
     Ok(())
@@ -278,6 +294,67 @@ mod tests {
         }
     }
 
+    /// TP-06: `null` is no rule, but for the lists that Go writes so when they are empty.
+    #[test]
+    fn tp_06_null_is_no_rule() {
+        let good = statement("a", r#"["a/b"]"#);
+        let verification = r#"{"level":"strict"}"#;
+        for (text, place) in [
+            (
+                good.replace(verification, r#"{"level":"strict","override":null}"#),
+                "trustPolicies[0] (\"a\").signatureVerification.override: must be an object, but is null",
+            ),
+            (
+                good.replace(
+                    verification,
+                    r#"{"level":"audit","override":{"revocation":null}}"#,
+                ),
+                "trustPolicies[0] (\"a\").signatureVerification.override.revocation: must be a string, but is null",
+            ),
+            (
+                good.replace(verification, r#"{"level":"strict","verifyTimestamp":null}"#),
+                "trustPolicies[0] (\"a\").signatureVerification.verifyTimestamp: must be a string, but is null",
+            ),
+            (
+                good.replace(verification, r#"{"level":null}"#),
+                "trustPolicies[0] (\"a\").signatureVerification.level: must be a string, but is null",
+            ),
+            (
+                good.replace(verification, "null"),
+                "trustPolicies[0] (\"a\").signatureVerification: must be an object, but is null",
+            ),
+            (
+                good.replace(r#""a""#, "null"),
+                "trustPolicies[0].name: must be a string, but is null",
+            ),
+            (
+                good.replace(r#"["ca:a"]"#, "[null]"),
+                "trustPolicies[0] (\"a\").trustStores[0]: must be a string, but is null",
+            ),
+            (
+                "null".to_owned(),
+                "trustPolicies[0]: must be an object, but is null",
+            ),
+        ] {
+            let error = Document::parse(document(&[text]).as_bytes()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(source, place);
+        }
+        let version = document(std::slice::from_ref(&good)).replace(r#""1.0""#, "null");
+        assert!(
+            Document::parse(version.as_bytes())
+                .unwrap_err()
+                .is_malformed()
+        );
+        // The member for hardsign's own rules is out of place, whatever it holds.
+        let rules = document(&[good]).replace(r#""version""#, r#""hardsign":null,"version""#);
+        let error = Document::parse(rules.as_bytes()).unwrap_err();
+        assert!(matches!(error, PolicyError::Misplaced), "{error}");
+        let error = Document::parse_with_rules(rules.as_bytes()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, "hardsign: must be an object, but is null");
+    }
+
     /// TP-06: a misspelt member is shown, since it has no effect.
     #[test]
     fn unknown_members_are_warnings() {
@@ -351,6 +428,28 @@ mod tests {
         }
     }
 
+    /// TP-37: scopes that are one repository in two spellings are refused, and both are named.
+    #[test]
+    fn tp_37_scopes_that_are_equal_afterwards() {
+        for (first, second) in [
+            ("A.io/b", "a.io/b"),
+            ("a.io/b", "a.io:443/b"),
+            ("a.io:05000/b", "a.io:5000/b"),
+            ("docker.io/library/x", "index.docker.io/library/x"),
+            ("registry-1.docker.io/x", "index.docker.io/x"),
+            ("[::1]:5000/b", "[0:0::1]:5000/b"),
+            ("127.0.0.1/b", "127.1/b"),
+        ] {
+            let expected = format!(
+                "registry scopes \"{first}\" and \"{second}\" are one repository in two spellings, one registry scope value can only be associated with one statement"
+            );
+            let both = statement("a", &format!("[\"{first}\",\"{second}\"]"));
+            assert_eq!(fault_of(&[both]), expected);
+            let one = |name, scope| statement(name, &format!("[\"{scope}\"]"));
+            assert_eq!(fault_of(&[one("a", first), one("b", second)]), expected);
+        }
+    }
+
     /// TP-40, TP-41: exact before `*`, nothing expanded.
     #[test]
     fn selection() {
@@ -363,7 +462,11 @@ mod tests {
             ("a.io/b@sha256:00", "two"),
             ("a.io/c@x", "two"),
             ("a.io/b/d@x", "any"),
-            ("A.io/b@x", "any"),
+            // However the registry is spelt.
+            ("A.io/b@x", "two"),
+            ("a.io:443/b@x", "two"),
+            ("A.IO.:0443/c@x", "two"),
+            ("a.io:80/b@x", "any"),
         ] {
             assert_eq!(policy.statement_for(reference).unwrap().name(), name);
         }

@@ -2,8 +2,9 @@
 //!
 //! The reader is strict where the reference is lenient (TP-05, TP-06, SEC-26): duplicate names
 //! and trailing data are refused by [`crate::json`], a name that differs from a known one only in
-//! its case is refused here, and unknown names are collected so that they can be shown. `null`
-//! counts as absent, as in the reference.
+//! its case is refused here, and unknown names are collected so that they can be shown. `null` is no
+//! value of any member: it would pass as a rule that is not there. The exceptions are lists of the
+//! reference's own documents, which its encoder writes as `null` when they are empty.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -143,10 +144,10 @@ impl<'a> Object<'a> {
             .map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The member, unless it is absent or `null`.
+    /// The member, unless it is absent.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         let (_, value) = self.members.iter().find(|(n, _)| n == name)?;
-        (*value != Value::Null).then_some(value)
+        Some(value)
     }
 
     pub(super) fn object(&self, name: &str) -> Result<Option<Object<'a>>, MalformedPolicy> {
@@ -178,6 +179,22 @@ impl<'a> Object<'a> {
             None => Ok(&[]),
             Some(Value::Array(items)) => Ok(items),
             Some(other) => Err(wrong(self.place.member(name), "an array", other)),
+        }
+    }
+
+    /// An array; absent is empty, and so is `null`, as the reference writes it.
+    pub(super) fn array_or_null(&self, name: &str) -> Result<&'a [Value], MalformedPolicy> {
+        match self.get(name) {
+            Some(Value::Null) => Ok(&[]),
+            _ => self.array(name),
+        }
+    }
+
+    /// As [`Self::strings`]; `null` is empty, as the reference writes it.
+    pub(super) fn strings_or_null(&self, name: &str) -> Result<Vec<String>, MalformedPolicy> {
+        match self.get(name) {
+            Some(Value::Null) => Ok(Vec::new()),
+            _ => self.strings(name),
         }
     }
 

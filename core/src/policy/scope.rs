@@ -1,15 +1,24 @@
 //! Registry scopes: which repositories a statement speaks about (TP-35 to TP-41).
 //!
-//! A scope is `domain[:port]/repository`, compared as written: nothing is expanded, and
-//! `docker.io/library/x` is never `x` (REQ-07).
+//! A scope is `domain[:port]/repository`. Nothing is expanded, and `docker.io/library/x` is never `x`
+//! (REQ-07). However its registry is spelt, it is that registry: scopes are compared in the form in
+//! which [`normal_registry`] brings references too, and without the port of HTTPS.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::artifact::Quoted;
+use crate::artifact::reference::{normal_registry, over_https};
 
-/// A repository, `domain[:port]/repository`, without scheme, tag or digest.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Scope(String);
+/// A repository, `domain[:port]/repository`, without scheme, tag or digest. Two are equal if they
+/// name one repository, however they are spelt.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    written: String,
+    /// In the one form that it is compared in.
+    normal: String,
+}
 
 /// The scopes of one statement.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,59 +47,72 @@ impl Scope {
     /// # Errors
     /// [`InvalidScope`] for anything that is not a fully qualified repository.
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
-        let valid = text
-            .split_once('/')
-            .is_some_and(|(domain, repository)| is_domain(domain) && is_repository(repository));
-        if valid {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidScope {
+        let normal = text.split_once('/').and_then(|(domain, repository)| {
+            let domain = normal_registry(domain).filter(|_| is_repository(repository))?;
+            Some(format!("{}/{repository}", over_https(&domain)))
+        });
+        match normal {
+            Some(normal) => Ok(Self {
+                written: text.to_owned(),
+                normal,
+            }),
+            None => Err(InvalidScope {
                 scope: text.to_owned(),
-            })
+            }),
         }
     }
 
     /// The scope as written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.written
+    }
+
+    /// The scope in the one form that it is compared in.
+    pub fn normal(&self) -> &str {
+        &self.normal
+    }
+}
+
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        self.normal == other.normal
+    }
+}
+
+impl Eq for Scope {}
+
+impl Hash for Scope {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.normal.hash(state);
+    }
+}
+
+impl PartialOrd for Scope {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scope {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.normal.cmp(&other.normal)
     }
 }
 
 impl Scopes {
-    /// Whether `scope` is named here; `*` names nothing.
-    pub fn names(&self, scope: &Scope) -> bool {
+    /// The scope here that is the repository of `scope`; `*` names none.
+    pub fn named(&self, scope: &Scope) -> Option<&Scope> {
         match self {
-            Self::Any => false,
-            Self::Repositories(scopes) => scopes.contains(scope),
+            Self::Any => None,
+            Self::Repositories(scopes) => scopes.iter().find(|s| *s == scope),
         }
     }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.written)
     }
-}
-
-/// Labels of letters, digits and inner hyphens, joined by dots, then perhaps a port.
-fn is_domain(text: &str) -> bool {
-    let host = match text.split_once(':') {
-        Some((host, port)) => {
-            if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
-                return false;
-            }
-            host
-        }
-        None => text,
-    };
-    host.split('.').all(|label| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    })
 }
 
 fn is_repository(text: &str) -> bool {
@@ -112,7 +134,8 @@ fn is_component(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// TP-38: what the reference's two expressions accept and refuse.
+    /// TP-38: what the reference's two expressions accept and refuse; and beyond them the registries
+    /// that artifacts can be signed in, IPv6 addresses and container networks' names.
     #[test]
     fn scope_grammar() {
         for good in [
@@ -123,6 +146,10 @@ mod tests {
             "10.0.0.1:80/a/b/c",
             "A-b.Example.COM/a.b_c__d---e",
             "x/0",
+            "[::1]/b",
+            "[2001:DB8::1]:5000/a/b",
+            "my_registry:5000/app",
+            "registry.example./app",
         ] {
             assert_eq!(Scope::parse(good).map(|s| s.to_string()), Ok(good.into()));
         }
@@ -139,7 +166,12 @@ mod tests {
             "https://a/b",
             "a/b:tag",
             "a/b@sha256:00",
-            "[::1]/b",
+            "[::1/b",
+            "[::1]x/b",
+            "[::1]:/b",
+            "[fe80::1%eth0]/b",
+            "::1/b",
+            "a:99999/b",
             "-a/b",
             "a-/b",
             "a..b/c",
@@ -163,6 +195,53 @@ mod tests {
                     Quoted(bad)
                 )
             );
+        }
+    }
+
+    /// TP-40: one repository has many spellings and is one scope.
+    #[test]
+    fn tp_40_spellings_of_one_repository() {
+        for (normal, spellings) in [
+            (
+                "localhost:5000/app",
+                &["LOCALHOST:5000/app", "localhost:05000/app"][..],
+            ),
+            (
+                "registry.example/app",
+                &[
+                    "Registry.Example/app",
+                    "registry.example:443/app",
+                    "registry.example:0443/app",
+                    "registry.example./app",
+                ],
+            ),
+            (
+                "docker.io/library/x",
+                &[
+                    "index.docker.io/library/x",
+                    "registry-1.docker.io/library/x",
+                    "Index.Docker.IO:443/library/x",
+                ],
+            ),
+            ("[::1]:5000/app", &["[0::0:1]:5000/app"]),
+            ("127.0.0.1:5000/app", &["127.1:5000/app"]),
+        ] {
+            let scope = Scope::parse(normal).unwrap();
+            assert_eq!(scope.normal(), normal);
+            for text in spellings {
+                let other = Scope::parse(text).unwrap();
+                assert_eq!(other, scope, "{text}");
+                assert_eq!(other.as_str(), *text);
+            }
+        }
+        for (one, other) in [
+            ("a.io/b", "a.io:80/b"),
+            ("a.io:5000/b", "a.io/b"),
+            ("docker.io/x", "docker.io/library/x"),
+            ("docker.io:5000/x", "docker.io/x"),
+            ("[::1]/b", "[::2]/b"),
+        ] {
+            assert_ne!(Scope::parse(one).unwrap(), Scope::parse(other).unwrap());
         }
     }
 

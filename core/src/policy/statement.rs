@@ -159,7 +159,7 @@ pub(super) fn read_all<T>(
 ) -> Result<Vec<T>, PolicyError> {
     let malformed = PolicyError::Malformed;
     let version = document.string("version").map_err(malformed)?;
-    let items = document.array("trustPolicies").map_err(malformed)?;
+    let items = document.array_or_null("trustPolicies").map_err(malformed)?;
     let statements: Result<Vec<_>, _> = items
         .iter()
         .enumerate()
@@ -211,8 +211,8 @@ impl RawStatement {
             level: String::new(),
             overrides: BTreeMap::new(),
             verify_timestamp: String::new(),
-            stores: object.strings("trustStores")?,
-            identities: object.strings("trustedIdentities")?,
+            stores: object.strings_or_null("trustStores")?,
+            identities: object.strings_or_null("trustedIdentities")?,
         };
         if let Some(verification) = object.object("signatureVerification")? {
             unknown.extend(verification.unknown(&["level", "override", "verifyTimestamp"])?);

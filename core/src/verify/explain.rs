@@ -4,7 +4,7 @@
 use super::policy::{Document, Policy, Source};
 use crate::policy::hardsign::StatementRules;
 use crate::policy::{
-    Action, Check, Level, Scope, Scopes, SelectionError, Verification, VerifyTimestamp, blob, oci,
+    Action, Check, Level, Scope, SelectionError, Verification, VerifyTimestamp, blob, oci,
 };
 use crate::trust::{Loader, StoreRef};
 
@@ -76,9 +76,9 @@ impl Policy<oci::Document> {
         let statement = statement.ok_or_else(|| SelectionError::NoneApplies {
             reference: repository.to_owned(),
         })?;
-        let because = match statement.scopes() {
-            Scopes::Any => Because::Wildcard,
-            Scopes::Repositories(_) => Because::Scope(scope),
+        let because = match statement.scopes().named(&scope) {
+            None => Because::Wildcard,
+            Some(named) => Because::Scope(named.clone()),
         };
         Ok(self.explained(statement.name(), statement.verification(), because, stores))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hardsign_core::artifact::reference::RepositoryName;
 use hardsign_core::net::Trace;
 use hardsign_core::oci::auth::{
     Credential, CredentialPlaces, CredentialStore, Credentials, LoginOutcome, login,
@@ -136,6 +137,63 @@ async fn a_token_service_elsewhere_gets_nothing() {
         );
     }
     assert!(elsewhere.log().is_empty());
+}
+
+/// REG-05: on plain HTTP another port of the registry's host may be somebody else's.
+#[tokio::test]
+async fn reg_05_a_token_service_at_another_port_gets_nothing() {
+    let elsewhere = FakeRegistry::start(Behaviour {
+        auth: Auth::Bearer {
+            pair: Some("alice:secret".to_owned()),
+            realm: None,
+        },
+        ..Behaviour::default()
+    });
+    let realm = format!("http://{}/token", elsewhere.name());
+    for (username, password) in [("alice", "secret"), ("", "good")] {
+        let fake = bearer(Some("alice:secret"), Some(realm.clone()));
+        artifact(&fake);
+        let registry = open_with(&fake, Access::Read, given(username, password));
+        let error = registry.resolve(&by_tag("v1")).await.unwrap_err();
+        assert!(text(&error).contains("on another port"), "{}", text(&error));
+    }
+    assert!(elsewhere.log().is_empty());
+    // Named with its port, it is the user's word.
+    let fake = bearer(None, Some(realm));
+    artifact(&fake);
+    let mut options = given("alice", "secret");
+    options.token_services = vec![elsewhere.name()];
+    let registry = open_with(&fake, Access::Read, options);
+    registry.resolve(&by_tag("v1")).await.unwrap();
+    assert!(!elsewhere.log().is_empty());
+}
+
+/// REG-05: what was given goes to the first registry of the run, under whichever name, and to no
+/// other.
+#[tokio::test]
+async fn reg_05_one_password_for_one_registry() {
+    let (first, second) = (basic(), basic());
+    artifact(&first);
+    artifact(&second);
+    let connector = Connector::new(given("alice", "secret")).unwrap();
+    let name = |registry: &str| RepositoryName::new(registry, "repo").unwrap();
+    let own = connector
+        .repository(name(&first.name()), Access::Read)
+        .unwrap();
+    let error = connector
+        .repository(name(&second.name()), Access::Read)
+        .unwrap_err();
+    let error = text(&error);
+    assert!(
+        error.contains(&first.name()) && error.contains(&second.name()),
+        "{error}"
+    );
+    let shouted = first.name().replace("localhost:", "LOCALHOST:0");
+    let same = connector.repository(name(&shouted), Access::Read).unwrap();
+    for registry in [own, same] {
+        registry.resolve(&by_tag("v1")).await.unwrap();
+    }
+    assert!(second.log().is_empty());
 }
 
 #[tokio::test]

@@ -138,7 +138,9 @@ fn print(
     }
     let metadata = &verified.target().annotations;
     if !metadata.is_empty() {
-        console.line("\nThe artifact was signed with the following user metadata.\n")?;
+        console.line("")?;
+        console.line("The artifact was signed with the following user metadata.")?;
+        console.line("")?;
         let rows: Vec<_> = metadata
             .iter()
             .map(|(k, v)| [k.clone(), v.clone()])

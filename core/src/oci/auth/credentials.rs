@@ -8,13 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::helper::{Helper, HelperError};
 use super::{Credential, Secret};
+use crate::artifact::reference::{is_registry, registry_of_address};
 use crate::config::{ConfigError, ConfigFile};
+use crate::json::go::is_named;
 use crate::net::Trace;
 
 /// Server address under which Docker Hub's credential is kept (REG-08).
@@ -77,9 +79,19 @@ pub enum CredentialError {
     NoHelper,
 }
 
+/// What became of a credential that was to be forgotten.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Erased {
+    /// Whether there was one.
+    pub was_stored: bool,
+    /// Podman's file that has one for the registry too; it is not changed.
+    pub left_in: Option<PathBuf>,
+}
+
 /// The one place that is used for a server.
 enum Chosen {
-    Helper(String),
+    /// A helper, and the file that names it.
+    Helper(String, Option<PathBuf>),
     File(PathBuf, Box<ConfigFile>),
     Nothing,
 }
@@ -98,26 +110,23 @@ impl CredentialStore {
         Self { trace, ..self }
     }
 
-    /// The credential for a registry, as the user writes the registry.
+    /// The credential for a registry. It is found under any spelling of its name.
     ///
     /// # Errors
     /// [`CredentialError`]; no credential is no error.
     pub async fn get(&self, registry: &str) -> Result<Option<Credential>, CredentialError> {
-        let server = server_key(registry);
+        let server = &server_key(registry);
         let found = match self.choose(server)? {
-            Chosen::Helper(name) => {
-                let helper = self.helper(&name);
-                helper
-                    .get(server)
-                    .await
-                    .map_err(|source| CredentialError::Helper { name, source })?
-            }
+            Chosen::Helper(name, _) => self.ask(&name, server).await?,
             Chosen::File(path, config) => from_file(&path, &config, server)?,
             Chosen::Nothing => None,
         };
         match found {
             Some(credential) => Ok(Some(credential)),
-            None => self.podmans(server).await,
+            None => Ok(self
+                .podmans(server)
+                .await?
+                .map(|(credential, _)| credential)),
         }
     }
 
@@ -130,8 +139,8 @@ impl CredentialStore {
         registry: &str,
         credential: &Credential,
     ) -> Result<(), CredentialError> {
-        let server = server_key(registry);
-        let Chosen::Helper(name) = self.choose(server)? else {
+        let server = &server_key(registry);
+        let Chosen::Helper(name, _) = self.choose(server)? else {
             return Err(CredentialError::NoHelper);
         };
         let (username, secret) = match credential {
@@ -149,18 +158,55 @@ impl CredentialStore {
     ///
     /// # Errors
     /// [`CredentialError`]; having none is no error.
-    pub async fn erase(&self, registry: &str) -> Result<(), CredentialError> {
-        let server = server_key(registry);
-        match self.choose(server)? {
-            Chosen::Helper(name) => self
-                .helper(&name)
-                .erase(server)
-                .await
-                .map_err(|source| CredentialError::Helper { name, source }),
-            Chosen::File(path, _) => ConfigFile::remove_auth(&path, server)
-                .map(drop)
-                .map_err(|source| CredentialError::Config { path, source }),
-            Chosen::Nothing => Ok(()),
+    pub async fn erase(&self, registry: &str) -> Result<Erased, CredentialError> {
+        let server = &server_key(registry);
+        let mut was_stored = false;
+        let file = match self.choose(server)? {
+            Chosen::Helper(name, file) => {
+                let failed = |source| CredentialError::Helper {
+                    name: name.clone(),
+                    source,
+                };
+                let found = self.helper(&name).get(server).await.map_err(failed)?;
+                was_stored = found.is_some();
+                self.helper(&name).erase(server).await.map_err(failed)?;
+                if let Some(key) = with_https_port(server)
+                    && let Ok(Some(_)) = self.helper(&name).get(&key).await
+                {
+                    was_stored = true;
+                    self.helper(&name).erase(&key).await.map_err(failed)?;
+                }
+                file
+            }
+            Chosen::File(path, _) => Some(path),
+            Chosen::Nothing => None,
+        };
+        // A file that names a helper may hold an older entry in plain text.
+        if let Some(path) = file {
+            let stored = load(&path)?;
+            let had = from_file(&path, &stored, server).map_or(true, |found| found.is_some());
+            ConfigFile::remove_auth(&path, server)
+                .map_err(|source| CredentialError::Config { path, source })?;
+            was_stored |= had;
+        }
+        let left_in = self.podmans(server).await.ok().flatten();
+        Ok(Erased {
+            was_stored,
+            left_in: left_in.map(|(_, path)| path),
+        })
+    }
+
+    /// What a helper has for a server.
+    async fn ask(&self, name: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
+        let found = self.helper(name).get(server).await;
+        let found = found.map_err(|source| CredentialError::Helper {
+            name: name.to_owned(),
+            source,
+        })?;
+        match (found, with_https_port(server)) {
+            // What it says of an address that nobody may ever have given it is of no interest.
+            (None, Some(key)) => Ok(self.helper(name).get(&key).await.unwrap_or(None)),
+            (found, _) => Ok(found),
         }
     }
 
@@ -177,24 +223,28 @@ impl CredentialStore {
             }
             let helper = config
                 .credential_helper(server)
-                .filter(|h| !h.is_empty())
                 .or_else(|| config.credentials_store());
             return Ok(match helper {
-                Some(name) => Chosen::Helper(name.to_owned()),
+                Some(name) => Chosen::Helper(name.to_owned(), Some(path)),
                 None => Chosen::File(path, Box::new(config)),
             });
         }
         let helpers = platform_helpers();
         let found = helpers.iter().find(|n| self.helper(n).is_installed());
-        Ok(found.map_or(Chosen::Nothing, |name| Chosen::Helper((*name).to_owned())))
+        Ok(found.map_or(Chosen::Nothing, |name| {
+            Chosen::Helper((*name).to_owned(), None)
+        }))
     }
 
     fn helper(&self, name: &str) -> Helper {
         Helper::new(name, &self.places.search_path, self.trace.clone())
     }
 
-    /// Podman's files, whose keys may name a part of a registry.
-    async fn podmans(&self, server: &str) -> Result<Option<Credential>, CredentialError> {
+    /// What is in Podman's files, whose keys may name a part of a registry, and in which of them.
+    async fn podmans(
+        &self,
+        server: &str,
+    ) -> Result<Option<(Credential, PathBuf)>, CredentialError> {
         for path in &self.places.podman {
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             let config = load(&path)?;
@@ -203,15 +253,12 @@ impl CredentialStore {
             } else {
                 server
             };
-            if let Some(name) = config.credential_helper(server) {
-                let helper = self.helper(name);
-                return helper.get(server).await.map_err(|source| {
-                    let name = name.to_owned();
-                    CredentialError::Helper { name, source }
-                });
-            }
-            if let Some(found) = from_file(&path, &config, server)? {
-                return Ok(Some(found));
+            let found = match config.credential_helper(server) {
+                Some(name) => return Ok(self.ask(name, server).await?.map(|found| (found, path))),
+                None => from_file(&path, &config, server)?,
+            };
+            if let Some(found) = found {
+                return Ok(Some((found, path)));
             }
         }
         Ok(None)
@@ -225,12 +272,20 @@ fn load(path: &Path) -> Result<ConfigFile, CredentialError> {
     })
 }
 
-/// The address under which a registry's credential is kept (REG-08).
-pub fn server_key(registry: &str) -> &str {
-    match registry {
-        "docker.io" | "registry-1.docker.io" | "index.docker.io" => DOCKER_HUB,
-        other => other,
+/// The address under which a registry's credential is kept (REG-08): its name in its one form.
+pub fn server_key(registry: &str) -> String {
+    match registry_of_address(registry).as_deref() {
+        Some("docker.io") => DOCKER_HUB.to_owned(),
+        Some(name) => name.to_owned(),
+        None => registry.to_owned(),
     }
+}
+
+/// The other address under which a helper may have a server's credential: some tools keep it under
+/// what was typed at the login, with the port of HTTPS if that was typed. None where the server's
+/// name has a port already, nor for Docker Hub.
+fn with_https_port(server: &str) -> Option<String> {
+    Some(format!("{server}:443")).filter(|key| is_registry(key))
 }
 
 /// Helpers that a platform brings, in order of preference.
@@ -244,16 +299,6 @@ fn platform_helpers() -> &'static [&'static str] {
     }
 }
 
-/// `{"auth":"<base64 of user:password>"}`, or the parts by name.
-#[derive(Default, Deserialize)]
-struct AuthEntry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-    registrytoken: Option<String>,
-}
-
 fn from_file(
     path: &Path,
     config: &ConfigFile,
@@ -262,8 +307,9 @@ fn from_file(
     let auths: BTreeMap<&str, &Value> = config.auths().collect();
     let exact = auths.get(server);
     let entry = exact.or_else(|| {
-        // Older entries have a scheme and a path.
-        let same = |key: &&str| host_of(key) == host_of(server);
+        // Older entries have a scheme and a path, and people type names as they like.
+        let wanted = registry_of_address(server)?;
+        let same = |key: &&str| registry_of_address(key).as_ref() == Some(&wanted);
         auths.iter().find(|(key, _)| same(key)).map(|(_, v)| v)
     });
     let Some(entry) = entry else {
@@ -275,31 +321,35 @@ fn from_file(
     })
 }
 
-/// `None` where the entry is malformed, `Some(None)` where it is empty, as entries are whose
-/// secret is in a helper.
+/// `{"auth":"<base64 of user:password>"}`, or the parts by name, in any case. `None` where the entry
+/// is malformed, `Some(None)` where it is empty, as entries are whose secret is in a helper.
 fn parse_entry(entry: &Value) -> Option<Option<Credential>> {
-    let entry = AuthEntry::deserialize(entry).ok()?;
-    let text = |value: Option<String>| value.filter(|v| !v.is_empty());
-    if let Some(token) = text(entry.identitytoken) {
+    let members = match entry {
+        Value::Null => return Some(None),
+        Value::Object(members) => members,
+        _ => return None,
+    };
+    // The last of several counts, and null is nothing.
+    let text = |field: &str| {
+        let mut named = members.iter().filter(|(name, _)| is_named(name, field));
+        match named.next_back().map(|(_, value)| value) {
+            None | Some(Value::Null) => Some(None),
+            Some(Value::String(text)) => Some(Some(text.as_str()).filter(|t| !t.is_empty())),
+            Some(_) => None,
+        }
+    };
+    let (auth, username, password) = (text("auth")?, text("username")?, text("password")?);
+    if let Some(token) = text("identitytoken")? {
         return Some(Some(Credential::RefreshToken(Secret::new(token))));
     }
-    if let Some(token) = text(entry.registrytoken) {
+    if let Some(token) = text("registrytoken")? {
         return Some(Some(Credential::AccessToken(Secret::new(token))));
     }
-    let (username, password) = match text(entry.auth) {
-        Some(auth) => {
-            let bytes = zeroize::Zeroizing::new(STANDARD.decode(auth.trim()).ok()?);
-            let text = std::str::from_utf8(&bytes).ok()?;
-            let (username, password) = text.split_once(':')?;
-            // Docker once padded with NUL bytes.
-            (
-                username.to_owned(),
-                Secret::new(password.trim_end_matches('\0')),
-            )
-        }
+    let (username, password) = match auth {
+        Some(auth) => decode_auth(auth)?,
         None => (
-            entry.username.unwrap_or_default(),
-            Secret::new(entry.password.unwrap_or_default()),
+            username.unwrap_or_default().to_owned(),
+            Secret::new(password.unwrap_or_default()),
         ),
     };
     if username.is_empty() && password.expose().is_empty() {
@@ -308,24 +358,37 @@ fn parse_entry(entry: &Value) -> Option<Option<Credential>> {
     Some(Some(Credential::Password { username, password }))
 }
 
-/// A server address without scheme and path.
-fn host_of(address: &str) -> &str {
-    let rest = address
-        .strip_prefix("https://")
-        .or_else(|| address.strip_prefix("http://"))
-        .unwrap_or(address);
-    rest.split('/').next().unwrap_or(rest)
+/// User name and password out of base64, in which line ends count for nothing.
+fn decode_auth(auth: &str) -> Option<(String, Secret)> {
+    let auth: Zeroizing<String> = Zeroizing::new(
+        auth.trim()
+            .chars()
+            .filter(|c| !matches!(c, '\r' | '\n'))
+            .collect(),
+    );
+    let bytes = Zeroizing::new(AUTH.decode(auth.as_bytes()).ok()?);
+    let text = std::str::from_utf8(&bytes).ok()?;
+    let (username, password) = text.split_once(':')?;
+    // Docker once padded with NUL bytes.
+    let password = Secret::new(password.trim_end_matches('\0'));
+    Some((username.to_owned(), password))
 }
 
-/// A credential as a helper returns it.
-pub(super) fn from_helper(username: String, secret: Secret) -> Credential {
-    if username == TOKEN_USER {
-        Credential::RefreshToken(secret)
-    } else {
-        Credential::Password {
+/// Base64 as Go decodes it: bits left over at the end may be anything.
+const AUTH: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// A credential as a helper returns it; an answer with nothing in it is none.
+pub(super) fn from_helper(username: String, secret: Secret) -> Option<Credential> {
+    match username.as_str() {
+        "" | TOKEN_USER if secret.expose().is_empty() => None,
+        TOKEN_USER => Some(Credential::RefreshToken(secret)),
+        _ => Some(Credential::Password {
             username,
             password: secret,
-        }
+        }),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 use super::credentials::from_helper;
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
-use crate::json::JsonError;
+use crate::json::go::Login;
+use crate::json::{self, JsonError};
 use crate::net::Trace;
 
 /// Largest answer, in bytes.
@@ -97,19 +98,6 @@ pub enum HelperError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    #[serde(default)]
-    username: String,
-    #[serde(default, deserialize_with = "zeroed")]
-    secret: Zeroizing<String>,
-}
-
-fn zeroed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
-    String::deserialize(deserializer).map(Zeroizing::new)
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry<'a> {
@@ -140,7 +128,7 @@ impl Helper {
                     HelperError::Answer { program, source }
                 })?;
                 let secret = Secret::new(std::mem::take(&mut *answer.secret));
-                Ok(Some(from_helper(answer.username, secret)))
+                Ok(from_helper(answer.username, secret))
             }
             Err(message) if message.trim() == NOT_FOUND => Ok(None),
             Err(message) => Err(program.failed(message)),
@@ -180,10 +168,10 @@ impl Helper {
     }
 }
 
-/// The answer of `get`. It does not pass through [`crate::json`], whose values would keep a copy of
-/// the secret.
-fn read(output: &[u8]) -> Result<Answer, JsonError> {
-    Ok(serde_json::from_slice(output)?)
+/// The answer of `get`. It is read straight into the secret: values of [`crate::json`] would keep a
+/// copy of it.
+fn read(output: &[u8]) -> Result<Login, JsonError> {
+    json::go::login(output)
 }
 
 impl Entry<'_> {

@@ -1,8 +1,8 @@
 //! Logging in and out (CFG-25, CFG-26): a credential is tried at the registry before it is kept.
 
-use super::credentials::{CredentialError, CredentialStore};
+use super::credentials::{CredentialError, CredentialStore, Erased};
 use super::{Credential, Credentials};
-use crate::artifact::reference::{ReferenceFault, is_registry};
+use crate::artifact::reference::{ReferenceFault, is_registry, registry_of_address};
 use crate::oci::OciError;
 use crate::oci::registry::Connector;
 
@@ -52,13 +52,20 @@ pub enum LoginError {
 
 /// Why a logout failed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to log out of {server}: {source}")]
-pub struct LogoutError {
-    /// The registry.
-    pub server: String,
-    /// Why.
-    #[source]
-    pub source: CredentialError,
+#[non_exhaustive]
+pub enum LogoutError {
+    /// Not the name or address of a registry.
+    #[error("invalid reference: {0}")]
+    Registry(ReferenceFault),
+    /// The credential could not be removed.
+    #[error("failed to log out of {server}: {source}")]
+    Store {
+        /// The registry.
+        server: String,
+        /// Why.
+        #[source]
+        source: CredentialError,
+    },
 }
 
 /// Tries a credential at a registry, and keeps it.
@@ -97,13 +104,21 @@ pub async fn login(
     }
 }
 
-/// Forgets the credential for a registry.
+/// Forgets the credential for a registry. `server` may be an address as people type it, with a
+/// scheme in front and a path behind.
 ///
 /// # Errors
 /// [`LogoutError`]; having none is no error.
-pub async fn logout(store: &CredentialStore, server: &str) -> Result<(), LogoutError> {
-    store.erase(server).await.map_err(|source| LogoutError {
-        server: server.to_owned(),
-        source,
-    })
+pub async fn logout(store: &CredentialStore, server: &str) -> Result<Erased, LogoutError> {
+    if registry_of_address(server).is_none() {
+        let fault = ReferenceFault::Registry(server.to_owned());
+        return Err(LogoutError::Registry(fault));
+    }
+    store
+        .erase(server)
+        .await
+        .map_err(|source| LogoutError::Store {
+            server: server.to_owned(),
+            source,
+        })
 }

@@ -1,8 +1,10 @@
 //! Which token service a registry may name (REG-05).
 
-use crate::net::{Url, is_loopback};
+use crate::artifact::reference::normal_registry;
+use crate::net::Url;
 
-/// Checks the address of a token service.
+/// Checks the address of a token service. `registry` is the registry's name in its one form;
+/// `allowed` are the hosts that the user named, with or without a port.
 ///
 /// # Errors
 /// The reason for which it is refused.
@@ -17,32 +19,43 @@ pub(super) fn check(
     if !url.username().is_empty() || url.password().is_some() {
         return Err("there is a user name in its address");
     }
-    let Some(host) = url.host_str() else {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err("it names no host");
     };
-    let home = host_of(registry);
+    let (home, home_port) = host_and_port(registry);
     match url.scheme() {
         "https" => {}
         "http" if !plain_http => return Err("it is not on HTTPS"),
-        // Whoever listens to the registry's traffic hears what is sent to that host anyway.
-        "http" if host == home || is_loopback(&url) || !secret => {}
+        "http" if !secret => {}
+        // Whoever listens to the registry's traffic hears what is sent to its port anyway. On
+        // another port there may be somebody else.
+        "http" if host == home && port == home_port.unwrap_or(80) => {}
+        "http" if allowed.iter().any(|a| names_port(a, host, port)) => {}
+        "http" if host == home => return Err("it is on another port of the host and not on HTTPS"),
         "http" => return Err("it is on another host and not on HTTPS"),
         _ => return Err("it is not on HTTPS"),
     }
-    let named = allowed.iter().any(|a| a.eq_ignore_ascii_case(host));
-    if !secret || named || same_site(host, home) {
+    let named =
+        |allowed: &String| allowed.eq_ignore_ascii_case(host) || names_port(allowed, host, port);
+    if !secret || same_site(host, home) || allowed.iter().any(named) {
         Ok(url)
     } else {
         Err("it belongs to another site, and credentials for the registry would be sent there")
     }
 }
 
-/// The registry's host without its port.
-fn host_of(registry: &str) -> &str {
-    match registry.strip_prefix('[') {
-        Some(_) => registry.split_inclusive(']').next().unwrap_or(registry),
-        None => registry.split_once(':').map_or(registry, |(host, _)| host),
+/// A registry's host, and its port where the name has one.
+fn host_and_port(registry: &str) -> (&str, Option<u16>) {
+    match registry.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (registry, None),
     }
+}
+
+/// Whether a text of the user's names that very port of a host.
+fn names_port(text: &str, host: &str, port: u16) -> bool {
+    let normal = normal_registry(text);
+    normal.is_some_and(|name| host_and_port(&name) == (host, Some(port)))
 }
 
 /// Whether two hosts are one, or belong to one site: they share the domain below which names are
@@ -151,13 +164,78 @@ mod tests {
                 false,
                 false,
             ),
+            // Another port may be somebody else's.
             (
                 "http://registry.corp.com:81/token",
                 "registry.corp.com:80",
                 true,
                 true,
+                false,
+            ),
+            (
+                "http://registry.corp.com:81/token",
+                "registry.corp.com",
+                true,
+                true,
+                false,
+            ),
+            (
+                "http://registry.corp.com:81/token",
+                "registry.corp.com",
+                true,
+                false,
                 true,
             ),
+            (
+                "http://REGISTRY.corp.com/token",
+                "registry.corp.com:80",
+                true,
+                true,
+                true,
+            ),
+            (
+                "https://registry.corp.com:8443/token",
+                "registry.corp.com:5000",
+                true,
+                true,
+                true,
+            ),
+            (
+                "http://localhost:5001/",
+                "localhost:5000",
+                true,
+                true,
+                false,
+            ),
+            (
+                "http://localhost/token",
+                "localhost:5000",
+                true,
+                true,
+                false,
+            ),
+            (
+                "http://localhost:5000/t",
+                "localhost:5000",
+                true,
+                true,
+                true,
+            ),
+            (
+                "http://127.0.0.1:5001/",
+                "127.0.0.1:5000",
+                true,
+                true,
+                false,
+            ),
+            (
+                "http://127.0.0.1:5000/",
+                "localhost:5000",
+                true,
+                true,
+                false,
+            ),
+            ("http://[::1]:5000/t", "[::1]:5000", true, true, true),
             (
                 "http://auth.corp.com/token",
                 "registry.corp.com",
@@ -166,7 +244,7 @@ mod tests {
                 false,
             ),
             ("https://10.0.0.2/token", "10.0.0.1", false, true, false),
-            ("http://[::1]:1/token", "[::1]:5000", true, true, true),
+            ("http://[::1]:1/token", "[::1]:5000", true, true, false),
             (
                 "https://user@registry.corp.com/",
                 "registry.corp.com",
@@ -193,6 +271,19 @@ mod tests {
         ] {
             let result = check(realm, registry, plain_http, secret, &[]);
             assert_eq!(result.is_ok(), good, "{realm} {registry} {result:?}");
+        }
+        // A port on plain HTTP is named as such.
+        for (allowed, good) in [
+            ("localhost:5001", true),
+            ("LOCALHOST:05001", true),
+            ("localhost", false),
+            ("localhost:5002", false),
+        ] {
+            let allowed = [allowed.to_owned()];
+            let realm = "http://localhost:5001/token";
+            let result = check(realm, "localhost:5000", true, true, &allowed);
+            assert_eq!(result.is_ok(), good, "{allowed:?} {result:?}");
+            assert!(check(realm, "localhost:5000", false, true, &allowed).is_err());
         }
         let named = ["sso.other.net".to_owned()];
         assert!(check("https://sso.other.net/t", "r.corp.com", false, true, &named).is_ok());

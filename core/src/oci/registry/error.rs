@@ -47,6 +47,16 @@ pub enum RegistryError {
     /// A registry or repository of which no URL can be made.
     #[error("{} is not the address of anything in a registry", Quoted(.0))]
     Address(String),
+    /// Credentials were given for one registry, and this is another (REG-05).
+    #[error(
+        "the user name and password that were given are for {first}, and are not sent to {registry}"
+    )]
+    OtherRegistry {
+        /// The registry that they are for.
+        first: String,
+        /// The other.
+        registry: String,
+    },
     /// An answer with an unexpected media type.
     #[error("{url}: unexpected Content-Type {}", Quoted(found))]
     MediaType {

@@ -15,7 +15,7 @@ pub(in crate::oci) struct Host {
 }
 
 impl Host {
-    /// `registry` is the name as the user writes it.
+    /// `registry` is the name in its one form.
     pub(super) fn new(
         client: &Client,
         registry: &str,

@@ -1,5 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 struct Fixture {
@@ -134,7 +136,8 @@ async fn helpers_get_store_and_erase() {
         store.put("r.io", &credential).await.unwrap();
         assert_eq!(store.get("r.io").await.unwrap(), Some(credential));
     }
-    store.erase("r.io").await.unwrap();
+    assert!(store.erase("r.io").await.unwrap().was_stored);
+    assert!(!store.erase("r.io").await.unwrap().was_stored);
     assert_eq!(store.get("r.io").await.unwrap(), None);
     let error = store.get("other.io").await.unwrap_err();
     assert!(matches!(
@@ -174,7 +177,8 @@ async fn plain_text_is_removed_and_never_written() {
         store.put("r.io", &password("u", "new")).await,
         Err(CredentialError::NoHelper)
     ));
-    store.erase("r.io").await.unwrap();
+    assert!(store.erase("r.io").await.unwrap().was_stored);
+    assert!(!store.erase("r.io").await.unwrap().was_stored);
     let left: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     assert_eq!(left, serde_json::json!({"auths": {}, "other": 1}));
 }
@@ -192,4 +196,137 @@ async fn helper_names_are_no_paths() {
             ..
         }
     ));
+}
+
+/// CFG-22, REG-08: a registry's login is found under every spelling of its name, and no other's is.
+#[tokio::test]
+async fn cfg_22_names_in_every_spelling() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    for (kept, asked) in [
+        ("GHCR.io", "ghcr.io"),
+        ("https://GHCR.IO/v2/", "ghcr.io"),
+        ("ghcr.io:443", "ghcr.io"),
+        ("ghcr.io", "GHCR.IO"),
+        ("registry.example:05000", "registry.example:5000"),
+        ("[2001:DB8::0:1]:5000", "[2001:db8::1]:5000"),
+        ("http://localhost:5000/", "LOCALHOST:5000"),
+        ("docker.io", "index.docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+        ("https://index.docker.io/v1/", "registry-1.docker.io"),
+    ] {
+        fixture.file("docker.json", &auths(kept, "u:p"));
+        assert_eq!(
+            store.get(asked).await.unwrap(),
+            Some(password("u", "p")),
+            "{kept} {asked}"
+        );
+        assert!(
+            store.erase(asked).await.unwrap().was_stored,
+            "{kept} {asked}"
+        );
+        assert_eq!(store.get(asked).await.unwrap(), None, "{kept} {asked}");
+    }
+    for (kept, asked) in [
+        ("ghcr.io", "ghcr.io:5000"),
+        ("ghcr.io.evil", "ghcr.io"),
+        ("[::1]:5000", "[::2]:5000"),
+        ("[::1]", "[::1]:5000"),
+        ("docker.io:5000", "docker.io"),
+        ("auth.docker.io", "docker.io"),
+    ] {
+        fixture.file("docker.json", &auths(kept, "u:p"));
+        assert_eq!(store.get(asked).await.unwrap(), None, "{kept} {asked}");
+        assert!(
+            !store.erase(asked).await.unwrap().was_stored,
+            "{kept} {asked}"
+        );
+    }
+}
+
+/// CFG-22: entries as Go reads them.
+#[tokio::test]
+async fn cfg_22_entries_as_go_reads_them() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let login = Some(password("user", "pass"));
+    for (entry, expected) in [
+        (r#"{"auth":"dXNlcj\npwYXNz\r\n"}"#, &login),
+        (r#"{"AUTH":"dXNlcjpwYXNz"}"#, &login),
+        (r#"{"auth":"eA==","Auth":"dXNlcjpwYXNz"}"#, &login),
+        (r#"{"Username":"user","PASSWORD":"pass"}"#, &login),
+        (r#"{"auth":"dXNlcjpwYXNzAAA="}"#, &login),
+        // Bits that are left over.
+        (r#"{"auth":"dXNlcjpwYXNzAB=="}"#, &login),
+        (r#"{"auth":null,"identitytoken":""}"#, &None),
+        (r#"{"auth":"Og=="}"#, &None),
+        ("null", &None),
+    ] {
+        fixture.file("docker.json", &format!(r#"{{"auths":{{"r.io":{entry}}}}}"#));
+        assert_eq!(store.get("r.io").await.unwrap(), *expected, "{entry}");
+    }
+    for entry in [
+        r#"{"auth":"dXNl cg=="}"#,
+        r#"{"auth":"eA=="}"#,
+        r#"{"auth":7}"#,
+        "[]",
+    ] {
+        fixture.file("docker.json", &format!(r#"{{"auths":{{"r.io":{entry}}}}}"#));
+        let error = store.get("r.io").await.unwrap_err();
+        assert!(matches!(error, CredentialError::Entry { .. }), "{entry}");
+    }
+    let twice = r#"{"auths":{"r.io":{"auth":"eA=="},"r.io":{"auth":"dXNlcjpwYXNz"}}}"#;
+    fixture.file("docker.json", twice);
+    assert_eq!(store.get("r.io").await.unwrap(), login);
+}
+
+/// CFG-23: a helper's answer with nothing in it is no credential.
+#[tokio::test]
+async fn cfg_23_answers_of_helpers() {
+    let fixture = Fixture::new();
+    fixture.file("docker.json", r#"{"credsStore":"test"}"#);
+    let store = fixture.store();
+    for (answer, expected) in [
+        (r#"{"Username":"","Secret":""}"#, None),
+        ("{}", None),
+        (r#"{"Username":"<token>","Secret":""}"#, None),
+        (r#"{"username":"u","SECRET":"p"}"#, Some(password("u", "p"))),
+        (
+            r#"{"Username":"x","Username":"u","Secret":"p"}"#,
+            Some(password("u", "p")),
+        ),
+    ] {
+        fixture.helper("test");
+        fixture.file("kept", answer);
+        assert_eq!(store.get("r.io").await.unwrap(), expected, "{answer}");
+    }
+    // Never more of an answer than that it can't be read.
+    fixture.file("kept", r#"{"Username":"u","Secret":12345678}"#);
+    let error = store.get("r.io").await.unwrap_err();
+    let mut text = String::new();
+    let mut next: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    assert!(
+        text.contains("cannot be read") && !text.contains("12345678"),
+        "{text}"
+    );
+}
+
+/// CLI-62: a login that is Podman's is not ours to remove, and is told of.
+#[tokio::test]
+async fn cli_62_podmans_login_stays() {
+    let fixture = Fixture::new();
+    let path = fixture.file("auth.json", &auths("r.io", "u:p"));
+    let erased = fixture.store().erase("r.io").await.unwrap();
+    let path = fs::canonicalize(path).unwrap();
+    assert_eq!(
+        erased,
+        Erased {
+            was_stored: false,
+            left_in: Some(path)
+        }
+    );
 }

@@ -1,0 +1,167 @@
+//! Files of other Go programs, read as Go's `encoding/json` reads them: names of members without
+//! regard to case, the last of several members of one name, and nothing after the first value.
+//!
+//! For files that only their owner writes, such as Docker's `config.json`. Whatever is signed, or
+//! decides about trust, is read by the strict reader of the parent module.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::JsonError;
+
+/// The members of an object, all of them, in their order.
+#[derive(Debug, Default)]
+pub struct Members(pub Vec<(String, Value)>);
+
+/// Whether Go takes a member named `name` for its field `field`.
+pub fn is_named(name: &str, field: &str) -> bool {
+    // Go folds beyond ASCII: the long s and the Kelvin sign.
+    let fold = |text: &str| text.to_lowercase().replace('\u{17f}', "s");
+    fold(name) == fold(field)
+}
+
+/// The members of the object that a text begins with. A text without anything has none, and neither
+/// has `null`.
+///
+/// # Errors
+/// [`JsonError::Data`] where it begins with something else.
+pub fn members(bytes: &[u8]) -> Result<Members, JsonError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Members::default());
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    Ok(Members::deserialize(&mut reader)?)
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_unit<E: Error>(self) -> Result<Members, E> {
+                Ok(Members::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// A user name and a secret under the names `Username` and `Secret`, as a credential helper answers.
+pub struct Login {
+    /// Empty where there is none.
+    pub username: String,
+    /// Empty where there is none.
+    pub secret: Zeroizing<String>,
+}
+
+/// Reads the answer of a credential helper.
+///
+/// # Errors
+/// [`JsonError::Data`], which tells nothing of what the answer holds.
+pub fn login(bytes: &[u8]) -> Result<Login, JsonError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let login = Login::deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(login)
+}
+
+impl<'de> Deserialize<'de> for Login {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Login;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Login, A::Error> {
+                let mut login = Login {
+                    username: String::new(),
+                    secret: Zeroizing::default(),
+                };
+                while let Some(name) = map.next_key::<String>()? {
+                    // The parser's own text would show the value.
+                    let no_text = |_| A::Error::custom("Username and Secret must be strings");
+                    if is_named(&name, "Username") {
+                        let value: Option<String> = map.next_value().map_err(no_text)?;
+                        login.username = value.unwrap_or_default();
+                    } else if is_named(&name, "Secret") {
+                        let value: Option<String> = map.next_value().map_err(no_text)?;
+                        login.secret = Zeroizing::new(value.unwrap_or_default());
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(login)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_folded_as_go_does() {
+        for name in ["auths", "AUTHS", "Auths", "auth\u{17f}"] {
+            assert!(is_named(name, "auths"), "{name}");
+        }
+        assert!(!is_named("auth", "auths"));
+    }
+
+    #[test]
+    fn members_keep_order_and_duplicates() {
+        let names = |text: &str| -> Vec<String> {
+            let members = members(text.as_bytes()).unwrap();
+            members.0.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(r#"{"b":1,"a":2,"b":3}"#), ["b", "a", "b"]);
+        assert_eq!(names(r#"{"a":1} and more"#), ["a"]);
+        for nothing in ["", " \n", "null", "{}"] {
+            assert!(names(nothing).is_empty(), "{nothing:?}");
+        }
+        for bad in ["[]", "7", "{", "x"] {
+            assert!(members(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    /// SEC-20: what is wrong with an answer is told without its text.
+    #[test]
+    fn sec_20_logins() {
+        let read = |text: &str| login(text.as_bytes()).map(|l| (l.username, l.secret.to_string()));
+        let both = Ok(("u".to_owned(), "s".to_owned()));
+        for text in [
+            r#"{"ServerURL":"r","Username":"u","Secret":"s"}"#,
+            r#"{"username":"u","SECRET":"s"}"#,
+            r#"{"Secret":"x","Username":"u","secret":"s"}"#,
+        ] {
+            assert_eq!(read(text).map_err(|e| e.to_string()), both, "{text}");
+        }
+        let empty = Ok((String::new(), String::new()));
+        for text in ["{}", r#"{"Username":"","Secret":null}"#] {
+            assert_eq!(read(text).map_err(|e| e.to_string()), empty, "{text}");
+        }
+        for text in [
+            r#"{"Secret":1234}"#,
+            r#"{"Secret":["1234"]}"#,
+            r#"{"Username":1234}"#,
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(!error.contains("1234"), "{error}");
+        }
+    }
+}
