@@ -306,7 +306,7 @@ fn signer(machine: &Machine) -> [String; 2] {
     [
         write("key.pem", &pem("PRIVATE KEY", Key::P256_B.pkcs8())),
         format!(
-            "cert-path={}",
+            "cert-chain={}",
             write(
                 "chain.pem",
                 &format!("{}{root}", pem("CERTIFICATE", &leaf.der))

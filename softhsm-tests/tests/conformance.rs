@@ -53,7 +53,7 @@ fn notation_local_conforms() {
     let plugin = binaries().join("notation-local");
     let mut command = suite(&plugin, key.key.to_str().unwrap());
     command.arg("--config");
-    command.arg(format!("cert-path={}", key.chain.display()));
+    command.arg(format!("cert-chain={}", key.chain.display()));
     let report = passes(&mut command);
     assert!(
         report.contains(" 0 to be considered, 0 skipped"),

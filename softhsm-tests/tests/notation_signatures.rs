@@ -157,7 +157,7 @@ fn notation_signs_with_our_local_plugin() {
     for spec in KeySpec::ALL {
         let key = keys::key(spec);
         let id = key.key.display().to_string();
-        let chain = format!("cert-path={}", key.chain.display());
+        let chain = format!("cert-chain={}", key.chain.display());
         let mut arguments = vec!["key", "add", "--plugin", "local", "--id", &id];
         arguments.extend(["--plugin-config", &chain, spec.name()]);
         scene.ok(Tool::Notation, arguments);

@@ -92,7 +92,7 @@ fn a_directory_made_by_hardsign_works_under_notation_unchanged() {
     bench.install_plugin("local", &binaries().join("notation-local"));
     let key = keys::key(hardsign_plugin::algorithm::KeySpec::Ec384);
     let id = key.key.display().to_string();
-    let chain = format!("cert-path={}", key.chain.display());
+    let chain = format!("cert-chain={}", key.chain.display());
     let root = keys::root().display().to_string();
     let policy = bench.path().join("policy.json");
     fs::write(&policy, STATEMENT).unwrap();

@@ -515,6 +515,7 @@ mod tests {
             url: "u".into(),
             supported_contract_versions: vec!["0.9".into(), "1.0".into()],
             capabilities: vec![Capability::RawSignature],
+            settings: None,
         };
         assert_eq!(check_metadata(&good), Ok(()));
         let fault = |change: fn(&mut Metadata)| {

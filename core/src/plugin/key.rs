@@ -106,7 +106,7 @@ impl PluginKey {
 }
 
 /// The setting of the `local` plugin that names the certificate file; its key id is the key file.
-const CERTIFICATE: &str = "cert-path";
+const CERTIFICATE: &str = "cert-chain";
 
 #[cfg(test)]
 mod tests {

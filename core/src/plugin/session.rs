@@ -237,6 +237,7 @@ impl Session {
         let request = SessionSignRequest {
             digest: Base64(digest.to_vec()),
             hash_algorithm: hash,
+            signature_scheme: None,
         };
         let answer: Result<SessionSignResponse, _> = self.request(SIGN_DIGEST, &request).await?;
         Ok(answer.map(|response| response.signature))

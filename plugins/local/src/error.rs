@@ -85,7 +85,7 @@ impl From<LocalError> for Error {
                 "Notary Project signatures need RSA with 2048, 3072 or 4096 bits, or EC on P-256, \
                  P-384 or P-521"
             }
-            LocalError::NoCertificatePath => "set cert-path to the certificate file of the key",
+            LocalError::NoCertificatePath => "set cert-chain to the certificate file of the key",
             LocalError::Mismatch { .. } => {
                 "the first certificate of the file must be the one issued for this key"
             }

@@ -26,12 +26,13 @@ const MAX_KEY_FILE: u64 = 64 * 1024;
 const MAX_CERTIFICATE_FILE: u64 = 1 << 20;
 
 /// The setting that names the certificate file.
-const CERT_PATH: &str = "cert-path";
+pub(crate) const CERT_CHAIN: &str = "cert-chain";
 
 /// A key that was read, with its certificates.
 pub(crate) struct LocalKey {
     path: PathBuf,
     private: PrivateKey,
+    public: PublicKey,
     key_spec: KeySpec,
     certificates: Vec<Vec<u8>>,
 }
@@ -44,7 +45,7 @@ enum PrivateKey {
 impl LocalKey {
     /// Reads certificate and key, and checks that they belong together.
     pub(crate) fn open(request: &KeyRequest<'_>) -> Result<Self, LocalError> {
-        let certificate = request.setting(CERT_PATH);
+        let certificate = request.setting(CERT_CHAIN);
         let certificate = Path::new(certificate.ok_or(LocalError::NoCertificatePath)?);
         let path = Path::new(request.key_id);
         let certificates = read_certificates(certificate)?;
@@ -68,6 +69,7 @@ impl LocalKey {
         Ok(Self {
             path: path.into(),
             private,
+            public,
             key_spec,
             certificates,
         })
@@ -95,6 +97,10 @@ impl Key for LocalKey {
     /// The file's certificates as they stand: order and completeness are for the host to judge.
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {
         Ok(self.certificates.clone())
+    }
+
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.public.to_spki_der()?)
     }
 
     fn sign_digest(&self, digest: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> {

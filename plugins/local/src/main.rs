@@ -1,6 +1,6 @@
 //! `notation-local`: signs with software keys on disk, for development and tests.
 //!
-//! The key id is the path of the key file; the setting `cert-path` names the file with its
+//! The key id is the path of the key file; the setting `cert-chain` names the file with its
 //! certificate and those above it, leaf first. The core hands over `keyPath` and `certPath` of
 //! the key list this way, and never opens the key file itself (CFG-19).
 //!
@@ -11,10 +11,10 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use hardsign_plugin::error::ErrorCode;
-use hardsign_plugin::proto::{Capability, Command, GenerateTestKeyRequest, Metadata};
+use hardsign_plugin::proto::{
+    Capability, GenerateTestKeyRequest, GenerateTestKeyResponse, Metadata, Setting,
+};
 use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
-use serde_json::Value;
 
 use crate::key::LocalKey;
 
@@ -38,30 +38,27 @@ impl Plugin for Local {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::TestKeys)
+        .with_settings([Setting::path(
+            key::CERT_CHAIN,
+            "PEM file with the key's certificate and those above it, leaf first",
+        )])
     }
 
     fn open(&self, request: &KeyRequest<'_>, _: &Context<'_>) -> Result<LocalKey, Error> {
         Ok(LocalKey::open(request)?)
     }
 
-    fn other_command(
+    fn generate_test_key(
         &self,
-        command: &Command,
-        request: Value,
+        request: &GenerateTestKeyRequest,
         _: &Context<'_>,
-    ) -> Result<Value, Error> {
-        if *command != Command::GenerateTestKey {
-            return Err(Error::validation(format!("{command} is not supported")));
-        }
-        let request: GenerateTestKeyRequest = serde_json::from_value(request)
-            .map_err(|error| Error::from_error(ErrorCode::ValidationError, &error))?;
+    ) -> Result<GenerateTestKeyResponse, Error> {
         #[allow(
             clippy::disallowed_methods,
             reason = "an executable reads the clock, here for the validity of a test certificate"
         )]
         let now = SystemTime::now();
-        serde_json::to_value(generate::generate(&request, now)?)
-            .map_err(|error| Error::from_error(ErrorCode::Error, &error))
+        Ok(generate::generate(request, now)?)
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::Command as Process;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::error::ErrorResponse;
 use hardsign_plugin::proto::{Base64, GenerateSignatureResponse};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -56,7 +56,7 @@ impl Place {
     fn describe(&self, key: &str, certificate: &str) -> Result<Value, ErrorResponse> {
         let request = json!({
             "contractVersion": "1.0", "keyId": self.path(key),
-            "pluginConfig": {"cert-path": self.path(certificate)},
+            "pluginConfig": {"cert-chain": self.path(certificate)},
         });
         self.call("describe-key", &request)
     }
@@ -66,7 +66,7 @@ impl Place {
             "contractVersion": "1.0", "keyId": self.path(key),
             "keySpec": key_spec, "hashAlgorithm": key_spec.hash(),
             "payload": Base64(b"payload".to_vec()),
-            "pluginConfig": {"cert-path": self.path("c.pem")},
+            "pluginConfig": {"cert-chain": self.path("c.pem")},
         });
         let answer = self.call("generate-signature", &request).unwrap();
         serde_json::from_value(answer).unwrap()

@@ -7,10 +7,26 @@
 use std::path::PathBuf;
 
 use hardsign_plugin::Error;
-use hardsign_plugin::proto::PluginConfig;
+use hardsign_plugin::proto::{PluginConfig, Setting};
 use hardsign_plugin::secret::PinSource;
 
 use crate::uri::{Uri, UriError, is_pin};
+
+/// The settings, for metadata.
+pub(crate) fn settings() -> [Setting; 4] {
+    [
+        Setting::path("module-path", "the PKCS#11 module"),
+        Setting::new("token-label", "the token"),
+        Setting::new(
+            "pin-source",
+            "where the PIN comes from: env:NAME, file:/path, fd:N, pinentry or prompt",
+        ),
+        Setting::path(
+            "cert-chain",
+            "PEM file with the key's certificate and those above it, or only the latter",
+        ),
+    ]
+}
 
 /// Which module, token and key, and how to log in.
 #[derive(Clone, Debug)]

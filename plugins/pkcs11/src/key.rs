@@ -4,7 +4,7 @@ use cryptoki::object::ObjectClass;
 use cryptoki::session::Session;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::PublicKey;
-use hardsign_plugin::proto::Interaction;
+use hardsign_plugin::proto::{Interaction, Token as TokenDescription};
 use hardsign_plugin::{Context, Error, Key, KeyRequest, Purpose};
 
 use crate::certificates::{self, Sources};
@@ -18,6 +18,8 @@ use crate::objects::{self, Certificates, KeyObject};
 /// An open key.
 pub(crate) struct TokenKey {
     key_spec: KeySpec,
+    public: PublicKey,
+    whereabouts: TokenDescription,
     /// Absent if the key was opened only to be described.
     ready: Option<Ready>,
 }
@@ -37,10 +39,12 @@ impl TokenKey {
             .open_session(token.slot)
             .map_err(|source| failed("opening a session with", &token, source))?;
         if request.purpose == Purpose::Describe
-            && let Some(key_spec) = describe_without_login(&session, &config)
+            && let Some((key_spec, public)) = describe_without_login(&session, &config)
         {
             return Ok(Self {
                 key_spec,
+                public,
+                whereabouts: token.describe(),
                 ready: None,
             });
         }
@@ -53,10 +57,13 @@ impl TokenKey {
             logged_in: proof.is_some(),
         };
         if request.purpose == Purpose::Describe {
-            let key_spec = opening.describe();
+            let described = opening.describe();
             log_out(&session, proof.is_some());
+            let (key_spec, public) = described?;
             return Ok(Self {
-                key_spec: key_spec?,
+                key_spec,
+                public,
+                whereabouts: token.describe(),
                 ready: None,
             });
         }
@@ -73,6 +80,7 @@ impl TokenKey {
                 return Err(error);
             }
         };
+        let whereabouts = token.describe();
         let found = Found {
             config,
             module,
@@ -81,11 +89,13 @@ impl TokenKey {
             proof,
             key,
             key_spec,
-            public,
+            public: public.clone(),
             login_each_time,
         };
         Ok(Self {
             key_spec,
+            public,
+            whereabouts,
             ready: Some(Ready {
                 chain,
                 connection: Connection::new(found, context)?,
@@ -94,13 +104,13 @@ impl TokenKey {
     }
 }
 
-/// The key spec, if the token shows enough without login.
-fn describe_without_login(session: &Session, config: &Config) -> Option<KeySpec> {
+/// Key spec and public key, if the token shows enough without login.
+fn describe_without_login(session: &Session, config: &Config) -> Option<(KeySpec, PublicKey)> {
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         if let Ok([key]) = objects::keys(session, class, &config.uri).as_deref()
             && let Ok(Some(public)) = objects::public_key(session, key)
         {
-            return public.key_spec();
+            return Some((public.key_spec()?, public));
         }
     }
     None
@@ -124,10 +134,10 @@ struct Prepared {
 }
 
 impl Opening<'_> {
-    fn describe(&self) -> Result<KeySpec, Error> {
+    fn describe(&self) -> Result<(KeySpec, PublicKey), Error> {
         let key = self.find()?;
         let (public, _) = self.public_key(&key)?;
-        Ok(self.key_spec(&public)?)
+        Ok((self.key_spec(&public)?, public))
     }
 
     fn prepare(&self) -> Result<Prepared, Error> {
@@ -195,8 +205,21 @@ impl Key for TokenKey {
         self.key_spec
     }
 
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.public.to_spki_der()?)
+    }
+
+    /// None where the key was opened to be described: certificates were not looked for.
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.ready()?.chain.clone())
+        Ok(self
+            .ready
+            .as_ref()
+            .map(|ready| ready.chain.clone())
+            .unwrap_or_default())
+    }
+
+    fn token(&self) -> Option<TokenDescription> {
+        Some(self.whereabouts.clone())
     }
 
     fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {

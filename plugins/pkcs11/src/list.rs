@@ -34,7 +34,11 @@ pub(crate) fn list_keys(
     }
     let truncated = keys.len() > MAX_KEYS;
     keys.truncate(MAX_KEYS);
-    Ok(ListKeysResponse { keys, truncated })
+    Ok(ListKeysResponse {
+        keys,
+        truncated,
+        ..ListKeysResponse::default()
+    })
 }
 
 fn keys_of(
@@ -71,6 +75,9 @@ fn keys_of(
             key_id: uri(module, token, &key),
             key_spec,
             description,
+            label: Some(key.label.clone()).filter(|label| !label.is_empty()),
+            token: Some(token.describe()),
+            ..KeyEntry::default()
         });
     }
     if logged_in {

@@ -54,6 +54,7 @@ impl Plugin for Pkcs11Plugin {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with_settings(config::settings())
     }
 
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<TokenKey, Error> {

@@ -8,6 +8,7 @@ use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session;
 use cryptoki::slot::{Limit, Slot, TokenInfo};
 use hardsign_plugin::Error;
+use hardsign_plugin::proto::Token as TokenDescription;
 
 use crate::config::Config;
 use crate::error::{Call, Pkcs11Error};
@@ -71,9 +72,18 @@ impl Token {
 
     /// Says from which token an error came, so that a host knows where not to try again.
     pub(crate) fn named_in(&self, error: Error) -> Error {
-        let names = [("tokenLabel", self.label()), ("tokenSerial", self.serial())];
-        let named = names.into_iter().filter(|(_, text)| !text.is_empty());
-        named.fold(error, |error, (name, text)| error.with_metadata(name, text))
+        error.of_token(&self.describe())
+    }
+
+    /// The token as the protocol describes it.
+    pub(crate) fn describe(&self) -> TokenDescription {
+        let said = |said: &str| Some(text(said).to_owned()).filter(|said| !said.is_empty());
+        TokenDescription {
+            label: said(self.info.label()),
+            serial: said(self.info.serial_number()),
+            manufacturer: said(self.info.manufacturer_id()),
+            model: said(self.info.model()),
+        }
     }
 
     fn listed(&self) -> String {

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::error::ErrorCode;
-use hardsign_plugin::proto::Metadata;
+use hardsign_plugin::proto::{Metadata, Setting};
 use hardsign_plugin::{Context, Error, Key, KeyRequest, Plugin, chain, ecdsa};
 
 struct Echo;
@@ -16,6 +16,7 @@ struct Echo;
 /// What is known of an open key. A device would keep its connection here.
 struct EchoKey {
     path: String,
+    public: chain::PublicKey,
     key_spec: KeySpec,
     chain: Vec<Vec<u8>>,
 }
@@ -30,6 +31,10 @@ impl Plugin for Echo {
             "1.0.0",
             "https://example.com/notation-echo",
         )
+        .with_settings([Setting::path(
+            "cert-chain",
+            "PEM file with the key's certificate and those above it, leaf first",
+        )])
     }
 
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<EchoKey, Error> {
@@ -54,6 +59,7 @@ impl Plugin for Echo {
             .ok_or_else(|| Error::validation(format!("the key is {}", public.describe())))?;
         Ok(EchoKey {
             path: request.key_id.to_owned(),
+            public,
             key_spec,
             chain,
         })
@@ -63,6 +69,10 @@ impl Plugin for Echo {
 impl Key for EchoKey {
     fn key_spec(&self) -> KeySpec {
         self.key_spec
+    }
+
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.public.to_spki_der()?)
     }
 
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {

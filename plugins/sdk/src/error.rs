@@ -10,10 +10,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::{null_as_default, open_names};
+use crate::proto::{Token, null_as_default, open_names};
 
 /// The name under `errorMetadata` that holds the user's next step, printed as `Hint:`.
 pub const HINT: &str = "hint";
+
+/// The name under `errorMetadata` that holds a question: the same request is done once the user has
+/// agreed, with `confirmed` set.
+pub const CONFIRM: &str = "confirm";
+
+/// The name under `errorMetadata` that holds the label of the token that the error came from.
+pub const TOKEN_LABEL: &str = "tokenLabel";
+
+/// The name under `errorMetadata` that holds the serial number of the token that the error came from.
+pub const TOKEN_SERIAL: &str = "tokenSerial";
 
 open_names! {
     /// The contract's error codes (PLG-09).
@@ -68,6 +78,22 @@ impl ErrorResponse {
     /// The user's next step, if the plugin gave one.
     pub fn hint(&self) -> Option<&str> {
         self.error_metadata.get(HINT).map(String::as_str)
+    }
+
+    /// What the user has to agree to first, if that is all that is missing.
+    pub fn question(&self) -> Option<&str> {
+        self.error_metadata.get(CONFIRM).map(String::as_str)
+    }
+
+    /// The token that the error came from, if the plugin says so.
+    pub fn token(&self) -> Option<Token> {
+        let text = |name| self.error_metadata.get(name).cloned();
+        let (label, serial) = (text(TOKEN_LABEL), text(TOKEN_SERIAL));
+        (label.is_some() || serial.is_some()).then(|| Token {
+            label,
+            serial,
+            ..Token::default()
+        })
     }
 }
 
@@ -141,6 +167,26 @@ impl Error {
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         self.with_metadata(HINT, hint)
+    }
+
+    /// The user has to agree to something first: that a service costs money, that a key is replaced.
+    /// `question` is one sentence with a question mark. A host asks it and sends the request again
+    /// with `confirmed`.
+    pub fn needs_confirmation(question: impl Into<String>) -> Self {
+        let question = question.into();
+        Self::validation(format!("this needs your consent: {question}"))
+            .with_metadata(CONFIRM, question)
+    }
+
+    /// Says from which token the error came, so that a host knows where not to try again.
+    #[must_use]
+    pub fn of_token(mut self, token: &Token) -> Self {
+        for (name, value) in [(TOKEN_LABEL, &token.label), (TOKEN_SERIAL, &token.serial)] {
+            if let Some(value) = value {
+                self = self.with_metadata(name, value);
+            }
+        }
+        self
     }
 
     /// Adds a further text by name.
@@ -230,6 +276,25 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_question_and_a_token_travel_as_metadata() {
+        let token = Token {
+            label: Some("T".into()),
+            serial: Some("7".into()),
+            ..Token::default()
+        };
+        let error = Error::needs_confirmation("Replace key k?").of_token(&token);
+        let response = ErrorResponse::from(error);
+        let json = serde_json::to_string(&response).unwrap();
+        assert_eq!(
+            json,
+            r#"{"errorCode":"VALIDATION_ERROR","errorMessage":"this needs your consent: Replace key k?","errorMetadata":{"confirm":"Replace key k?","tokenLabel":"T","tokenSerial":"7"}}"#
+        );
+        assert_eq!(response.question(), Some("Replace key k?"));
+        assert_eq!(response.token(), Some(token));
+        assert_eq!(ErrorResponse::default().token(), None);
     }
 
     #[test]

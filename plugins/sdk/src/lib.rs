@@ -6,8 +6,11 @@
 //!
 //! - the commands of the Notary Project's plugin contract 1.0 (`get-plugin-metadata`,
 //!   `describe-key`, `generate-signature`), so that the plugin works under `notation` as well;
-//! - hardsign's extensions: `sign-digest`, where the payload never leaves the host, and
-//!   `session`, where one process and one login serve many signatures;
+//! - hardsign's extensions: `sign-digest`, where the payload never leaves the host; `session`, where
+//!   one process and one login serve many requests; and, for a plugin that has them, `list-keys`,
+//!   `create-key`, `import-certificates` and `attest-key`;
+//! - settings that the plugin doesn't know, refused with the one that was meant
+//!   ([`Metadata::with_settings`](proto::Metadata::with_settings));
 //! - error answers, with a hint for the user ([`Error`]); a panic becomes one too;
 //! - PINs from an environment variable, a file, a descriptor, pinentry or the terminal
 //!   ([`Context::pin`], [`secret`]), kept out of arguments, logs and core dumps;
@@ -18,6 +21,9 @@
 //! ([`algorithm`]), a login that is tried once ([`Once`]), ECDSA signatures from DER ([`ecdsa`]), the
 //! padding of RSASSA-PSS ([`pss`]),
 //! and, with the feature `chain`, loose certificates in order (`chain`).
+//!
+//! A key store that waits on a network is an [`AsyncPlugin`] with an [`AsyncKey`], whose methods are
+//! futures: with the feature `tokio`, `serve_async` has as many of them under way as the key allows.
 //!
 //! # PINs and logins
 //!
@@ -109,7 +115,10 @@
 //! let (mut output, mut errors) = (Vec::new(), Vec::new());
 //! let code = serve_on(&Mine, "describe-key", &request[..], &mut output, &mut errors);
 //! assert_eq!(code, 0);
-//! assert_eq!(output, br#"{"keyId":"release","keySpec":"EC-256"}"#);
+//! assert_eq!(
+//!     output,
+//!     br#"{"keyId":"release","keySpec":"EC-256","certificateChain":["MA=="]}"#
+//! );
 //! ```
 //!
 //! The executable as a whole is tested with the contract suite: `hardsign-plugin-test` or, from
@@ -125,6 +134,7 @@
 #![cfg_attr(feature = "chain", doc = "```")]
 
 pub mod algorithm;
+mod asynchronous;
 #[cfg(feature = "chain")]
 pub mod chain;
 mod context;
@@ -132,6 +142,7 @@ pub mod ecdsa;
 pub mod error;
 pub mod frame;
 pub mod host;
+mod once;
 mod os;
 mod plugin;
 pub mod proto;
@@ -139,7 +150,12 @@ pub mod pss;
 pub mod secret;
 mod serve;
 
+pub use asynchronous::{AsyncKey, AsyncPlugin};
 pub use context::Context;
 pub use error::Error;
-pub use plugin::{Key, KeyRequest, Once, Plugin, Purpose};
+pub use once::Once;
+pub use plugin::{Key, KeyRequest, Plugin};
+pub use proto::Purpose;
 pub use serve::{serve, serve_on};
+#[cfg(feature = "tokio")]
+pub use serve::{serve_async, serve_async_on};

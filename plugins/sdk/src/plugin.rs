@@ -1,20 +1,26 @@
 //! What a plugin author implements: a [`Plugin`] that opens keys, and a [`Key`] that signs.
 //!
-//! The traits know nothing of commands, JSON or sessions; [`serve`](crate::serve()) does.
-
-use std::sync::{Mutex, OnceLock, PoisonError};
-
-use serde_json::Value;
+//! The traits know nothing of JSON or sessions; [`serve`](crate::serve()) does. For a key store that
+//! waits on a network there are the same traits with futures, [`AsyncPlugin`](crate::AsyncPlugin)
+//! and [`AsyncKey`](crate::AsyncKey).
 
 use crate::Error;
 use crate::algorithm::KeySpec;
 use crate::context::Context;
 use crate::proto::{
-    CONTRACT_VERSION, Capability, Command, Interaction, ListKeysRequest, ListKeysResponse,
-    Metadata, PluginConfig,
+    AttestKeyRequest, AttestKeyResponse, CONTRACT_VERSION, Capability, CreateKeyRequest,
+    CreateKeyResponse, GenerateEnvelopeRequest, GenerateEnvelopeResponse, GenerateTestKeyRequest,
+    GenerateTestKeyResponse, ImportCertificatesRequest, ImportCertificatesResponse, Interaction,
+    ListKeysRequest, ListKeysResponse, Metadata, PluginConfig, Property, Purpose, Setting, Token,
+    VerifySignatureRequest, VerifySignatureResponse,
 };
 
 /// A kind of key store.
+///
+/// Each method but the first two belongs to a capability of [`metadata`](Self::metadata), and is
+/// called only if that is there. A session may call several of them, one after the other, before a
+/// key is opened and also while one is: what they share, a connection or a login, belongs in the
+/// plugin.
 pub trait Plugin: Send + Sync + 'static {
     /// A key that was opened. Dropping it logs out.
     type Key: Key;
@@ -25,63 +31,142 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// Opens a key: finds it, and logs in if that is needed for `request.purpose`.
     ///
-    /// Called at most once in a process. A failure is final for the process: the SDK gives the
-    /// same error to all later requests, so that a wrong PIN is tried once.
+    /// Called at most once in a process, but for `describe-key`. A failure is final for the process:
+    /// the SDK gives the same error to all later requests, so that a wrong PIN is tried once.
     ///
     /// # Errors
     /// Whatever keeps the key from being used, with the user's next step as a hint.
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<Self::Key, Error>;
 
-    /// Lists keys. Called only if [`metadata`](Self::metadata) has [`Capability::Keys`].
+    /// Lists keys ([`Capability::Keys`]).
     ///
     /// # Errors
-    /// Whatever keeps the key store from being read.
+    /// Whatever keeps the key store from being read. What can't be read of several places is a
+    /// warning in the answer instead.
     fn list_keys(
         &self,
         request: &ListKeysRequest,
         context: &Context<'_>,
     ) -> Result<ListKeysResponse, Error> {
         let (_, _) = (request, context);
-        Err(Error::validation("this plugin can't list keys"))
+        Err(unsupported("list keys"))
     }
 
-    /// Answers a command of a capability that the SDK does not serve itself, for instance
-    /// `generate-envelope`. Called only if [`metadata`](Self::metadata) has its capability.
+    /// Makes a key in the key store ([`Capability::Keys`]). A key that is there already is replaced
+    /// only if the request says so.
     ///
     /// # Errors
-    /// Whatever keeps the command from being done.
-    fn other_command(
+    /// Whatever keeps the key from being made; [`Error::needs_confirmation`] where the user has to
+    /// agree first.
+    fn create_key(
         &self,
-        command: &Command,
-        request: Value,
+        request: &CreateKeyRequest,
         context: &Context<'_>,
-    ) -> Result<Value, Error> {
+    ) -> Result<CreateKeyResponse, Error> {
         let (_, _) = (request, context);
-        Err(Error::validation(format!("{command} is not supported")))
+        Err(unsupported("create keys"))
+    }
+
+    /// Stores certificates beside a key ([`Capability::Keys`]), as many as the key store holds.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being stored.
+    fn import_certificates(
+        &self,
+        request: &ImportCertificatesRequest,
+        context: &Context<'_>,
+    ) -> Result<ImportCertificatesResponse, Error> {
+        let (_, _) = (request, context);
+        Err(unsupported("store certificates"))
+    }
+
+    /// Gives evidence of where a key was made and lives ([`Capability::Attest`]).
+    ///
+    /// # Errors
+    /// Whatever keeps it from being had.
+    fn attest_key(
+        &self,
+        request: &AttestKeyRequest,
+        context: &Context<'_>,
+    ) -> Result<AttestKeyResponse, Error> {
+        let (_, _) = (request, context);
+        Err(unsupported("attest keys"))
+    }
+
+    /// Makes a software key for tests ([`Capability::TestKeys`]).
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made.
+    fn generate_test_key(
+        &self,
+        request: &GenerateTestKeyRequest,
+        context: &Context<'_>,
+    ) -> Result<GenerateTestKeyResponse, Error> {
+        let (_, _) = (request, context);
+        Err(unsupported("make test keys"))
+    }
+
+    /// Makes a whole envelope ([`Capability::Envelope`], [`Capability::EnvelopeForBlob`]).
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made.
+    fn generate_envelope(
+        &self,
+        request: &GenerateEnvelopeRequest,
+        context: &Context<'_>,
+    ) -> Result<GenerateEnvelopeResponse, Error> {
+        let (_, _) = (request, context);
+        Err(unsupported("make envelopes"))
+    }
+
+    /// Checks trusted identity or revocation ([`Capability::TrustedIdentity`],
+    /// [`Capability::RevocationCheck`]).
+    ///
+    /// # Errors
+    /// Whatever keeps it from being checked. A check that fails is an answer.
+    fn verify_signature(
+        &self,
+        request: &VerifySignatureRequest,
+        context: &Context<'_>,
+    ) -> Result<VerifySignatureResponse, Error> {
+        let (_, _) = (request, context);
+        Err(unsupported("verify signatures"))
     }
 }
 
 /// A key that can sign.
 ///
-/// `sign_digest` is called from several threads at once if [`max_in_flight`](Self::max_in_flight)
-/// says so.
+/// The signing methods are called from several threads at once if
+/// [`max_in_flight`](Self::max_in_flight) says so.
 pub trait Key: Send + Sync {
     /// Type and size of the key.
     fn key_spec(&self) -> KeySpec;
 
-    /// Certificates in DER, leaf to root.
+    /// The public key: a `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1). It is what a certificate
+    /// request is made of.
+    ///
+    /// # Errors
+    /// The key store doesn't tell it.
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        Err(unsupported("tell the public key"))
+    }
+
+    /// Certificates in DER, leaf to root. Those of a key that wasn't opened to sign may be none.
     ///
     /// # Errors
     /// No certificate for the key, or no complete chain.
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// Signs a digest made with the hash that goes with the key spec; its length was checked.
-    ///
-    /// The signature is RSASSA-PSS with a salt as long as the digest, or r‖s of ECDSA.
-    ///
-    /// # Errors
-    /// Whatever keeps the key from signing.
-    fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error>;
+    /// What the key store says of the key: where it was made, whether it can be exported, when it
+    /// asks for a PIN.
+    fn properties(&self) -> Vec<Property> {
+        Vec::new()
+    }
+
+    /// Where the key lives.
+    fn token(&self) -> Option<Token> {
+        None
+    }
 
     /// How many signatures may be under way at once.
     fn max_in_flight(&self) -> u32 {
@@ -91,6 +176,28 @@ pub trait Key: Send + Sync {
     /// What a person has to do for each signature.
     fn interaction(&self) -> Interaction {
         Interaction::None
+    }
+
+    /// Whether the key can also sign with RSASSA-PKCS1-v1_5.
+    fn signs_pkcs1v15(&self) -> bool {
+        false
+    }
+    /// Signs a digest made with the hash that goes with the key spec; its length was checked.
+    ///
+    /// The signature is RSASSA-PSS with a salt as long as the digest, or r‖s of ECDSA.
+    ///
+    /// # Errors
+    /// Whatever keeps the key from signing.
+    fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error>;
+
+    /// Signs a digest likewise, with RSASSA-PKCS1-v1_5 (RFC 8017 §8.2): for certificate requests and
+    /// certificates. Called only if [`signs_pkcs1v15`](Self::signs_pkcs1v15) says so.
+    ///
+    /// # Errors
+    /// Whatever keeps the key from signing.
+    fn sign_digest_pkcs1v15(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+        let (_, _) = (digest, context);
+        Err(unsupported("sign with RSASSA-PKCS1-v1_5"))
     }
 }
 
@@ -123,18 +230,14 @@ impl<'a> KeyRequest<'a> {
     }
 }
 
-/// What a key is opened for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Purpose {
-    /// Only [`Key::key_spec`] will be asked: don't log in if the key can be seen without.
-    Describe,
-    /// Signatures will follow.
-    Sign,
+/// The answer of a method that a plugin didn't write.
+pub(crate) fn unsupported(what: &str) -> Error {
+    Error::validation(format!("this plugin can't {what}"))
 }
 
 impl Metadata {
     /// Metadata of a plugin that signs: contract 1.0, raw signatures, digests and sessions, all
-    /// of which the SDK serves. Further capabilities may be pushed.
+    /// of which the SDK serves. Further capabilities may be added.
     pub fn new(name: &str, description: &str, version: &str, url: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -147,6 +250,7 @@ impl Metadata {
                 Capability::Digest,
                 Capability::Session,
             ],
+            settings: None,
         }
     }
 
@@ -156,130 +260,12 @@ impl Metadata {
         self.capabilities.push(capability);
         self
     }
-}
 
-/// Something that is tried once: the first caller does it, the others wait and share the outcome.
-///
-/// This is how a hundred signatures with a wrong PIN become one login attempt.
-///
-/// ```
-/// use hardsign_plugin::{Error, Once};
-///
-/// let login = Once::new();
-/// let mut attempts = 0;
-/// for _ in 0..100 {
-///     let result = login.get(|| -> Result<(), Error> {
-///         attempts += 1;
-///         Err(Error::access_denied("wrong PIN"))
-///     });
-///     assert_eq!(result.unwrap_err().to_string(), "wrong PIN");
-/// }
-/// assert_eq!(attempts, 1);
-/// ```
-#[derive(Debug)]
-pub struct Once<T> {
-    outcome: OnceLock<Result<T, Error>>,
-    turn: Mutex<()>,
-}
-
-impl<T> Default for Once<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> Once<T> {
-    /// Nothing was tried yet.
-    pub const fn new() -> Self {
-        Self {
-            outcome: OnceLock::new(),
-            turn: Mutex::new(()),
-        }
-    }
-
-    /// Tries, or gives the outcome of the first try.
-    ///
-    /// # Errors
-    /// The error of the first try, to every caller.
-    pub fn get(&self, attempt: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
-        if self.outcome.get().is_none() {
-            // The lock guards no data, so a poisoned one is as good.
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.outcome.get().is_none() {
-                // An attempt that panics is an attempt: the error is latched before it is made.
-                let mut guard = Latch {
-                    outcome: &self.outcome,
-                    result: Some(Err(Error::other("an earlier attempt did not come back"))),
-                };
-                guard.result = Some(attempt());
-            }
-        }
-        match self.outcome.get() {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(Error::other("nothing was tried")),
-        }
-    }
-
-    /// The outcome, if there is one.
-    pub fn peek(&self) -> Option<&Result<T, Error>> {
-        self.outcome.get()
-    }
-}
-
-/// Stores the result when dropped, also by a panic.
-struct Latch<'a, T> {
-    outcome: &'a OnceLock<Result<T, Error>>,
-    result: Option<Result<T, Error>>,
-}
-
-impl<T> Drop for Latch<'_, T> {
-    fn drop(&mut self) {
-        if let Some(result) = self.result.take() {
-            // Whoever holds the turn is the only one who stores.
-            drop(self.outcome.set(result));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    #[test]
-    fn eight_threads_try_once() {
-        let once = Once::<()>::new();
-        let attempts = AtomicU32::new(0);
-        let start = Barrier::new(8);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    start.wait();
-                    let result = once.get(|| {
-                        attempts.fetch_add(1, Ordering::SeqCst);
-                        Err(Error::access_denied("no"))
-                    });
-                    assert_eq!(result.unwrap_err(), Error::access_denied("no"));
-                });
-            }
-        });
-        assert_eq!(attempts.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn a_panic_counts_as_the_attempt() {
-        let once = Once::<()>::new();
-        let panicked = catch_unwind(AssertUnwindSafe(|| {
-            once.get(|| panic!("in the middle of a login"))
-                .copied()
-                .ok()
-        }));
-        assert!(panicked.is_err());
-        let later = once.get(|| Ok(())).unwrap_err();
-        assert!(later.to_string().contains("did not come back"));
+    /// The same with the settings that the plugin knows: any other is refused before the plugin
+    /// is asked, with the one that was probably meant.
+    #[must_use]
+    pub fn with_settings(mut self, settings: impl IntoIterator<Item = Setting>) -> Self {
+        self.settings = Some(settings.into_iter().collect());
+        self
     }
 }

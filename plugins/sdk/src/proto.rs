@@ -11,10 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use crate::error::{ErrorCode, ErrorResponse};
 pub use contract::*;
+pub use keys::*;
 pub use session::*;
+pub use settings::*;
 
 mod contract;
+mod keys;
 mod session;
+mod settings;
 
 /// The version of the plugin contract that this crate speaks.
 pub const CONTRACT_VERSION: &str = "1.0";
@@ -78,6 +82,17 @@ macro_rules! open_names {
 }
 pub(crate) use open_names;
 
+/// Derives and attributes of every message.
+macro_rules! message {
+    ($(#[$doc:meta])* pub struct $name:ident { $($body:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, serde::Deserialize, PartialEq, serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name { $($body)* }
+    };
+}
+use message;
+
 open_names! {
     /// What a plugin can do (PLG-21), with our extensions (PLG-51).
     Capability {
@@ -95,8 +110,10 @@ open_names! {
         Digest => "HARDSIGN.DIGEST",
         /// Serves many requests in one process: `session`.
         Session => "HARDSIGN.SESSION",
-        /// Lists keys: `list-keys`.
+        /// Key life cycle: `list-keys`, `create-key`, `import-certificates`.
         Keys => "HARDSIGN.KEYS",
+        /// Evidence of where a key was made and lives: `attest-key`.
+        Attest => "HARDSIGN.ATTEST",
         /// Makes software keys for tests: `generate-test-key`.
         TestKeys => "HARDSIGN.TEST_KEYS",
     }
@@ -121,6 +138,12 @@ open_names! {
         Session => "session",
         /// The keys that the plugin can see (`HARDSIGN.KEYS`).
         ListKeys => "list-keys",
+        /// A new key in the key store (`HARDSIGN.KEYS`).
+        CreateKey => "create-key",
+        /// Certificates to be kept beside a key (`HARDSIGN.KEYS`).
+        ImportCertificates => "import-certificates",
+        /// Evidence about a key (`HARDSIGN.ATTEST`).
+        AttestKey => "attest-key",
         /// A software key and certificate for tests (`HARDSIGN.TEST_KEYS`).
         GenerateTestKey => "generate-test-key",
     }
@@ -174,17 +197,41 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// For serde: whether a flag is omitted.
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+#[cfg(test)]
+use tests::pinned;
+
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
     use super::*;
+
+    /// The value has this text, and the text this value.
+    pub(super) fn pinned<T: Debug + DeserializeOwned + PartialEq + Serialize>(
+        value: &T,
+        text: &str,
+    ) {
+        assert_eq!(serde_json::to_string(value).unwrap(), text);
+        assert_eq!(serde_json::from_str::<T>(text).unwrap(), *value);
+    }
 
     /// PLG-21: the contract's capabilities by name; unknown ones survive a round trip.
     #[test]
     fn plg_21_capabilities() {
-        let text = r#"["SIGNATURE_GENERATOR.RAW","SIGNATURE_GENERATOR.ENVELOPE","SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB","SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS","HARDSIGN.TEST_KEYS","TEA.EARL_GREY"]"#;
+        let text = r#"["SIGNATURE_GENERATOR.RAW","SIGNATURE_GENERATOR.ENVELOPE","SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB","SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS","HARDSIGN.ATTEST","HARDSIGN.TEST_KEYS","TEA.EARL_GREY"]"#;
         let capabilities: Vec<Capability> = serde_json::from_str(text).unwrap();
-        assert_eq!(capabilities[..9], Capability::KNOWN);
-        assert_eq!(capabilities[9], Capability::Unknown("TEA.EARL_GREY".into()));
+        assert_eq!(capabilities[..10], Capability::KNOWN);
+        assert_eq!(
+            capabilities[10],
+            Capability::Unknown("TEA.EARL_GREY".into())
+        );
         assert_eq!(serde_json::to_string(&capabilities).unwrap(), text);
     }
 

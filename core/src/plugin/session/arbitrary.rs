@@ -1,6 +1,6 @@
 //! Sessions with a plugin that says anything at all.
 
-use hardsign_plugin::proto::{CONTRACT_VERSION, PluginConfig};
+use hardsign_plugin::proto::{CONTRACT_VERSION, PluginConfig, Purpose};
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
 
@@ -39,8 +39,9 @@ async fn run(said: Vec<u8>) {
     };
     let request = OpenRequest {
         contract_version: CONTRACT_VERSION.into(),
-        key_id: "k".into(),
+        key_id: Some("k".into()),
         plugin_config: PluginConfig::new(),
+        purpose: Purpose::Sign,
     };
     let interrupt = Interrupt::new();
     let listener: Listener = Box::new(|_| {});

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::proto::{CONTRACT_VERSION, ErrorCode, PluginConfig};
+use hardsign_plugin::proto::{CONTRACT_VERSION, ErrorCode, PluginConfig, Purpose};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep};
@@ -79,8 +79,9 @@ impl Stage {
         let interrupt = Interrupt::new();
         let request = OpenRequest {
             contract_version: CONTRACT_VERSION.into(),
-            key_id: "k".into(),
+            key_id: Some("k".into()),
             plugin_config: PluginConfig::new(),
+            purpose: Purpose::Sign,
         };
         let listener: Listener = Box::new(move |event| {
             if !matches!(event, SessionEvent::Line(_) | SessionEvent::Request { .. }) {
@@ -104,7 +105,7 @@ impl Stage {
         };
         let (opened, ()) = tokio::join!(opening, answering);
         let (session, opened) = opened.unwrap().unwrap();
-        assert_eq!(opened.key_spec, KeySpec::Ec256);
+        assert_eq!(opened.key_spec, Some(KeySpec::Ec256));
         Self {
             session: Arc::new(session),
             fake,
@@ -527,8 +528,9 @@ async fn a_plugin_that_stops_reading() {
     let (reader, writer) = tokio::io::split(ours);
     let request = OpenRequest {
         contract_version: CONTRACT_VERSION.into(),
-        key_id: "k".into(),
+        key_id: Some("k".into()),
         plugin_config: PluginConfig::new(),
+        purpose: Purpose::Sign,
     };
     let opened = Session::open(
         reader,
@@ -569,8 +571,9 @@ async fn none_in_flight_is_refused() {
     let (requests, mut answers) = tokio::io::split(theirs);
     let request = OpenRequest {
         contract_version: CONTRACT_VERSION.into(),
-        key_id: "k".into(),
+        key_id: Some("k".into()),
         plugin_config: PluginConfig::new(),
+        purpose: Purpose::Sign,
     };
     let listener: Listener = Box::new(|_| {});
     let interrupt = Interrupt::new();

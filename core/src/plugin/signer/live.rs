@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::proto::{CONTRACT_VERSION, Command, OPEN, OpenRequest, OpenResponse};
+use hardsign_plugin::proto::{CONTRACT_VERSION, Command, OPEN, OpenRequest, OpenResponse, Purpose};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -61,8 +61,9 @@ impl Live {
         let terminal = plugin.host.terminal();
         let request = OpenRequest {
             contract_version: CONTRACT_VERSION.into(),
-            key_id: key.id.into(),
+            key_id: Some(key.id.into()),
             plugin_config: key.config.clone(),
+            purpose: Purpose::Sign,
         };
         let latch = plugin.host.latches.of(&plugin.file);
         let about = About::key(OPEN, key.id, key.config);
@@ -200,10 +201,16 @@ fn checked(
     key: Key<'_>,
     opened: OpenResponse,
 ) -> Result<(KeySpec, Vec<Vec<u8>>, usize), PluginError> {
-    plugin.check_key("session open", &opened.key_id, key.id)?;
+    let answered = opened.key_id.as_deref().unwrap_or_default();
+    plugin.check_key("session open", answered, key.id)?;
+    let key_spec = opened.key_spec.ok_or_else(|| PluginError::UnknownKeySpec {
+        plugin: plugin.file.name.clone(),
+        key: without_pin(key.id),
+        answered: String::new(),
+    })?;
     let chain = plugin.check_chain(opened.certificate_chain)?;
     let max_in_flight = usize::try_from(opened.max_in_flight).unwrap_or(usize::MAX);
-    Ok((opened.key_spec, chain, max_in_flight.clamp(1, 256)))
+    Ok((key_spec, chain, max_in_flight.clamp(1, 256)))
 }
 
 /// Passes a session's events on to the host's observer.

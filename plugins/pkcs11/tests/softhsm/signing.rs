@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use hardsign_plugin::chain::{self, PublicKey};
+
 use crate::token::{KINDS, PIN, SOFTHSM, SPY, Token, bytes, texts};
 use serde_json::{Value, json};
 
@@ -11,7 +13,11 @@ fn signs(kind: usize) {
     let (key_type, spec, hash, _) = KINDS[kind];
     let uri = token.ready(key_type, "01", &[]);
     let described = token.describe(&uri).unwrap();
-    assert_eq!(described, json!({"keyId": uri, "keySpec": spec}));
+    let public = bytes(&described["publicKey"]);
+    assert_eq!(
+        described,
+        json!({"keyId": uri, "keySpec": spec, "publicKey": described["publicKey"]})
+    );
 
     let signed = token.sign(&uri, kind, &json!({})).unwrap();
     assert_eq!(signed["keyId"], *uri);
@@ -20,6 +26,8 @@ fn signs(kind: usize) {
     assert_eq!(leaf, fs::read(token.path("01.der")).unwrap());
     assert_eq!(bytes(&chain[1]), fs::read(token.path("ca.der")).unwrap());
     assert_eq!(chain.len(), 2);
+    let of_leaf = chain::public_key(&leaf).unwrap();
+    assert_eq!(PublicKey::from_spki_der(&public).unwrap(), of_leaf);
     token.verify(kind, &leaf, &bytes(&signed["signature"]));
 
     let mut session = token.session();
@@ -32,6 +40,8 @@ fn signs(kind: usize) {
     );
     assert_eq!(opened["response"]["interaction"], "none");
     assert_eq!(opened["response"]["maxInFlight"], 8);
+    assert_eq!(opened["response"]["publicKey"], described["publicKey"]);
+    assert_eq!(opened["response"]["token"]["label"], "T");
     let digest = token.digest(kind);
     for id in 2..10 {
         session.sign(id, &digest, hash);

@@ -2,21 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Base64, Capability, PluginConfig, null_as_default};
+use super::{Base64, Capability, PluginConfig, Property, Setting, message, null_as_default};
 use crate::algorithm::{HashAlgorithm, KeySpec, SignatureAlgorithm};
-
-/// Derives and attributes of every message, and `pluginConfig` where it has one.
-macro_rules! message {
-    ($(#[$doc:meta])* pub struct $name:ident { $($body:tt)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-        #[serde(rename_all = "camelCase")]
-        pub struct $name { $($body)* }
-    };
-}
 
 message! {
     /// Request of `get-plugin-metadata` (PLG-17).
@@ -53,6 +42,10 @@ message! {
         /// What the plugin can do.
         #[serde(default, deserialize_with = "null_as_default")]
         pub capabilities: Vec<Capability>,
+        /// The settings that the plugin knows. `None`, and then omitted: it doesn't say, and takes
+        /// what it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub settings: Option<Vec<Setting>>,
     }
 }
 
@@ -70,12 +63,21 @@ message! {
 }
 
 message! {
-    /// Answer of `describe-key` (PLG-23 to PLG-25).
+    /// Answer of `describe-key` (PLG-23 to PLG-25). What comes after the key spec is ours.
     pub struct DescribeKeyResponse {
         /// The key id of the request.
         pub key_id: String,
         /// Type and size of the key.
         pub key_spec: KeySpec,
+        /// The public key, a `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1); omitted if unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub public_key: Option<Base64>,
+        /// Certificates in DER, leaf to root; omitted if there are none or they weren't looked for.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+        pub certificate_chain: Vec<Base64>,
+        /// What the key store says about the key. It is its word, and proves nothing.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+        pub properties: Vec<Property>,
     }
 }
 
@@ -244,71 +246,6 @@ message! {
     }
 }
 
-message! {
-    /// Request of `list-keys` (`HARDSIGN.KEYS`).
-    pub struct ListKeysRequest {
-        /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
-        pub contract_version: String,
-        /// Narrows the list, in the plugin's own terms; empty, and then omitted, for all keys.
-        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
-        pub key_id: String,
-        /// Settings, for instance which module to ask.
-        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
-        pub plugin_config: PluginConfig,
-    }
-}
-
-message! {
-    /// Answer of `list-keys`.
-    pub struct ListKeysResponse {
-        /// The keys, in the plugin's order.
-        pub keys: Vec<KeyEntry>,
-        /// Whether there are more keys than the list holds.
-        #[serde(default, skip_serializing_if = "is_false")]
-        pub truncated: bool,
-    }
-}
-
-message! {
-    /// One key of `list-keys`.
-    pub struct KeyEntry {
-        /// Names the key in later requests.
-        pub key_id: String,
-        /// Type and size; absent when the key can't sign under the Notary Project's rules.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub key_spec: Option<KeySpec>,
-        /// What a person would call it: label, token, slot.
-        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
-        pub description: String,
-    }
-}
-
-message! {
-    /// Request of `generate-test-key` (`HARDSIGN.TEST_KEYS`, CLI-80).
-    pub struct GenerateTestKeyRequest {
-        /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
-        pub contract_version: String,
-        /// Where the private key goes: PKCS#8 PEM, mode 0600; must not exist.
-        pub key_path: String,
-        /// Where the certificate goes: PEM, mode 0644; must not exist.
-        pub cert_path: String,
-        /// Common name of the certificate.
-        pub common_name: String,
-        /// Size of the RSA key: 2048, 3072 or 4096.
-        pub bits: u32,
-    }
-}
-
-message! {
-    /// Answer of `generate-test-key`.
-    pub struct GenerateTestKeyResponse {
-        /// The certificate in DER.
-        pub certificate: Base64,
-        /// When it expires, RFC 3339.
-        pub not_after: String,
-    }
-}
-
 /// The `expiry` of a signature without one (PLG-41).
 pub const NO_EXPIRY: &str = "0001-01-01T00:00:00Z";
 
@@ -317,25 +254,10 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// For serde: whether a flag is omitted.
-fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-
-    use serde::de::DeserializeOwned;
-
     use super::*;
-    use crate::proto::CONTRACT_VERSION;
-
-    /// The value has this text, and the text this value.
-    fn pinned<T: Debug + DeserializeOwned + PartialEq + Serialize>(value: &T, text: &str) {
-        assert_eq!(serde_json::to_string(value).unwrap(), text);
-        assert_eq!(serde_json::from_str::<T>(text).unwrap(), *value);
-    }
+    use crate::proto::{CONTRACT_VERSION, pinned};
 
     fn config() -> PluginConfig {
         PluginConfig::from([("a".to_owned(), "b".to_owned())])
@@ -363,6 +285,7 @@ mod tests {
                 url: "https://example.com".into(),
                 supported_contract_versions: vec![CONTRACT_VERSION.into()],
                 capabilities: vec![Capability::RawSignature],
+                settings: None,
             },
             r#"{"name":"n","description":"d","version":"1.2.3","url":"https://example.com","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_GENERATOR.RAW"]}"#,
         );
@@ -384,8 +307,21 @@ mod tests {
             &DescribeKeyResponse {
                 key_id: "k".into(),
                 key_spec: KeySpec::Ec384,
+                public_key: None,
+                certificate_chain: Vec::new(),
+                properties: Vec::new(),
             },
             r#"{"keyId":"k","keySpec":"EC-384"}"#,
+        );
+        pinned(
+            &DescribeKeyResponse {
+                key_id: "k".into(),
+                key_spec: KeySpec::Ec384,
+                public_key: Some(Base64(vec![1])),
+                certificate_chain: vec![Base64(vec![2])],
+                properties: vec![Property::new("origin", "generated")],
+            },
+            r#"{"keyId":"k","keySpec":"EC-384","publicKey":"AQ==","certificateChain":["Ag=="],"properties":[{"name":"origin","value":"generated"}]}"#,
         );
         let unknown = r#"{"keyId":"k","keySpec":"RSA-1024"}"#;
         let error = serde_json::from_str::<DescribeKeyResponse>(unknown).unwrap_err();
@@ -500,49 +436,5 @@ mod tests {
         assert!(!result.success);
         assert_eq!(result.reason, "r");
         assert!(response.processed_attributes.is_empty());
-    }
-
-    #[test]
-    fn list_keys() {
-        pinned(
-            &ListKeysRequest {
-                contract_version: CONTRACT_VERSION.into(),
-                key_id: String::new(),
-                plugin_config: config(),
-            },
-            r#"{"contractVersion":"1.0","pluginConfig":{"a":"b"}}"#,
-        );
-        pinned(
-            &ListKeysResponse {
-                keys: vec![KeyEntry {
-                    key_id: "k".into(),
-                    key_spec: Some(KeySpec::Ec256),
-                    description: "d".into(),
-                }],
-                truncated: false,
-            },
-            r#"{"keys":[{"keyId":"k","keySpec":"EC-256","description":"d"}]}"#,
-        );
-    }
-
-    #[test]
-    fn cli_80_generate_test_key() {
-        pinned(
-            &GenerateTestKeyRequest {
-                contract_version: CONTRACT_VERSION.into(),
-                key_path: "/k".into(),
-                cert_path: "/c".into(),
-                common_name: "cn".into(),
-                bits: 2048,
-            },
-            r#"{"contractVersion":"1.0","keyPath":"/k","certPath":"/c","commonName":"cn","bits":2048}"#,
-        );
-        pinned(
-            &GenerateTestKeyResponse {
-                certificate: Base64(vec![1]),
-                not_after: "2026-01-02T03:04:05Z".into(),
-            },
-            r#"{"certificate":"AQ==","notAfter":"2026-01-02T03:04:05Z"}"#,
-        );
     }
 }

@@ -1,14 +1,17 @@
 //! Sessions (`HARDSIGN.SESSION`): many requests to one process, as newline-delimited JSON.
 //!
-//! The first request is `open`, for one key; from then on `sign-digest`. Answers come in any
-//! order, each with the id of its request. Events may stand between them.
+//! `get-plugin-metadata` may be asked at any time. The first other request is `open`: for one key, or
+//! without a key id for the key store. From then on come `sign-digest`, if a key is open, and the
+//! commands that a plugin can also be started with, with the same requests and answers. A session of
+//! the key store may open one key later. Answers come in any order, each with the id of its request.
+//! Events may stand between them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Base64, PluginConfig, null_as_default, open_names};
+use super::{Base64, PluginConfig, Token, message, null_as_default, open_names};
 use crate::algorithm::{HashAlgorithm, KeySpec};
 use crate::error::ErrorResponse;
 
@@ -23,50 +26,88 @@ pub const SIGN_DIGEST: &str = "sign-digest";
 pub struct SessionRequest {
     /// Chosen by the host; not used again while a request with it is under way.
     pub id: u64,
-    /// [`OPEN`] or [`SIGN_DIGEST`].
+    /// [`OPEN`], [`SIGN_DIGEST`], or a command that a plugin can also be started with.
     pub command: String,
-    /// [`OpenRequest`] or [`SessionSignRequest`].
+    /// [`OpenRequest`], [`SessionSignRequest`], or the request of that command.
     #[serde(default)]
     pub request: Value,
 }
 
-/// Request of [`OPEN`].
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OpenRequest {
-    /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
-    pub contract_version: String,
-    /// Names the key, in the plugin's own terms.
-    pub key_id: String,
-    /// Settings of the key.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub plugin_config: PluginConfig,
+message! {
+    /// Request of [`OPEN`].
+    #[derive(Eq)]
+    pub struct OpenRequest {
+        /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
+        pub contract_version: String,
+        /// Names the key, in the plugin's own terms; absent for a session of the key store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub key_id: Option<String>,
+        /// Settings of the key.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+        pub plugin_config: PluginConfig,
+        /// What the key is opened for; omitted for signatures.
+        #[serde(default, skip_serializing_if = "Purpose::is_sign")]
+        pub purpose: Purpose,
+    }
 }
 
-/// Answer of [`OPEN`].
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OpenResponse {
-    /// The key id of the request.
-    pub key_id: String,
-    /// Type and size of the key.
-    pub key_spec: KeySpec,
-    /// Certificates in DER, leaf to root.
-    pub certificate_chain: Vec<Base64>,
-    /// How many requests the host may have under way; at least 1.
-    pub max_in_flight: u32,
-    /// Whether a signature needs a person.
-    pub interaction: Interaction,
+/// What a key is opened for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Notary Project signatures: the key needs its certificate chain.
+    #[default]
+    Sign,
+    /// To be looked at: nothing will be signed, so don't log in if the key can be seen without. It
+    /// may have no certificates.
+    Describe,
+    /// To sign certificate requests, certificates and CRLs: the key may have no certificates.
+    Certify,
+}
+
+impl Purpose {
+    fn is_sign(&self) -> bool {
+        *self == Self::Sign
+    }
+}
+
+message! {
+    /// Answer of [`OPEN`]. Without a key, what is said of keys is absent.
+    #[derive(Default, Eq)]
+    pub struct OpenResponse {
+        /// The key id of the request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub key_id: Option<String>,
+        /// Type and size of the key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub key_spec: Option<KeySpec>,
+        /// The public key, a `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1), where the key store tells
+        /// it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub public_key: Option<Base64>,
+        /// Certificates in DER, leaf to root; there are some at least if the purpose is to sign.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+        pub certificate_chain: Vec<Base64>,
+        /// How many requests the host may have under way; at least 1.
+        pub max_in_flight: u32,
+        /// Whether a signature needs a person.
+        pub interaction: Interaction,
+        /// What the key can sign with beside the scheme that goes with its key spec; for
+        /// [`Purpose::Certify`] only.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+        pub signature_schemes: Vec<SignatureScheme>,
+        /// Where the key lives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub token: Option<Token>,
+    }
 }
 
 open_names! {
     /// What a person has to do for each signature.
+    #[derive(Default)]
     Interaction {
         /// Nothing.
+        #[default]
         None => "none",
         /// Enter a PIN.
         Pin => "pin",
@@ -75,20 +116,33 @@ open_names! {
     }
 }
 
-/// Request of [`SIGN_DIGEST`].
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionSignRequest {
-    /// The raw digest of the bytes to be signed.
-    pub digest: Base64,
-    /// The hash that made it; the one that goes with the key.
-    pub hash_algorithm: HashAlgorithm,
+open_names! {
+    /// A signature scheme that a key doesn't use for Notary Project signatures.
+    SignatureScheme {
+        /// RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), which certificate authorities expect of requests.
+        RsassaPkcs1V15 => "RSASSA-PKCS1-V1_5",
+    }
+}
+
+message! {
+    /// Request of [`SIGN_DIGEST`].
+    #[derive(Eq)]
+    pub struct SessionSignRequest {
+        /// The raw digest of the bytes to be signed.
+        pub digest: Base64,
+        /// The hash that made it; the one that goes with the key.
+        pub hash_algorithm: HashAlgorithm,
+        /// Another scheme than the one that goes with the key spec; for a key that was opened to
+        /// certify and offers it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub signature_scheme: Option<SignatureScheme>,
+    }
 }
 
 /// Answer of [`SIGN_DIGEST`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SessionSignResponse {
-    /// The RSASSA-PSS signature, or r‖s of ECDSA.
+    /// The RSASSA-PSS signature, or r‖s of ECDSA; or that of the scheme that was asked for.
     pub signature: Base64,
 }
 
@@ -219,55 +273,79 @@ impl<'de> Deserialize<'de> for SessionLine {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-
-    use serde::de::DeserializeOwned;
     use serde_json::json;
 
     use super::*;
     use crate::error::Error;
-    use crate::proto::CONTRACT_VERSION;
-
-    fn pinned<T: Debug + DeserializeOwned + PartialEq + Serialize>(value: &T, text: &str) {
-        assert_eq!(serde_json::to_string(value).unwrap(), text);
-        assert_eq!(serde_json::from_str::<T>(text).unwrap(), *value);
-    }
+    use crate::proto::{CONTRACT_VERSION, pinned};
 
     #[test]
     fn requests() {
-        let open = OpenRequest {
+        let mut open = OpenRequest {
             contract_version: CONTRACT_VERSION.into(),
-            key_id: "k".into(),
+            key_id: Some("k".into()),
             plugin_config: PluginConfig::new(),
+            purpose: Purpose::Sign,
         };
         pinned(
             &SessionRequest {
                 id: 1,
                 command: OPEN.into(),
-                request: serde_json::to_value(open).unwrap(),
+                request: serde_json::to_value(&open).unwrap(),
             },
             r#"{"id":1,"command":"open","request":{"contractVersion":"1.0","keyId":"k"}}"#,
         );
+        open.purpose = Purpose::Certify;
         pinned(
-            &SessionSignRequest {
-                digest: Base64(vec![0; 3]),
-                hash_algorithm: HashAlgorithm::Sha384,
-            },
-            r#"{"digest":"AAAA","hashAlgorithm":"SHA-384"}"#,
+            &open,
+            r#"{"contractVersion":"1.0","keyId":"k","purpose":"certify"}"#,
         );
+        open.key_id = None;
+        open.purpose = Purpose::Sign;
+        pinned(&open, r#"{"contractVersion":"1.0"}"#);
+        let mut sign = SessionSignRequest {
+            digest: Base64(vec![0; 3]),
+            hash_algorithm: HashAlgorithm::Sha384,
+            signature_scheme: None,
+        };
+        pinned(&sign, r#"{"digest":"AAAA","hashAlgorithm":"SHA-384"}"#);
+        sign.signature_scheme = Some(SignatureScheme::RsassaPkcs1V15);
+        pinned(
+            &sign,
+            r#"{"digest":"AAAA","hashAlgorithm":"SHA-384","signatureScheme":"RSASSA-PKCS1-V1_5"}"#,
+        );
+        for purpose in [Purpose::Sign, Purpose::Describe, Purpose::Certify] {
+            let text = serde_json::to_string(&purpose).unwrap();
+            assert_eq!(serde_json::from_str::<Purpose>(&text).unwrap(), purpose);
+        }
+        assert!(serde_json::from_str::<Purpose>(r#""encrypt""#).is_err());
     }
 
     #[test]
     fn answers() {
         pinned(
             &OpenResponse {
-                key_id: "k".into(),
-                key_spec: KeySpec::Ec384,
+                key_id: Some("k".into()),
+                key_spec: Some(KeySpec::Ec384),
                 certificate_chain: vec![Base64(vec![1])],
                 max_in_flight: 8,
-                interaction: Interaction::None,
+                ..OpenResponse::default()
             },
             r#"{"keyId":"k","keySpec":"EC-384","certificateChain":["AQ=="],"maxInFlight":8,"interaction":"none"}"#,
+        );
+        pinned(
+            &OpenResponse {
+                max_in_flight: 1,
+                interaction: Interaction::Pin,
+                public_key: Some(Base64(vec![2])),
+                signature_schemes: vec![SignatureScheme::RsassaPkcs1V15],
+                token: Some(Token {
+                    label: Some("T".into()),
+                    ..Token::default()
+                }),
+                ..OpenResponse::default()
+            },
+            r#"{"publicKey":"Ag==","maxInFlight":1,"interaction":"pin","signatureSchemes":["RSASSA-PKCS1-V1_5"],"token":{"label":"T"}}"#,
         );
         pinned(
             &SessionLine::Response {

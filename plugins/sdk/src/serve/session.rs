@@ -1,215 +1,241 @@
-//! The `session` command: one key, many requests, answers in any order.
+//! A session: requests are read ahead on a thread of their own, since a token call blocks; what
+//! answers them, and how many at once, is the engine's.
 //!
-//! A thread of its own reads requests, since a token call blocks. The key is opened by the first
-//! request; then as many workers run as the key allows. The end of stdin ends the session: what
-//! was read is answered, the key is dropped (which logs out), and the exit code is 0.
+//! What must hold: the key store is asked for a key once. A failure to open it, and a denial of
+//! whatever came before, answers every later request too.
 
-use std::io::{Read, Write};
+use std::io::Read;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::{cancel_questions, certificate_chain, check_version, guarded, malformed, open, sign};
+use super::handler::{Handler, Opened, json};
+use super::{cancel_questions, commands, guarded, malformed};
 use crate::Error;
-use crate::context::{Channel, Context, Output};
-use crate::error::ErrorCode;
+use crate::asynchronous::AsyncPlugin;
+use crate::context::{Channel, Context};
+use crate::error::{ErrorCode, ErrorResponse};
 use crate::frame::{FrameError, LineReader, MAX_LINE};
-use crate::plugin::{Key, Plugin, Purpose};
-use crate::proto::{
-    OPEN, OpenRequest, OpenResponse, SIGN_DIGEST, SessionLine, SessionRequest, SessionSignRequest,
-    SessionSignResponse,
-};
+use crate::proto::{Command, OPEN, SIGN_DIGEST};
 
 /// Requests that are read ahead; a host that sends more has to wait.
-const QUEUE: usize = 256;
+pub(super) const QUEUE: usize = 256;
 
-/// The most workers, whatever a key says.
-const MAX_WORKERS: u32 = 64;
-
-/// Serves a session and returns the exit code.
-pub(super) fn run(
-    plugin: &impl Plugin,
-    input: impl Read + Send + 'static,
-    output: &mut (impl Write + Send),
-) -> u8 {
-    let (sender, receiver) = sync_channel(QUEUE);
-    // Not joined: if the host stops reading answers but keeps stdin open, it may never end.
-    std::thread::spawn(move || {
-        read_requests(input, &sender);
-        drop(sender);
-        cancel_questions();
-    });
-    let channel = Channel::new(Some(Output::new(output)));
-    let session = Session {
-        channel: &channel,
-        requests: Mutex::new(receiver),
-        broken: AtomicBool::new(false),
-    };
-    session.serve(plugin);
-    u8::from(session.is_broken())
+/// A request of the host's, whose own members are read by the command that it is for.
+#[derive(Deserialize)]
+pub(super) struct Request {
+    id: u64,
+    command: String,
+    #[serde(default)]
+    request: Option<Box<RawValue>>,
 }
 
-/// What came from the host: a request, or the reason why nothing can follow.
-type Incoming = Result<SessionRequest, FrameError>;
-
-fn read_requests(input: impl Read, requests: &SyncSender<Incoming>) {
-    let mut lines = LineReader::new(input, MAX_LINE);
-    loop {
-        let request = match lines.next_line() {
-            Ok(None) => return,
-            Ok(Some(line)) => serde_json::from_slice(&line).map_err(FrameError::NotJson),
-            Err(error) => Err(error),
-        };
-        let last = request.is_err();
-        if requests.send(request).is_err() || last {
-            return;
-        }
+impl Request {
+    fn bytes(&self) -> &[u8] {
+        self.request
+            .as_ref()
+            .map_or("{}", |raw| raw.get())
+            .as_bytes()
     }
 }
 
-struct Session<'a, 'w> {
+/// What came from the host: a request, or the reason why nothing can follow.
+pub(super) type Incoming = Result<Request, FrameError>;
+
+/// Reads requests on a thread until the host closes the session or `hand_on` says no.
+pub(super) fn read_requests(
+    input: impl Read + Send + 'static,
+    hand_on: impl Fn(Incoming) -> bool + Send + 'static,
+) {
+    // Not joined: if the host stops reading answers but keeps stdin open, it may never end.
+    std::thread::spawn(move || {
+        let mut lines = LineReader::new(input, MAX_LINE);
+        loop {
+            let request = match lines.next_line() {
+                Ok(None) => break,
+                Ok(Some(line)) => serde_json::from_slice(&line).map_err(FrameError::NotJson),
+                Err(error) => Err(error),
+            };
+            let last = request.is_err();
+            if !hand_on(request) || last {
+                break;
+            }
+        }
+        drop(hand_on);
+        cancel_questions();
+    });
+}
+
+/// A session's state, whoever drives it.
+pub(super) struct Session<'a, 'w, P> {
+    handler: Handler<'a, P>,
     channel: &'a Channel<'w>,
-    requests: Mutex<Receiver<Incoming>>,
+    /// The most requests under way that the engine can do.
+    most: u32,
+    /// Whether a session of the key store is open.
+    store: AtomicBool,
+    /// Why nothing is asked of the key store any more.
+    failure: OnceLock<Error>,
     /// The stream can't be read or written any more.
     broken: AtomicBool,
 }
 
-impl Session<'_, '_> {
-    fn serve<P: Plugin>(&self, plugin: &P) {
-        let Some(key) = self.open_key(plugin) else {
-            return;
-        };
-        let workers = key.max_in_flight().clamp(1, MAX_WORKERS);
-        std::thread::scope(|scope| {
-            for _ in 1..workers {
-                scope.spawn(|| self.work(&key));
-            }
-            self.work(&key);
-        });
-    }
-
-    /// Answers requests until the key is open. The key store is touched once: a failure answers
-    /// every later request too.
-    fn open_key<P: Plugin>(&self, plugin: &P) -> Option<P::Key> {
-        let mut failure: Option<Error> = None;
-        while let Some(request) = self.next() {
-            let opened = match &failure {
-                Some(error) => Err(error.clone()),
-                None if request.command == OPEN => {
-                    let opened = self.open(plugin, &request);
-                    failure = opened.as_ref().err().cloned();
-                    opened
-                }
-                None => Err(Error::validation(format!(
-                    "the session is not open: its first request must be {OPEN:?}"
-                ))),
-            };
-            match opened {
-                Ok((key, response)) => {
-                    self.answer(request.id, Ok(response));
-                    return Some(key);
-                }
-                Err(error) => self.answer::<OpenResponse>(request.id, Err(error)),
-            }
-        }
-        None
-    }
-
-    fn open<P: Plugin>(
-        &self,
-        plugin: &P,
-        request: &SessionRequest,
-    ) -> Result<(P::Key, OpenResponse), Error> {
-        let context = Context::new(self.channel, Some(request.id));
-        guarded(|| {
-            let version = request
-                .request
-                .get("contractVersion")
-                .and_then(Value::as_str);
-            check_version(version.unwrap_or_default())?;
-            let request: OpenRequest = parse(&request.request)?;
-            let config = &request.plugin_config;
-            let key = open(plugin, &request.key_id, config, Purpose::Sign, &context)?;
-            let chain = certificate_chain(&key)?;
-            let response = OpenResponse {
-                key_spec: key.key_spec(),
-                certificate_chain: chain.into_iter().map(Into::into).collect(),
-                max_in_flight: key.max_in_flight().clamp(1, MAX_WORKERS),
-                interaction: key.interaction(),
-                key_id: request.key_id,
-            };
-            Ok((key, response))
-        })
-    }
-
-    /// Answers requests of an open session until there are no more.
-    fn work(&self, key: &impl Key) {
-        while let Some(request) = self.next() {
-            let context = Context::new(self.channel, Some(request.id));
-            let answer = guarded(|| match request.command.as_str() {
-                SIGN_DIGEST => {
-                    let SessionSignRequest {
-                        digest,
-                        hash_algorithm,
-                    } = parse(&request.request)?;
-                    let signature = sign(key, hash_algorithm, &digest.0, &context)?.into();
-                    Ok(SessionSignResponse { signature })
-                }
-                OPEN => Err(Error::validation("the session is open already")),
-                other => Err(Error::validation(format!(
-                    "{other:?} is not a command of a session; there are {OPEN:?} and \
-                     {SIGN_DIGEST:?}"
-                ))),
-            });
-            self.answer(request.id, answer);
+impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
+    pub(super) fn new(plugin: &'a P, channel: &'a Channel<'w>, most: u32) -> Self {
+        Self {
+            handler: Handler::new(plugin),
+            channel,
+            most,
+            store: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            broken: AtomicBool::new(false),
         }
     }
 
-    /// The next request; `None` when the session is over.
-    fn next(&self) -> Option<SessionRequest> {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes what came from the host; `None` when the session is over.
+    pub(super) fn accept(&self, incoming: Option<Incoming>) -> Option<Request> {
         if self.is_broken() {
             return None;
         }
-        match requests.recv() {
-            Ok(Ok(request)) => Some(request),
-            Ok(Err(error)) => {
+        match incoming? {
+            Ok(request) => Some(request),
+            Err(error) => {
                 // No id to answer to: the host reads this from stderr.
                 let error = malformed(&error);
                 drop(super::write_error(&mut std::io::stderr(), error));
                 self.broken.store(true, Ordering::SeqCst);
                 None
             }
-            Err(_) => None,
         }
     }
 
-    fn answer<T: Serialize>(&self, id: u64, answer: Result<T, Error>) {
-        let answer = answer.and_then(|answer| {
-            serde_json::to_value(answer)
-                .map_err(|error| Error::from_error(ErrorCode::Error, &error))
-        });
-        let line = match answer {
-            Ok(response) => SessionLine::Response { id, response },
-            Err(error) => SessionLine::Error {
-                id,
-                error: error.into(),
-            },
+    /// Answers a request while no key is open; the key, if it was a request for one.
+    pub(super) async fn before_key(&self, request: &Request) -> Option<Opened<P::Key>> {
+        if request.command != OPEN {
+            let store = self.store.load(Ordering::SeqCst);
+            let answer = match Command::from(request.command.as_str()) {
+                Command::GetPluginMetadata => self.command(request, None).await,
+                _ if self.failure.get().is_some() || store => self.command(request, None).await,
+                _ => Err(Error::validation(format!(
+                    "the session is not open: its first request must be {OPEN:?}"
+                ))),
+            };
+            self.answer(request.id, answer);
+            return None;
+        }
+        match self.open(request).await {
+            Ok((opened, response)) => {
+                self.store.store(true, Ordering::SeqCst);
+                self.answer(request.id, json(&response));
+                opened
+            }
+            Err(error) => {
+                let error = self.failure.get_or_init(|| error).clone();
+                self.answer(request.id, Err(error));
+                None
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        request: &Request,
+    ) -> Result<(Option<Opened<P::Key>>, crate::proto::OpenResponse), Error> {
+        self.check_usable()?;
+        let context = Context::new(self.channel, Some(request.id));
+        let opening = self
+            .handler
+            .open_session(request.bytes(), self.most, &context);
+        guarded(opening).await
+    }
+
+    /// Answers a request while a key is open.
+    pub(super) async fn with_key(&self, key: &Opened<P::Key>, request: &Request) {
+        let answer = match request.command.as_str() {
+            SIGN_DIGEST => {
+                let context = Context::new(self.channel, Some(request.id));
+                let signing = self.handler.sign_in_session(key, request.bytes(), &context);
+                guarded(signing).await
+            }
+            OPEN => Err(Error::validation("the session is open already")),
+            _ => self.command(request, Some(key)).await,
         };
-        if self.channel.write(&line).is_err() {
+        self.answer(request.id, answer);
+    }
+
+    /// Answers a command that a plugin can also be started with.
+    async fn command(
+        &self,
+        request: &Request,
+        open: Option<&Opened<P::Key>>,
+    ) -> Result<Box<RawValue>, Error> {
+        let command = Command::from(request.command.as_str());
+        if command != Command::GetPluginMetadata {
+            self.check_usable()?;
+            self.check_served(&command)?;
+        }
+        let context = Context::new(self.channel, Some(request.id));
+        let answering = self
+            .handler
+            .answer(&command, request.bytes(), open, &context);
+        let answer = guarded(answering).await;
+        if let Err(error) = &answer
+            && *error.code() == ErrorCode::AccessDenied
+        {
+            self.failure.get_or_init(|| error.clone());
+        }
+        answer
+    }
+
+    fn check_usable(&self) -> Result<(), Error> {
+        self.failure.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Signing and envelopes have ways of their own; all else that the plugin can do is served.
+    fn check_served(&self, command: &Command) -> Result<(), Error> {
+        let served = match command {
+            Command::DescribeKey
+            | Command::ListKeys
+            | Command::CreateKey
+            | Command::ImportCertificates
+            | Command::AttestKey
+            | Command::GenerateTestKey => commands(&self.handler.metadata).contains(command),
+            _ => false,
+        };
+        if served {
+            return Ok(());
+        }
+        Err(Error::validation(format!(
+            "{:?} is not a command of this session",
+            command.name()
+        )))
+    }
+
+    fn answer(&self, id: u64, answer: Result<Box<RawValue>, Error>) {
+        #[derive(Serialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Outcome {
+            Response(Box<RawValue>),
+            Error(ErrorResponse),
+        }
+        #[derive(Serialize)]
+        struct Line {
+            id: u64,
+            #[serde(flatten)]
+            outcome: Outcome,
+        }
+        let outcome = match answer {
+            Ok(response) => Outcome::Response(response),
+            Err(error) => Outcome::Error(error.into()),
+        };
+        if self.channel.write(&Line { id, outcome }).is_err() {
             self.broken.store(true, Ordering::SeqCst);
         }
     }
 
-    fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::SeqCst)
     }
-}
-
-fn parse<T: DeserializeOwned>(request: &Value) -> Result<T, Error> {
-    T::deserialize(request).map_err(|error| malformed(&error))
 }

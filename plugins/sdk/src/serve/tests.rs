@@ -8,12 +8,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::proto::{KeyEntry, ListKeysResponse};
+use crate::algorithm::KeySpec;
+use crate::plugin::{Key, KeyRequest};
+use crate::proto::{
+    CreateKeyRequest, CreateKeyResponse, DescribeKeyResponse, GenerateSignatureResponse, KeyEntry,
+    ListKeysRequest, ListKeysResponse, Property, Setting,
+};
+use sha2::Digest as _;
 
 /// Counts what is done to it; the key id says how it behaves.
 #[derive(Default)]
 struct Fake {
     opened: AtomicU32,
+    created: AtomicU32,
     closed: Arc<AtomicU32>,
     workers: u32,
 }
@@ -35,7 +42,9 @@ impl Plugin for Fake {
     type Key = FakeKey;
 
     fn metadata(&self) -> Metadata {
-        Metadata::new("fake", "A fake", "1.2.3", "https://example.com").with(Capability::Keys)
+        Metadata::new("fake", "A fake", "1.2.3", "https://example.com")
+            .with(Capability::Keys)
+            .with_settings([Setting::new("a", "a setting")])
     }
 
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<FakeKey, Error> {
@@ -54,14 +63,36 @@ impl Plugin for Fake {
         })
     }
 
+    fn create_key(
+        &self,
+        request: &CreateKeyRequest,
+        _: &Context<'_>,
+    ) -> Result<CreateKeyResponse, Error> {
+        self.created.fetch_add(1, Ordering::SeqCst);
+        match request.key_id.as_str() {
+            "denied" => Err(Error::access_denied("wrong PIN")),
+            "there" if !request.overwrite => {
+                Err(Error::needs_confirmation("Replace the key \"there\"?"))
+            }
+            id => Ok(CreateKeyResponse {
+                key_id: format!("fake:{id}"),
+                key_spec: request.key_spec,
+                public_key: vec![10].into(),
+                token: None,
+                replaced: request.overwrite.then(|| "an old key".to_owned()),
+            }),
+        }
+    }
+
     fn list_keys(&self, _: &ListKeysRequest, _: &Context<'_>) -> Result<ListKeysResponse, Error> {
         Ok(ListKeysResponse {
             keys: vec![KeyEntry {
                 key_id: "k".into(),
                 key_spec: Some(KeySpec::Ec256),
                 description: "a key".into(),
+                ..KeyEntry::default()
             }],
-            truncated: false,
+            ..ListKeysResponse::default()
         })
     }
 }
@@ -76,6 +107,25 @@ impl Key for FakeKey {
             "bare" => Vec::new(),
             _ => vec![vec![1], vec![2]],
         })
+    }
+
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        match self.id.as_str() {
+            "secretive" => Err(Error::other("it doesn't say")),
+            _ => Ok(vec![10]),
+        }
+    }
+
+    fn properties(&self) -> Vec<Property> {
+        vec![Property::new("origin", "fake")]
+    }
+
+    fn signs_pkcs1v15(&self) -> bool {
+        self.id == "pkcs1"
+    }
+
+    fn sign_digest_pkcs1v15(&self, _: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> {
+        Ok(vec![1; 64])
     }
 
     fn sign_digest(&self, digest: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> {
@@ -124,7 +174,7 @@ fn sign_request(key_id: &str) -> Value {
 /// PLG-17, PLG-18: metadata with the capabilities that the SDK serves.
 #[test]
 fn plg_18_metadata() {
-    let expected = r#"{"name":"fake","description":"A fake","version":"1.2.3","url":"https://example.com","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_GENERATOR.RAW","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS"]}"#;
+    let expected = r#"{"name":"fake","description":"A fake","version":"1.2.3","url":"https://example.com","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_GENERATOR.RAW","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS"],"settings":[{"name":"a","description":"a setting"}]}"#;
     for request in ["{}", "", r#"{"pluginConfig":{"a":"b"}}"#] {
         let (code, output, errors) = call("get-plugin-metadata", request);
         assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
@@ -139,6 +189,8 @@ fn plg_13_other_contract_versions() {
         "generate-signature",
         "sign-digest",
         "list-keys",
+        "create-key",
+        "import-certificates",
     ] {
         let error = fails(command, r#"{"contractVersion":"2.0","key":{}}"#);
         assert_eq!(
@@ -156,7 +208,16 @@ fn plg_13_other_contract_versions() {
 fn plg_23_describe_key() {
     let (code, output, _) = call("describe-key", r#"{"contractVersion":"1.0","keyId":"k"}"#);
     assert_eq!(code, 0);
-    assert_eq!(output, r#"{"keyId":"k","keySpec":"EC-256"}"#);
+    assert_eq!(
+        output,
+        r#"{"keyId":"k","keySpec":"EC-256","publicKey":"Cg==","certificateChain":["AQ==","Ag=="],"properties":[{"name":"origin","value":"fake"}]}"#
+    );
+    let (_, output, _) = call(
+        "describe-key",
+        r#"{"contractVersion":"1.0","keyId":"bare"}"#,
+    );
+    let described: DescribeKeyResponse = serde_json::from_str(&output).unwrap();
+    assert_eq!(described.certificate_chain, []);
 }
 
 /// PLG-14, PLG-27: unknown members are ignored; the payload is hashed here.
@@ -274,7 +335,9 @@ fn plg_49_commands() {
             "generate-signature",
             "sign-digest",
             "session",
-            "list-keys"
+            "list-keys",
+            "create-key",
+            "import-certificates"
         ]
     );
     let metadata = Fake::default().metadata();
@@ -316,7 +379,7 @@ fn a_session_answers_and_closes_the_key() {
     assert_eq!(
         lines[1],
         json!({"id": 1, "response": {
-            "keyId": "notice", "keySpec": "EC-256", "certificateChain": ["AQ==", "Ag=="],
+            "keyId": "notice", "keySpec": "EC-256", "publicKey": "Cg==", "certificateChain": ["AQ==", "Ag=="],
             "maxInFlight": 1, "interaction": "none",
         }})
     );
@@ -438,4 +501,201 @@ fn workers_sign_in_parallel() {
     drop(requests);
     assert_eq!(server.join().unwrap(), 0);
     assert_eq!(closed.load(Ordering::SeqCst), 1);
+}
+
+fn line(id: u64, command: &str, request: Value) -> String {
+    json!({"id": id, "command": command, "request": request}).to_string()
+}
+
+fn create(key_id: &str) -> Value {
+    json!({"contractVersion": "1.0", "keyId": key_id, "keySpec": "EC-256"})
+}
+
+/// One process: metadata, a key that is made, opened to certify, signed with and described.
+#[test]
+fn a_store_session_makes_a_key_and_opens_it() {
+    let plugin = Fake::default();
+    let open = json!({"contractVersion": "1.0", "keyId": "pkcs1", "purpose": "certify"});
+    let digest = serde_json::to_value(proto_base64(&[7; 32])).unwrap();
+    let mut sign = json!({"digest": digest, "hashAlgorithm": "SHA-256"});
+    sign["signatureScheme"] = json!("RSASSA-PKCS1-V1_5");
+    let describe = json!({"contractVersion": "1.0", "keyId": "pkcs1"});
+    let (code, answers) = session(
+        &plugin,
+        &[
+            line(1, "get-plugin-metadata", json!({})),
+            line(2, "open", json!({"contractVersion": "1.0"})),
+            line(3, "list-keys", json!({"contractVersion": "1.0"})),
+            line(4, "create-key", create("new")),
+            line(5, "open", open),
+            line(6, "sign-digest", sign),
+            line(7, "describe-key", describe),
+            line(8, "get-plugin-metadata", Value::Null),
+        ],
+    );
+    assert_eq!(code, 0);
+    assert_eq!(answers[0]["response"]["name"], "fake");
+    assert_eq!(
+        answers[1]["response"],
+        json!({"maxInFlight": 1, "interaction": "none"})
+    );
+    assert_eq!(answers[2]["response"]["keys"][0]["keyId"], "k");
+    assert_eq!(answers[3]["response"]["keyId"], "fake:new");
+    assert_eq!(
+        answers[4]["response"]["signatureSchemes"],
+        json!(["RSASSA-PKCS1-V1_5"])
+    );
+    let signature = serde_json::to_value(proto_base64(&[1; 64])).unwrap();
+    assert_eq!(answers[5]["response"]["signature"], signature);
+    assert_eq!(answers[6]["response"]["properties"][0]["value"], "fake");
+    assert_eq!(answers[7]["response"]["name"], "fake");
+    // The key that is open was described; none was opened for it.
+    assert_eq!(plugin.opened.load(Ordering::SeqCst), 1);
+}
+
+/// What a purpose needs and allows.
+#[test]
+fn purposes() {
+    let opened = |key_id: &str, purpose: &str, scheme: Option<&str>| {
+        let open = json!({"contractVersion": "1.0", "keyId": key_id, "purpose": purpose});
+        let digest = serde_json::to_value(proto_base64(&[7; 32])).unwrap();
+        let sign = json!({
+            "digest": digest, "hashAlgorithm": "SHA-256", "signatureScheme": scheme,
+        });
+        let lines = [line(1, "open", open), line(2, "sign-digest", sign)];
+        let (_, answers) = session(&Fake::default(), &lines);
+        let text = |at: usize| {
+            let text = answers[at]["error"]["errorMessage"].as_str();
+            text.unwrap_or_default().to_owned()
+        };
+        [text(0), text(1)]
+    };
+    let none = String::new();
+    let pkcs1 = Some("RSASSA-PKCS1-V1_5");
+    // A chain for signing alone; a public key for certifying alone.
+    assert_eq!(
+        opened("bare", "sign", None)[0],
+        "the key has no certificate"
+    );
+    assert_eq!(
+        opened("bare", "certify", None),
+        [none.clone(), none.clone()]
+    );
+    assert_eq!(opened("bare", "describe", None)[0], none);
+    assert_eq!(opened("secretive", "sign", None)[0], none);
+    assert_eq!(opened("secretive", "certify", None)[0], "it doesn't say");
+    // Another scheme for certifying alone, and only if the key has it.
+    assert_eq!(opened("pkcs1", "certify", pkcs1)[1], none);
+    for (key_id, purpose, scheme) in [
+        ("pkcs1", "sign", pkcs1),
+        ("k", "certify", pkcs1),
+        ("pkcs1", "certify", Some("RAW")),
+    ] {
+        let [_, error] = opened(key_id, purpose, scheme);
+        assert!(error.contains("not opened for signatures with"), "{error}");
+    }
+    assert!(opened("k", "describe", None)[1].contains("described only"));
+    assert!(opened("k", "encrypt", None)[0].contains("not a valid JSON"));
+}
+
+/// A denial before any key is open: the key store is not touched again.
+#[test]
+fn a_denied_command_is_latched() {
+    let plugin = Fake::default();
+    let (code, answers) = session(
+        &plugin,
+        &[
+            line(1, "open", json!({"contractVersion": "1.0"})),
+            line(2, "create-key", create("")),
+            line(3, "create-key", create("denied")),
+            line(4, "create-key", create("new")),
+            line(5, "list-keys", json!({"contractVersion": "1.0"})),
+            open_line("k"),
+            line(7, "get-plugin-metadata", json!({})),
+        ],
+    );
+    assert_eq!(code, 0);
+    assert_eq!(answers[1]["error"]["errorMessage"], "keyId is empty");
+    for answer in &answers[2..6] {
+        assert_eq!(answer["error"]["errorMessage"], "wrong PIN");
+    }
+    assert_eq!(answers[6]["response"]["name"], "fake");
+    assert_eq!(plugin.created.load(Ordering::SeqCst), 1);
+    assert_eq!(plugin.opened.load(Ordering::SeqCst), 0);
+}
+
+/// What can't be asked in a session, and what the plugin can't do, is refused by name.
+#[test]
+fn commands_that_a_session_does_not_have() {
+    let store = line(1, "open", json!({"contractVersion": "1.0"}));
+    for command in [
+        "sign-digest",
+        "generate-signature",
+        "session",
+        "attest-key",
+        "generate-test-key",
+        "verify-signature",
+    ] {
+        let lines = [store.clone(), line(2, command, sign_request("k"))];
+        let (_, answers) = session(&Fake::default(), &lines);
+        let text = answers[1]["error"]["errorMessage"].as_str().unwrap();
+        assert_eq!(
+            text,
+            format!("{command:?} is not a command of this session")
+        );
+    }
+    let import = |chain: Value| {
+        let request = json!({
+            "contractVersion": "1.0", "keyId": "k", "certificateChain": chain,
+        });
+        let error = fails("import-certificates", &request.to_string());
+        error.error_message.unwrap()
+    };
+    assert_eq!(
+        import(json!(["AQ=="])),
+        "this plugin can't store certificates"
+    );
+    assert_eq!(import(json!([])), "certificateChain is empty");
+    let mut policy = create("k");
+    policy["pinPolicy"] = json!("sometimes");
+    let error = fails("create-key", &policy.to_string());
+    assert_eq!(
+        error.error_message.as_deref(),
+        Some("there is no PIN policy \"sometimes\"")
+    );
+    let error = fails("create-key", &create("there").to_string());
+    assert_eq!(error.question(), Some("Replace the key \"there\"?"));
+}
+
+/// A setting that the plugin doesn't declare is refused by each command, before the key store is
+/// touched.
+#[test]
+fn unknown_settings_are_refused() {
+    for (command, mut request) in [
+        ("describe-key", sign_request("k")),
+        ("generate-signature", sign_request("k")),
+        ("create-key", create("k")),
+        ("list-keys", json!({"contractVersion": "1.0"})),
+    ] {
+        request["pluginConfig"] = json!({"a": "1"});
+        let (code, ..) = call(command, &request.to_string());
+        assert_eq!(code, 0, "{command}");
+        request["pluginConfig"] = json!({"A": "secret"});
+        let error = fails(command, &request.to_string());
+        assert_eq!(
+            error.error_message.as_deref(),
+            Some("plugin fake has no setting \"A\"")
+        );
+        assert_eq!(error.hint(), Some("did you mean a?"));
+    }
+    let open = json!({"contractVersion": "1.0", "keyId": "k", "pluginConfig": {"b": "1"}});
+    let plugin = Fake::default();
+    let (_, answers) = session(&plugin, &[line(1, "open", open)]);
+    assert!(
+        answers[0]["error"]["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("\"b\"")
+    );
+    assert_eq!(plugin.opened.load(Ordering::SeqCst), 0);
 }

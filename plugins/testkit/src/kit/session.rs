@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{
     Base64, CONTRACT_VERSION, ErrorResponse, Event, Interaction, OPEN, OpenRequest, OpenResponse,
-    SIGN_DIGEST, SessionLine, SessionRequest, SessionSignRequest, SessionSignResponse,
+    Purpose, SIGN_DIGEST, SessionLine, SessionRequest, SessionSignRequest, SessionSignResponse,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,6 +23,12 @@ struct Talk {
     said: String,
     notices: BTreeMap<Option<u64>, u32>,
     prompting: bool,
+}
+
+/// A key that is open.
+struct Opened {
+    key_spec: KeySpec,
+    answer: OpenResponse,
 }
 
 type Answer = Result<Value, ErrorResponse>;
@@ -64,25 +71,30 @@ fn open(
     key: Option<&Key>,
     talk: &mut Talk,
     report: &mut Report,
-) -> Option<(OpenResponse, Chain)> {
+) -> Option<(Opened, Chain)> {
     let request = OpenRequest {
         contract_version: CONTRACT_VERSION.into(),
-        key_id: key_id.into(),
+        key_id: Some(key_id.into()),
         plugin_config: subject.config.clone(),
+        purpose: Purpose::Sign,
     };
     let answer = talk.ask(OPEN, &[&request]);
-    let opened: OpenResponse = report.must(
+    let (opened, key_spec): (OpenResponse, KeySpec) = report.must(
         "PLG-51",
         "open answers with keyId, keySpec, certificateChain, maxInFlight and interaction",
         &talk.exchange(),
-        answer.and_then(|mut answers| granted(answers.pop())),
+        answer.and_then(|mut answers| {
+            let opened: OpenResponse = granted(answers.pop())?;
+            let key_spec = opened.key_spec.ok_or("keySpec is missing")?;
+            Ok((opened, key_spec))
+        }),
     )?;
     let exchange = talk.exchange();
     report.must(
         "PLG-24",
         "open repeats the keyId",
         &exchange,
-        same_key(&opened.key_id, key_id),
+        same_key(opened.key_id.as_deref().unwrap_or_default(), key_id),
     );
     report.must(
         "PLG-51",
@@ -99,13 +111,13 @@ fn open(
         "certificateChain is a chain, leaf to root, of a key of the kind that was described",
         &exchange,
         Chain::read(&opened.certificate_chain).and_then(|chain| {
-            same_spec(&chain, opened.key_spec)?;
+            same_spec(&chain, key_spec)?;
             chain.check_validity(subject.now)?;
             Ok(chain)
         }),
     )?;
     if let Some(key) = key {
-        let same = opened.key_spec == key.key_spec
+        let same = key_spec == key.key_spec
             && key
                 .chain
                 .as_ref()
@@ -117,17 +129,23 @@ fn open(
             same.then_some(()).ok_or_else(|| "they are not".into()),
         );
     }
-    Some((opened, chain))
+    Some((
+        Opened {
+            key_spec,
+            answer: opened,
+        },
+        chain,
+    ))
 }
 
 /// As many requests as allowed at once; answers may come in any order.
 fn sign_at_once(
-    opened: &OpenResponse,
+    opened: &Opened,
     chain: &Chain,
     talk: &mut Talk,
     report: &mut Report,
 ) -> Option<()> {
-    let count = opened.max_in_flight.clamp(1, 16);
+    let count = opened.answer.max_in_flight.clamp(1, 16);
     let messages: Vec<_> = (0..count).map(|n| format!("message {n}")).collect();
     let requests: Vec<_> = messages
         .iter()
@@ -157,7 +175,7 @@ fn sign_at_once(
 }
 
 /// A request that can't be done is refused, and the session goes on.
-fn refusals(opened: &OpenResponse, chain: &Chain, talk: &mut Talk, report: &mut Report) {
+fn refusals(opened: &Opened, chain: &Chain, talk: &mut Talk, report: &mut Report) {
     let mut short = to_value(&sign_request(opened, b"x"));
     short["digest"] = json!("AAAA");
     let answer = talk.ask(SIGN_DIGEST, &[&short]);
@@ -185,11 +203,12 @@ fn refusals(opened: &OpenResponse, chain: &Chain, talk: &mut Talk, report: &mut 
     );
 }
 
-fn sign_request(opened: &OpenResponse, message: &[u8]) -> SessionSignRequest {
+fn sign_request(opened: &Opened, message: &[u8]) -> SessionSignRequest {
     let hash = opened.key_spec.hash();
     SessionSignRequest {
         digest: Base64(digest(hash, message)),
         hash_algorithm: hash,
+        signature_scheme: None,
     }
 }
 
