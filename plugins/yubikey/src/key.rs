@@ -284,9 +284,13 @@ impl Key for CardKey {
         self.found.key_spec
     }
 
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.found.public.to_spki_der()?)
+    }
+
+    /// None where the key was not opened to sign: certificates were not looked for.
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let closed = || Error::other("the key was opened to be described only");
-        self.chain.clone().ok_or_else(closed)
+        Ok(self.chain.clone().unwrap_or_default())
     }
 
     fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {

@@ -42,7 +42,7 @@ pub(crate) fn list_keys(
     }
     Ok(ListKeysResponse {
         keys,
-        truncated: false,
+        ..ListKeysResponse::default()
     })
 }
 
@@ -76,5 +76,6 @@ fn entry(identity: Identity, (slot, key, certificate): &Seen) -> KeyEntry {
         key_id: format!("yubikey:{}slot={slot}", serial.unwrap_or_default()),
         key_spec,
         description,
+        ..KeyEntry::default()
     }
 }
