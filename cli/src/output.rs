@@ -15,6 +15,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use hardsign_core::text::{escaped, escaped_but};
 use serde::Serialize;
 
 pub(crate) mod progress;
@@ -275,30 +276,10 @@ fn marked(colours: bool, mark: Mark, word: &str) -> String {
     }
 }
 
-/// The same text with control characters, line separators, direction marks and what can't be seen
-/// escaped, so that nothing foreign can move the cursor, reorder a line or hide in it (SEC-29).
-/// Newlines stay.
+/// The same text with what a terminal obeys or does not show escaped, so that nothing foreign can move the
+/// cursor, reorder a line or hide in it (SEC-29). Newlines stay.
 pub(crate) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_dangerous(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Whether a terminal obeys this character or shows nothing for it: controls, line separators,
-/// direction marks, and characters without width.
-fn is_dangerous(c: char) -> bool {
-    c.is_control() && c != '\n'
-        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+    escaped_but(text, "\n")
 }
 
 /// A time in UTC as RFC 3339 writes it: `2026-01-31T12:00:00Z`.
@@ -308,7 +289,7 @@ pub(crate) fn rfc3339(time: jiff::civil::DateTime) -> String {
 
 /// Like [`harmless`], for what must stay on one line: newlines are escaped too.
 pub(crate) fn one_line(text: &str) -> String {
-    harmless(text).replace('\n', "\\n")
+    escaped(text)
 }
 
 /// Like [`one_line`], for the error texts of the reference tool that have several lines: a line end

@@ -84,4 +84,4 @@ pub mod trust;
 pub mod verify;
 pub mod x509;
 
-pub use hardsign_plugin::algorithm;
+pub use hardsign_plugin::{algorithm, text};

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::text::is_dangerous;
+
 /// Displays a text between double quotes, with quotes, backslashes and characters that do not
 /// print escaped (SEC-29).
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +32,11 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Control characters, odd spaces, and the marks that reorder or hide text on a terminal.
+/// What Go does not print: beside what is dangerous to a terminal, odd spaces and private use.
 fn unprintable(c: char) -> bool {
-    c.is_control()
+    is_dangerous(c)
         || (c.is_whitespace() && c != ' ')
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{e1000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hardsign_plugin::host::Withheld;
+use hardsign_plugin::pkcs11_uri;
 use hardsign_plugin::proto::PluginConfig;
 use hardsign_plugin::secret::PinSource;
 
@@ -22,14 +23,10 @@ pub(super) fn withhold(id: &str, config: &PluginConfig) -> Arc<[Withheld]> {
 
 /// `fd:N` as a setting, whatever its name, or as `pin-source` in a PKCS#11 URI (RFC 7512).
 fn named(id: &str, config: &PluginConfig) -> BTreeSet<i32> {
-    let in_uri = id
-        .split(['?', '&'])
-        .filter_map(|attribute| attribute.strip_prefix("pin-source="))
-        .map(|source| source.replace("%3A", ":").replace("%3a", ":"));
     config
         .values()
         .cloned()
-        .chain(in_uri)
+        .chain(pkcs11_uri::pin_sources(id))
         .filter_map(|source| match source.parse() {
             Ok(PinSource::Descriptor(number)) => Some(number),
             _ => None,

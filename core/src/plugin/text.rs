@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-/// `text` with control characters, and characters that turn the writing direction, written as
-/// Rust escapes; cut after `limit` characters.
+use hardsign_plugin::pkcs11_uri;
+use hardsign_plugin::text::is_dangerous;
+
+/// `text` with what a terminal might obey written as Rust escapes; cut after `limit` characters.
 ///
 /// Tabs and, where `lines` says so, line feeds stay.
 pub(super) fn escaped(text: &str, limit: usize, lines: Lines) -> String {
@@ -16,7 +18,7 @@ pub(super) fn escaped(text: &str, limit: usize, lines: Lines) -> String {
         match c {
             '\t' => out.push(c),
             '\n' if lines == Lines::Keep => out.push(c),
-            c if is_unfit(c) => out.extend(c.escape_default()),
+            c if is_dangerous(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
@@ -30,11 +32,6 @@ pub(super) enum Lines {
     Keep,
     /// One line.
     Escape,
-}
-
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The end of a stream: its last bytes, however much there was.
@@ -78,14 +75,7 @@ pub(super) fn last_lines(bytes: &[u8]) -> Vec<String> {
 /// `text` with the value of a `pin-value` attribute of a PKCS#11 URI taken out (RFC 7512): users
 /// may put one there although our plugins refuse it.
 pub(super) fn without_pin(text: &str) -> String {
-    const ATTRIBUTE: &str = "pin-value=";
-    let Some(at) = text.find(ATTRIBUTE) else {
-        return text.to_owned();
-    };
-    let (before, rest) = text.split_at(at.saturating_add(ATTRIBUTE.len()));
-    let after = rest.find([';', '&', '?']).unwrap_or(rest.len());
-    let (_, after) = rest.split_at(after);
-    format!("{before}{REDACTED}{}", without_pin(after))
+    pkcs11_uri::redacted(text, REDACTED)
 }
 
 /// What stands in place of a value that is kept out of logs.

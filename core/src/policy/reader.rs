@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::artifact::Quoted;
 use crate::json::{self, JsonError, Value};
+use crate::text::escaped;
 
 /// Limits of one policy document.
 pub(super) const LIMITS: json::Limits = json::Limits {
@@ -82,14 +83,7 @@ impl fmt::Display for Place {
         } else {
             &self.0
         };
-        for c in place.chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
-        Ok(())
+        f.write_str(&escaped(place))
     }
 }
 

@@ -3,13 +3,13 @@
 use cryptoki::object::ObjectClass;
 use hardsign_plugin::proto::{KeyEntry, ListKeysRequest, ListKeysResponse};
 use hardsign_plugin::{Context, Error};
+use hardsign_plugin::pkcs11_uri::{SCHEME, encode};
 
 use crate::config::Config;
 use crate::error::{Call, Pkcs11Error};
 use crate::login::login;
 use crate::module::{Module, Token};
 use crate::objects::{self, KeyObject};
-use crate::uri::{SCHEME, encode};
 
 /// Keys in one answer.
 const MAX_KEYS: usize = 500;

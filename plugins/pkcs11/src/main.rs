@@ -38,7 +38,6 @@ mod objects;
 mod pss;
 mod raw;
 mod sign;
-mod uri;
 
 /// The plugin; all state belongs to the open key.
 struct Pkcs11Plugin;

@@ -1,5 +1,6 @@
 //! Loading a module and finding a token.
 
+use hardsign_plugin::pkcs11_uri::Uri;
 use std::path::{Path, PathBuf};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -12,7 +13,6 @@ use hardsign_plugin::proto::Token as TokenDescription;
 
 use crate::config::Config;
 use crate::error::{Call, Pkcs11Error};
-use crate::uri::Uri;
 
 /// Slots that are looked at.
 const MAX_SLOTS: usize = 256;

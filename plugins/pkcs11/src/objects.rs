@@ -7,11 +7,11 @@ use cryptoki::object::{
 };
 use cryptoki::session::Session;
 use hardsign_plugin::chain::PublicKey;
+use hardsign_plugin::pkcs11_uri::Uri;
 
 use crate::config::hex;
 use crate::error::Call;
 use crate::module::text;
-use crate::uri::Uri;
 
 /// Objects that one search looks at.
 const MAX_OBJECTS: usize = 500;

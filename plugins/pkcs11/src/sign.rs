@@ -1,7 +1,5 @@
 //! Signing a digest: which mechanism, which input, and the login that some keys want each time.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -329,16 +327,12 @@ impl Scheme {
 fn encode(key_spec: KeySpec, digest: &[u8]) -> Result<Vec<u8>, Failure> {
     let hash = key_spec.hash();
     let mut salt = vec![0; hash.output_len()];
-    random(&mut salt).map_err(|error| {
+    getrandom::fill(&mut salt).map_err(|error| {
         let error = Error::from_error(ErrorCode::Error, &error);
         Failure::Final(error)
     })?;
     hardsign_plugin::pss::encode(hash, key_spec.signature_len(), digest, &salt)
         .ok_or_else(|| Failure::Final(Error::other("digest does not fit the key")))
-}
-
-fn random(bytes: &mut [u8]) -> io::Result<()> {
-    File::open("/dev/urandom")?.read_exact(bytes)
 }
 
 /// Why a signature was not made.

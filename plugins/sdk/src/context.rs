@@ -10,6 +10,7 @@ use crate::frame::{FrameError, write_line};
 use crate::os::Cancellation;
 use crate::proto::{Event, SessionLine};
 use crate::secret::{self, Exposure, PinError, PinSource, Secret};
+use crate::text::escaped;
 
 /// Longest notice in characters; the host shows no more.
 const MAX_NOTICE: usize = 200;
@@ -110,7 +111,7 @@ impl Context<'_> {
     /// In a session the host shows it. A one-shot command has no way through the host, so the
     /// line goes to the terminal, if there is one.
     pub fn notice(&self, message: &str, wait: Option<Duration>) {
-        let message: String = secret::printable(message)
+        let message: String = escaped(message)
             .chars()
             .take(MAX_NOTICE)
             .collect();

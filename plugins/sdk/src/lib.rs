@@ -144,11 +144,13 @@ pub mod frame;
 pub mod host;
 mod once;
 mod os;
+pub mod pkcs11_uri;
 mod plugin;
 pub mod proto;
 pub mod pss;
 pub mod secret;
 mod serve;
+pub mod text;
 
 pub use asynchronous::{AsyncKey, AsyncPlugin};
 pub use context::Context;

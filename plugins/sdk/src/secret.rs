@@ -385,17 +385,6 @@ fn finish(bytes: &[u8]) -> Result<Secret, PinError> {
     Ok(Secret::new(bytes.to_vec()))
 }
 
-/// Makes a text from outside harmless on a terminal and on one line.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
-
 impl From<PinError> for Error {
     fn from(error: PinError) -> Self {
         let (code, hint) = match &error {
@@ -541,10 +530,5 @@ mod tests {
         let error = Error::from(read_environment("HARDSIGN_TEST_NOT_SET").unwrap_err());
         assert!(error.to_string().contains("HARDSIGN_TEST_NOT_SET"));
         assert!(error.hint().is_some());
-    }
-
-    #[test]
-    fn text_for_the_terminal_is_escaped() {
-        assert_eq!(printable("a\x1b[2Jb\nc\u{9b}é"), "a\\u{1b}[2Jb\\nc\\u{9b}é");
     }
 }

@@ -10,6 +10,7 @@ use hardsign_core::config::{KeyEntry, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{Host, KeyChoice, Origin, PluginError, PluginKey, PluginSigner, Route};
 use hardsign_core::x509::Certificate;
+use hardsign_plugin::pkcs11_uri;
 use hardsign_plugin::proto::{
     CONTRACT_VERSION, Capability, Command, ListKeysRequest, ListKeysResponse,
 };
@@ -169,33 +170,17 @@ async fn visible(host: &Host, entry: &KeyEntry) -> Result<Option<bool>, PluginEr
     plugin_config.retain(|name, _| !name.starts_with("pin-"));
     let request = ListKeysRequest {
         contract_version: CONTRACT_VERSION.to_owned(),
-        key_id: without_pin(&entry.id),
+        key_id: pkcs11_uri::without_pin(&entry.id),
         plugin_config,
     };
     let listed: ListKeysResponse = plugin.call(&Command::ListKeys, &request).await?;
     Ok(Some(!listed.keys.is_empty()))
 }
 
-/// A key id without what its query says of a PIN (RFC 7512, section 2.4), so that nobody logs in.
-fn without_pin(id: &str) -> String {
-    let Some((path, query)) = id.split_once('?') else {
-        return id.to_owned();
-    };
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|attribute| !attribute.starts_with("pin-"))
-        .collect();
-    format!("{path}?{}", kept.join("&"))
-}
-
 /// The file that a PIN is read from.
 fn pin_source(subject: &str, entry: &KeyEntry, findings: &mut Findings) {
-    let in_query = entry.id.split_once('?').and_then(|(_, query)| {
-        let mut attributes = query.split('&');
-        attributes.find_map(|attribute| attribute.strip_prefix("pin-source="))
-    });
-    let source = in_query.or_else(|| entry.plugin_config.get("pin-source").map(String::as_str));
-    let Some(source) = source.map(unescaped) else {
+    let in_query = pkcs11_uri::pin_sources(&entry.id).next();
+    let Some(source) = in_query.or_else(|| entry.plugin_config.get("pin-source").cloned()) else {
         return;
     };
     let path = source.strip_prefix("file:").unwrap_or(&source);
@@ -213,22 +198,6 @@ fn pin_source(subject: &str, entry: &KeyEntry, findings: &mut Findings) {
     } else {
         exposed(subject, "file with its PIN", path, findings);
     }
-}
-
-/// `%2F` and the like as the characters they stand for.
-fn unescaped(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escape = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = escape.and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok());
-        out.push(byte.unwrap_or(*first));
-        rest = match byte {
-            Some(_) => after.get(2..).unwrap_or_default(),
-            None => after,
-        };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// A secret that others may read.
@@ -270,23 +239,3 @@ fn expiring(subject: &str, path: &str, now: Timestamp, findings: &mut Findings) 
 
 /// Largest file of certificates, in bytes.
 const MAX_CHAIN: u64 = 1 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Nothing that is asked without `--open-keys` can lead to a login.
-    #[test]
-    fn no_pin_is_named() {
-        assert_eq!(
-            without_pin("pkcs11:token=T?module-path=/m.so&pin-source=file:/pin"),
-            "pkcs11:token=T?module-path=/m.so"
-        );
-        assert_eq!(
-            without_pin("pkcs11:token=T?pin-value=1234"),
-            "pkcs11:token=T?"
-        );
-        assert_eq!(without_pin("pkcs11:token=T"), "pkcs11:token=T");
-        assert_eq!(unescaped("file:%2Fa%20b%zz%"), "file:/a b%zz%");
-    }
-}

@@ -65,7 +65,7 @@ impl Time {
     pub(super) fn from_any(value: AnyRef<'_>) -> Result<Self, Flaw> {
         let text = String::from_utf8_lossy(value.value());
         let flaw = || Flaw::Time {
-            text: crate::secret::printable(&text),
+            text: crate::text::escaped(&text),
         };
         let digits = text.strip_suffix('Z').ok_or_else(flaw)?;
         let digits = match (value.tag(), digits.len()) {

@@ -5,7 +5,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use zeroize::Zeroizing;
 
-use super::{PinError, Secret, finish, printable};
+use super::{PinError, Secret, finish};
+use crate::text::escaped;
 use crate::os::{Cancellation, Source, Wait};
 
 /// Longest line of Assuan, newline not counted; escapes included.
@@ -91,7 +92,7 @@ fn talk(
     question: &str,
 ) -> Result<Secret, PinError> {
     expect_ok(reader)?;
-    let question = escape(&printable(question));
+    let question = escape(&escaped(question));
     // Settings that this pinentry does not know don't matter.
     for setting in [
         "OPTION ttyname=/dev/tty".to_owned(),

@@ -8,7 +8,8 @@ use std::io::{self, Read as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
-use super::{MAX_PIN, PinError, Secret, finish, printable};
+use super::{MAX_PIN, PinError, Secret, finish};
+use crate::text::escaped;
 use crate::os::{Cancellation, SignalsEndWait, Wait};
 
 /// Puts the terminal's settings back.
@@ -48,7 +49,7 @@ pub(crate) fn ask(question: &str, cancellation: &Cancellation) -> Result<Secret,
     };
     rustix::termios::tcsetattr(&terminal, OptionalActions::Flush, &silent)
         .map_err(|errno| failed(errno.into()))?;
-    write!(terminal, "{}: ", printable(question))
+    write!(terminal, "{}: ", escaped(question))
         .and_then(|()| terminal.flush())
         .map_err(failed)?;
     let answer = read_line(&mut terminal, cancellation);
@@ -91,6 +92,6 @@ fn read_line(terminal: &mut File, cancellation: &Cancellation) -> Result<Secret,
 pub(crate) fn tell(line: &str) {
     if let Ok(mut terminal) = open() {
         // A notice that can't be shown is not worth failing for.
-        drop(writeln!(terminal, "{}", printable(line)));
+        drop(writeln!(terminal, "{}", escaped(line)));
     }
 }

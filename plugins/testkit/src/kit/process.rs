@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hardsign_plugin::frame::{LineReader, MAX_LINE, MAX_MESSAGE};
+use hardsign_plugin::text::is_dangerous;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -304,7 +305,7 @@ fn shown(bytes: &[u8]) -> String {
             let _infallible = write!(out, "… ({} bytes in all)", bytes.len());
             break;
         }
-        if c.is_control() {
+        if is_dangerous(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

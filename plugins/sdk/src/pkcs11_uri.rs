@@ -6,66 +6,119 @@
 //!
 //! As §2.4 says, an attribute that is not known makes the path match nothing (here: an error),
 //! while one in the query is ignored. `pin-value` is refused, and so is `module-name`.
+//!
+//! Whoever only passes key ids on can't demand that they are right: [`pin_sources`], [`redacted`] and
+//! [`without_pin`] look at a text that may have faults, or be no URI at all.
 
 /// The longest URI.
 const MAX_URI: usize = 4096;
 
-/// The scheme with its colon.
-pub(crate) const SCHEME: &str = "pkcs11:";
+/// The scheme with its colon; any case is read.
+pub const SCHEME: &str = "pkcs11:";
 
 /// What a URI says. Absent attributes match anything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Uri {
-    pub(crate) token: Option<String>,
-    pub(crate) manufacturer: Option<String>,
-    pub(crate) serial: Option<String>,
-    pub(crate) model: Option<String>,
-    pub(crate) library_manufacturer: Option<String>,
-    pub(crate) library_description: Option<String>,
-    pub(crate) library_version: Option<String>,
-    pub(crate) slot_manufacturer: Option<String>,
-    pub(crate) slot_description: Option<String>,
-    pub(crate) slot_id: Option<u64>,
-    pub(crate) object: Option<String>,
-    pub(crate) id: Option<Vec<u8>>,
-    pub(crate) module_path: Option<String>,
-    pub(crate) pin_source: Option<String>,
+pub struct Uri {
+    /// Label of the token.
+    pub token: Option<String>,
+    /// Manufacturer of the token.
+    pub manufacturer: Option<String>,
+    /// Serial number of the token.
+    pub serial: Option<String>,
+    /// Model of the token.
+    pub model: Option<String>,
+    /// Manufacturer of the module.
+    pub library_manufacturer: Option<String>,
+    /// Description of the module.
+    pub library_description: Option<String>,
+    /// Version of the module, such as `2.6`.
+    pub library_version: Option<String>,
+    /// Manufacturer of the slot.
+    pub slot_manufacturer: Option<String>,
+    /// Description of the slot.
+    pub slot_description: Option<String>,
+    /// Number of the slot.
+    pub slot_id: Option<u64>,
+    /// Label of the key (`CKA_LABEL`).
+    pub object: Option<String>,
+    /// Identifier of the key (`CKA_ID`).
+    pub id: Option<Vec<u8>>,
+    /// File of the module.
+    pub module_path: Option<String>,
+    /// Where the PIN is read from: what [`PinSource`](crate::secret::PinSource) understands.
+    pub pin_source: Option<String>,
     /// Our own query attribute: a PEM file with certificates.
-    pub(crate) cert_chain: Option<String>,
+    pub cert_chain: Option<String>,
 }
 
 /// What is wrong with a URI. Values are not shown where they could be a PIN.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum UriError {
+pub enum UriError {
+    /// More than 4096 characters.
     #[error("PKCS#11 URI is longer than {MAX_URI} characters")]
     TooLong,
+    /// A part that is no attribute.
     #[error("PKCS#11 URI has a part without '=' after {after:?}")]
-    NoValue { after: String },
+    NoValue {
+        /// The attribute before it; empty at the start.
+        after: String,
+    },
+    /// An attribute that stands there twice.
     #[error("PKCS#11 URI names {name:?} twice")]
-    Twice { name: String },
+    Twice {
+        /// The attribute.
+        name: String,
+    },
+    /// An attribute of the path that is not known.
     #[error(
         "PKCS#11 URI has an unknown attribute {name:?} in its path, so that it matches nothing (RFC 7512 §2.4)"
     )]
-    Unknown { name: String },
+    Unknown {
+        /// The attribute.
+        name: String,
+    },
+    /// A character that RFC 7512 §2.3 wants encoded.
     #[error("PKCS#11 URI: {character:?} in {name:?} must be written %{:02X}", u32::from(*character))]
-    MustBeEscaped { name: String, character: char },
+    MustBeEscaped {
+        /// The attribute.
+        name: String,
+        /// The character.
+        character: char,
+    },
+    /// A percent sign that begins no escape.
     #[error("PKCS#11 URI: '%' in {name:?} is not followed by two hexadecimal digits")]
-    Escape { name: String },
+    Escape {
+        /// The attribute.
+        name: String,
+    },
+    /// A text that is not UTF-8.
     #[error("PKCS#11 URI: {name:?} is not UTF-8")]
-    NotUtf8 { name: String },
+    NotUtf8 {
+        /// The attribute.
+        name: String,
+    },
+    /// A slot that is no number.
     #[error("PKCS#11 URI: slot-id is not a decimal number")]
     SlotId,
+    /// A `type` other than `private`.
     #[error("PKCS#11 URI: type={kind} names no private key")]
-    Type { kind: String },
+    Type {
+        /// The type as written.
+        kind: String,
+    },
+    /// A PIN in the URI itself.
     #[error(
         "PKCS#11 URI has a pin-value: a PIN in a key's name ends up in configuration files, process lists and logs"
     )]
     PinValue,
+    /// A module by name.
     #[error("PKCS#11 URI has a module-name; which file that means depends on the machine")]
     ModuleName,
+    /// An attribute of the query in the path, or the other way round.
     #[error("PKCS#11 URI has {name:?} {} the '?', where it means nothing", if *query { "before" } else { "behind" })]
     Misplaced {
+        /// The attribute.
         name: String,
         /// Whether it belongs into the query.
         query: bool,
@@ -74,7 +127,7 @@ pub(crate) enum UriError {
 
 impl UriError {
     /// The user's next step, if there is one beside mending the URI.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::PinValue => Some(
                 "take pin-value out, change that PIN, and use pin-source=file:/path, \
@@ -102,7 +155,10 @@ enum Component {
 
 impl Uri {
     /// Parses a URI; `None` if it is not of this scheme.
-    pub(crate) fn parse(text: &str) -> Option<Result<Self, UriError>> {
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn parse(text: &str) -> Option<Result<Self, UriError>> {
         let scheme = text.get(..SCHEME.len())?;
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return None;
@@ -211,7 +267,7 @@ const PATH_ATTRIBUTES: [&str; 13] = [
 ];
 
 /// Whether a name stands for a PIN itself: `pin-value`, and what people write for it.
-pub(crate) fn is_pin(name: &str) -> bool {
+pub fn is_pin(name: &str) -> bool {
     let plain: String = name
         .chars()
         .filter(|character| !matches!(character, '-' | '_'))
@@ -285,8 +341,63 @@ fn is_plain(byte: u8, component: Component) -> bool {
         }
 }
 
-/// Writes a path attribute's value.
-pub(crate) fn encode(value: &[u8]) -> String {
+/// The values of `pin-source`, decoded, in the query of a text that need not be a right URI. Escapes
+/// that are none stay as they are.
+pub fn pin_sources(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(['?', '&'])
+        .filter_map(|attribute| attribute.strip_prefix("pin-source="))
+        .map(|value| {
+            let mut bytes = Vec::with_capacity(value.len());
+            let mut rest = value.as_bytes();
+            while let Some((first, after)) = rest.split_first() {
+                let escape = (*first == b'%').then(|| after.get(..2)).flatten();
+                let byte = escape
+                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+                    .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+                bytes.push(byte.unwrap_or(*first));
+                rest = match byte {
+                    Some(_) => after.get(2..).unwrap_or_default(),
+                    None => after,
+                };
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+}
+
+/// The text with the value of each attribute that [is a PIN](is_pin) replaced by `mark`, for logs and
+/// errors: users may have put one there although [`Uri::parse`] refuses it. The text need not be a right
+/// URI.
+pub fn redacted(text: &str, mark: &str) -> String {
+    text.split_inclusive([';', '&', '?'])
+        .map(|part| {
+            let Some((name, value)) = part.split_once('=') else {
+                return part.to_owned();
+            };
+            let plain = name.rsplit(':').next().unwrap_or(name);
+            if !is_pin(plain) && !name.to_ascii_lowercase().ends_with("pin-value") {
+                return part.to_owned();
+            }
+            let separator = value.trim_start_matches(|c| !matches!(c, ';' | '&' | '?'));
+            format!("{name}={mark}{separator}")
+        })
+        .collect()
+}
+
+/// The text without the attributes of its query that say something of a PIN (RFC 7512 §2.4), so that
+/// nobody logs in with it. It need not be a right URI.
+pub fn without_pin(text: &str) -> String {
+    let Some((path, query)) = text.split_once('?') else {
+        return text.to_owned();
+    };
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|attribute| !attribute.starts_with("pin-"))
+        .collect();
+    format!("{path}?{}", kept.join("&"))
+}
+
+/// Writes the value of an attribute of the path.
+pub fn encode(value: &[u8]) -> String {
     let mut text = String::new();
     for byte in value {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
@@ -455,5 +566,36 @@ mod tests {
         let label = "A key; with = signs? 100% é";
         let uri = parse(&format!("pkcs11:object={}", encode(label.as_bytes()))).unwrap();
         assert_eq!(uri.object.as_deref(), Some(label));
+    }
+
+    #[test]
+    fn what_is_read_of_a_text_with_faults() {
+        let sources = |text: &str| pin_sources(text).collect::<Vec<_>>();
+        assert_eq!(
+            sources("pkcs11:object=a b?module-path=/m.so&pin-source=file:%2Fa%20b%zz%"),
+            ["file:/a b%zz%"]
+        );
+        assert_eq!(
+            sources("x?pin-source=fd%3a7&pin-source=%+1"),
+            ["fd:7", "%+1"]
+        );
+        assert!(sources("pin-sources=x;pkcs11:pin-source").is_empty());
+
+        let shown = |text: &str| redacted(text, "*****");
+        assert_eq!(
+            shown("pkcs11:token=T;pin-value=1234;x=y?PIN-VALUE=99&module-path=/m"),
+            "pkcs11:token=T;pin-value=*****;x=y?PIN-VALUE=*****&module-path=/m"
+        );
+        assert_eq!(shown("pkcs11:pin=12;object=p?User_Pin=3="), "pkcs11:pin=*****;object=p?User_Pin=*****");
+        assert_eq!(shown("pkcs11:token=T"), "pkcs11:token=T");
+        assert_eq!(shown("pin-value="), "pin-value=*****");
+        assert_eq!(shown("épin-value=é"), "épin-value=*****");
+
+        assert_eq!(
+            without_pin("pkcs11:token=T?module-path=/m.so&pin-source=file:/pin"),
+            "pkcs11:token=T?module-path=/m.so"
+        );
+        assert_eq!(without_pin("pkcs11:token=T?pin-value=1234"), "pkcs11:token=T?");
+        assert_eq!(without_pin("pkcs11:token=T"), "pkcs11:token=T");
     }
 }

@@ -1,0 +1,74 @@
+//! Text from elsewhere, made fit for a terminal.
+
+/// Whether a character, written to a terminal as part of a foreign text, could do more than be seen:
+/// controls (escape sequences, carriage returns, C1), line separators, marks that turn the direction
+/// of writing, and what is not seen at all.
+///
+/// This is the one list of the project. Line feeds and tabs are in it: who prints text of several
+/// lines lets them through.
+///
+/// ```
+/// use hardsign_plugin::text::is_dangerous;
+///
+/// assert!(is_dangerous('\x1b') && is_dangerous('\u{9b}') && is_dangerous('\u{202e}'));
+/// assert!(!is_dangerous('ü') && !is_dangerous(' ') && !is_dangerous('🔑'));
+/// ```
+pub fn is_dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            // Soft hyphen, grapheme joiner, Arabic letter mark, fillers and vowels without width.
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            // Mongolian selectors; zero-width characters and direction marks; separators, embeddings, overrides.
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            // Invisible operators, isolates, and what they replaced; fillers, variation selectors, byte order mark.
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            // Interlinear annotations; shorthand and musical controls; tags.
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The text on one line, with every [dangerous](is_dangerous) character as a Rust escape.
+///
+/// ```
+/// assert_eq!(hardsign_plugin::text::escaped("a\x1b[2J\nü"), r"a\u{1b}[2J\nü");
+/// ```
+pub fn escaped(text: &str) -> String {
+    escaped_but(text, "")
+}
+
+/// [`escaped`], in which the characters of `kept` stay as they are.
+pub fn escaped_but(text: &str, kept: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_dangerous(c) && !kept.contains(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-29: every control, and each mark of the Unicode standard's annex 9 that turns direction.
+    #[test]
+    fn sec_29_the_list() {
+        let controls = (0..0x20).chain(0x7f..0xa0);
+        let directions = [0x61c, 0x200e, 0x200f]
+            .into_iter()
+            .chain(0x202a..=0x202e)
+            .chain(0x2066..=0x2069);
+        for code in controls.chain(directions).chain([0x2028, 0x2029, 0xfeff]) {
+            let c = char::from_u32(code).unwrap();
+            assert!(is_dangerous(c), "{code:x}");
+            assert!(escaped(&format!("a{c}b")).is_ascii(), "{code:x}");
+        }
+        assert_eq!(escaped("a\x1b[2Jb\nc\u{9b}é"), "a\\u{1b}[2Jb\\nc\\u{9b}é");
+        let plain = "Zwei Wörter, 漢字, العربية, \u{301}\u{20ac}~";
+        assert_eq!(escaped(plain), plain);
+        assert_eq!(escaped_but("a\nb\tc\r", "\n\t"), "a\nb\tc\\r");
+    }
+}
