@@ -15,7 +15,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use hardsign_core::text::{escaped, escaped_but};
+use hardsign_core::text::{escaped, escaped_but, is_dangerous};
 use serde::Serialize;
 
 pub(crate) mod progress;
@@ -154,8 +154,8 @@ impl Console {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
-            // Outside of strings there are none of these.
-            if is_dangerous(c) {
+            // Outside of strings there are line feeds alone; inside, they are escaped already.
+            if c != '\n' && is_dangerous(c) {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }

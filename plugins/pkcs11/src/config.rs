@@ -7,10 +7,9 @@
 use std::path::PathBuf;
 
 use hardsign_plugin::Error;
+use hardsign_plugin::pkcs11_uri::{Uri, UriError, is_pin};
 use hardsign_plugin::proto::{PluginConfig, Setting};
 use hardsign_plugin::secret::PinSource;
-use hardsign_plugin::pkcs11_uri::{Uri, UriError, is_pin};
-
 
 /// The settings, for metadata.
 pub(crate) fn settings() -> [Setting; 4] {

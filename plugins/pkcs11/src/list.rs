@@ -1,9 +1,9 @@
 //! `list-keys`: the keys of one token or of all, as URIs that can be signed with.
 
 use cryptoki::object::ObjectClass;
+use hardsign_plugin::pkcs11_uri::{SCHEME, encode};
 use hardsign_plugin::proto::{KeyEntry, ListKeysRequest, ListKeysResponse};
 use hardsign_plugin::{Context, Error};
-use hardsign_plugin::pkcs11_uri::{SCHEME, encode};
 
 use crate::config::Config;
 use crate::error::{Call, Pkcs11Error};

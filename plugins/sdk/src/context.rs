@@ -111,10 +111,7 @@ impl Context<'_> {
     /// In a session the host shows it. A one-shot command has no way through the host, so the
     /// line goes to the terminal, if there is one.
     pub fn notice(&self, message: &str, wait: Option<Duration>) {
-        let message: String = escaped(message)
-            .chars()
-            .take(MAX_NOTICE)
-            .collect();
+        let message: String = escaped(message).chars().take(MAX_NOTICE).collect();
         if !self.is_session() {
             secret::tell_terminal(&message);
             return;

@@ -586,7 +586,10 @@ mod tests {
             shown("pkcs11:token=T;pin-value=1234;x=y?PIN-VALUE=99&module-path=/m"),
             "pkcs11:token=T;pin-value=*****;x=y?PIN-VALUE=*****&module-path=/m"
         );
-        assert_eq!(shown("pkcs11:pin=12;object=p?User_Pin=3="), "pkcs11:pin=*****;object=p?User_Pin=*****");
+        assert_eq!(
+            shown("pkcs11:pin=12;object=p?User_Pin=3="),
+            "pkcs11:pin=*****;object=p?User_Pin=*****"
+        );
         assert_eq!(shown("pkcs11:token=T"), "pkcs11:token=T");
         assert_eq!(shown("pin-value="), "pin-value=*****");
         assert_eq!(shown("épin-value=é"), "épin-value=*****");
@@ -595,7 +598,10 @@ mod tests {
             without_pin("pkcs11:token=T?module-path=/m.so&pin-source=file:/pin"),
             "pkcs11:token=T?module-path=/m.so"
         );
-        assert_eq!(without_pin("pkcs11:token=T?pin-value=1234"), "pkcs11:token=T?");
+        assert_eq!(
+            without_pin("pkcs11:token=T?pin-value=1234"),
+            "pkcs11:token=T?"
+        );
         assert_eq!(without_pin("pkcs11:token=T"), "pkcs11:token=T");
     }
 }

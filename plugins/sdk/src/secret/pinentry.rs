@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use zeroize::Zeroizing;
 
 use super::{PinError, Secret, finish};
-use crate::text::escaped;
 use crate::os::{Cancellation, Source, Wait};
+use crate::text::escaped;
 
 /// Longest line of Assuan, newline not counted; escapes included.
 const MAX_ASSUAN_LINE: usize = 4096;

@@ -9,8 +9,8 @@ use rustix::termios::{LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
 use super::{MAX_PIN, PinError, Secret, finish};
-use crate::text::escaped;
 use crate::os::{Cancellation, SignalsEndWait, Wait};
+use crate::text::escaped;
 
 /// Puts the terminal's settings back.
 struct Restore<'a> {
