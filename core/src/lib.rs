@@ -65,6 +65,7 @@
 //! means yes.
 
 pub mod artifact;
+pub mod attestation;
 pub mod batch;
 pub mod blob;
 pub mod config;

@@ -1,0 +1,395 @@
+//! Genuine samples under Yubico's roots, and chains of CAs made here that break one rule each.
+
+use hardsign_test_support::asn1;
+use hardsign_test_support::certificate::{self, Builder, Issued, basic_constraints};
+use hardsign_test_support::{Key, certificate as support};
+
+use super::*;
+
+const SAMPLES: [(&str, &[u8], &[u8]); 3] = [
+    (
+        "5.2.7",
+        include_bytes!("../../tests/vectors/attestation/attestation-validator-9c.pem"),
+        include_bytes!("../../tests/vectors/attestation/attestation-validator-f9.pem"),
+    ),
+    (
+        "5.4.3",
+        include_bytes!("../../tests/vectors/attestation/piv-go-5-valid-9a.pem"),
+        include_bytes!("../../tests/vectors/attestation/piv-go-5-valid-f9.pem"),
+    ),
+    (
+        "4.3.7",
+        include_bytes!("../../tests/vectors/attestation/piv-go-4-2018-u2f-root-9a.pem"),
+        include_bytes!("../../tests/vectors/attestation/piv-go-4-2018-u2f-root-f9.pem"),
+    ),
+];
+
+/// The root of 263751 as it was before 2018, whose path length rules out what it certified.
+const OLD_ROOT: &[u8] = include_bytes!(
+    "../../tests/vectors/attestation/yubico-piv-root-ca-serial-263751-before-2018.pem"
+);
+
+fn one(pem: &[u8]) -> Certificate {
+    Certificate::parse_file(pem).unwrap().remove(0)
+}
+
+fn evidence(certificates: &[&Certificate]) -> Evidence {
+    let ders: Vec<_> = certificates
+        .iter()
+        .map(|certificate| certificate.der())
+        .collect();
+    Evidence::from_certificates(&ders).unwrap()
+}
+
+/// The evidence proves the key that it is about.
+fn prove(evidence: &Evidence, roots: &Roots) -> Result<Attested, AttestationError> {
+    let key = evidence.statement().public_key().unwrap().clone();
+    evidence.prove(&key, roots, support::now())
+}
+
+#[test]
+fn genuine_samples() {
+    let roots = Roots::in_the_box();
+    let described = SAMPLES.map(|(firmware, statement, f9)| {
+        let evidence = evidence(&[&one(statement), &one(f9)]);
+        match prove(&evidence, &roots) {
+            Ok(attested) => {
+                let Device {
+                    firmware: stated,
+                    serial,
+                    slot,
+                    pin_policy,
+                    touch_policy,
+                    form_factor,
+                    ..
+                } = attested.device();
+                assert_eq!(stated.to_string(), firmware);
+                assert!(attested.leaks_to_equipment());
+                assert_eq!(attested.chain().len(), 3);
+                let form = form_factor.unwrap();
+                format!(
+                    "{slot} {} PIN {pin_policy} touch {touch_policy} {form}",
+                    serial.unwrap()
+                )
+            }
+            Err(error) => error.to_string(),
+        }
+    });
+    assert_eq!(
+        described[0],
+        "9c 15422467 PIN always touch never USB-C keychain"
+    );
+    assert_eq!(described[1], "9a 15732500 PIN once touch never USB-C nano");
+    assert!(described[2].contains("root for U2F"), "{}", described[2]);
+}
+
+/// Statement and attestation key of two devices, a wrong root, a statement alone.
+#[test]
+fn samples_that_prove_nothing() {
+    let roots = Roots::in_the_box();
+    let pairs = SAMPLES.map(|(_, statement, f9)| (one(statement), one(f9)));
+    for (a, (statement, _)) in pairs.iter().enumerate() {
+        for (b, (_, f9)) in pairs.iter().enumerate() {
+            let proven = prove(&evidence(&[statement, f9]), &roots);
+            assert_eq!(proven.is_ok(), a == b && a < 2, "{a} {b}");
+        }
+        let alone = prove(&evidence(&[statement]), &roots);
+        assert!(matches!(alone, Err(AttestationError::Untrusted { .. })));
+    }
+    let (statement, f9) = &pairs[0];
+    let genuine = evidence(&[statement, f9]);
+    let old = Roots::of(vec![one(OLD_ROOT)]);
+    assert!(matches!(
+        prove(&genuine, &old),
+        Err(AttestationError::Untrusted { .. })
+    ));
+    let mut both = old.clone();
+    both.roots.extend(roots.roots.iter().cloned());
+    assert!(prove(&genuine, &both).is_ok());
+    let other = pairs[1].0.public_key().unwrap();
+    let proven = genuine.prove(other, &roots, support::now());
+    assert_eq!(proven, Err(AttestationError::OtherKey));
+    let late = "2060-01-01T00:00:00Z".parse().unwrap();
+    let proven = genuine.prove(statement.public_key().unwrap(), &roots, late);
+    assert_eq!(proven, Err(AttestationError::NotValidAt { time: late }));
+    // The attestation key's own certificate is no statement.
+    let swapped = prove(&evidence(&[f9, statement]), &roots);
+    assert_eq!(
+        swapped,
+        Err(AttestationError::Statement(StatementFault::Ca))
+    );
+}
+
+/// The chains in the box verify up to their root: B2's algorithm has no NULL, and the root is good
+/// to the end of the year 9999.
+#[test]
+fn the_box() {
+    let roots = Roots::in_the_box();
+    assert_eq!(
+        (
+            roots.roots.len(),
+            roots.between.len(),
+            roots.unbelieved.len()
+        ),
+        (2, 5, 1)
+    );
+    let thumbprints = [
+        "63ece914e54dd87915f34033c85af4c0696ba1512f8add66ced738331207b546",
+        "62760c6a6ef91679f454c8902b80fd009825b3f25da90f1fbace2ec6586cd5a8",
+    ];
+    for (root, thumbprint) in roots.roots.iter().zip(thumbprints) {
+        assert!(root.is_root_ca());
+        assert_eq!(root.thumbprint_hex(), thumbprint);
+    }
+    let far = "9999-12-30T00:00:00Z".parse().unwrap();
+    for certificate in &roots.between {
+        let search = &mut Search {
+            roots: &roots.roots,
+            between: roots.between.iter().collect(),
+            time: Some(far),
+            budget: BUDGET,
+        };
+        assert!(
+            search.extend(&[certificate]).is_some(),
+            "{}",
+            certificate.subject()
+        );
+    }
+}
+
+/// A maker of devices.
+struct Maker {
+    root: Issued,
+    f9: Issued,
+}
+
+const FIRMWARE: &str = "1.3.6.1.4.1.41482.3.3";
+const SERIAL: &str = "1.3.6.1.4.1.41482.3.7";
+const POLICIES: &str = "1.3.6.1.4.1.41482.3.8";
+
+impl Maker {
+    fn new() -> Self {
+        let root = Builder::ca("Maker Root", &Key::P256).self_signed(&Key::P256);
+        let f9 = attestation_key(Some(0)).issue(&root, &Key::P256_B);
+        Self { root, f9 }
+    }
+
+    fn roots(&self) -> Roots {
+        Roots::of(vec![parsed(&self.root)])
+    }
+
+    fn proves(
+        &self,
+        statement: &Issued,
+        between: &[&Issued],
+    ) -> Result<Attested, AttestationError> {
+        let certificates: Vec<_> = [statement]
+            .iter()
+            .chain(between)
+            .map(|i| parsed(i))
+            .collect();
+        let certificates: Vec<_> = certificates.iter().collect();
+        prove(&evidence(&certificates), &self.roots())
+    }
+}
+
+fn parsed(issued: &Issued) -> Certificate {
+    Certificate::from_der(&issued.der).unwrap()
+}
+
+fn common_name(name: &str) -> Vec<u8> {
+    asn1::name(&[(asn1::attribute("CN"), name)])
+}
+
+fn attestation_key(path: Option<u32>) -> Builder {
+    Builder::bare(common_name("Maker PIV Attestation"), Key::P256_B.spki).with(
+        certificate::BASIC_CONSTRAINTS,
+        true,
+        basic_constraints(true, path),
+    )
+}
+
+fn statement(firmware: [u8; 3], key: &Key) -> Builder {
+    Builder::bare(common_name("YubiKey PIV Attestation 9c"), key.spki)
+        .with(FIRMWARE, false, firmware.to_vec())
+        .with(SERIAL, false, vec![2, 4, 0x01, 2, 3, 4])
+        .with(POLICIES, false, vec![3, 2])
+}
+
+fn ec() -> Key {
+    Key::of(KeySpec::Ec384)
+}
+
+#[test]
+fn two_and_four_levels() {
+    let maker = Maker::new();
+    let good = statement([5, 7, 4], &ec()).issue(&maker.f9, &ec());
+    let attested = maker.proves(&good, &[&maker.f9]).unwrap();
+    assert!(!attested.leaks_to_equipment());
+    assert_eq!(attested.device().serial, Some(0x0102_0304));
+    assert_eq!(attested.device().pin_policy, PinPolicy::Always);
+    assert_eq!(attested.device().touch_policy, TouchPolicy::Always);
+    // Root, two CAs, the device, in any order; then with path lengths that leave no room.
+    let ca = |name: &str, key: &Key, path| {
+        let constraints = basic_constraints(true, Some(path));
+        Builder::ca(name, key).with(certificate::BASIC_CONSTRAINTS, true, constraints)
+    };
+    for (paths, is_good) in [([2, 1], true), ([1, 1], false), ([2, 0], false)] {
+        let key = Key::of(KeySpec::Rsa2048);
+        let upper = ca("Upper", &key, paths[0]).issue(&maker.root, &key);
+        let lower = ca("Lower", &Key::of(KeySpec::Ec521), paths[1]);
+        let lower = lower.issue(&upper, &Key::of(KeySpec::Ec521));
+        let f9 = attestation_key(Some(0)).issue(&lower, &Key::P256_B);
+        let statement = statement([5, 7, 4], &ec()).issue(&f9, &ec());
+        for order in [[&f9, &lower, &upper], [&upper, &f9, &lower]] {
+            let proven = maker.proves(&statement, &order);
+            assert_eq!(proven.is_ok(), is_good, "{paths:?}");
+        }
+        let gap = maker.proves(&statement, &[&f9, &upper]);
+        assert!(matches!(gap, Err(AttestationError::Untrusted { .. })));
+    }
+}
+
+/// A key that a device made can't state anything of other keys.
+#[test]
+fn a_self_made_statement() {
+    let maker = Maker::new();
+    let made = statement([5, 7, 4], &ec()).issue(&maker.f9, &ec());
+    let key = Key::of(KeySpec::Ec256);
+    let forged = statement([5, 7, 4], &key).issue(&made, &key);
+    let proven = maker.proves(&forged, &[&made, &maker.f9]);
+    assert!(matches!(proven, Err(AttestationError::Untrusted { .. })));
+    // A maker of one's own, and an attestation key that is no CA.
+    let own = Maker::new();
+    let other = Builder::ca("Maker Root", &ec()).self_signed(&ec());
+    let f9 = attestation_key(Some(0)).issue(&other, &Key::P256_B);
+    let forged = statement([5, 7, 4], &key).issue(&f9, &key);
+    assert!(own.proves(&forged, &[&f9, &other]).is_err());
+    let f9 = attestation_key(None).without(certificate::BASIC_CONSTRAINTS);
+    let f9 = f9.issue(&maker.root, &Key::P256_B);
+    let forged = statement([5, 7, 4], &key).issue(&f9, &key);
+    assert!(maker.proves(&forged, &[&f9]).is_err());
+}
+
+#[test]
+fn roots_and_statements_out_of_date() {
+    let maker = Maker::new();
+    let until = |builder: Builder| builder.valid("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z");
+    let old = until(statement([5, 7, 4], &ec())).issue(&maker.f9, &ec());
+    let proven = maker.proves(&old, &[&maker.f9]);
+    assert!(matches!(proven, Err(AttestationError::NotValidAt { .. })));
+    let root = until(Builder::ca("Maker Root", &Key::P256)).self_signed(&Key::P256);
+    let expired = Maker {
+        f9: attestation_key(Some(0)).issue(&root, &Key::P256_B),
+        root,
+    };
+    let good = statement([5, 7, 4], &ec()).issue(&expired.f9, &ec());
+    let proven = expired.proves(&good, &[&expired.f9]);
+    assert!(matches!(proven, Err(AttestationError::NotValidAt { .. })));
+}
+
+/// RSA keys of firmware 4.2.0 to 4.3.4 are refused, whatever else is right.
+#[test]
+fn roca() {
+    let maker = Maker::new();
+    let rsa = Key::of(KeySpec::Rsa2048);
+    for (firmware, key, is_refused) in [
+        ([4, 1, 9], &rsa, false),
+        ([4, 2, 0], &rsa, true),
+        ([4, 3, 4], &rsa, true),
+        ([4, 3, 5], &rsa, false),
+        ([4, 3, 4], &ec(), false),
+    ] {
+        let statement = statement(firmware, key).without(SERIAL);
+        let statement = statement.issue(&maker.f9, key);
+        let proven = maker.proves(&statement, &[&maker.f9]);
+        let roca = matches!(proven, Err(AttestationError::Roca { .. }));
+        assert_eq!(
+            (roca, proven.is_ok()),
+            (is_refused, !is_refused),
+            "{firmware:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_statement() {
+    let maker = Maker::new();
+    let fault = |builder: Builder| {
+        let issued = builder.issue(&maker.f9, &ec());
+        match maker.proves(&issued, &[&maker.f9]) {
+            Err(AttestationError::Statement(fault)) => fault.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let good = || statement([5, 7, 4], &ec());
+    assert_eq!(fault(good().without(FIRMWARE)), "it states no firmware");
+    assert_eq!(
+        fault(good().without(POLICIES)),
+        "it states no PIN and touch policy"
+    );
+    for (oid, value) in [
+        (FIRMWARE, vec![5, 7]),
+        (POLICIES, vec![1, 1, 1]),
+        (SERIAL, vec![2, 5, 1, 2, 3, 4, 5]),
+        (SERIAL, vec![2, 1, 0x80]),
+        ("1.3.6.1.4.1.41482.3.9", vec![]),
+    ] {
+        let fault = fault(good().with(oid, false, value));
+        assert!(fault.ends_with("can't be read"), "{fault}");
+    }
+    for name in ["YubiKey PIV Attestation", "YubiKey PIV Attestation 9", "9c"] {
+        assert_eq!(
+            fault(good().named(common_name(name))),
+            "its subject names no slot"
+        );
+    }
+}
+
+/// Only the certificate that was proven says FIPS.
+#[test]
+fn fips_is_proven_too() {
+    let maker = Maker::new();
+    let fips = "1.3.6.1.4.1.41482.3.10";
+    let good = statement([5, 4, 3], &ec()).issue(&maker.f9, &ec());
+    let key = Key::of(KeySpec::Ec521);
+    let decoy = attestation_key(Some(0))
+        .with(fips, false, vec![1])
+        .self_signed(&key);
+    let attested = maker.proves(&good, &[&decoy, &maker.f9]).unwrap();
+    assert!(!attested.device().fips);
+    let f9 = attestation_key(Some(0)).with(fips, false, vec![1]);
+    let f9 = f9.issue(&maker.root, &Key::P256_B);
+    assert!(maker.proves(&good, &[&f9]).unwrap().device().fips);
+}
+
+/// The search ends, however many certificates claim to have issued each other.
+#[test]
+fn evidence_is_bounded() {
+    let maker = Maker::new();
+    let good = statement([5, 7, 4], &ec()).issue(&maker.f9, &ec());
+    let none: [&[u8]; 0] = [];
+    assert_eq!(
+        Evidence::from_certificates(&none),
+        Err(EvidenceError::Empty)
+    );
+    let many = vec![&good.der; MAX_CERTIFICATES + 1];
+    let many = Evidence::from_certificates(&many);
+    assert_eq!(many, Err(EvidenceError::TooMany { certificates: 9 }));
+    let broken = Evidence::from_certificates(&[&good.der[..], &[0x30]]);
+    assert!(matches!(
+        broken,
+        Err(EvidenceError::Certificate { number: 2, .. })
+    ));
+    let circle: Vec<Issued> = (0..7)
+        .map(|serial| {
+            let name = common_name("Maker PIV Attestation");
+            let builder = Builder::ca("", &Key::P256_B).named(name.clone());
+            let builder = builder.change(|builder| builder.serial = vec![2, 1, serial]);
+            builder.self_signed(&Key::P256_B)
+        })
+        .collect();
+    let circle: Vec<&Issued> = circle.iter().collect();
+    let proven = maker.proves(&good, &circle);
+    assert!(matches!(proven, Err(AttestationError::Untrusted { .. })));
+}
