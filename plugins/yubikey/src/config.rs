@@ -6,10 +6,31 @@
 use std::path::PathBuf;
 
 use hardsign_plugin::Error;
-use hardsign_plugin::proto::PluginConfig;
+use hardsign_plugin::proto::{PluginConfig, Setting};
 use hardsign_plugin::secret::PinSource;
 
+use crate::manage;
 use crate::slot::Slot;
+
+/// The settings, for metadata.
+pub(crate) fn settings() -> [Setting; 5] {
+    [
+        Setting::new("serial", "the YubiKey, by the number printed on it"),
+        Setting::new("slot", "the slot: 9a, 9c, 9d, 9e, 82 to 95"),
+        Setting::new(
+            "pin-source",
+            "where the PIN comes from: env:NAME, file:/path, fd:N, pinentry or prompt",
+        ),
+        Setting::path(
+            "cert-chain",
+            "PEM file with the key's certificate and those above it, or only the latter",
+        ),
+        Setting::new(
+            "management-key",
+            "where the management key comes from, to make keys: env:NAME or file:/path",
+        ),
+    ]
+}
 
 /// The scheme with its colon.
 const SCHEME: &str = "yubikey:";
@@ -25,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) pin_source: Option<PinSource>,
     /// A file with certificates.
     pub(crate) cert_chain: Option<PathBuf>,
+    /// Where the management key comes from; `None` if the card keeps it under the PIN.
+    pub(crate) management_key: Option<PinSource>,
 }
 
 /// The settings as texts.
@@ -34,6 +57,7 @@ struct Texts {
     slot: Option<String>,
     pin_source: Option<String>,
     cert_chain: Option<String>,
+    management_key: Option<String>,
 }
 
 impl Config {
@@ -45,6 +69,7 @@ impl Config {
             ("slot", &mut texts.slot),
             ("pin-source", &mut texts.pin_source),
             ("cert-chain", &mut texts.cert_chain),
+            ("management-key", &mut texts.management_key),
         ] {
             let given = config.get(name).filter(|value| !value.is_empty());
             match (given, place.as_deref()) {
@@ -66,6 +91,11 @@ impl Config {
             slot: texts.slot.as_deref().map(slot).transpose()?,
             pin_source: texts.pin_source.as_deref().map(str::parse).transpose()?,
             cert_chain: texts.cert_chain.as_deref().map(absolute).transpose()?,
+            management_key: texts
+                .management_key
+                .as_deref()
+                .map(manage::source)
+                .transpose()?,
         })
     }
 
@@ -94,6 +124,7 @@ fn parse(key_id: &str) -> Result<Texts, Error> {
             "slot" | "slot-id" => &mut texts.slot,
             "pin-source" => &mut texts.pin_source,
             "cert-chain" => &mut texts.cert_chain,
+            "management-key" => &mut texts.management_key,
             "pin-value" | "pin" => return Err(pin_value()),
             _ => {
                 return Err(Error::validation(format!(

@@ -66,8 +66,6 @@ pub(crate) enum YubiKeyError {
     PinForgotten { card: String },
     #[error("{card} made a signature that does not verify with the public key of slot {slot}")]
     WrongSignature { slot: Slot, card: String },
-    #[error("the digest can't be prepared for the card: {reason}")]
-    Input { reason: String },
     #[error("certificate {subject:?} in {place} does not match the key in slot {slot} of {card}")]
     Mismatch {
         subject: String,
@@ -189,6 +187,9 @@ fn hint(error: &YubiKeyError) -> Option<String> {
         YubiKeyError::WrongPin { .. } => "check the PIN and its source",
         YubiKeyError::Factory { what, .. } => match *what {
             "PUK" => "change it: ykman piv access change-puk",
+            "management key" => {
+                "change it: ykman piv access change-management-key --generate --protect"
+            }
             _ => "change it: ykman piv access change-pin",
         },
         YubiKeyError::NotTouched { .. } => {

@@ -5,20 +5,22 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Digest, SHA256, SHA384, SHA512};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PSS_2048_8192_SHA256,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::chain::PublicKey;
-use hardsign_plugin::proto::Interaction;
+use hardsign_plugin::proto::{Interaction, Property, Purpose, Token};
 use hardsign_plugin::secret::{PinSource, Secret};
-use hardsign_plugin::{Context, Error, Key, KeyRequest, Purpose, ecdsa, pss};
+use hardsign_plugin::{Context, Error, Key, KeyRequest, ecdsa, pss};
 
 use crate::certificates::Wanted;
 use crate::config::Config;
 use crate::error::YubiKeyError;
+use crate::login;
 use crate::piv::{CardError, Piv, SlotKey, Verified, status};
-use crate::reader::Connection;
+use crate::reader::{Connection, token};
 use crate::slot::{Algorithm, PinPolicy, Slot, TouchPolicy};
 
 /// How long the card waits for a touch.
@@ -33,8 +35,8 @@ const QUEUE: u32 = 8;
 /// An open key.
 pub(crate) struct CardKey {
     found: Found,
-    /// Absent if the key was opened only to be described.
-    chain: Option<Vec<Vec<u8>>>,
+    /// Empty unless the key was opened to sign.
+    chain: Vec<Vec<u8>>,
     /// The PIN, for a key that wants it before each signature.
     pin: Option<Arc<Secret>>,
     /// A failure after which nothing is sent to the card any more.
@@ -50,6 +52,8 @@ struct Found {
     public: PublicKey,
     pin_policy: PinPolicy,
     touch: TouchPolicy,
+    /// Where the key was made, if the card tells.
+    origin: Option<&'static str>,
 }
 
 impl CardKey {
@@ -58,7 +62,7 @@ impl CardKey {
         let found = Found::find(&config, context)?;
         let mut key = Self {
             found,
-            chain: None,
+            chain: Vec::new(),
             pin: None,
             failure: Mutex::new(None),
         };
@@ -70,7 +74,9 @@ impl CardKey {
                 file: config.cert_chain.as_deref(),
             };
             // The chain first: without one, no PIN is asked for.
-            key.chain = Some(wanted.chain()?);
+            key.chain = wanted.chain()?;
+        }
+        if request.purpose != Purpose::Describe {
             key.pin = key.found.log_in(config.pin_source.as_ref(), context)?;
         }
         Ok(key)
@@ -126,10 +132,11 @@ impl Found {
             public,
             pin_policy: key.pin,
             touch: key.touch,
+            origin: key.origin,
         })
     }
 
-    /// Gets the PIN and tries it, once. Gives it back if it will be needed again.
+    /// Logs in, if the key wants a PIN. Gives it back if it will be needed again.
     fn log_in(
         &self,
         source: Option<&PinSource>,
@@ -138,64 +145,18 @@ impl Found {
         if self.pin_policy == PinPolicy::Never {
             return Ok(None);
         }
-        let card = self.connection.name();
-        let tries = self.check_secrets(context)?;
-        let question = format!("PIN of {card} ({tries} tries left)");
-        let pin = context.pin(source.unwrap_or(&PinSource::Prompt), &question)?;
-        let length = pin.expose().len();
-        if !(6..=8).contains(&length) {
-            return Err(YubiKeyError::PinLength { card, length }.into());
-        }
-        let pin = Arc::new(pin);
-        let tried = Arc::clone(&pin);
-        let outcome = self.connection.run(move |piv| piv.verify(tried.expose()))?;
-        let outcome =
-            outcome.map_err(|source| YubiKeyError::card("login to", card.clone(), source))?;
-        self.accept(outcome)?;
+        let pin = login::log_in(&self.connection, source, context)?;
         Ok(Some(pin).filter(|_| self.pin_policy == PinPolicy::Always))
     }
 
-    /// Refuses PINs that are blocked, about to be, or known to everybody; gives the tries left.
-    fn check_secrets(&self, context: &Context<'_>) -> Result<u8, YubiKeyError> {
-        let card = self.connection.name();
-        let failed = |source| YubiKeyError::card("reading the state of", card.clone(), source);
-        let states = self.connection.run(|piv| Ok((piv.pin()?, piv.puk()?)))?;
-        let (pin, puk) = states.map_err(failed)?;
-        if pin.tries == 0 {
-            return Err(YubiKeyError::PinBlocked { card });
-        }
-        if pin.is_factory == Some(true) {
-            return Err(YubiKeyError::Factory { card, what: "PIN" });
-        }
-        if puk.is_some_and(|puk| puk.is_factory == Some(true)) {
-            return Err(YubiKeyError::Factory { card, what: "PUK" });
-        }
-        if pin.tries == 1 {
-            return Err(YubiKeyError::LastTry { card });
-        }
-        if pin.is_factory.is_none() {
-            let warning = format!(
-                "{card} can't tell whether its PIN and PUK are still those it came with (123456 and \
-                 12345678)"
-            );
-            context.notice(&warning, None);
-        }
-        Ok(pin.tries)
-    }
-
-    fn accept(&self, outcome: Verified) -> Result<(), YubiKeyError> {
-        let card = self.connection.name();
-        match outcome {
-            Verified::Right => Ok(()),
-            Verified::Wrong { tries } => Err(YubiKeyError::WrongPin { card, tries }),
-            Verified::Blocked => Err(YubiKeyError::PinBlocked { card }),
-        }
-    }
-
     /// What the card signs: the digest itself for elliptic curves, an encoded block for RSA.
-    fn input(&self, digest: &[u8]) -> Result<Vec<u8>, Error> {
+    fn input(&self, padding: Padding, digest: &[u8]) -> Result<Vec<u8>, Error> {
         if !self.key_spec.is_rsa() {
             return Ok(digest.to_vec());
+        }
+        if padding == Padding::Pkcs1v15 {
+            return pkcs1v15(self.key_spec, digest)
+                .ok_or_else(|| Error::other("the digest can't be encoded for this key"));
         }
         let mut salt = vec![0; digest.len()];
         aws_lc_rs::rand::fill(&mut salt)
@@ -206,7 +167,12 @@ impl Found {
     }
 
     /// The signature as the contract wants it, if it is one of this key over this digest.
-    fn checked(&self, digest: &[u8], answer: Vec<u8>) -> Result<Vec<u8>, YubiKeyError> {
+    fn checked(
+        &self,
+        padding: Padding,
+        digest: &[u8],
+        answer: Vec<u8>,
+    ) -> Result<Vec<u8>, YubiKeyError> {
         let wrong = || YubiKeyError::WrongSignature {
             slot: self.slot,
             card: self.connection.name(),
@@ -215,7 +181,7 @@ impl Found {
             true => answer,
             false => ecdsa::from_der(self.key_spec, &answer).ok_or_else(wrong)?,
         };
-        let (algorithm, hash) = verification(self.key_spec).ok_or_else(wrong)?;
+        let (algorithm, hash) = verification(self.key_spec, padding).ok_or_else(wrong)?;
         let digest = Digest::import_less_safe(digest, hash).map_err(|_| wrong())?;
         let public = self.public.to_spki_der().map_err(|_| wrong())?;
         UnparsedPublicKey::new(algorithm, public)
@@ -241,16 +207,20 @@ impl Found {
 /// How a signature of that kind of key is checked.
 fn verification(
     key_spec: KeySpec,
+    padding: Padding,
 ) -> Option<(
     &'static dyn VerificationAlgorithm,
     &'static aws_lc_rs::digest::Algorithm,
 )> {
-    let algorithm: &'static dyn VerificationAlgorithm = match key_spec {
-        KeySpec::Rsa2048 => &RSA_PSS_2048_8192_SHA256,
-        KeySpec::Rsa3072 => &RSA_PSS_2048_8192_SHA384,
-        KeySpec::Rsa4096 => &RSA_PSS_2048_8192_SHA512,
-        KeySpec::Ec256 => &ECDSA_P256_SHA256_FIXED,
-        KeySpec::Ec384 => &ECDSA_P384_SHA384_FIXED,
+    let algorithm: &'static dyn VerificationAlgorithm = match (key_spec, padding) {
+        (KeySpec::Rsa2048, Padding::Pss) => &RSA_PSS_2048_8192_SHA256,
+        (KeySpec::Rsa3072, Padding::Pss) => &RSA_PSS_2048_8192_SHA384,
+        (KeySpec::Rsa4096, Padding::Pss) => &RSA_PSS_2048_8192_SHA512,
+        (KeySpec::Rsa2048, Padding::Pkcs1v15) => &RSA_PKCS1_2048_8192_SHA256,
+        (KeySpec::Rsa3072, Padding::Pkcs1v15) => &RSA_PKCS1_2048_8192_SHA384,
+        (KeySpec::Rsa4096, Padding::Pkcs1v15) => &RSA_PKCS1_2048_8192_SHA512,
+        (KeySpec::Ec256, _) => &ECDSA_P256_SHA256_FIXED,
+        (KeySpec::Ec384, _) => &ECDSA_P384_SHA384_FIXED,
         _ => return None,
     };
     let hash = match key_spec.hash() {
@@ -259,6 +229,38 @@ fn verification(
         HashAlgorithm::Sha512 => &SHA512,
     };
     Some((algorithm, hash))
+}
+
+/// EMSA-PKCS1-v1_5 (RFC 8017 §9.2).
+fn pkcs1v15(key_spec: KeySpec, digest: &[u8]) -> Option<Vec<u8>> {
+    // DigestInfo in DER, of which only the last arc of the hash's name and two lengths differ.
+    let arc = match key_spec.hash() {
+        HashAlgorithm::Sha256 => 1,
+        HashAlgorithm::Sha384 => 2,
+        HashAlgorithm::Sha512 => 3,
+    };
+    let length = u8::try_from(digest.len()).ok()?;
+    let name = [0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, arc];
+    let mut info = vec![0x30, length.checked_add(17)?, 0x30, 13];
+    info.extend(name);
+    info.extend([0x05, 0, 0x04, length]);
+    info.extend_from_slice(digest);
+    let filler = key_spec
+        .signature_len()
+        .checked_sub(info.len())?
+        .checked_sub(3)?;
+    let mut block = vec![0, 1];
+    block.resize(filler.checked_add(2)?, 0xff);
+    block.push(0);
+    block.extend(info);
+    Some(block)
+}
+
+/// How an RSA key pads a digest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Padding {
+    Pss,
+    Pkcs1v15,
 }
 
 /// Slots that hold keys, for messages.
@@ -288,27 +290,50 @@ impl Key for CardKey {
         Ok(self.found.public.to_spki_der()?)
     }
 
-    /// None where the key was not opened to sign: certificates were not looked for.
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.chain.clone().unwrap_or_default())
+        Ok(self.chain.clone())
+    }
+
+    fn properties(&self) -> Vec<Property> {
+        let found = &self.found;
+        let pin = match found.pin_policy {
+            PinPolicy::Never => "never",
+            PinPolicy::Once => "once",
+            PinPolicy::Always => "always",
+        };
+        let touch = match found.touch {
+            TouchPolicy::Never => "never",
+            TouchPolicy::Always => "always",
+            TouchPolicy::Cached => "cached",
+            TouchPolicy::Unknown => "unknown",
+        };
+        let [major, minor, patch] = found.connection.identity().version;
+        let mut properties = vec![
+            Property::new("slot", found.slot.to_string()),
+            Property::new("firmware", format!("{major}.{minor}.{patch}")),
+            Property::new("PIN policy", pin),
+            Property::new("touch policy", touch),
+        ];
+        if let Some(origin) = found.origin {
+            properties.push(Property::new("origin", origin));
+        }
+        properties
+    }
+
+    fn token(&self) -> Option<Token> {
+        Some(token(self.found.connection.identity()))
+    }
+
+    fn signs_pkcs1v15(&self) -> bool {
+        self.found.key_spec.is_rsa()
     }
 
     fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-        if let Some(failure) = &*self.failure() {
-            return Err(failure.clone());
-        }
-        let answer = match self.ask(digest, context) {
-            Ok(answer) => answer,
-            Err(error) => {
-                let is_final = !matches!(error, YubiKeyError::NotTouched { .. });
-                let error = Error::from(error);
-                if is_final {
-                    *self.failure() = Some(error.clone());
-                }
-                return Err(error);
-            }
-        };
-        Ok(self.found.checked(digest, answer)?)
+        self.sign(Padding::Pss, digest, context)
+    }
+
+    fn sign_digest_pkcs1v15(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+        self.sign(Padding::Pkcs1v15, digest, context)
     }
 
     fn max_in_flight(&self) -> u32 {
@@ -334,14 +359,35 @@ impl CardKey {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn sign(
+        &self,
+        padding: Padding,
+        digest: &[u8],
+        context: &Context<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        if let Some(failure) = &*self.failure() {
+            return Err(failure.clone());
+        }
+        let input = self.found.input(padding, digest)?;
+        let answer = match self.ask(input, context) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let is_final = !matches!(error, YubiKeyError::NotTouched { .. });
+                let error = Error::from(error);
+                if is_final {
+                    *self.failure() = Some(error.clone());
+                }
+                return Err(error);
+            }
+        };
+        Ok(self.found.checked(padding, digest, answer)?)
+    }
+
     /// Has the card sign; tells the user when it is time to touch it.
-    fn ask(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, YubiKeyError> {
+    fn ask(&self, input: Vec<u8>, context: &Context<'_>) -> Result<Vec<u8>, YubiKeyError> {
         let found = &self.found;
         let card = found.connection.name();
         let (slot, algorithm) = (found.slot, found.algorithm);
-        let input = found.input(digest).map_err(|error| YubiKeyError::Input {
-            reason: error.to_string(),
-        })?;
         let pin = self.pin.clone();
         let touch = || context.notice(&format!("Touch {card}"), Some(TOUCH));
         let mut told = found.touch == TouchPolicy::Always;
@@ -374,7 +420,7 @@ impl CardKey {
         match outcome.ok_or(YubiKeyError::Gone)? {
             Ok(Signed::Signature(signature)) => Ok(signature),
             Ok(Signed::Pin(outcome)) => {
-                found.accept(outcome)?;
+                login::accept(&found.connection, outcome)?;
                 Err(YubiKeyError::Gone)
             }
             Err(error) if error.status() == Some(status::SECURITY) => match told {

@@ -76,6 +76,7 @@ fn entry(identity: Identity, (slot, key, certificate): &Seen) -> KeyEntry {
         key_id: format!("yubikey:{}slot={slot}", serial.unwrap_or_default()),
         key_spec,
         description,
+        token: Some(reader::token(identity)),
         ..KeyEntry::default()
     }
 }

@@ -14,13 +14,18 @@
 //! | `slot` | 9a, 9c, 9d, 9e, 82 to 95 |
 //! | `pin-source` | `env:NAME`, `file:/path`, `fd:N`, `pinentry`, `prompt` (used when nothing is said) |
 //! | `cert-chain` | a PEM file with the signer's certificate and those above it, or only the latter |
+//! | `management-key` | `env:NAME` or `file:/path`, to make keys and store certificates; not needed where the card keeps it under the PIN, as ykman stores it |
 //!
 //! The card speaks over PC/SC (`pcscd`). From the first command on, one transaction holds it, so that
 //! no other program comes between PIN and signatures. The PIN is tried once.
 
 use std::process::ExitCode;
 
-use hardsign_plugin::proto::{Capability, ListKeysRequest, ListKeysResponse, Metadata};
+use hardsign_plugin::proto::{
+    AttestKeyRequest, AttestKeyResponse, Capability, CreateKeyRequest, CreateKeyResponse,
+    ImportCertificatesRequest, ImportCertificatesResponse, ListKeysRequest, ListKeysResponse,
+    Metadata,
+};
 use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
 
 use crate::key::CardKey;
@@ -31,6 +36,8 @@ mod config;
 mod error;
 mod key;
 mod list;
+mod login;
+mod manage;
 mod piv;
 mod reader;
 mod slot;
@@ -50,6 +57,8 @@ impl Plugin for YubiKeyPlugin {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with(Capability::Attest)
+        .with_settings(config::settings())
     }
 
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<CardKey, Error> {
@@ -62,6 +71,30 @@ impl Plugin for YubiKeyPlugin {
         context: &Context<'_>,
     ) -> Result<ListKeysResponse, Error> {
         list::list_keys(request, context)
+    }
+
+    fn create_key(
+        &self,
+        request: &CreateKeyRequest,
+        context: &Context<'_>,
+    ) -> Result<CreateKeyResponse, Error> {
+        manage::create_key(request, context)
+    }
+
+    fn import_certificates(
+        &self,
+        request: &ImportCertificatesRequest,
+        context: &Context<'_>,
+    ) -> Result<ImportCertificatesResponse, Error> {
+        manage::import_certificates(request, context)
+    }
+
+    fn attest_key(
+        &self,
+        request: &AttestKeyRequest,
+        context: &Context<'_>,
+    ) -> Result<AttestKeyResponse, Error> {
+        attestation::attest_key(request, context)
     }
 }
 

@@ -40,6 +40,11 @@ pub(crate) trait Wire {
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, pcsc::Error>;
 }
 
+/// The data object with the certificate of the attestation key (slot F9).
+const ATTESTATION_CERTIFICATE: [u8; 3] = [0x5f, 0xff, 0x01];
+
+pub(crate) mod manage;
+
 /// Why a command gave nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum CardError {
@@ -107,6 +112,8 @@ pub(crate) struct SlotKey {
     pub(crate) public: Option<PublicKey>,
     pub(crate) pin: PinPolicy,
     pub(crate) touch: TouchPolicy,
+    /// Where the key was made, if the card tells.
+    pub(crate) origin: Option<&'static str>,
 }
 
 /// Who a card is.
@@ -218,7 +225,11 @@ impl<'w> Piv<'w> {
         if let Some(statement) = self.attest(slot)? {
             let policies = attestation::policies(&statement);
             let (pin, touch) = policies.unwrap_or((0, 0));
-            return Ok(key_of_certificate(&statement, slot, pin, touch));
+            let key = key_of_certificate(&statement, slot, pin, touch);
+            return Ok(key.map(|key| SlotKey {
+                origin: Some("made on the device"),
+                ..key
+            }));
         }
         let certificate = self.certificate(slot)?;
         Ok(certificate.and_then(|der| key_of_certificate(&der, slot, 0, 0)))
@@ -250,13 +261,27 @@ impl<'w> Piv<'w> {
             public,
             pin: PinPolicy::read(pin).unwrap_or(slot.default_pin_policy()),
             touch: TouchPolicy::read(touch),
+            origin: match tlv::find(&answer, 3) {
+                Some([1]) => Some("made on the device"),
+                Some([2]) => Some("imported"),
+                _ => None,
+            },
         }))
     }
 
     /// The certificate that stands in a slot, in DER.
     pub(crate) fn certificate(&mut self, slot: Slot) -> Answer<Option<Vec<u8>>> {
+        self.certificate_object(slot.certificate_object())
+    }
+
+    /// The certificate of the key that the card's statements are signed with, in DER.
+    pub(crate) fn attestation_certificate(&mut self) -> Answer<Option<Vec<u8>>> {
+        self.certificate_object(ATTESTATION_CERTIFICATE)
+    }
+
+    fn certificate_object(&mut self, object: [u8; 3]) -> Answer<Option<Vec<u8>>> {
         let command = "GET DATA";
-        let wanted = tlv(0x5c, &slot.certificate_object());
+        let wanted = tlv(0x5c, &object);
         let answer = match self.command(command, [0, GET_DATA, 0x3f, 0xff], &wanted) {
             Err(error) if error.status() == Some(status::NOT_FOUND) => return Ok(None),
             other => other?,
@@ -329,6 +354,7 @@ fn key_of_certificate(der: &[u8], slot: Slot, pin: u8, touch: u8) -> Option<Slot
         public: Some(public),
         pin: PinPolicy::read(pin).unwrap_or(slot.default_pin_policy()),
         touch: TouchPolicy::read(touch),
+        origin: None,
     })
 }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hardsign_plugin::Context;
+use hardsign_plugin::proto::Token;
 use pcsc::{Card, Disposition, Protocols, Scope, ShareMode, Transaction};
 
 use crate::error::YubiKeyError;
@@ -139,6 +140,16 @@ pub(crate) fn name(identity: Identity) -> String {
     match identity.serial {
         Some(serial) => format!("YubiKey {serial}"),
         None => "the YubiKey".to_owned(),
+    }
+}
+
+/// The card as the protocol describes it.
+pub(crate) fn token(identity: Identity) -> Token {
+    Token {
+        serial: identity.serial.map(|serial| serial.to_string()),
+        manufacturer: Some("Yubico".to_owned()),
+        model: Some("YubiKey".to_owned()),
+        ..Token::default()
     }
 }
 

@@ -332,6 +332,23 @@ impl VirtualYubiKey {
         }
     }
 
+    /// Sets the management key: 3 for 3DES, 8, 0a and 0c for AES.
+    pub fn set_management_key(&mut self, alg: u8, key: &[u8]) {
+        assert_eq!(Mgm::key_len(alg), Some(key.len()));
+        self.mgm = Mgm {
+            alg,
+            key: key.to_vec(),
+            touch: 1,
+        };
+    }
+
+    /// Keeps the management key under the PIN, as ykman does.
+    pub fn store_management_key(&mut self) {
+        let key = tlv(0x88, &tlv(0x89, &self.mgm.key));
+        self.put_object(&[0x5f, 0xc1, 0x09], &key);
+        self.put_object(&[0x5f, 0xff, 0x00], &tlv(0x80, &tlv(0x81, &[2])));
+    }
+
     /// Tries that are left for the PIN.
     pub fn set_pin_tries(&mut self, left: u8) {
         self.pin.left = left;

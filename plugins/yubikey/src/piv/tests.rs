@@ -134,3 +134,46 @@ fn malformed_answers() {
     let refused = exchange(&mut Rude(vec![0x6d, 0]), "X", [0; 4], &[1; 600]);
     assert_eq!(refused.unwrap_err().status(), Some(0x6d00));
 }
+
+/// Every kind of management key; a wrong one is told from a failure.
+#[test]
+fn management_keys() {
+    for (version, number, length) in [
+        ([5, 7, 1], 0x0a, 24),
+        ([5, 7, 1], 0x0c, 32),
+        ([5, 4, 3], 0x08, 16),
+        ([5, 4, 3], 0x03, 24),
+        ([5, 2, 7], 0x03, 24),
+    ] {
+        let mut card = card(version);
+        let key: Vec<u8> = (1..=length).collect();
+        card.set_management_key(number, &key);
+        card.store_management_key();
+        let (mut piv, _) = open(&mut card);
+        let state = piv.management().unwrap();
+        assert_eq!(state.cipher.key_len(), key.len());
+        assert!(state.is_stored);
+        assert_ne!(state.is_factory, Some(true));
+        // Without the PIN nobody reads it.
+        assert!(piv.stored_management_key().is_err());
+        assert_eq!(piv.verify(b"864213").unwrap(), Verified::Right);
+        assert_eq!(piv.stored_management_key().unwrap().unwrap()[..], key);
+        assert!(!piv.authenticate(state.cipher, &vec![9; key.len()]).unwrap());
+        assert!(piv.generate(slot("9a"), Algorithm::P256, 0, 0).is_err());
+        assert!(piv.authenticate(state.cipher, &key).unwrap());
+        let public = piv.generate(slot("9a"), Algorithm::P256, 3, 2).unwrap();
+        let made = piv.key(slot("9a")).unwrap().unwrap();
+        assert_eq!(
+            (made.pin, made.touch),
+            (PinPolicy::Always, TouchPolicy::Always)
+        );
+        assert_eq!(
+            (made.public, made.origin),
+            (Some(public), Some("made on the device"))
+        );
+    }
+    let mut fresh = card([5, 7, 1]);
+    let (mut piv, _) = open(&mut fresh);
+    let state = piv.management().unwrap();
+    assert_eq!((state.is_factory, state.is_stored), (Some(true), false));
+}
