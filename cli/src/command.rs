@@ -215,6 +215,7 @@ fn run_key(group: &ArgMatches, definition: &Command, context: &Context) -> Resul
         Some(("add", m)) => key::add(typed::AddArgs::read(m)?, context),
         Some(("update", m)) => key::update(typed::UpdateArgs::read(m)?, context),
         Some(("list", m)) => key::list(typed::ListArgs::read(m)?, context),
+        Some(("attest", m)) => key::attest::attest(&typed::attest::AttestArgs::read(m)?, context),
         Some(("delete", m)) => key::delete(typed::DeleteArgs::read(m)?, context),
         _ => help(&["key"], definition, context),
     }

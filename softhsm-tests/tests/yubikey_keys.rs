@@ -12,12 +12,11 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_test_support::Key;
-use hardsign_test_support::Pki;
-use hardsign_test_support::certificate::Builder;
+use hardsign_test_support::certificate::{BASIC_CONSTRAINTS, Builder, Issued, basic_constraints};
+use hardsign_test_support::{Key, Pki, asn1};
 use serde_json::{Value, json};
 use softhsm_tests::workbench::{Ran, Workbench};
-use softhsm_tests::yubikey::policy::{NEVER, PIN_ONCE};
+use softhsm_tests::yubikey::policy::{NEVER, PIN_ONCE, TOUCH_CACHED};
 use softhsm_tests::yubikey::{READER, YubiKeys, card, put_key};
 use virtual_yubikey::keys::Private;
 use virtual_yubikey::{Config, VirtualYubiKey, keys as algorithms};
@@ -235,11 +234,12 @@ fn keys_that_are_not_made() {
     refuses(&bench, "create-key", create("RSA-2048", named), &["ROCA"]);
     let mut policy = create("EC-256", named);
     policy["pinPolicy"] = json!("sometimes");
-    refuses(
-        &bench,
-        "create-key",
-        policy,
-        &["no PIN policy \"sometimes\""],
+    let ran = plugin(&bench, "create-key", policy);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.contains("there is no PIN policy"),
+        "{}",
+        ran.stderr
     );
     assert_eq!(
         yubikeys
@@ -278,4 +278,136 @@ fn evidence() {
             0
         );
     }
+}
+
+/// A maker of devices, with its root in a file.
+struct Maker {
+    root: Issued,
+    file: std::path::PathBuf,
+}
+
+impl Maker {
+    fn new(bench: &Workbench) -> Self {
+        let root = Builder::ca("Maker Root", &Key::P256).self_signed(&Key::P256);
+        let file = bench.path().join("maker.der");
+        fs::write(&file, &root.der).unwrap();
+        Self { root, file }
+    }
+
+    /// Certifies a card's attestation key.
+    fn certify(&self, card: &mut VirtualYubiKey) {
+        let name = asn1::name(&[(asn1::attribute("CN"), "Maker PIV Attestation")]);
+        let constraints = basic_constraints(true, Some(0));
+        let f9 = Builder::bare(name, Key::P256_B.spki).with(BASIC_CONSTRAINTS, true, constraints);
+        let f9 = f9.issue(&self.root, &Key::P256_B);
+        let key = Private::from_pkcs8(algorithms::P256, Key::P256_B.pkcs8()).unwrap();
+        card.set_attestation(key, &f9.der);
+    }
+}
+
+/// `key attest`: proven by the maker's root and no other, of this key and no other.
+#[test]
+fn evidence_is_checked() {
+    let mut card = set_up([5, 4, 3]);
+    put_key(&mut card, 0x9c, KeySpec::Ec256, PIN_ONCE, TOUCH_CACHED);
+    let yubikeys = YubiKeys::with(card);
+    let bench = yubikeys.bench();
+    let maker = Maker::new(&bench);
+    yubikeys.readers.with(READER, |card| maker.certify(card));
+    let add = [
+        "key",
+        "add",
+        "release",
+        "--plugin",
+        "yubikey",
+        "--id",
+        "yubikey:slot=9c",
+    ];
+    bench.hardsign_ok(add);
+    let root = maker.file.display().to_string();
+    let attest = ["key", "attest", "release", "--root", &root];
+    let shown = bench.hardsign_ok(attest);
+    assert_eq!(
+        shown.stdout,
+        "release: made on the device, which can't give it away; proven by the device's maker
+  serial number  12345678
+  firmware       5.4.3
+  form factor    USB-A keychain
+  slot           9c
+  PIN policy     once
+  touch policy   cached
+  FIPS series    no
+  root           CN=Maker Root,O=Hardsign Tests,ST=WA,C=US
+"
+    );
+    assert!(shown.stderr.contains("YSA-2024-03"), "{}", shown.stderr);
+    let json = bench.hardsign_ok(attest.iter().chain(&["--output", "json"]));
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["proven"], true);
+    assert_eq!(
+        (&json["serialNumber"], &json["pinPolicy"]),
+        (&json!(12345678), &json!("once"))
+    );
+
+    let refused = |arguments: &[&str], text: &str| {
+        let ran = bench.hardsign(["key", "attest", "release"].iter().chain(arguments));
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(1), ""),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains(text), "{}", ran.stderr);
+    };
+    // The roots that came with hardsign are not this maker's; nor is another one's.
+    refused(&[], "does not lead to a root of the maker");
+    let other = bench.path().join("other.der");
+    let foreign = Builder::ca("Maker Root", &Key::P384).self_signed(&Key::P384);
+    fs::write(&other, &foreign.der).unwrap();
+    refused(
+        &["--root", other.to_str().unwrap()],
+        "does not lead to a root of the maker",
+    );
+    // The certificate of the key, and of another one.
+    let key = softhsm_tests::keys::key(KeySpec::Ec256);
+    let own = key.leaf.display().to_string();
+    bench.hardsign_ok(attest.iter().chain(&["--certificate", &own]));
+    let certificate = other.to_str().unwrap();
+    refused(
+        &["--root", &root, "--certificate", certificate],
+        "is not of the key release",
+    );
+    // A key that was imported.
+    let imported = Private::generate(algorithms::P256).unwrap();
+    yubikeys.readers.with(READER, |card| {
+        card.put_key(0x9c, imported, PIN_ONCE, NEVER, false)
+    });
+    let ran = bench.hardsign(attest);
+    assert_ne!(ran.code, Some(0));
+    assert!(
+        ran.stderr.contains("not those that were imported"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        yubikeys.readers.with(READER, |card| card.counters.verify),
+        0
+    );
+}
+
+/// An RSA key of firmware with ROCA is refused, though all else is right.
+#[test]
+fn evidence_of_a_weak_key() {
+    let mut card = set_up([4, 3, 4]);
+    put_key(&mut card, 0x9c, KeySpec::Rsa2048, PIN_ONCE, NEVER);
+    let yubikeys = YubiKeys::with(card);
+    let bench = yubikeys.bench();
+    let maker = Maker::new(&bench);
+    yubikeys.readers.with(READER, |card| maker.certify(card));
+    bench.hardsign_ok(["key", "add", "release", "--plugin", "yubikey", "--id", "9c"]);
+    let root = maker.file.display().to_string();
+    let ran = bench.hardsign(["key", "attest", "release", "--root", &root]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("ROCA"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("stop using the key"), "{}", ran.stderr);
 }

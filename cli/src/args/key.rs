@@ -3,6 +3,8 @@
 use super::flags::{self, Reader};
 use super::{ArgMatches, BTreeMap, Command, Output, Usage};
 
+pub(crate) mod attest;
+
 const EXAMPLES: &str = "\
 Examples:
   Add a key of a token, and make it the default:
@@ -76,6 +78,7 @@ pub(super) fn definition() -> Command {
                 .visible_alias("ls")
                 .arg(flags::output()),
         )
+        .subcommand(attest::definition())
         .subcommand(
             flags::verb("delete", "Remove keys from the list", EXAMPLES)
                 .arg(flags::output())

@@ -1,4 +1,5 @@
-//! `hardsign key`: the list of signing keys (CLI-64 to CLI-68). No key is contacted.
+//! `hardsign key`: the list of signing keys (CLI-64 to CLI-68), and what a device says of
+//! one.
 
 use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
 use hardsign_core::plugin::Finder;
@@ -10,6 +11,8 @@ use crate::args::Output;
 use crate::args::key::{AddArgs, DeleteArgs, ListArgs, UpdateArgs};
 use crate::failure::Failure;
 use crate::output::{one_line, table::table};
+
+pub(super) mod attest;
 
 /// One key as `key list --output json` shows it.
 #[derive(Serialize)]
