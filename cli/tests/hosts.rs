@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 use std::thread;
@@ -330,6 +330,57 @@ fn reg_10_proxies_that_want_a_login() {
 
 /// What no line may begin with.
 const FORGED: &str = "FORGED\nSuccessfully verified";
+
+/// REG-10: a SOCKS proxy is used as in Go: it is told the registry's name and looks it up itself.
+#[test]
+fn reg_10_socks_proxies() {
+    let machine = Machine::new();
+    let registry = FakeRegistry::start(Behaviour::default());
+    let reference = format!("{}/app:v1", registry.name());
+    let copied = run(
+        &machine,
+        &[],
+        &["copy", "--from-oci-layout", "layout:v1", &reference],
+    );
+    assert_eq!(copied.code, Some(0), "{}", copied.stderr);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let target = registry.name();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let target = target.clone();
+            thread::spawn(move || socks(stream, &target));
+        }
+    });
+    for scheme in ["socks5", "socks5h"] {
+        let proxy = format!("{scheme}://{address}");
+        let words = ["list", "--plain-http", "registry.example.invalid/app:v1"];
+        let ran = run(&machine, &[("HTTP_PROXY", &proxy)], &words);
+        assert_eq!(ran.code, Some(0), "{scheme}: {}", ran.stderr);
+    }
+}
+
+/// One connection of a SOCKS 5 proxy (RFC 1928) that leads every name to `target`, and no address.
+fn socks(mut client: TcpStream, target: &str) {
+    let take = |client: &mut TcpStream, count: usize| {
+        let mut bytes = vec![0; count];
+        client.read_exact(&mut bytes).unwrap();
+        bytes
+    };
+    let methods = take(&mut client, 2)[1];
+    take(&mut client, methods.into());
+    client.write_all(&[5, 0]).unwrap();
+    let head = take(&mut client, 5);
+    assert_eq!(head[..4], [5, 1, 0, 3], "a name to connect to");
+    let name = take(&mut client, usize::from(head[4]));
+    take(&mut client, 2);
+    assert_eq!(name, b"registry.example.invalid");
+    let mut server = TcpStream::connect(target).unwrap();
+    client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0]).unwrap();
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || std::io::copy(&mut from, &mut to));
+    let _done = std::io::copy(&mut server, &mut client);
+}
 
 /// CLI-52, SEC-29: extended attributes never stand where a standard one does, and no line of theirs
 /// is one of ours.

@@ -138,7 +138,13 @@ impl Proxy {
         if let Some(made) = self.client.get() {
             return Ok(made);
         }
-        let made = setup.client(self.address.as_ref().ok())?;
+        let mut address = self.address.clone().ok();
+        // As in Go, a SOCKS proxy looks names up itself.
+        if let Some(url) = address.as_mut().filter(|url| url.scheme() == "socks5") {
+            // Never refused between schemes that the URL standard does not know.
+            let _changed = url.set_scheme("socks5h");
+        }
+        let made = setup.client(address.as_ref())?;
         Ok(self.client.get_or_init(|| made))
     }
 }

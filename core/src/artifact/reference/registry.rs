@@ -8,7 +8,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::net::Url;
+use reqwest::Url;
 
 /// Docker Hub, as users write it.
 const DOCKER_HUB: &str = "docker.io";
