@@ -260,7 +260,10 @@ async fn faults_fail_closed() {
             r#"{"version":"1.0","oci":{"n":{}}}"#.to_owned(),
             format!("{of_rule}\"signers\" or \"attached\" is missing"),
         ),
-        (of("null"), format!("{of_rule}\"signers\" or \"attached\" is missing")),
+        (
+            of("null"),
+            "malformed hardsign policy: oci.n.signers: must be an object, but is null".to_owned(),
+        ),
         (of("{}"), at_least("missing", 0)),
         (of(r#"{"atLeast":1}"#), at_least("1", 0)),
         (

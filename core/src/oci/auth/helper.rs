@@ -344,7 +344,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let place = tempfile::tempdir().unwrap();
         let program = place.path().join("docker-credential-long");
-        std::fs::write(&program, format!("#!/bin/sh\nhead -c {length} /dev/zero\n")).unwrap();
+        std::fs::write(
+            &program,
+            format!("#!/bin/sh\nhead -c {length} /dev/zero\nexit 0\n"),
+        )
+        .unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
         run_unbounded(&program, "get", b"").await.unwrap().unwrap()
     }
