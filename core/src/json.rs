@@ -13,6 +13,7 @@ mod parser;
 
 use std::fmt::Write as _;
 
+use hardsign_plugin::chain::Wrapping;
 use serde::de::DeserializeOwned;
 
 /// A JSON value that keeps the order of members and the exact text of numbers.
@@ -70,6 +71,12 @@ pub enum JsonError {
     /// Not UTF-8.
     #[error("JSON is not valid UTF-8")]
     Utf8,
+    /// Not JSON but something else that is known by its first bytes.
+    #[error("it is {wrapping}, not JSON; {}", wrapping.advice())]
+    Wrapped {
+        /// What it is.
+        wrapping: Wrapping,
+    },
     /// The text ends inside a value.
     #[error("unexpected end of JSON input")]
     UnexpectedEnd,
@@ -119,6 +126,11 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
             limit: limits.bytes,
         });
     }
+    if let Some(wrapping @ (Wrapping::ByteOrderMark | Wrapping::Utf16 | Wrapping::Html)) =
+        Wrapping::of(bytes)
+    {
+        return Err(JsonError::Wrapped { wrapping });
+    }
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Utf8)?;
     parser::document(text, limits)
 }
@@ -134,12 +146,13 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
 }
 
 impl Default for Limits {
-    /// 32 MiB, 32 levels, one million values.
+    /// 32 MiB, 32 levels, 250,000 values: the index of a large layout has as many, and a fraction of a
+    /// second to read.
     fn default() -> Self {
         Self {
             bytes: 32 * 1024 * 1024,
             depth: 32,
-            values: 1_000_000,
+            values: 250_000,
         }
     }
 }
@@ -350,6 +363,22 @@ mod tests {
             Err(JsonError::TrailingData { offset: 2 })
         ));
         assert!(read(" {} \n").is_ok());
+    }
+
+    /// What is not JSON in UTF-8 is called by its name.
+    #[test]
+    fn other_encodings_are_named() {
+        for (bytes, what) in [
+            (&b"\xef\xbb\xbf{}"[..], "byte order mark (BOM)"),
+            (b"\xff\xfe{\0}\0", "UTF-16"),
+            (b"\xfe\xff\0{\0}", "UTF-16"),
+            (b"<html></html>", "web page (HTML)"),
+        ] {
+            let error = parse(bytes, Limits::default()).unwrap_err();
+            assert!(matches!(error, JsonError::Wrapped { .. }), "{error}");
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(from_slice::<Vec<u8>>(bytes).is_err());
+        }
     }
 
     /// ENV-42: size, nesting and number of values are bounded.

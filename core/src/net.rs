@@ -10,12 +10,13 @@
 //! this machine itself use no proxy (REG-10). Whatever fails behind a proxy names it.
 
 mod proxy;
+mod reach;
 mod retry;
 mod trace;
 
 use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub use trace::Trace;
 use crate::artifact::Quoted;
 use crate::io_text::io_text;
 use proxy::{Proxies, Unusable};
+use reach::{Guard, Reach, came_from_inside};
 
 /// What a client may spend.
 #[derive(Clone, Debug)]
@@ -78,6 +80,9 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// Who is told of each request and answer.
     pub trace: Option<Trace>,
+    /// Whether others choose the addresses: certificates theirs, say. Then no request goes to a
+    /// link-local address, nor by a redirect from outside to this machine or its network.
+    pub of_others: bool,
 }
 
 impl Default for ClientOptions {
@@ -88,6 +93,7 @@ impl Default for ClientOptions {
             extra_roots: Vec::new(),
             limits: Limits::default(),
             trace: None,
+            of_others: false,
         }
     }
 }
@@ -102,6 +108,10 @@ struct Inner {
     /// For what goes through no proxy; made when it is first needed, since each client reads all
     /// root certificates of the system.
     direct: OnceLock<reqwest::Client>,
+    /// The same for what must not reach inside.
+    outside: OnceLock<reqwest::Client>,
+    /// How far requests may reach that no redirect led to.
+    reach: Reach,
     proxies: Proxies,
     setup: Setup,
     limits: Limits,
@@ -131,8 +141,6 @@ pub struct Request {
     pub authorization: Option<HeaderValue>,
     /// Body.
     pub body: Vec<u8>,
-    /// Whether a redirect from elsewhere may name an address of this machine or its network.
-    pub may_turn_inside: bool,
 }
 
 /// A whole answer, whatever its status.
@@ -240,6 +248,14 @@ pub enum NetError {
         /// The limit.
         limit: usize,
     },
+    /// An address that others chose and that no request is sent to.
+    #[error("{url}: no request is sent there: the address is {reason}")]
+    OutOfReach {
+        /// The address.
+        url: String,
+        /// What it is.
+        reason: &'static str,
+    },
     /// A redirect that is not followed.
     #[error("{from}: refusing the redirect to {to}: {reason}")]
     Redirect {
@@ -277,6 +293,9 @@ impl NetError {
             }
             Self::TooLarge { limit, .. } => format!("the answer has more than {limit} bytes"),
             Self::TooManyRedirects { limit, .. } => format!("more than {limit} redirects"),
+            Self::OutOfReach { reason, .. } => {
+                format!("no request is sent there: the address is {reason}")
+            }
             Self::Redirect { to, reason, .. } => format!("refusing the redirect to {to}: {reason}"),
             Self::Wait { status, wait, .. } => format!(
                 "status {status}; the server asks to wait {} seconds",
@@ -328,15 +347,7 @@ impl Request {
             headers: HeaderMap::new(),
             authorization: None,
             body: Vec::new(),
-            may_turn_inside: true,
         }
-    }
-
-    /// The request for an address that a stranger chose: a redirect from elsewhere to an address
-    /// of this machine or its network is refused.
-    pub fn of_a_stranger(mut self) -> Self {
-        self.may_turn_inside = false;
-        self
     }
 
     /// The request with a header.
@@ -367,24 +378,42 @@ impl Answer {
 
 impl Inner {
     /// The client for what goes through no proxy.
-    fn direct(&self) -> reqwest::Result<&reqwest::Client> {
-        if let Some(made) = self.direct.get() {
+    fn direct(&self, reach: Reach) -> reqwest::Result<&reqwest::Client> {
+        let client = match reach {
+            Reach::Outside => &self.outside,
+            Reach::Anywhere | Reach::NotLinkLocal => &self.direct,
+        };
+        if let Some(made) = client.get() {
             return Ok(made);
         }
-        let made = self.setup.client(None)?;
-        Ok(self.direct.get_or_init(|| made))
+        let made = self.setup.guarded(reach)?;
+        Ok(client.get_or_init(|| made))
     }
 }
 
 impl Setup {
     fn client(&self, proxy: Option<&Url>) -> reqwest::Result<reqwest::Client> {
-        // A machine without any root certificate can still use plain HTTP and the roots given;
-        // without them, no TLS server is trusted.
-        let made = self.build(proxy, true);
-        made.or_else(|_| self.build(proxy, false))
+        self.make(proxy, Reach::Anywhere)
     }
 
-    fn build(&self, proxy: Option<&Url>, system_roots: bool) -> reqwest::Result<reqwest::Client> {
+    /// A client that connects, without a proxy, to what is within reach.
+    fn guarded(&self, reach: Reach) -> reqwest::Result<reqwest::Client> {
+        self.make(None, reach)
+    }
+
+    fn make(&self, proxy: Option<&Url>, reach: Reach) -> reqwest::Result<reqwest::Client> {
+        // A machine without any root certificate can still use plain HTTP and the roots given;
+        // without them, no TLS server is trusted.
+        let made = self.build(proxy, reach, true);
+        made.or_else(|_| self.build(proxy, reach, false))
+    }
+
+    fn build(
+        &self,
+        proxy: Option<&Url>,
+        reach: Reach,
+        system_roots: bool,
+    ) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
@@ -395,6 +424,9 @@ impl Setup {
             .no_proxy();
         if let Some(proxy) = proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.as_str())?);
+        }
+        if reach != Reach::Anywhere {
+            builder = builder.dns_resolver(Guard(reach));
         }
         let roots = self.roots.clone();
         if system_roots {
@@ -423,14 +455,21 @@ impl Client {
         };
         let proxies = Proxies::from_environment();
         let direct = OnceLock::new();
+        let reach = if options.of_others {
+            Reach::NotLinkLocal
+        } else {
+            Reach::Anywhere
+        };
         // Where it is the only client, its faults are told at once.
         if proxies.are_none() {
-            let made = setup.client(None).map_err(NetError::Setup)?;
+            let made = setup.guarded(reach).map_err(NetError::Setup)?;
             direct.get_or_init(|| made);
         }
         Ok(Self {
             inner: Arc::new(Inner {
                 direct,
+                outside: OnceLock::new(),
+                reach,
                 proxies,
                 setup,
                 limits: options.limits.clone(),
@@ -505,7 +544,7 @@ impl Client {
     ) -> Result<Answer, NetError> {
         let time = self.time_for(limit.saturating_add(size));
         let deadline = Instant::now() + time;
-        let send = self.send_one(request, &request.url, true, body);
+        let send = self.send_one(request, &request.url, true, self.inner.reach, body);
         let response = within(self, request, deadline, time, send).await??;
         let via = self.via(response.url());
         Streaming::new(response, limit, deadline, via).read().await
@@ -529,11 +568,28 @@ impl Client {
     async fn follow(&self, request: &Request) -> Result<reqwest::Response, NetError> {
         let mut url = request.url.clone();
         let mut at_home = true;
+        let mut reach = self.inner.reach;
+        if let Some(reason) = reach.refuses_host(&url) {
+            return Err(NetError::OutOfReach {
+                url: shown(&url),
+                reason,
+            });
+        }
         for _ in 0..=self.limits().redirects {
             check_url(&url)?;
             let body = reqwest::Body::from(request.body.clone());
-            let response = self.send_one(request, &url, at_home, body).await?;
-            let Some(next) = redirect(request, &response)? else {
+            let response = self.send_one(request, &url, at_home, reach, body).await?;
+            if self.inner.reach != Reach::Anywhere {
+                // Behind a proxy, the address is the proxy's.
+                let proxied = self.inner.proxies.of(&url).map_err(unusable)?.is_some();
+                let from = response.remote_addr().filter(|_| !proxied);
+                reach = if came_from_inside(&url, from) {
+                    Reach::NotLinkLocal
+                } else {
+                    Reach::Outside
+                };
+            }
+            let Some(next) = redirect(request, &response, reach)? else {
                 return Ok(response);
             };
             // Once elsewhere, credentials stay at home even if the way leads back.
@@ -551,11 +607,12 @@ impl Client {
         request: &Request,
         url: &Url,
         at_home: bool,
+        reach: Reach,
         body: reqwest::Body,
     ) -> Result<reqwest::Response, NetError> {
         let proxy = self.inner.proxies.of(url).map_err(unusable)?;
         let client = match proxy {
-            None => self.inner.direct(),
+            None => self.inner.direct(reach),
             Some(proxy) => proxy.client(&self.inner.setup),
         };
         let client = client.map_err(NetError::Setup)?;
@@ -690,7 +747,11 @@ async fn within<T>(
 }
 
 /// Where a redirect leads, if the answer is one and it may be followed.
-fn redirect(request: &Request, response: &reqwest::Response) -> Result<Option<Url>, NetError> {
+fn redirect(
+    request: &Request,
+    response: &reqwest::Response,
+    reach: Reach,
+) -> Result<Option<Url>, NetError> {
     let status = response.status();
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -712,8 +773,12 @@ fn redirect(request: &Request, response: &reqwest::Response) -> Result<Option<Ur
     if from.scheme() == "https" && next.scheme() != "https" {
         return Err(refuse(shown(&next), "it leaves HTTPS"));
     }
-    if turns_inside(request, from, &next) {
-        return Err(refuse(shown(&next), "it leads into this machine's network"));
+    if let Some(what) = reach.refuses_host(&next) {
+        let reason = match what {
+            reach::LINK_LOCAL => "its address is link-local",
+            _ => "it leads into this machine's network",
+        };
+        return Err(refuse(shown(&next), reason));
     }
     let reads = matches!(request.method, Method::GET | Method::HEAD);
     if !reads && (next.origin() != from.origin() || !matches!(status.as_u16(), 307 | 308)) {
@@ -778,28 +843,6 @@ pub fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
         Some(host) => address(host).is_some_and(|address| address.is_loopback()),
-        None => false,
-    }
-}
-
-/// Whether a redirect leads from elsewhere to where the request must not.
-fn turns_inside(request: &Request, from: &Url, next: &Url) -> bool {
-    !request.may_turn_inside && is_inside(next) && !is_inside(from)
-}
-
-/// Whether a URL names this machine, or an address that only its own network has. Names are not
-/// resolved.
-fn is_inside(url: &Url) -> bool {
-    let v4 =
-        |a: Ipv4Addr| a.is_loopback() || a.is_private() || a.is_link_local() || a.is_unspecified();
-    match url.host_str().map(|host| (host, address(host))) {
-        Some((_, Some(IpAddr::V4(a)))) => v4(a),
-        Some((_, Some(IpAddr::V6(a)))) => {
-            let local = a.is_unique_local() || a.is_unicast_link_local();
-            let inside = local || a.is_loopback() || a.is_unspecified();
-            inside || a.to_ipv4_mapped().is_some_and(v4)
-        }
-        Some((name, None)) => name.trim_end_matches('.') == "localhost",
         None => false,
     }
 }

@@ -242,6 +242,25 @@ pub enum Warning {
         /// The directory's name.
         directory: String,
     },
+    /// A file that is passed over (TST-12).
+    File {
+        /// The store.
+        store: StoreRef,
+        /// The file's name.
+        file: String,
+        /// Why.
+        why: Ignored,
+    },
+}
+
+/// Why a file of a store is passed over: file managers and editors leave such files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ignored {
+    /// Its name begins with a dot.
+    Hidden,
+    /// Nothing but blanks is in it.
+    Empty,
 }
 
 /// A chain that no consulted store trusts (TST-13, TST-14).
@@ -391,6 +410,17 @@ impl fmt::Display for Warning {
                 Quoted(directory),
                 store.name,
                 store.store_type
+            ),
+            Self::File { store, file, why } => write!(
+                f,
+                "file {} in trust store {} of type {} is ignored: {}",
+                Quoted(file),
+                store.name,
+                store.store_type,
+                match why {
+                    Ignored::Hidden => "its name begins with a dot",
+                    Ignored::Empty => "it is empty",
+                }
             ),
         }
     }

@@ -12,7 +12,7 @@ use super::CborError;
 const MAX_DEPTH: usize = 32;
 
 /// Most items in one document.
-const MAX_ITEMS: usize = 100_000;
+const MAX_ITEMS: usize = super::signature::MAX_VALUES;
 
 /// Reads one item with nothing after it.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, CborError> {

@@ -21,18 +21,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::header;
 use super::error::clip;
-use super::signature::{Parts, Protected, RawProtected, check_count};
+use super::signature::{JSON_LIMITS, Parts, Protected, RawProtected, check_chain_len, check_count};
 use super::{
     AttributeKey, AttributeValue, EnvelopeError, ExtendedAttribute, PAYLOAD_CONTENT_TYPE, Signed,
     SignedAttributes, SigningScheme, UnsignedAttributes,
 };
 use crate::algorithm::SignatureAlgorithm;
-use crate::json::{self, Limits, Value};
+use crate::json::{self, Value};
 
 /// Reads the outer form: members, base64, JSON of the protected header.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
     let envelope =
-        json::parse(bytes, Limits::default()).map_err(|source| EnvelopeError::Json { source })?;
+        json::parse(bytes, JSON_LIMITS).map_err(|source| EnvelopeError::Json { source })?;
     let members = envelope.as_object().ok_or(EnvelopeError::Shape {
         fault: "not a JSON object",
     })?;
@@ -55,7 +55,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
             .map_err(|_| EnvelopeError::ProtectedShape {
                 fault: "not base64url without padding".to_owned(),
             })?;
-    let protected = json::parse(&protected, Limits::default())
+    let protected = json::parse(&protected, JSON_LIMITS)
         .map_err(|source| EnvelopeError::ProtectedJson { source })?;
     let (certificates, unsigned) = unprotected(&envelope)?;
     Ok(Parts {
@@ -112,6 +112,7 @@ fn unprotected(envelope: &Value) -> Result<(Vec<Vec<u8>>, UnsignedAttributes), E
                 let items = value
                     .as_array()
                     .ok_or_else(|| member(X5C, "must be an array"))?;
+                check_chain_len(items.len())?;
                 for item in items {
                     certificates.push(base64_standard(item, X5C)?);
                 }

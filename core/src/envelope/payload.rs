@@ -10,8 +10,9 @@
 use std::collections::BTreeMap;
 
 use super::Format;
+use super::signature::JSON_LIMITS;
 use crate::artifact::{Descriptor, Digest, DigestError};
-use crate::json::{self, JsonError, Limits, Value};
+use crate::json::{self, JsonError, Value};
 
 /// The content type of the payload (ENV-03).
 pub const PAYLOAD_CONTENT_TYPE: &str = "application/vnd.cncf.notary.payload.v1+json";
@@ -94,7 +95,7 @@ impl Payload {
         if bytes.is_empty() {
             return Err(PayloadError::Empty);
         }
-        let value = json::parse(bytes, Limits::default())?;
+        let value = json::parse(bytes, JSON_LIMITS)?;
         let members = value
             .as_object()
             .ok_or(PayloadError::Malformed { name: "payload" })?;

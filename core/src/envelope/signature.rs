@@ -11,10 +11,23 @@ use super::{
 };
 use crate::algorithm::SignatureAlgorithm;
 use crate::crypto;
+use crate::json::Limits;
 use crate::x509::{Certificate, Chain, ChainError, CodeSigning, MAX_CHAIN_LEN};
 
 /// Longest envelope accepted, in bytes (ENV-42).
 pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
+
+/// Most values in the JSON or CBOR of an envelope, of its protected header, or of its payload, each
+/// for itself: counted while they are read, so that none makes work without end (ENV-42). Real
+/// ones have a few dozen.
+pub(super) const MAX_VALUES: usize = 10_000;
+
+/// Bounds of the JSON of an envelope and of its parts.
+pub(super) const JSON_LIMITS: Limits = Limits {
+    bytes: MAX_ENVELOPE_LEN,
+    depth: 32,
+    values: MAX_VALUES,
+};
 
 /// Most members of a protected or unprotected header, and most entries of `crit` (ENV-42).
 pub const MAX_HEADERS: usize = 128;
@@ -324,6 +337,15 @@ pub(super) fn check_times(attributes: &SignedAttributes) -> Result<(), EnvelopeE
 fn zero_time() -> Option<Timestamp> {
     let midnight = DateTime::new(1, 1, 1, 0, 0, 0, 0).ok()?;
     TimeZone::UTC.to_timestamp(midnight).ok()
+}
+
+/// ENV-42: more certificates than a chain has are not even decoded.
+pub(super) fn check_chain_len(length: usize) -> Result<(), EnvelopeError> {
+    if length > MAX_CHAIN_LEN {
+        let source = ChainError::TooLong { length };
+        return Err(EnvelopeError::Chain { source });
+    }
+    Ok(())
 }
 
 /// ENV-42: bounds every list whose entries are compared with one another.

@@ -32,6 +32,7 @@ use std::ops::Range;
 
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
+use hardsign_plugin::chain::Wrapping;
 use jiff::Timestamp;
 
 use self::entry::{Entry, entries_of, is_held};
@@ -94,6 +95,12 @@ pub enum CrlError {
         /// What the DER decoder met.
         #[source]
         source: der::Error,
+    },
+    /// Something else than DER, known by its first bytes (REV-31).
+    #[error("x509: malformed crl: the server's answer is {wrapping}, not a CRL in DER")]
+    Wrapped {
+        /// What it is.
+        wrapping: Wrapping,
     },
     /// An entry is malformed.
     #[error("x509: malformed crl entry")]
@@ -198,6 +205,11 @@ impl Crl {
     pub fn parse(der: Vec<u8>) -> Result<Self, CrlError> {
         if der.len() > MAX_CRL_LEN {
             return Err(CrlError::TooLarge);
+        }
+        if let Some(wrapping) = Wrapping::of(&der)
+            && wrapping != Wrapping::Crl
+        {
+            return Err(CrlError::Wrapped { wrapping });
         }
         let signed = Signed::find(&der)?;
         let tbs = der.get(signed.tbs.clone()).unwrap_or_default();

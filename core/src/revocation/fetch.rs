@@ -99,7 +99,11 @@ impl Fetcher {
         crl_timeout: Duration,
     ) -> Self {
         Self {
-            options,
+            // Certificates name the addresses, and servers redirect.
+            options: ClientOptions {
+                of_others: true,
+                ..options
+            },
             client: OnceLock::new(),
             downloads: Semaphore::new(DOWNLOADS),
             ocsp_timeout,
@@ -120,8 +124,7 @@ impl Fetcher {
             None => Request::new(Method::POST, server)
                 .header(CONTENT_TYPE, OCSP_REQUEST)
                 .body(request.to_vec()),
-        }
-        .of_a_stranger();
+        };
         let after = self.ocsp_timeout;
         match self.once(&request, MAX_RESPONSE_LEN, after).await? {
             Reply::Body(body) => Ok(body),
@@ -142,7 +145,7 @@ impl Fetcher {
         // It is never closed.
         let place = self.downloads.acquire().await.ok();
         let after = self.crl_timeout;
-        let request = Request::new(Method::GET, url).of_a_stranger();
+        let request = Request::new(Method::GET, url);
         match self.once(&request, MAX_CRL_LEN, after).await? {
             Reply::Body(body) => Ok((body, place)),
             Reply::Status(status) => Err(FetchError::CrlStatus { status }),

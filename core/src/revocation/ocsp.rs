@@ -36,6 +36,7 @@
 
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
+use hardsign_plugin::chain::Wrapping;
 use jiff::{SignedDuration, Timestamp};
 
 use super::asn1::{
@@ -91,6 +92,12 @@ pub enum OcspError {
         /// What the DER decoder met.
         #[source]
         source: der::Error,
+    },
+    /// Something else than DER, known by its first bytes.
+    #[error("malformed OCSP response: it is {wrapping}")]
+    Wrapped {
+        /// What it is.
+        wrapping: Wrapping,
     },
     /// Longer than [`MAX_RESPONSE_LEN`].
     #[error("the OCSP response has more than {MAX_RESPONSE_LEN} bytes")]
@@ -215,6 +222,9 @@ pub fn judge(
 ) -> Result<Answer, OcspError> {
     if response.len() > MAX_RESPONSE_LEN {
         return Err(OcspError::TooLarge);
+    }
+    if let Some(wrapping) = Wrapping::of(response) {
+        return Err(OcspError::Wrapped { wrapping });
     }
     let basic = basic_response(response)?;
     let signed = Signed::find(basic)?;

@@ -135,7 +135,7 @@ impl Client {
             return Err(ClientError::Status { url: url(), status });
         }
         let found = answer.headers.get(net::CONTENT_TYPE);
-        if found.map(HeaderValue::as_bytes) != Some(REPLY.as_bytes()) {
+        if !found.is_some_and(is_reply) {
             let found = found.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             return Err(ClientError::ContentType {
                 url: url(),
@@ -144,6 +144,14 @@ impl Client {
         }
         Ok(answer.body)
     }
+}
+
+/// Whether a `Content-Type` is that of an answer, in any case and with any parameters, which add
+/// nothing to a binary type (RFC 9110 §8.3.1).
+fn is_reply(value: &HeaderValue) -> bool {
+    let value = value.to_str().unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case(REPLY)
 }
 
 fn parse_url(typed: &str) -> Option<Url> {
@@ -168,6 +176,24 @@ fn without_secrets(typed: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// TSA-06: the media type decides; parameters and case say nothing.
+    #[test]
+    fn tsa_06_content_types() {
+        for (value, good) in [
+            ("application/timestamp-reply", true),
+            ("application/timestamp-reply;charset=UTF-8", true),
+            ("application/timestamp-reply ; charset=utf-8; x=y", true),
+            ("Application/Timestamp-Reply", true),
+            ("application/timestamp-reply2", false),
+            ("application/timestamp-query", false),
+            ("text/html; application/timestamp-reply", false),
+            ("application/octet-stream", false),
+            ("", false),
+        ] {
+            assert_eq!(is_reply(&HeaderValue::from_static(value)), good, "{value}");
+        }
+    }
 
     /// TSA-05: the scheme and the host; nothing secret is shown.
     #[test]

@@ -93,7 +93,7 @@ impl SignedData {
         }
         let content = raw.content.ok_or(TokenError::NoContent)?;
         let certificates = certificates(raw.certificates.unwrap_or_default())?;
-        let mut signers = elements(raw.signer_infos).map_err(malformed("signer infos"))?;
+        let mut signers = elements(raw.signer_infos, 2).map_err(malformed("signer infos"))?;
         let (Some(signer), true) = (signers.pop(), signers.is_empty()) else {
             return Err(TokenError::Signers);
         };
@@ -196,7 +196,7 @@ impl SignerInfo {
         let Some(attribute) = found.next() else {
             return Ok(None);
         };
-        let values = elements(&attribute.values).unwrap_or_default();
+        let values = elements(&attribute.values, 2).unwrap_or_default();
         match (values.as_slice(), found.next()) {
             ([value], None) => Ok(Some(value)),
             _ => Err(TokenError::AttributeRepeated { attribute: oid }),
@@ -271,7 +271,7 @@ fn signer_info(der: &[u8]) -> der::Result<(&[u8], SignerInfo)> {
         })?;
         let digest_algorithm = reader.tlv_bytes()?.to_vec();
         let attributes = optional(reader, context(0, true))?.unwrap_or_default();
-        let attributes = elements(attributes)?;
+        let attributes = elements(attributes, MAX_ATTRIBUTES.saturating_add(1))?;
         let signature_algorithm = reader.tlv_bytes()?.to_vec();
         let signature = of_tag(reader, Tag::OctetString)?.to_vec();
         optional(reader, context(1, true))?;
@@ -305,9 +305,11 @@ fn attribute(der: &[u8]) -> der::Result<Attribute> {
 }
 
 fn certificates(set: &[u8]) -> Result<Vec<Certificate>, TokenError> {
-    let ders = elements(set).map_err(|source| TokenError::Malformed {
-        part: "certificates",
-        source,
+    let ders = elements(set, MAX_CERTIFICATES.saturating_add(1)).map_err(|source| {
+        TokenError::Malformed {
+            part: "certificates",
+            source,
+        }
     })?;
     if ders.len() > MAX_CERTIFICATES {
         return Err(TokenError::TooMany {
@@ -359,11 +361,12 @@ fn certificate_id(der: &[u8]) -> der::Result<CertificateId<'_>> {
     })
 }
 
-/// The elements of the content of a SET OF or SEQUENCE OF.
-fn elements(content: &[u8]) -> der::Result<Vec<&[u8]>> {
+/// The elements of the content of a SET OF or SEQUENCE OF, at most `limit`: what is behind is not
+/// looked at, and one more than may be shows that there are too many.
+fn elements(content: &[u8], limit: usize) -> der::Result<Vec<&[u8]>> {
     let mut reader = SliceReader::new(content)?;
     let mut elements = Vec::new();
-    while !reader.is_finished() {
+    while !reader.is_finished() && elements.len() < limit {
         elements.push(reader.tlv_bytes()?);
     }
     Ok(elements)

@@ -114,10 +114,13 @@ pub enum TokenError {
     )]
     SigningTime,
     /// No path leads from the signer to a trusted root (TSA-33).
-    #[error("the certificate chain of the timestamping authority {} ends in no trusted root", subject.quoted())]
+    #[error("the certificate chain of the timestamping authority {} ends in no trusted root{}", subject.quoted(), lacking(wanted.as_ref()))]
     Untrusted {
         /// Subject of the signer.
         subject: Name,
+        /// The issuer whose certificate is missing; none where the path ends in a root that is not
+        /// trusted.
+        wanted: Option<Name>,
     },
     /// Too many certificates that could have issued one another.
     #[error("the certificates of the timestamp token lead to too many paths")]
@@ -297,6 +300,17 @@ pub enum OutsideValidity {
         /// End of its validity.
         not_after: DateTime,
     },
+}
+
+/// The certificate that is missing.
+fn lacking(wanted: Option<&Name>) -> String {
+    match wanted {
+        None => String::new(),
+        Some(wanted) => format!(
+            ": the certificate of {} is wanted, and none that fits is in the timestamp or among the trusted roots",
+            wanted.quoted()
+        ),
+    }
 }
 
 /// PKIStatus (RFC 3161 §2.4.2).

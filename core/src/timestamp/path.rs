@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::error::TokenError;
-use crate::x509::{Certificate, Chain, MAX_CHAIN_LEN, Timestamping};
+use crate::x509::{Certificate, Chain, MAX_CHAIN_LEN, Name, Timestamping};
 
 /// Most signatures of certificates checked while looking for one path.
 const MAX_CHECKS: u32 = 64;
@@ -25,12 +25,14 @@ pub(super) fn find(
         time,
         checks: 0,
         fault: None,
+        wanted: None,
     };
     match search.extend(&mut vec![leaf.clone()]) {
         Some(chain) => Ok(chain),
         None if search.checks > MAX_CHECKS => Err(TokenError::Paths),
         None => Err(search.fault.unwrap_or_else(|| TokenError::Untrusted {
             subject: leaf.subject().clone(),
+            wanted: search.wanted,
         })),
     }
 }
@@ -42,6 +44,8 @@ struct Search<'a> {
     checks: u32,
     /// What was wrong with the first path that led to a root.
     fault: Option<TokenError>,
+    /// The issuer at which the first path ended that led to no root.
+    wanted: Option<Name>,
 }
 
 impl Search<'_> {
@@ -54,6 +58,7 @@ impl Search<'_> {
         if path.len() >= MAX_CHAIN_LEN {
             return None;
         }
+        let mut issued = false;
         for candidate in self.roots.iter().chain(self.carried) {
             if candidate.subject() != last.issuer() || path.contains(candidate) {
                 continue;
@@ -65,12 +70,16 @@ impl Search<'_> {
             if last.check_issued_by(candidate).is_err() {
                 continue;
             }
+            issued = true;
             path.push(candidate.clone());
             let found = self.extend(path);
             path.pop();
             if found.is_some() {
                 return found;
             }
+        }
+        if !issued && !last.is_self_issued() {
+            self.wanted.get_or_insert_with(|| last.issuer().clone());
         }
         None
     }

@@ -1,6 +1,7 @@
 //! Reading a trust store from its directory, `<config>/truststore/x509/<type>/<name>` (TST-01).
 //!
-//! A store is read whole or not at all: one unreadable file fails it (TST-12). Files are read only
+//! A store is read whole or not at all: one unreadable file fails it (TST-12), unless it is empty or
+//! its name begins with a dot; those are passed over with a warning. Files are read only
 //! when regular, never through a symbolic link, and their number and size are bounded. Nothing
 //! about trust is kept on disk (TST-15); a [`Loader`] keeps parsed stores in memory and looks
 //! before each use whether a file was changed (TST-16).
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{StoreRef, TrustError, TrustStore, Warning};
+use super::{Ignored, StoreRef, TrustError, TrustStore, Warning};
 use crate::config;
 
 /// Most entries in the directory of one store.
@@ -146,10 +147,24 @@ fn read_directory(store: &StoreRef, directory: &Path) -> Result<Files, TrustErro
                 store: store.clone(),
                 directory: name,
             });
+            continue;
+        }
+        // File managers and editors leave such files. To pass them over trusts less, never more.
+        let why = if name.starts_with('.') {
+            Ignored::Hidden
         } else {
             let bytes = read_file(store, &path, &name)?;
-            found.files.push((name, bytes));
-        }
+            if !bytes.trim_ascii().is_empty() {
+                found.files.push((name, bytes));
+                continue;
+            }
+            Ignored::Empty
+        };
+        found.warnings.push(Warning::File {
+            store: store.clone(),
+            file: name,
+            why,
+        });
     }
     Ok(found)
 }
@@ -371,11 +386,56 @@ mod tests {
         );
     }
 
-    /// TST-12: fail closed on an empty store, an empty file and an unreadable one.
+    /// TST-12: files that programs leave behind are passed over, with a warning each; they trust
+    /// nobody, whatever they hold.
+    #[test]
+    fn tst_12_hidden_and_empty_files_are_passed_over() {
+        let (_root, loader, directory) = stored(
+            "ca:acme",
+            &[
+                ("a", ROOT),
+                (".DS_Store", b"Bud1"),
+                (".b.pem.swp", INTERMEDIATE),
+                ("empty", b""),
+                ("blank.pem", b"\r\n \n"),
+            ],
+        );
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/nowhere", directory.join(".#lock")).unwrap();
+        #[cfg(not(unix))]
+        fs::write(directory.join(".#lock"), b"").unwrap();
+        let loaded = loader.load(&store("ca:acme")).unwrap();
+        assert_eq!(loaded.certificates().len(), 1);
+        let warnings: Vec<_> = loaded.warnings().iter().map(ToString::to_string).collect();
+        let hidden = |name: &str| {
+            format!(
+                "file \"{name}\" in trust store acme of type ca is ignored: its name begins with a dot"
+            )
+        };
+        let empty = |name: &str| {
+            format!("file \"{name}\" in trust store acme of type ca is ignored: it is empty")
+        };
+        let expected = [
+            hidden(".#lock"),
+            hidden(".DS_Store"),
+            hidden(".b.pem.swp"),
+            empty("blank.pem"),
+            empty("empty"),
+        ];
+        assert_eq!(warnings, expected);
+    }
+
+    /// TST-12: fail closed on a store without certificates, and on an unreadable file.
     #[test]
     fn one_bad_file_fails_the_store() {
         let none = "no x509 certificates were found in trust store \"acme\" of type \"ca\"";
-        for files in [&[][..], &[("a", ROOT), ("b", b"")]] {
+        let lists: [&[(&str, &[u8])]; 4] = [
+            &[],
+            &[("b", b"")],
+            &[(".a", ROOT)],
+            &[("a", ROOT), ("b", b"\xef\xbb\xbf")],
+        ];
+        for files in lists {
             let error = fault("ca:acme", files);
             assert_eq!(error.to_string(), none);
             assert!(error.is_not_found());
@@ -385,6 +445,8 @@ mod tests {
             error.to_string(),
             "failed to read the trusted certificate b in trust store acme of type ca"
         );
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "x509: malformed certificate: neither PEM nor DER");
         assert!(!error.is_not_found());
     }
 

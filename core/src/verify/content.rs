@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::algorithm::HashAlgorithm;
 use crate::artifact::Descriptor;
 use crate::blob::Digests;
 
@@ -38,8 +39,14 @@ pub(super) enum Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Compares with the target of a payload. A payload's annotations play no part (DIF-30).
-    pub(super) fn check(&self, target: &Descriptor) -> Result<(), ContentError> {
+    /// Compares with the target of a payload. A payload's annotations play no part (DIF-30). A
+    /// file's digest must be by `hash`, the hash of the signature over the payload: the payload
+    /// doesn't choose by what the file is known (BLOB-09).
+    pub(super) fn check(
+        &self,
+        target: &Descriptor,
+        hash: HashAlgorithm,
+    ) -> Result<(), ContentError> {
         match self {
             Self::Artifact(artifact) if artifact.same_content(target) => Ok(()),
             Self::Artifact(_) => Err(ContentError::Artifact),
@@ -48,7 +55,7 @@ impl Expected<'_> {
                 media_type,
             } => {
                 // Only a digest that was computed over the file counts.
-                let digest = digests.get(target.digest.algorithm());
+                let digest = digests.get(hash);
                 let same = digest == Some(&target.digest)
                     && digests.size() == target.size
                     && media_type.is_none_or(|given| given == target.media_type);
@@ -74,7 +81,6 @@ pub(super) fn user_metadata(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::HashAlgorithm;
     use crate::artifact::Digest;
 
     fn target(bytes: &[u8], algorithm: HashAlgorithm) -> Descriptor {
@@ -91,7 +97,7 @@ mod tests {
     #[test]
     fn artifacts_are_compared_whole() {
         let artifact = target(b"content", HashAlgorithm::Sha256);
-        let check = |t: &Descriptor| Expected::Artifact(&artifact).check(t);
+        let check = |t: &Descriptor| Expected::Artifact(&artifact).check(t, HashAlgorithm::Sha512);
         let plain = Descriptor {
             annotations: BTreeMap::new(),
             ..artifact.clone()
@@ -127,7 +133,7 @@ mod tests {
                 digests: &digests,
                 media_type,
             }
-            .check(t)
+            .check(t, HashAlgorithm::Sha384)
         };
         assert_eq!(check(&good, None), Ok(()));
         assert_eq!(check(&good, Some("text/plain")), Ok(()));
@@ -139,10 +145,24 @@ mod tests {
         assert_eq!(check(&size, None), Err(ContentError::Blob));
         for other in [
             target(b"Content", HashAlgorithm::Sha384),
-            // Not computed, so not equal.
+            // By another hash than the signature's.
             target(b"content", HashAlgorithm::Sha256),
+            target(b"content", HashAlgorithm::Sha512),
         ] {
             assert_eq!(check(&other, None), Err(ContentError::Blob));
+        }
+        // A digest that was computed for another signature of the same file helps nobody.
+        let all = Digests::of(&b"content"[..], &HashAlgorithm::ALL).unwrap();
+        for (of, hash) in HashAlgorithm::ALL
+            .into_iter()
+            .flat_map(|of| HashAlgorithm::ALL.map(|hash| (of, hash)))
+        {
+            let expected = Expected::Blob {
+                digests: &all,
+                media_type: None,
+            };
+            let verdict = expected.check(&target(b"content", of), hash);
+            assert_eq!(verdict.is_ok(), of == hash, "{of:?} under {hash:?}");
         }
         assert_eq!(
             ContentError::Blob.to_string(),

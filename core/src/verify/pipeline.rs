@@ -102,7 +102,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
         };
         report.integrity = Finding::Passed;
         let target = &signature.payload().target;
-        report.content = expected.check(target).into();
+        let hash = signature.algorithm().hash();
+        report.content = expected.check(target, hash).into();
         enforce(report, Step::Content)?;
         report.user_metadata = content::user_metadata(target, self.user_metadata).into();
         enforce(report, Step::UserMetadata)?;
@@ -176,9 +177,14 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
         Ok(())
     }
 
-    /// Revocation of the signing chain (VER-17).
+    /// Revocation of the signing chain (VER-17). Nobody is asked about a chain that isn't trusted:
+    /// its certificates choose the addresses.
     async fn revocation(&self, signature: &Signature, report: &mut Report) -> Result<(), Refused> {
         (self.observer)(&Event::ValidateRevocation);
+        if !report.authenticity.is_passed() {
+            report.revocation = Finding::Failed(RevocationFailure::Untrusted);
+            return self.settle(report, Check::Revocation);
+        }
         let chain = signature.chain();
         let authentic = signature.attributes().authentic_signing_time();
         let observer = |event: &revocation::Event<'_>| (self.observer)(&Event::Revocation(event));

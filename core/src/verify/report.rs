@@ -54,6 +54,9 @@ pub struct Report {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationFailure {
+    /// Nobody was asked, since authenticity failed and the statement merely logs that.
+    #[error("not checked: untrusted certificate chain")]
+    Untrusted,
     /// By the statuses of the chain.
     #[error(transparent)]
     Chain(#[from] revocation::NotGood),

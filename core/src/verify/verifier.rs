@@ -578,9 +578,7 @@ fn digests<'s>(
     reader: impl Read,
     signatures: impl Iterator<Item = &'s Signature>,
 ) -> io::Result<Digests> {
-    let hashes: BTreeSet<_> = signatures
-        .map(|s| s.payload().target.digest.algorithm())
-        .collect();
+    let hashes: BTreeSet<_> = signatures.map(|s| s.algorithm().hash()).collect();
     if hashes.is_empty() {
         return Digests::of(io::empty(), &[]);
     }

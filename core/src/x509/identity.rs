@@ -194,6 +194,86 @@ pub enum SyntaxFault {
     },
 }
 
+/// Why no `x509.subject` identity can be a certificate's subject (TP-31). The texts say what to do.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubjectFault {
+    /// An attribute of a type that identities have no name for.
+    #[error(
+        "the subject {subject} has the attribute {attribute}, which x509.subject identities can't name; {ONLY_ANY}"
+    )]
+    Attribute {
+        /// The subject.
+        subject: String,
+        /// The attribute: its common name and type.
+        attribute: String,
+    },
+    /// A value that reads like one in hexadecimal.
+    #[error("the subject {subject} has a value that reads like a hexadecimal one (=#); {ONLY_ANY}")]
+    Value {
+        /// The subject.
+        subject: String,
+    },
+    /// A type that occurs several times.
+    #[error(
+        "the subject {subject} has several {attribute} attributes, and x509.subject identities name each once; {ONLY_ANY}"
+    )]
+    Repeated {
+        /// The subject.
+        subject: String,
+        /// The type.
+        attribute: &'static str,
+    },
+    /// C, ST or O is missing (TP-29).
+    #[error(
+        "the subject {subject} has no {attribute} attribute, and x509.subject identities must have C, ST and O; {ONLY_ANY}"
+    )]
+    Missing {
+        /// The subject.
+        subject: String,
+        /// The type.
+        attribute: &'static str,
+    },
+}
+
+const ONLY_ANY: &str = "only the trustedIdentities entry * accepts this signer, and with it everyone whom the trust stores vouch for";
+
+/// Attributes of subjects that have no short name here, by the names that people know: those of
+/// persons, of domains and of extended validation.
+const ATTRIBUTE_NAMES: [(&str, &str); 14] = [
+    ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.25", "DC (domainComponent)"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+    ("1.2.840.113549.1.9.2", "unstructuredName"),
+    ("2.5.4.4", "SN (surname)"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.15", "businessCategory"),
+    ("2.5.4.42", "GN (givenName)"),
+    ("2.5.4.46", "dnQualifier"),
+    ("2.5.4.97", "organizationIdentifier"),
+    (
+        "1.3.6.1.4.1.311.60.2.1.1",
+        "jurisdictionL (jurisdictionLocalityName)",
+    ),
+    (
+        "1.3.6.1.4.1.311.60.2.1.2",
+        "jurisdictionST (jurisdictionStateOrProvinceName)",
+    ),
+    (
+        "1.3.6.1.4.1.311.60.2.1.3",
+        "jurisdictionC (jurisdictionCountryName)",
+    ),
+];
+
+/// An attribute type for messages: `UID, 0.9.2342.19200300.100.1.1`.
+fn attribute_name(oid: &str) -> String {
+    match ATTRIBUTE_NAMES.iter().find(|(known, _)| *known == oid) {
+        Some((_, name)) => format!("{name}, {oid}"),
+        None => oid.to_owned(),
+    }
+}
+
 /// Why a signing certificate is not a trusted identity.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -211,7 +291,7 @@ pub enum IdentityMismatch {
     #[error("error while parsing the certificate subject from the digital signature. error : {}", quote(&source.to_string()))]
     Subject {
         /// Why.
-        source: NameError,
+        source: SubjectFault,
     },
     /// None of the identities is the subject's (TP-34).
     #[error(
@@ -422,12 +502,8 @@ impl FromStr for DistinguishedName {
 
 impl DistinguishedName {
     /// What the reference understands of a subject (TP-31).
-    fn from_subject(subject: &Name) -> Result<Self, NameError> {
+    fn from_subject(subject: &Name) -> Result<Self, SubjectFault> {
         let text = subject.to_string();
-        if text.contains("=#") {
-            // An attribute of an unusual type, or a value that looks like one.
-            return Err(NameError::HexValue { name: text });
-        }
         let mut attributes = BTreeMap::new();
         for (short_name, values) in subject.shown() {
             match (short_name, values.as_slice()) {
@@ -435,12 +511,31 @@ impl DistinguishedName {
                     let value = value.value.as_bytes().to_vec();
                     attributes.insert(short_name.as_bytes().to_vec(), value);
                 }
-                (None, _) => return Err(NameError::HexValue { name: text }),
-                (Some(_), _) => return Err(NameError::MultiValued { name: text }),
+                (None, unusual) => {
+                    let oid = unusual.first().map(|a| a.oid.to_string());
+                    return Err(SubjectFault::Attribute {
+                        subject: text,
+                        attribute: attribute_name(&oid.unwrap_or_default()),
+                    });
+                }
+                (Some(attribute), _) => {
+                    return Err(SubjectFault::Repeated {
+                        subject: text,
+                        attribute,
+                    });
+                }
             }
         }
-        require_mandatory(&attributes, &text)?;
-        Ok(Self { attributes })
+        if text.contains("=#") {
+            return Err(SubjectFault::Value { subject: text });
+        }
+        match missing(&attributes) {
+            None => Ok(Self { attributes }),
+            Some(attribute) => Err(SubjectFault::Missing {
+                subject: text,
+                attribute,
+            }),
+        }
     }
 
     /// Whether `other` has every attribute of this name with the same value, byte for byte
@@ -453,16 +548,20 @@ impl DistinguishedName {
 }
 
 fn require_mandatory(attributes: &BTreeMap<Vec<u8>, Vec<u8>>, text: &str) -> Result<(), NameError> {
-    let missing = ["C", "ST", "O"]
-        .into_iter()
-        .find(|a| attributes.get(a.as_bytes()).is_none_or(Vec::is_empty));
-    match missing {
+    match missing(attributes) {
         None => Ok(()),
         Some(attribute) => Err(NameError::MissingAttribute {
             name: text.to_owned(),
             attribute,
         }),
     }
+}
+
+/// The first mandatory type that is missing (TP-29).
+fn missing(attributes: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<&'static str> {
+    ["C", "ST", "O"]
+        .into_iter()
+        .find(|a| attributes.get(a.as_bytes()).is_none_or(Vec::is_empty))
 }
 
 type Pair = (Vec<u8>, Vec<u8>);

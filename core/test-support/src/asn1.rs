@@ -61,6 +61,10 @@ pub fn named_bits(bits: u16) -> Vec<u8> {
 
 /// `UTCTime` until 2049, `GeneralizedTime` from 2050 (RFC 5280 §4.1.2.5).
 pub fn time(time: Timestamp) -> Vec<u8> {
+    // RFC 5280 §4.1.2.5: "no well-defined expiration", a day more than a `Timestamp` can hold.
+    if time == Timestamp::MAX {
+        return tlv(0x18, b"99991231235959Z");
+    }
     let year = time.strftime("%Y").to_string();
     if year.as_str() < "2050" {
         tlv(0x17, time.strftime("%y%m%d%H%M%SZ").to_string().as_bytes())

@@ -1,6 +1,6 @@
 //! Single certificates: files, names, what DER forbids.
 
-use hardsign_core::x509::{Certificate, CertificateError, FileError};
+use hardsign_core::x509::{Certificate, CertificateError, Chain, CodeSigning, FileError};
 use hardsign_test_support::asn1::{self, attribute, oid, rdn, sequence, tlv};
 use hardsign_test_support::{Builder, Key, Pki};
 
@@ -236,30 +236,23 @@ fn times_of_every_century() {
     };
     let (from, to) = ("1969-12-31T23:59:59Z", "2050-01-01T00:00:00Z");
     assert_eq!(valid(from, to), (from.to_owned(), to.to_owned()));
-    let mut forever = leaf().self_signed(&Key::P384).der;
-    let at = forever
-        .windows(13)
-        .rposition(|w| w == b"491231235959Z")
-        .unwrap();
-    forever.splice(at - 2..at + 13, tlv(0x18, b"99991231235959Z"));
-    // Lengths of validity, tbs and the whole grow by two.
-    let certificate = Certificate::from_der(&regrown(&forever)).unwrap();
+    let forever = leaf().change(|b| b.not_after = jiff::Timestamp::MAX);
+    let certificate = parse(&forever.self_signed(&Key::P384).der);
     assert_eq!(certificate.not_after(), jiff::Timestamp::MAX);
-}
-
-/// Mends the lengths of the three sequences around a validity that grew by two bytes.
-fn regrown(der: &[u8]) -> Vec<u8> {
-    let mut der = der.to_vec();
-    let validity = der
-        .windows(4)
-        .position(|w| w == [0x30, 0x1e, 0x17, 0x0d])
-        .unwrap();
-    der[validity + 1] += 2;
-    for at in [2, 6] {
-        let length = u16::from_be_bytes([der[at], der[at + 1]]) + 2;
-        der[at..at + 2].copy_from_slice(&length.to_be_bytes());
-    }
-    der
+    // It is shown as it stands there.
+    assert_eq!(
+        certificate.not_after_utc().to_string(),
+        "9999-12-31T23:59:59"
+    );
+    let read = hardsign_plugin::chain::Certificate::from_der(certificate.der()).unwrap();
+    assert_eq!(read.not_after().to_string(), "9999-12-31T23:59:59Z");
+    let chain = Chain::<CodeSigning>::prove(vec![certificate]).unwrap();
+    let early = "1960-01-01T00:00:00Z".parse().unwrap();
+    let error = chain.check_validity_at(early).unwrap_err().to_string();
+    assert!(
+        error.ends_with("to [9999-12-31 23:59:59 +0000 UTC]"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -317,3 +317,51 @@ fn identities_are_bounded() {
         }
     ));
 }
+
+/// TP-31: each cause in words, with what the user can do.
+#[test]
+fn tp_31_the_cause_is_named() {
+    let one = |oid: &str, value: &str| {
+        let pair = asn1::sequence(&[&asn1::oid(oid), &tlv(0x0c, value.as_bytes())]);
+        tlv(0x31, &pair)
+    };
+    let usual = || {
+        [
+            one("2.5.4.6", "US"),
+            one("2.5.4.8", "WA"),
+            one("2.5.4.10", "x"),
+        ]
+        .concat()
+    };
+    let told = |name: Vec<u8>| {
+        let leaf = with_subject(tlv(0x30, &name));
+        let error = check("x509.subject:C=US,ST=WA,O=x", &leaf)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("trustedIdentities entry *"), "{error}");
+        assert!(!error.contains("notation"), "{error}");
+        error
+    };
+    for (oid, name) in [
+        ("0.9.2342.19200300.100.1.1", "UID"),
+        ("0.9.2342.19200300.100.1.25", "DC"),
+        ("1.2.840.113549.1.9.1", "emailAddress"),
+        ("2.5.4.15", "businessCategory"),
+        ("2.5.4.97", "organizationIdentifier"),
+        ("1.3.6.1.4.1.311.60.2.1.2", "jurisdictionST"),
+        ("1.3.6.1.4.1.311.60.2.1.3", "jurisdictionC"),
+        ("1.2.3.4", "1.2.3.4"),
+    ] {
+        let error = told([usual(), one(oid, "v")].concat());
+        assert!(
+            error.contains(&format!("the attribute {name}")) && error.contains(oid),
+            "{error}"
+        );
+    }
+    let error = told([usual(), one("2.5.4.11", "a"), one("2.5.4.11", "b")].concat());
+    assert!(error.contains("several OU attributes"), "{error}");
+    let error = told([one("2.5.4.6", "US"), one("2.5.4.10", "x")].concat());
+    assert!(error.contains("no ST attribute"), "{error}");
+    let error = told([usual(), one("2.5.4.3", "a=#b")].concat());
+    assert!(error.contains("hexadecimal"), "{error}");
+}

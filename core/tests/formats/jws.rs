@@ -571,3 +571,48 @@ fn unverified_content_is_for_display() {
     let unverified = envelope.danger_unverified().unwrap();
     assert_eq!(unverified.danger_content().payload.target.size, 528);
 }
+
+/// ENV-42: what makes work without end is counted while it is read, in the envelope and in each of
+/// its parts; a second is many times what it may take.
+#[test]
+fn env_42_values_are_counted_while_they_are_read() {
+    let start = std::time::Instant::now();
+    let many = |n: usize| {
+        let members: Vec<String> = (0..n).map(|i| format!("\"k{i}\":\"v\"")).collect();
+        members.join(",")
+    };
+    let annotated = |n: usize| {
+        let payload = payload();
+        let end = payload.rfind("}}").unwrap();
+        format!("{},\"annotations\":{{{}}}}}}}", &payload[..end], many(n))
+    };
+    let signed = |protected: &str, payload: &str| {
+        Jws::sign(protected, payload.as_bytes(), header(&chain()), &KEY).to_bytes()
+    };
+    let usual = protected(&KEY).to_json();
+    // As many as nobody needs, and still read.
+    assert!(verify(&signed(&usual, &annotated(5_000))).is_ok());
+    for bytes in [
+        signed(&usual, &annotated(900_000)),
+        signed(&format!("{{\"x\":{{{}}}}}", many(300_000)), &payload()),
+        signed(
+            &format!("{{\"crit\":[{}0]}}", "0,".repeat(1_000_000)),
+            &payload(),
+        ),
+        format!("{{\"header\":{{{}}}}}", many(300_000)).into_bytes(),
+        format!(
+            "{{\"header\":{{\"x5c\":[{}\"\"]}}}}",
+            "\"\",".repeat(1_000_000)
+        )
+        .into_bytes(),
+        format!("[{}0]", "0,".repeat(8_000_000)).into_bytes(),
+    ] {
+        let error = verify(&bytes).unwrap_err().to_string();
+        assert!(error.contains("more than 10000 values"), "{error}");
+    }
+    // More certificates than a chain has are not decoded.
+    let long = vec!["\"MAA=\""; 17].join(",");
+    let error = with_header(|header| header.with("x5c", &format!("[{long}]"))).unwrap_err();
+    assert!(matches!(error, EnvelopeError::Chain { .. }), "{error}");
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+}

@@ -533,7 +533,10 @@ fn reading() {
             .change(|crl| crl.issuer = named_by(64 << 10))
             .sign(&pki.ca),
     ] {
-        assert!(matches!(Crl::parse(bad), Err(CrlError::Malformed { .. })));
+        assert!(matches!(
+            Crl::parse(bad),
+            Err(CrlError::Malformed { .. } | CrlError::Wrapped { .. })
+        ));
     }
     let large = Crl::parse(vec![0; MAX_CRL_LEN + 1]).unwrap_err();
     assert_eq!(large.to_string(), "CRL size exceeds the limit: 33554432");
@@ -600,4 +603,24 @@ fn malformed_entries() {
 fn scope_errors_have_their_kind() {
     let error = CrlError::from(OutOfScope::Indirect);
     assert_eq!(error, CrlError::Scope(OutOfScope::Indirect));
+}
+
+/// REV-31: what a server sends in place of DER is called by its name.
+#[test]
+fn rev_31_other_answers_are_named() {
+    for (answer, what) in [
+        (
+            &b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"[..],
+            "PEM text",
+        ),
+        (b"<!DOCTYPE html><html>log in</html>", "a web page (HTML)"),
+        (b"", "empty"),
+        (b"\r\n", "empty"),
+        (b"{\"error\":\"x\"}", "JSON"),
+        (b"\xef\xbb\xbf-----BEGIN X509 CRL-----", "byte order mark"),
+    ] {
+        let error = Crl::parse(answer.to_vec()).unwrap_err().to_string();
+        assert!(error.starts_with("x509: malformed crl"), "{error}");
+        assert!(error.contains(what), "{error}");
+    }
 }

@@ -108,13 +108,18 @@ fn failures_of_responders() {
         );
     }
     let good = Ocsp::of(&[good(&pki)], &pki.ca).sign(&pki.ca);
-    for bad in [
-        Vec::new(),
-        b"<html>".to_vec(),
-        good[..good.len() - 1].to_vec(),
-        [&good[..], &[0]].concat(),
+    for (bad, what) in [
+        (Vec::new(), ": it is empty"),
+        (b"<html>".to_vec(), ": it is a web page (HTML)"),
+        (
+            b"-----BEGIN X-----\n-----END X-----".to_vec(),
+            ": it is PEM text",
+        ),
+        (good[..good.len() - 1].to_vec(), ""),
+        ([&good[..], &[0]].concat(), ""),
     ] {
-        assert_eq!(said(&pki, &bad, None), "malformed OCSP response");
+        let expected = format!("malformed OCSP response{what}");
+        assert_eq!(said(&pki, &bad, None), expected);
     }
     assert_eq!(
         said(&pki, &vec![0x30; MAX_RESPONSE_LEN + 1], None),

@@ -37,5 +37,8 @@ fn root_files() {
         error(&renamed.der),
         format!("certificate from \"a \\\"b\\\".pem\" is not a root certificate. {expecting}")
     );
-    assert_eq!(error(b"no certificate"), "x509: malformed certificate");
+    assert_eq!(
+        error(b"no certificate"),
+        "x509: malformed certificate: neither PEM nor DER"
+    );
 }

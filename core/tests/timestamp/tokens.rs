@@ -401,6 +401,23 @@ fn roots_are_the_ones_given() {
     let key = &Key::P256_B;
     let twin = Builder::ca("TSA Root", key).self_signed(key);
     let twin = Certificate::from_der(&twin.der).unwrap();
+    // The certificate that is wanted is named: a token without its intermediate.
+    let mut without = authority.token(MESSAGE);
+    without.certificates.retain(|der| *der != authority.ca.der);
+    let wanted = Certificate::from_der(&authority.ca.der).unwrap();
+    match verify(&without.build(), &roots(&authority)).unwrap_err() {
+        TokenError::Untrusted { wanted: named, .. } => {
+            assert_eq!(named.as_ref(), Some(wanted.subject()));
+        }
+        error => panic!("{error}"),
+    }
+    let error = verify(&without.build(), &roots(&authority))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(&wanted.subject().quoted()) && error.contains("is wanted"),
+        "{error}"
+    );
     // The certificate of the CA is no root, though it stands in the chain.
     let ca = Certificate::from_der(&authority.ca.der).unwrap();
     for given in [vec![], vec![twin.clone()]] {
@@ -541,4 +558,54 @@ fn tokens_without_a_root() {
     assert!(parse(&token).check_intact(b"another").is_err());
     token.bad_signature = true;
     assert!(parse(&token).check_intact(MESSAGE).is_err());
+}
+
+/// TSA-33: a CA under a trusted root that was made for something else can't make an authority, so it
+/// can't bring expired signing certificates back to life.
+#[test]
+fn tsa_33_constrained_cas_make_no_authorities() {
+    let root = Builder::ca("TSA Root", &Key::P384).self_signed(&Key::P384);
+    let code_signing = purposes(&[CODE_SIGNING]);
+    let names = sequence(&[&tlv(0xa0, &sequence(&[&tlv(0xa4, &sequence(&[]))]))]);
+    for (extension, critical, value, good) in [
+        ("2.5.29.37", true, code_signing.clone(), false),
+        ("2.5.29.37", false, code_signing, false),
+        ("2.5.29.37", true, purposes(&[TIME_STAMPING]), true),
+        ("2.5.29.37", true, purposes(&["2.5.29.37.0"]), true),
+        ("2.5.29.30", true, names, false),
+        ("1.2.3.4.5", true, tlv(5, &[]), false),
+        ("1.2.3.4.5", false, tlv(5, &[]), true),
+    ] {
+        let mut authority = p256();
+        authority.root = root.clone();
+        authority.ca = Builder::ca("TSA CA", &Key::P256_B)
+            .with(extension, critical, value)
+            .issue(&root, &Key::P256_B);
+        authority.signer =
+            Builder::timestamping_leaf("TSA", Key::P256.spki).issue(&authority.ca, &Key::P256);
+        let token = authority.token(MESSAGE).build();
+        let verdict = verify(&token, &roots(&authority));
+        assert_eq!(verdict.is_ok(), good, "{extension}: {verdict:?}");
+        if let Err(error) = verdict {
+            assert!(
+                matches!(
+                    error,
+                    TokenError::Chain {
+                        source: ChainError::Constraint { .. }
+                    }
+                ),
+                "{error}"
+            );
+        }
+    }
+}
+
+/// ENV-42: lists of a token are counted while they are read.
+#[test]
+fn env_42_lists_are_bounded() {
+    let authority = p256();
+    let mut token = authority.token(MESSAGE);
+    token.certificates = vec![vec![0x30, 0]; 200_000];
+    let error = Token::parse(&token.build()).unwrap_err();
+    assert!(matches!(error, TokenError::TooMany { .. }), "{error}");
 }

@@ -50,9 +50,9 @@ const TABLE: &[(&str, [&str; 5])] = &[
         [
             "refused by authenticity",
             "refused by authenticity",
-            "logged authenticity",
+            "logged authenticity revocation",
             "refused by authenticity",
-            "logged authenticity",
+            "refused by revocation",
         ],
     ),
     (
@@ -60,9 +60,9 @@ const TABLE: &[(&str, [&str; 5])] = &[
         [
             "refused by authenticity",
             "refused by authenticity",
-            "logged authenticity",
+            "logged authenticity revocation",
             "refused by authenticity",
-            "logged authenticity",
+            "refused by revocation",
         ],
     ),
     (
@@ -70,9 +70,9 @@ const TABLE: &[(&str, [&str; 5])] = &[
         [
             "refused by authenticity",
             "refused by authenticity",
-            "logged authenticity",
+            "logged authenticity revocation",
             "refused by authenticity",
-            "logged authenticity",
+            "refused by revocation",
         ],
     ),
     (
@@ -240,9 +240,11 @@ async fn failures_are_told() {
     let report = outcome.signatures()[0].signature.report();
     assert_eq!(
         report.logged().map(|l| l.to_string()).collect::<Vec<_>>(),
-        [format!(
-            "authenticity was set to \"log\" and failed with error: {why}"
-        )]
+        [
+            format!("authenticity was set to \"log\" and failed with error: {why}"),
+            "revocation was set to \"log\" and failed with error: not checked: untrusted certificate chain"
+                .to_owned(),
+        ]
     );
     assert!(world.events().contains(&format!(
         "authenticity validation failed with validation action set to \"logged\". Failure reason: {why}"

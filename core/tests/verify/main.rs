@@ -12,4 +12,5 @@ mod signers;
 mod swaps;
 mod times;
 mod timestamps;
+mod untrusted;
 mod world;

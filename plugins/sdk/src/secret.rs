@@ -120,6 +120,12 @@ pub enum PinError {
         /// The path.
         path: PathBuf,
     },
+    /// UTF-8's byte order mark stands before the PIN.
+    #[error("the PIN begins with a byte order mark (BOM), which is no part of it; it was not sent")]
+    ByteOrderMark,
+    /// UTF-16, or something else with NUL bytes.
+    #[error("the PIN is not plain text but UTF-16, or has NUL bytes; it was not sent")]
+    Utf16,
     /// The descriptor can't be read.
     #[error("PIN can't be read from descriptor {number}")]
     Descriptor {
@@ -371,6 +377,13 @@ fn read_secret(reader: &mut impl Read, until: Until) -> Result<Secret, Fault> {
 
 /// Strips one trailing newline and checks what is left.
 fn finish(bytes: &[u8]) -> Result<Secret, PinError> {
+    // Sent as a part of the PIN, a byte order mark would cost a try.
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Err(PinError::ByteOrderMark);
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
+        return Err(PinError::Utf16);
+    }
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     if bytes.is_empty() {
@@ -389,6 +402,10 @@ impl From<PinError> for Error {
     fn from(error: PinError) -> Self {
         let (code, hint) = match &error {
             PinError::Cancelled => (ErrorCode::AccessDenied, None),
+            PinError::ByteOrderMark | PinError::Utf16 => (
+                ErrorCode::ValidationError,
+                Some("save it as UTF-8 without a byte order mark".to_owned()),
+            ),
             PinError::TimedOut => (ErrorCode::Timeout, None),
             PinError::Command | PinError::Unknown { .. } => (
                 ErrorCode::ValidationError,
@@ -433,6 +450,34 @@ mod tests {
 
     fn parse(text: &str) -> Result<PinSource, String> {
         text.parse::<PinSource>().map_err(|error| error.to_string())
+    }
+
+    /// Sent as a part of the PIN, a byte order mark or UTF-16 would cost a try.
+    #[test]
+    fn encodings_that_are_no_pin() {
+        for mark in [
+            &b"\xef\xbb\xbf1234"[..],
+            b"\xef\xbb\xbf",
+            b"\xef\xbb\xbf1234\r\n",
+        ] {
+            assert!(matches!(finish(mark), Err(PinError::ByteOrderMark)));
+        }
+        for wide in [
+            &b"\xff\xfe1\x002\x00"[..],
+            b"\xfe\xff\x001\x002",
+            b"1\x002\x00",
+            b"12\x00",
+        ] {
+            let error = finish(wide).err().unwrap();
+            assert!(matches!(error, PinError::Utf16));
+            assert!(error.to_string().contains("not sent"), "{error}");
+        }
+        assert!(finish("Größe€".as_bytes()).is_ok());
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("pin");
+        std::fs::write(&path, b"\xef\xbb\xbf1234\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(read_file(&path), Err(PinError::ByteOrderMark)));
     }
 
     #[test]
