@@ -209,6 +209,76 @@ fn signatures_that_do_not_verify() {
     );
 }
 
+/// PLG-31, PLG-35, PLG-36, PLG-38, OCI-08: what is wrong with an envelope is the plugin's failure as
+/// well, with the same words in front and the same exit code; for files without the words.
+#[test]
+fn envelopes_that_do_not_hold() {
+    let generated = "generated signature failed verification: ";
+    for (fault, text) in [
+        ("other-key", generated),
+        ("reversed-chain", "self-signed"),
+        ("leaf-only", generated),
+        ("expired-chain", generated),
+        ("garbage-envelope", generated),
+        (
+            "other-subject",
+            "during signing descriptor subject has changed from ",
+        ),
+        ("unknown-member", "following unknown attributes were added"),
+        ("no-expiry", "does not have the requested expiry"),
+        (
+            "reserved-annotation",
+            "whose prefix io.cncf.notary is reserved",
+        ),
+        ("refuse", "the key store is closed"),
+    ] {
+        let batch = Batch::new();
+        let fault = format!("fault={fault}");
+        let settings = ["capabilities=SIGNATURE_GENERATOR.ENVELOPE", &fault];
+        let ran = batch
+            .bench
+            .run(&mut batch.command(&settings, &["--expiry", "1h"]));
+        assert_eq!(ran.code, Some(3), "{fault}: {}", ran.stderr);
+        let told = "failed to sign with the plugin rude: ";
+        assert!(ran.stderr.contains(told), "{fault}: {}", ran.stderr);
+        assert!(ran.stderr.contains(text), "{fault}: {}", ran.stderr);
+        batch.check(&ran, 0);
+    }
+    let bench = Workbench::new();
+    bench.install_plugin("rude", &binaries().join("notation-rude"));
+    fs::write(bench.path().join("file"), "content").unwrap();
+    for (fault, text) in [
+        ("reversed-chain", "self-signed"),
+        (
+            "other-subject",
+            "during signing descriptor subject has changed from ",
+        ),
+    ] {
+        let fault = format!("fault={fault}");
+        let ran = bench.hardsign([
+            "blob",
+            "sign",
+            "--plugin",
+            "rude",
+            "--id",
+            "k",
+            "--plugin-config",
+            "capabilities=SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB",
+            "--plugin-config",
+            &fault,
+            "file",
+        ]);
+        assert_eq!(ran.code, Some(3), "{fault}: {}", ran.stderr);
+        assert!(ran.stderr.contains(text), "{fault}: {}", ran.stderr);
+        assert!(
+            !ran.stderr.contains("failed to sign with"),
+            "{}",
+            ran.stderr
+        );
+        assert!(!bench.path().join("file.jws.sig").exists());
+    }
+}
+
 /// A plugin that stops reading is given two seconds; then it counts as dead.
 #[test]
 fn stdin_closed_early() {

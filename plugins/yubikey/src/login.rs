@@ -7,10 +7,20 @@ use hardsign_plugin::{Context, Error};
 
 use crate::error::YubiKeyError;
 use crate::piv::Verified;
-use crate::reader::Connection;
+use crate::reader::{Connection, token};
 
-/// Gets the PIN and tries it; gives it back, for keys that want it again.
+/// Gets the PIN and tries it; gives it back, for keys that want it again. An error names the card, so
+/// that a host knows where not to try again.
 pub(crate) fn log_in(
+    connection: &Connection,
+    source: Option<&PinSource>,
+    context: &Context<'_>,
+) -> Result<Arc<Secret>, Error> {
+    let tried = try_pin(connection, source, context);
+    tried.map_err(|error| error.of_token(&token(connection.identity())))
+}
+
+fn try_pin(
     connection: &Connection,
     source: Option<&PinSource>,
     context: &Context<'_>,
