@@ -362,7 +362,7 @@ impl Plugin {
             return json::from_slice(&output.stdout).map(Ok).map_err(malformed);
         }
         // The contract's error answer is read whatever the exit code is (PLG-07, DIF-13).
-        if let Ok(refusal) = json::from_slice::<ErrorResponse>(&output.stderr) {
+        if let Some(refusal) = error_answer(&output.stderr) {
             latch.note_refusal(&about, &refusal);
             let waited = begun.elapsed();
             if *command == Command::VerifySignature
@@ -465,6 +465,30 @@ impl Plugin {
     }
 }
 
+/// The error answer on stderr. Many plugins log there as well, before it: such an answer must be known
+/// for what it is, `ACCESS_DENIED` above all, so it is looked for at the lines that begin with a
+/// brace, and has to name a code.
+fn error_answer(stderr: &[u8]) -> Option<ErrorResponse> {
+    if let Ok(answer) = json::from_slice(stderr) {
+        return Some(answer);
+    }
+    let mut rest = stderr;
+    for _ in 0..MAX_LOG_LINES {
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        rest = rest.get(end.saturating_add(1)..)?;
+        if rest.trim_ascii_start().starts_with(b"{")
+            && let Ok(answer) = json::from_slice::<ErrorResponse>(rest)
+            && answer.error_code.is_some()
+        {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+/// Lines of a log before an error answer.
+const MAX_LOG_LINES: usize = 200;
+
 /// The members that the contract requires, in the reference's order (PLG-18, PLG-19).
 fn check_metadata(metadata: &Metadata) -> Result<(), MetadataFault> {
     let versions = &metadata.supported_contract_versions;
@@ -504,6 +528,35 @@ mod tests {
     use hardsign_plugin::proto::Capability;
 
     use super::*;
+
+    /// PLG-07: an error answer is known for what it is also below lines of a log; text is none.
+    #[test]
+    fn plg_07_error_answers_below_a_log() {
+        let denied = r#"{"errorCode":"ACCESS_DENIED","errorMessage":"no"}"#;
+        let pretty = "{\n  \"errorCode\": \"ACCESS_DENIED\",\n  \"errorMessage\": \"no\"\n}";
+        for log in [
+            "",
+            "WARNING: cache is old\n",
+            "{\"level\":\"info\"}\na\n\n",
+            "x\r\n  ",
+        ] {
+            for answer in [denied, pretty] {
+                let stderr = format!("{log}{answer}\n");
+                let found = error_answer(stderr.as_bytes()).unwrap();
+                assert_eq!(found.error_code, Some(ErrorCode::AccessDenied), "{stderr}");
+            }
+        }
+        for none in [
+            "",
+            "panic: no\n",
+            "log\n{}\n",
+            "log\n{\"level\":\"info\"}\n",
+            "{\"errorCode\":\"ERROR\"} and more\n",
+            "log\n{\"errorCode\":\"ERROR\"}\nmore\n",
+        ] {
+            assert_eq!(error_answer(none.as_bytes()), None, "{none}");
+        }
+    }
 
     /// PLG-18, PLG-19: each missing member has its own text.
     #[test]
