@@ -43,7 +43,6 @@ pub use install::{
     is_semantic,
 };
 pub use key::{KeyChoice, PluginKey};
-pub use latch::TokenName;
 pub use observe::{Event, Observer};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};

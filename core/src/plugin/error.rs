@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardsign_plugin::algorithm::SignatureAlgorithm;
-use hardsign_plugin::proto::{ErrorCode, ErrorResponse};
+use hardsign_plugin::proto::{ErrorCode, ErrorResponse, Token};
 
-use super::latch::TokenName;
+use super::latch::to_token;
 use super::pins::PinsError;
 use super::session::SessionError;
 use super::text::{Lines, escaped};
@@ -176,12 +176,12 @@ pub enum PluginError {
         command: String,
     },
     /// Access was denied before in this run: one PIN is tried once at a token.
-    #[error("not tried: plugin {plugin} was denied access{token} before in this run")]
+    #[error("not tried: plugin {plugin} was denied access{} before in this run", to_token(.token))]
     NotTried {
         /// The plugin.
         plugin: PluginName,
         /// The token, as far as the plugin named it.
-        token: TokenName,
+        token: Token,
         /// What the plugin said then.
         error: Box<ErrorResponse>,
     },

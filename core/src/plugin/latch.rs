@@ -8,12 +8,11 @@
 //! decides on the next.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hardsign_plugin::proto::{Command, ErrorCode, ErrorResponse, PluginConfig};
+use hardsign_plugin::proto::{Command, ErrorCode, ErrorResponse, PluginConfig, Token};
 use serde_json::Value;
 
 use super::error::PluginError;
@@ -35,7 +34,7 @@ pub(super) struct Latch {
 /// A refusal with `ACCESS_DENIED`.
 #[derive(Clone, Debug)]
 struct Denial {
-    token: TokenName,
+    token: Token,
     refusal: ErrorResponse,
 }
 
@@ -45,15 +44,6 @@ struct Silence {
     config: PluginConfig,
     command: String,
     after: Duration,
-}
-
-/// A token, as far as a plugin names it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct TokenName {
-    /// Its label.
-    pub label: Option<String>,
-    /// Its serial number.
-    pub serial: Option<String>,
 }
 
 /// A request, as far as the latch looks at it.
@@ -107,7 +97,7 @@ impl Latch {
     pub(super) fn note_refusal(&self, about: &About, refusal: &ErrorResponse) {
         if about.may_open_a_key() && refusal.error_code == Some(ErrorCode::AccessDenied) {
             lock(&self.denied).push(Denial {
-                token: TokenName::of(refusal),
+                token: refusal.token().unwrap_or_default(),
                 refusal: refusal.clone(),
             });
         }
@@ -155,7 +145,7 @@ impl About {
     ///
     /// Looked at are the attributes of URIs such as `pkcs11:token=T;serial=7?…` (RFC 7512) and
     /// `yubikey:serial=7`, and settings. What names neither may be anywhere.
-    fn is_elsewhere(&self, token: &TokenName) -> bool {
+    fn is_elsewhere(&self, token: &Token) -> bool {
         let differs = |named: Option<String>,
                        known: &Option<String>,
                        same: fn(&str, &str) -> bool| {
@@ -177,34 +167,16 @@ impl About {
     }
 }
 
-impl TokenName {
-    /// The token that an error answer names.
-    fn of(refusal: &ErrorResponse) -> Self {
-        let text = |name: &str| refusal.error_metadata.get(name).cloned();
-        Self {
-            label: text(LABEL),
-            serial: text(SERIAL),
+/// ` to token "T" (serial 7)`, as far as the token is named.
+pub(super) fn to_token(token: &Token) -> String {
+    let shown = |text: &str| escaped(plain(text), SHOWN, Lines::Escape);
+    match (&token.label, &token.serial) {
+        (Some(label), Some(serial)) => {
+            format!(" to token \"{}\" (serial {})", shown(label), shown(serial))
         }
-    }
-}
-
-/// ` to token "T" (serial 7)`, or nothing.
-impl fmt::Display for TokenName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |text: &str| escaped(plain(text), SHOWN, Lines::Escape);
-        match (&self.label, &self.serial) {
-            (Some(label), Some(serial)) => {
-                write!(
-                    f,
-                    " to token \"{}\" (serial {})",
-                    shown(label),
-                    shown(serial)
-                )
-            }
-            (Some(label), None) => write!(f, " to token \"{}\"", shown(label)),
-            (None, Some(serial)) => write!(f, " to the token with serial {}", shown(serial)),
-            (None, None) => Ok(()),
-        }
+        (Some(label), None) => format!(" to token \"{}\"", shown(label)),
+        (None, Some(serial)) => format!(" to the token with serial {}", shown(serial)),
+        (None, None) => String::new(),
     }
 }
 
@@ -251,10 +223,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The names under `errorMetadata` by which a plugin says from which token an error came.
-const LABEL: &str = "tokenLabel";
-const SERIAL: &str = "tokenSerial";
-
 /// Characters shown of a token's label or serial number.
 const SHOWN: usize = 100;
 
@@ -267,11 +235,12 @@ mod tests {
         About::key("open", id, &config.collect())
     }
 
-    fn token(label: &str, serial: &str) -> TokenName {
+    fn token(label: &str, serial: &str) -> Token {
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        TokenName {
+        Token {
             label: text(label),
             serial: text(serial),
+            ..Token::default()
         }
     }
 
@@ -316,7 +285,7 @@ mod tests {
         assert!(!about("k", &[("token-label", "bar ")]).is_elsewhere(&bar));
         // A token that the plugin did not name may be any.
         for id in ["pkcs11:token=foo", "pkcs11:serial=77"] {
-            assert!(!about(id, &[]).is_elsewhere(&TokenName::default()), "{id}");
+            assert!(!about(id, &[]).is_elsewhere(&Token::default()), "{id}");
         }
         assert!(!about("pkcs11:token=foo", &[]).is_elsewhere(&token("", "77")));
         assert!(about("pkcs11:serial=78", &[]).is_elsewhere(&token("", "77")));
@@ -325,11 +294,11 @@ mod tests {
     #[test]
     fn tokens_are_named() {
         assert_eq!(
-            token("a\u{1b}b ", "7").to_string(),
+            to_token(&token("a\u{1b}b ", "7")),
             " to token \"a\\u{1b}b\" (serial 7)"
         );
-        assert_eq!(token("a", "").to_string(), " to token \"a\"");
-        assert_eq!(token("", "7").to_string(), " to the token with serial 7");
-        assert_eq!(token("", "").to_string(), "");
+        assert_eq!(to_token(&token("a", "")), " to token \"a\"");
+        assert_eq!(to_token(&token("", "7")), " to the token with serial 7");
+        assert_eq!(to_token(&token("", "")), "");
     }
 }
