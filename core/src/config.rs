@@ -244,6 +244,12 @@ impl ConfigFile {
         auths.map(|(server, entry)| (server.as_str(), entry))
     }
 
+    /// Whether there is an entry for `server` in plain text, however it is spelt there.
+    pub fn has_auth(&self, server: &str) -> bool {
+        let mut names = self.auths().map(|(name, _)| name);
+        names.any(|name| name == server || same_registry(name, server))
+    }
+
     /// Whether the file says anything about credentials, which decides if it is used (CFG-22).
     pub fn configures_credentials(&self) -> bool {
         self.credentials_store().is_some()

@@ -181,9 +181,12 @@ impl CredentialStore {
             Chosen::File(path, _) => Some(path),
             Chosen::Nothing => None,
         };
-        // A file that names a helper may hold an older entry in plain text.
-        if let Some(path) = file {
-            let stored = load(&path)?;
+        // A file that names a helper may hold an older entry in plain text. One that need not be
+        // changed may be somewhere that can't be written.
+        if let Some(path) = file
+            && let stored = load(&path)?
+            && stored.has_auth(server)
+        {
             let had = from_file(&path, &stored, server).map_or(true, |found| found.is_some());
             ConfigFile::remove_auth(&path, server)
                 .map_err(|source| CredentialError::Config { path, source })?;

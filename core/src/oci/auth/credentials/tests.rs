@@ -138,6 +138,8 @@ async fn helpers_get_store_and_erase() {
     }
     assert!(store.erase("r.io").await.unwrap().was_stored);
     assert!(!store.erase("r.io").await.unwrap().was_stored);
+    // Nothing was to be taken out of the file, so it was not locked either.
+    assert!(!fixture.directory.path().join("docker.json.lock").exists());
     assert_eq!(store.get("r.io").await.unwrap(), None);
     let error = store.get("other.io").await.unwrap_err();
     assert!(matches!(
