@@ -181,7 +181,7 @@ pub enum PluginError {
         /// The plugin.
         plugin: PluginName,
         /// The token, as far as the plugin named it.
-        token: Token,
+        token: Box<Token>,
         /// What the plugin said then.
         error: Box<ErrorResponse>,
     },

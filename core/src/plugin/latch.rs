@@ -86,7 +86,7 @@ impl Latch {
         match denied.iter().find(same) {
             Some(denial) if about.may_open_a_key() => Err(PluginError::NotTried {
                 plugin: plugin.clone(),
-                token: denial.token.clone(),
+                token: Box::new(denial.token.clone()),
                 error: Box::new(denial.refusal.clone()),
             }),
             _ => Ok(()),
