@@ -184,6 +184,11 @@ impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         match error {
             PluginError::Key(error) => error.into(),
+            // The command or the key list is wrong, and no plugin was at work.
+            PluginError::Setting(_) | PluginError::Lacks { .. } => Self {
+                hint: error.hint(),
+                ..Self::failed(error)
+            },
             // CLI-16.
             other if other.is_interrupted() => Self::failed(other),
             other => Self {

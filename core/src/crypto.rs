@@ -200,6 +200,12 @@ impl fmt::Debug for Hasher {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Signatures over digests that this thread of a test verified.
+    pub(crate) static VERIFIED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 impl PublicKey {
     /// Reads a DER SubjectPublicKeyInfo. Points must be uncompressed and lie on the curve
     /// (ENV-38); RSA parameters must be NULL.
@@ -256,6 +262,8 @@ impl PublicKey {
     /// [`SignatureInvalid`]; also where digest or signature has another length than the key
     /// decides, or the key is none of the six kinds.
     pub fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureInvalid> {
+        #[cfg(test)]
+        VERIFIED.with(|count| count.set(count.get() + 1));
         let (Some(spec), Some(parsed)) = (self.key_spec(), &self.parsed) else {
             return Err(SignatureInvalid::UnsupportedKey);
         };

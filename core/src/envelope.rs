@@ -31,7 +31,9 @@ pub use draft::{Draft, DraftAttributes, Signed, ToBeSigned};
 pub use error::{CborError, EnvelopeError};
 pub use payload::{PAYLOAD_CONTENT_TYPE, Payload, PayloadError};
 pub(crate) use signature::chain_fault;
-pub use signature::{Content, Envelope, MAX_ENVELOPE_LEN, MAX_HEADERS, Signature, Unverified};
+pub use signature::{
+    Content, Envelope, MAX_ENVELOPE_LEN, MAX_HEADERS, Signature, SignerChain, Unverified,
+};
 
 /// The form of an envelope (JWS-01, COSE-01).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -27,7 +27,7 @@
 //!
 //!     async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
 //! #       let pki = Pki::new();
-//! #       let certificate_chain = pki.chain(&pki.signer(KeySpec::Ec256));
+//! #       let certificate_chain = pki.chain(&pki.signer(KeySpec::Ec256)).into();
 //! #       let signature = Key::of(KeySpec::Ec256).sign(message.bytes());
 //!         // A token would be sent `message.digest()`.
 //!         Ok(Signed { signature, certificate_chain, signing_agent: "example/1.0".into() })

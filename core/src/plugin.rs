@@ -26,11 +26,13 @@ mod go;
 mod install;
 mod key;
 mod latch;
+mod live;
 mod observe;
 mod pins;
 mod session;
 mod signer;
 mod spawn;
+mod store;
 mod terminal;
 mod text;
 
@@ -42,12 +44,13 @@ pub use install::{
     Candidacy, InstallError, Installed, Installer, Order, Source, Step, download_limits,
     is_semantic,
 };
-pub use key::{KeyChoice, PluginKey};
+pub use key::{KeyChoice, PluginKey, secret_in_clear, settled};
 pub use observe::{Event, Observer};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
 pub use signer::{PluginSigner, Route};
 pub use spawn::Interrupt;
+pub use store::{KeyStore, NewKey, OpenKey};
 
 /// How long plugins may take (PLG-11).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

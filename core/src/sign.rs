@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::{Future, ready};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,25 +44,25 @@ pub trait Signer {
         message: &ToBeSigned,
     ) -> impl Future<Output = Result<Signed, SignerError>> + Send;
 
-    /// Makes a whole envelope, for a signer that can do nothing else
-    /// (`SIGNATURE_GENERATOR.ENVELOPE`). `None` means: call [`Signer::sign`].
-    fn envelope(
-        &self,
-        request: &EnvelopeRequest<'_>,
-    ) -> impl Future<Output = Result<Option<GeneratedEnvelope>, SignerError>> + Send {
-        let _ = request;
-        ready(Ok(None))
-    }
-
-    /// Whether [`Signer::envelope`] is the way to have it sign.
-    fn makes_envelopes(&self) -> bool {
-        false
+    /// What makes whole envelopes in this signer's place, if it can do nothing else
+    /// (`SIGNATURE_GENERATOR.ENVELOPE`): [`Signer::key_spec`] and [`Signer::sign`] are then not asked.
+    fn envelopes(&self) -> Option<&dyn EnvelopeSigner> {
+        None
     }
 
     /// How many signatures may be asked for at once.
     fn max_in_flight(&self) -> usize {
         1
     }
+}
+
+/// A signer that gives out whole envelopes and never a bare signature.
+pub trait EnvelopeSigner: Sync {
+    /// Makes an envelope; nothing in it is checked.
+    fn envelope<'a>(
+        &'a self,
+        request: &'a EnvelopeRequest<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<GeneratedEnvelope, SignerError>> + Send + 'a>>;
 }
 
 /// What an envelope-generating signer is given (PLG-32).
@@ -287,19 +288,20 @@ async fn sign_descriptor<S: Signer>(
     options: &SignOptions,
     blob: bool,
 ) -> Result<(Signature, BTreeMap<String, String>), SignError> {
-    if options.timestamp.is_some() && signer.makes_envelopes() {
+    let envelopes = signer.envelopes();
+    if options.timestamp.is_some() && envelopes.is_some() {
         return Err(SignError::TimestampUnsupported);
     }
     let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
-    let payload_json = payload.to_json(options.format);
-    let request = EnvelopeRequest {
-        payload: &payload_json,
-        payload_type: PAYLOAD_CONTENT_TYPE,
-        format: options.format,
-        expiry: options.expiry,
-        blob,
-    };
-    if let Some(generated) = signer.envelope(&request).await? {
+    if let Some(signer) = envelopes {
+        let request = EnvelopeRequest {
+            payload: &payload.to_json(options.format),
+            payload_type: PAYLOAD_CONTENT_TYPE,
+            format: options.format,
+            expiry: options.expiry,
+            blob,
+        };
+        let generated = signer.envelope(&request).await?;
         let signature = check_generated(&generated.bytes, &payload, options)?;
         return Ok((signature, generated.annotations));
     }
@@ -313,13 +315,12 @@ async fn sign_descriptor<S: Signer>(
         signer.key_spec().await?,
     )?;
     let signed = signer.sign(draft.to_be_signed()).await?;
-    let Some(countersigner) = &options.timestamp else {
-        return Ok((draft.assemble(signed)?, BTreeMap::new()));
-    };
     // Nothing is shown to a timestamping authority that would not be stored.
-    let signature = draft.assemble(signed.clone())?;
-    let token = countersigner.countersign(&signature, options.now).await?;
-    let signature = draft.assemble_with(signed, Some(token))?;
+    let mut signature = draft.assemble(signed)?;
+    if let Some(countersigner) = &options.timestamp {
+        let token = countersigner.countersign(&signature, options.now).await?;
+        signature = draft.stamp(&signature, &token)?;
+    }
     Ok((signature, BTreeMap::new()))
 }
 

@@ -23,6 +23,8 @@ mod profile;
 
 pub use certificate::{Certificate, NotIssued};
 pub(crate) use certificate::{rfc1123, time, utc};
+#[cfg(test)]
+pub(crate) use chain::PROVEN;
 pub use chain::{Chain, ChainError, NotValidAt};
 pub use constraints::ConstraintError;
 pub(crate) use hardsign_plugin::chain::asn1::{extensions, malformed, optional_context};

@@ -23,8 +23,8 @@ use hardsign_core::envelope::{Envelope, Format, Payload, Signature, Signed, ToBe
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::sign::{
-    Countersigner, EnvelopeRequest, GeneratedEnvelope, SignError, SignOptions, SignedArtifact,
-    Signer, SignerError, TimestampError, sign_artifact, sign_blob,
+    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, SignError, SignOptions,
+    SignedArtifact, Signer, SignerError, TimestampError, sign_artifact, sign_blob,
 };
 use hardsign_core::timestamp::{ResponseError, Token};
 use hardsign_test_support::asn1::{integer, sequence};
@@ -104,20 +104,25 @@ impl Signer for InMemory {
     async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
         Ok(Signed {
             signature: self.key.sign(message.bytes()),
-            certificate_chain: self.chain.clone(),
+            certificate_chain: self.chain.clone().into(),
             signing_agent: "test/1".to_owned(),
         })
     }
 
-    async fn envelope(
-        &self,
-        _: &EnvelopeRequest<'_>,
-    ) -> Result<Option<GeneratedEnvelope>, SignerError> {
-        Ok(self.envelope.clone())
+    fn envelopes(&self) -> Option<&dyn EnvelopeSigner> {
+        match self.envelope {
+            Some(_) => Some(self),
+            None => None,
+        }
     }
+}
 
-    fn makes_envelopes(&self) -> bool {
-        self.envelope.is_some()
+impl EnvelopeSigner for InMemory {
+    fn envelope<'a>(
+        &'a self,
+        _: &'a EnvelopeRequest<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<GeneratedEnvelope, SignerError>> + Send + 'a>> {
+        Box::pin(ready(Ok(self.envelope.clone().unwrap())))
     }
 }
 

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use hardsign_core::config::{ConfigError, SigningKeys};
 use hardsign_core::io_text::io_text;
+use hardsign_core::plugin::KeyStore;
 use hardsign_core::trust::edit::{self, EditError, Emptied};
 use hardsign_core::trust::{StoreRef, StoreType};
 use hardsign_core::x509::Certificate;
-use hardsign_plugin::proto::{
-    CONTRACT_VERSION, Command, GenerateTestKeyRequest, GenerateTestKeyResponse,
-};
+use hardsign_plugin::proto::{CONTRACT_VERSION, GenerateTestKeyRequest, PluginConfig};
 use jiff::civil::DateTime;
 use serde::Serialize;
 use serde_json::json;
@@ -278,9 +277,14 @@ pub(super) fn generate_test(args: GenerateTestArgs, context: &Context) -> Result
         bits: args.bits,
     };
     let host = signer::host(&dirs, context);
-    let local = host.run(host.finder().local()?);
-    let made: GenerateTestKeyResponse = context
-        .wait(async { Ok(local.call(&Command::GenerateTestKey, &request).await?) })
+    let local = host.finder().local()?;
+    let made = context
+        .wait(async {
+            let store = KeyStore::open(&host, local, "", PluginConfig::new()).await?;
+            let made = store.generate_test_key(&request).await;
+            store.close().await;
+            Ok(made?)
+        })
         .map_err(|failure| match fs::symlink_metadata(&key_path) {
             Ok(_) => Failure::failed(failure.messages.join("\n")).hint(format!(
                 "`hardsign certificate cleanup-test {name}` removes an earlier test key"

@@ -1,15 +1,17 @@
 //! `hardsign key`: the list of signing keys (CLI-64 to CLI-68), and what a device says of
-//! one.
+//! one. To add a key contacts none; its plugin is asked only which settings it knows.
 
 use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
-use hardsign_core::plugin::Finder;
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::{secret_in_clear, settled};
+use hardsign_plugin::proto::PluginConfig;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, signer};
 use crate::args::Output;
 use crate::args::key::{AddArgs, DeleteArgs, ListArgs, UpdateArgs};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{one_line, table::table};
 
 pub(super) mod attest;
@@ -38,9 +40,9 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     if args.plugin.is_empty() {
         return Err(ConfigError::PluginNameEmpty.into());
     }
-    Finder::new(&dirs).find(&args.plugin)?;
+    let config = checked(&args, &dirs, context)?;
     SigningKeys::update(&dirs, |keys| {
-        keys.add_plugin_key(&args.name, &args.plugin, &args.id, args.plugin_config)?;
+        keys.add_plugin_key(&args.name, &args.plugin, &args.id, config)?;
         if args.default {
             keys.set_default(&args.name)?;
         }
@@ -60,6 +62,40 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         "id": args.id,
         "pluginName": args.plugin,
     }))?)
+}
+
+/// The settings to store: ones that the plugin knows, with absolute paths and without secrets. The
+/// plugin is asked only if there are any.
+fn checked(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<PluginConfig, Failure> {
+    let host = signer::host(dirs, context);
+    let plugin = host.plugin(&args.plugin)?;
+    let config = args.plugin_config.clone();
+    let metadata = match config.is_empty() {
+        true => None,
+        false => match context.wait(async { Ok(plugin.metadata(&PluginConfig::new()).await) })? {
+            Ok(metadata) => Some(metadata),
+            Err(error) => {
+                let text = format_args!("the settings were not checked: {error}");
+                context.console.log("warning", text);
+                None
+            }
+        },
+    };
+    if let Some(name) = secret_in_clear(metadata.as_ref(), &args.id, &config) {
+        return Err(Failure::usage(format!(
+            "{name} is a secret, which the key list would keep in clear"
+        ))
+        .hint(
+            "leave it out; pin-source says where a PIN comes from, for instance pin-source=env:NAME, pin-source=file:/path or pin-source=prompt",
+        ));
+    }
+    match &metadata {
+        Some(metadata) => settled(metadata, config).map_err(|error| Failure {
+            exit: Exit::Usage,
+            ..error.into()
+        }),
+        None => Ok(config),
+    }
 }
 
 pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure> {

@@ -83,7 +83,7 @@ pub(super) fn timestamp(
         return Ok(None);
     };
     // PLG-39: told once, before any artifact is looked at.
-    if signer.makes_envelopes() {
+    if signer.envelopes().is_some() {
         return Err(SignError::TimestampUnsupported.into());
     }
     let client = Client::new(&asked.url, repository::trace(context)).map_err(Failure::usage)?;

@@ -350,7 +350,7 @@ impl Encoded {
 
     /// The envelope, in deterministic encoding (COSE-12, COSE-16).
     pub(super) fn assemble(&self, signed: &Signed, timestamp_token: Option<&[u8]>) -> Vec<u8> {
-        let certificates = signed.certificate_chain.iter();
+        let certificates = signed.certificate_chain.ders().iter();
         let certificates = certificates.map(|der| Value::Bytes(der.clone())).collect();
         let mut unprotected = vec![(Value::from(X5CHAIN), Value::Array(certificates))];
         if let Some(token) = timestamp_token {

@@ -1,14 +1,15 @@
 //! Writing an envelope: prepare, sign elsewhere, assemble.
 //!
 //! The bytes to be signed and their digest are fixed before anybody is asked to sign (ENV-43).
-//! Whatever comes back is assembled, parsed again and verified whole; a fault leaves nothing
-//! behind (ENV-39).
+//! Whatever comes back is verified, assembled and parsed again; a fault leaves nothing behind
+//! (ENV-39). A chain is proven once for all signatures that are made with it.
 
 use jiff::Timestamp;
 
 use super::signature::check_times;
 use super::{
-    Envelope, EnvelopeError, Format, Payload, Signature, SignedAttributes, SigningScheme, cose, jws,
+    Envelope, EnvelopeError, Format, Payload, Signature, SignedAttributes, SignerChain,
+    SigningScheme, cose, jws,
 };
 use crate::algorithm::{HashAlgorithm, KeySpec};
 use crate::crypto;
@@ -44,8 +45,8 @@ pub struct ToBeSigned {
 pub struct Signed {
     /// The primitive signature: RSASSA-PSS, or r‖s.
     pub signature: Vec<u8>,
-    /// DER certificates, leaf first, root last.
-    pub certificate_chain: Vec<Vec<u8>>,
+    /// The certificates, leaf first, root last.
+    pub certificate_chain: SignerChain,
     /// The signing agent to write (ENV-31); empty for none.
     pub signing_agent: String,
 }
@@ -115,17 +116,19 @@ impl Draft {
         self.format
     }
 
-    /// Puts the envelope together and verifies it whole: signature, chain rules, validity of
-    /// every certificate at the signing time, key spec (ENV-39).
+    /// Proves the chain, unless that was done for an earlier signature with it; verifies the signature,
+    /// once; and puts the envelope together, which is read again (ENV-39). Every certificate must be
+    /// valid at the signing time.
     ///
     /// # Errors
-    /// [`EnvelopeError::GeneratedInvalid`] around the cause; there is no partial result.
+    /// [`EnvelopeError::GeneratedInvalid`] around the cause; there is no partial result. A chain is
+    /// told of before a signature: a root that stands where the leaf belongs explains the signature,
+    /// and not the other way round.
     pub fn assemble(&self, signed: Signed) -> Result<Signature, EnvelopeError> {
-        self.assemble_with(signed, None)
+        self.make(&signed).map_err(generated)
     }
 
-    /// [`Draft::assemble`] with an RFC 3161 token over the signature. The token itself is not
-    /// looked at here.
+    /// [`Draft::assemble`], and then [`Draft::stamp`] where there is a token.
     ///
     /// # Errors
     /// As [`Draft::assemble`].
@@ -134,35 +137,89 @@ impl Draft {
         signed: Signed,
         timestamp_token: Option<Vec<u8>>,
     ) -> Result<Signature, EnvelopeError> {
-        let bytes = match &self.encoded {
-            Encoded::Jws(encoded) => encoded.assemble(&signed, timestamp_token.as_deref()),
-            Encoded::Cose(encoded) => encoded.assemble(&signed, timestamp_token.as_deref()),
-        };
-        self.verify(&bytes)
-            .map_err(|source| EnvelopeError::GeneratedInvalid {
-                source: Box::new(source),
-            })
+        let signature = self.assemble(signed)?;
+        match timestamp_token {
+            Some(token) => self.stamp(&signature, &token),
+            None => Ok(signature),
+        }
     }
 
-    fn verify(&self, bytes: &[u8]) -> Result<Signature, EnvelopeError> {
-        let envelope = Envelope::parse(self.format, bytes)?;
-        if envelope.signed_bytes() != self.to_be_signed.bytes() {
-            return Err(EnvelopeError::DraftChanged);
+    /// The same signature with an RFC 3161 token over it. The signature is not verified again; the
+    /// token itself is not looked at here.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::GeneratedInvalid`], also for a signature that another draft made.
+    pub fn stamp(
+        &self,
+        signature: &Signature,
+        timestamp_token: &[u8],
+    ) -> Result<Signature, EnvelopeError> {
+        let chain = signature.chain();
+        let ders = chain.certificates().iter().map(|c| c.der().to_vec());
+        let signed = Signed {
+            signature: signature.signature_bytes().to_vec(),
+            certificate_chain: ders.collect::<Vec<_>>().into(),
+            signing_agent: signature
+                .unsigned()
+                .signing_agent
+                .clone()
+                .unwrap_or_default(),
+        };
+        if !signature.is_over(self.format, &self.to_be_signed.bytes) {
+            return Err(generated(EnvelopeError::DraftChanged));
         }
-        let signature = envelope.verify_made()?;
-        let leaf = signature.chain().leaf();
-        let actual = leaf.key_spec().ok_or(EnvelopeError::UnsupportedKey)?;
-        if actual != self.key_spec {
-            return Err(EnvelopeError::KeySpecMismatch {
-                expected: self.key_spec,
-                actual,
+        self.encode(&signed, Some(timestamp_token))
+            .and_then(|envelope| envelope.into_made(chain.clone()))
+            .map_err(generated)
+    }
+
+    fn make(&self, signed: &Signed) -> Result<Signature, EnvelopeError> {
+        let chain = signed.certificate_chain.prove()?;
+        let leaf = chain.leaf();
+        let derived = leaf.key_spec().ok_or(EnvelopeError::UnsupportedKey)?;
+        let envelope = self.encode(signed, None)?;
+        let of_another_key;
+        let digest = if derived == self.key_spec {
+            &self.to_be_signed.digest
+        } else {
+            of_another_key = crypto::hash(derived.hash(), &self.to_be_signed.bytes);
+            &of_another_key
+        };
+        leaf.public_key()
+            .map_err(|_| EnvelopeError::UnsupportedKey)?
+            .verify_digest(digest, &signed.signature)
+            .map_err(|source| EnvelopeError::Signature { source })?;
+        if derived != self.key_spec {
+            return Err(EnvelopeError::AlgorithmMismatch {
+                derived: derived.signature_algorithm(),
+                specified: self.key_spec.signature_algorithm(),
             });
         }
-        signature
-            .chain()
+        chain
             .check_validity_at(self.signing_time)
             .map_err(|source| EnvelopeError::NotValidAtSigningTime { source })?;
-        Ok(signature)
+        envelope.into_made(chain.clone())
+    }
+
+    /// The envelope, read again: it is made of what was verified.
+    fn encode(&self, signed: &Signed, token: Option<&[u8]>) -> Result<Envelope, EnvelopeError> {
+        let bytes = match &self.encoded {
+            Encoded::Jws(encoded) => encoded.assemble(signed, token),
+            Encoded::Cose(encoded) => encoded.assemble(signed, token),
+        };
+        let envelope = Envelope::parse(self.format, &bytes)?;
+        let ders = signed.certificate_chain.ders();
+        if envelope.is_made_of(self.to_be_signed.bytes(), &signed.signature, ders, token) {
+            Ok(envelope)
+        } else {
+            Err(EnvelopeError::DraftChanged)
+        }
+    }
+}
+
+fn generated(source: EnvelopeError) -> EnvelopeError {
+    EnvelopeError::GeneratedInvalid {
+        source: Box::new(source),
     }
 }
 
@@ -206,4 +263,104 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
         time.as_second()
     };
     Timestamp::from_second(seconds).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use hardsign_test_support::{Key, Pki, certificate};
+
+    use super::*;
+    use crate::artifact::Descriptor;
+    use crate::crypto::VERIFIED;
+    use crate::x509::PROVEN;
+
+    fn draft(format: Format, number: u64) -> Draft {
+        let payload = Payload::new(Descriptor {
+            media_type: "a/b".to_owned(),
+            digest: format!("sha256:{}", "ab".repeat(32)).parse().unwrap(),
+            size: number,
+            annotations: BTreeMap::new(),
+        });
+        let attributes = DraftAttributes {
+            signing_time: certificate::now(),
+            expiry: None,
+        };
+        Draft::new(format, &payload, &attributes, KeySpec::Ec256).unwrap()
+    }
+
+    /// ENV-39: a thousand signatures with one chain, each with a timestamp: the chain is proven once,
+    /// and each signature verified once.
+    #[test]
+    fn env_39_proven_once() {
+        let pki = Pki::new();
+        let chain = SignerChain::from(pki.chain(&pki.signer(KeySpec::Ec256)));
+        VERIFIED.set(0);
+        PROVEN.set(0);
+        for number in 0..1000 {
+            let draft = draft(Format::ALL[usize::from(number % 2 == 0)], number);
+            let signed = Signed {
+                signature: Key::P256.sign(draft.to_be_signed().bytes()),
+                certificate_chain: chain.clone(),
+                signing_agent: "a/1".to_owned(),
+            };
+            let signature = draft.assemble(signed).unwrap();
+            let stamped = draft.stamp(&signature, b"token").unwrap();
+            let token = stamped.unsigned().timestamp_token.as_deref();
+            assert_eq!(token, Some(&b"token"[..]));
+            assert_eq!(stamped.payload(), signature.payload());
+        }
+        assert_eq!((PROVEN.get(), VERIFIED.get()), (1, 1000));
+    }
+
+    /// A signature that another draft made is not stamped, and what it says is not taken over.
+    #[test]
+    fn another_draft_s_signature_is_not_stamped() {
+        let pki = Pki::new();
+        for format in Format::ALL {
+            let (one, other) = (draft(format, 1), draft(format, 2));
+            let signature = one
+                .assemble(Signed {
+                    signature: Key::P256.sign(one.to_be_signed().bytes()),
+                    certificate_chain: pki.chain(&pki.signer(KeySpec::Ec256)).into(),
+                    signing_agent: String::new(),
+                })
+                .unwrap();
+            let error = other.stamp(&signature, b"token").unwrap_err();
+            assert!(matches!(
+                error,
+                EnvelopeError::GeneratedInvalid { source } if matches!(*source, EnvelopeError::DraftChanged)
+            ));
+        }
+    }
+
+    /// A chain is told of before a signature: whatever was signed, a root first or a root of another
+    /// size is named as such.
+    #[test]
+    fn a_bad_chain_explains_a_bad_signature() {
+        let pki = Pki::new();
+        let good = pki.chain(&pki.signer(KeySpec::Ec256));
+        let draft = draft(Format::Jws, 1);
+        let refused = |chain: Vec<Vec<u8>>, signature: Vec<u8>| {
+            let error = draft.assemble(Signed {
+                signature,
+                certificate_chain: chain.into(),
+                signing_agent: String::new(),
+            });
+            error.unwrap_err().to_string()
+        };
+        let mut reversed = good.clone();
+        reversed.reverse();
+        for signature in [vec![7; 64], vec![7; 384], Vec::new()] {
+            for (chain, part) in [
+                (reversed.clone(), "certificate-chain is invalid"),
+                (good[..1].to_vec(), "certificate-chain is invalid"),
+                (Vec::new(), "certificate chain is not present"),
+            ] {
+                let text = refused(chain, signature.clone());
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
 }

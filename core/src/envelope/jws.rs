@@ -401,7 +401,7 @@ impl Encoded {
             let token = Value::String(STANDARD.encode(token));
             header.push((header::TIMESTAMP_SIGNATURE.to_owned(), token));
         }
-        let certificates = signed.certificate_chain.iter();
+        let certificates = signed.certificate_chain.ders().iter();
         let certificates = certificates.map(|der| Value::String(STANDARD.encode(der)));
         header.push((X5C.to_owned(), Value::Array(certificates.collect())));
         if !signed.signing_agent.is_empty() {

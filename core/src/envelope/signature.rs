@@ -1,5 +1,7 @@
 //! From received bytes to a [`Signature`]: the integrity check, in one place for both formats.
 
+use std::sync::{Arc, OnceLock};
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -155,6 +157,32 @@ impl Envelope {
         self.into_signature(leaf)
     }
 
+    /// The content of an envelope that was just assembled from parts that were verified: `chain` is
+    /// the proven one that stands in it.
+    pub(super) fn into_made(self, chain: Chain<CodeSigning>) -> Result<Signature, EnvelopeError> {
+        let format = self.format;
+        let (bytes, content) = self.into_content_with(|_| Ok(chain))?;
+        Ok(Signature {
+            format,
+            bytes,
+            content,
+        })
+    }
+
+    /// Whether the envelope is made of these parts and no others.
+    pub(super) fn is_made_of(
+        &self,
+        signed: &[u8],
+        signature: &[u8],
+        certificates: &[Vec<u8>],
+        timestamp_token: Option<&[u8]>,
+    ) -> bool {
+        self.parts.signed == signed
+            && self.parts.signature == signature
+            && self.parts.certificates == certificates
+            && self.parts.unsigned.timestamp_token.as_deref() == timestamp_token
+    }
+
     /// The leaf's key made the signature over the bytes as received.
     fn check_signature(&self, leaf: &Certificate) -> Result<(), EnvelopeError> {
         let spec = leaf.key_spec().ok_or(EnvelopeError::UnsupportedKey)?;
@@ -185,11 +213,6 @@ impl Envelope {
         Ok(Unverified(self.into_content(leaf)?.1))
     }
 
-    /// The bytes that the signature covers.
-    pub(super) fn signed_bytes(&self) -> &[u8] {
-        &self.parts.signed
-    }
-
     fn leaf(&self) -> Result<Certificate, EnvelopeError> {
         let leaf = self
             .parts
@@ -200,6 +223,13 @@ impl Envelope {
     }
 
     fn into_content(self, leaf: Certificate) -> Result<(Vec<u8>, Content), EnvelopeError> {
+        self.into_content_with(|certificates| prove(leaf, certificates))
+    }
+
+    fn into_content_with(
+        self,
+        chain: impl FnOnce(&[Vec<u8>]) -> Result<Chain<CodeSigning>, EnvelopeError>,
+    ) -> Result<(Vec<u8>, Content), EnvelopeError> {
         let parts = self.parts;
         let protected = match parts.protected {
             RawProtected::Jws(header) => jws::interpret(&header)?,
@@ -212,7 +242,7 @@ impl Envelope {
             });
         }
         let payload = Payload::parse(&parts.payload)?;
-        let chain = prove(leaf, &parts.certificates)?;
+        let chain = chain(&parts.certificates)?;
         let derived = chain
             .leaf()
             .key_spec()
@@ -289,6 +319,14 @@ impl Signature {
     }
 }
 
+impl Signature {
+    /// Whether the signature covers these bytes.
+    pub(super) fn is_over(&self, format: Format, signed: &[u8]) -> bool {
+        let envelope = Envelope::parse(self.format, &self.bytes);
+        self.format == format && envelope.is_ok_and(|envelope| envelope.parts.signed == signed)
+    }
+}
+
 impl Unverified {
     /// The content. Nobody vouches for it.
     pub fn danger_content(&self) -> &Content {
@@ -296,15 +334,61 @@ impl Unverified {
     }
 }
 
-/// The rule that a signer's chain breaks by itself, whatever was signed; `None` for a good one.
-pub(crate) fn chain_fault(chain: &[Vec<u8>]) -> Option<EnvelopeError> {
-    let Some(leaf) = chain.first() else {
-        return Some(EnvelopeError::CertificateChainMissing);
-    };
-    match Certificate::from_der(leaf) {
-        Ok(leaf) => prove(leaf, chain).err(),
-        Err(source) => Some(EnvelopeError::MalformedLeaf { source }),
+/// A signer's chain: certificates in DER, leaf first, root last. It is read and proven once, however
+/// many signatures are made with it; clones share the proof.
+#[derive(Clone, Debug)]
+pub struct SignerChain(Arc<SignerChainParts>);
+
+#[derive(Debug)]
+struct SignerChainParts {
+    ders: Vec<Vec<u8>>,
+    proven: OnceLock<Chain<CodeSigning>>,
+}
+
+impl SignerChain {
+    /// The certificates as they were given.
+    pub fn ders(&self) -> &[Vec<u8>] {
+        &self.0.ders
     }
+
+    /// The chain, which meets every rule of code-signing chains (X509-01). Validity in time is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`]: a certificate that can't be read, or the rule that is broken.
+    pub fn prove(&self) -> Result<&Chain<CodeSigning>, EnvelopeError> {
+        if let Some(proven) = self.0.proven.get() {
+            return Ok(proven);
+        }
+        let ders = self.ders();
+        let leaf = ders.first().ok_or(EnvelopeError::CertificateChainMissing)?;
+        let leaf = Certificate::from_der(leaf)
+            .map_err(|source| EnvelopeError::MalformedLeaf { source })?;
+        let chain = prove(leaf, ders)?;
+        Ok(self.0.proven.get_or_init(|| chain))
+    }
+}
+
+impl From<Vec<Vec<u8>>> for SignerChain {
+    fn from(ders: Vec<Vec<u8>>) -> Self {
+        Self(Arc::new(SignerChainParts {
+            ders,
+            proven: OnceLock::new(),
+        }))
+    }
+}
+
+impl PartialEq for SignerChain {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.ders() == other.ders()
+    }
+}
+
+impl Eq for SignerChain {}
+
+/// The rule that a signer's chain breaks by itself, whatever was signed; `None` for a good one.
+pub(crate) fn chain_fault(chain: &SignerChain) -> Option<EnvelopeError> {
+    chain.prove().err()
 }
 
 fn prove(leaf: Certificate, ders: &[Vec<u8>]) -> Result<Chain<CodeSigning>, EnvelopeError> {

@@ -19,12 +19,14 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::error::{MetadataFault, PluginError, ProcessEnd};
+use super::find::Origin;
 use super::latch::About;
+use super::live::Live;
 use super::observe::Event;
 use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
 use super::{Host, PluginFile};
-use crate::envelope::chain_fault;
+use crate::envelope::{SignerChain, chain_fault};
 use crate::json::{self, JsonError};
 
 /// A plugin executable and how it is run.
@@ -44,7 +46,7 @@ pub struct Plugin {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct RawSignature {
     pub(super) signature: Vec<u8>,
-    pub(super) certificate_chain: Vec<Vec<u8>>,
+    pub(super) certificate_chain: SignerChain,
 }
 
 /// The key that requests are about.
@@ -92,6 +94,11 @@ impl Plugin {
         let metadata: Metadata = self
             .ask(&Command::GetPluginMetadata, &request, clock, None)
             .await?;
+        self.believed(metadata)
+    }
+
+    /// Metadata that is as the contract asks, of this plugin.
+    fn believed(&self, metadata: Metadata) -> Result<Metadata, PluginError> {
         check_metadata(&metadata).map_err(|fault| PluginError::Metadata {
             plugin: self.file.name.clone(),
             fault,
@@ -105,6 +112,41 @@ impl Plugin {
                 file: self.file.name.file_name(),
             })
         }
+    }
+
+    /// Asks the plugin who it is, in the process that will be asked everything else, where that is
+    /// known beforehand: a plugin of the box has sessions. Of others it is known from their metadata,
+    /// which costs a process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::metadata`].
+    pub(super) async fn connect(
+        &self,
+        config: &PluginConfig,
+    ) -> Result<(Metadata, Option<Live>), PluginError> {
+        if self.file.origin == Origin::Box {
+            let live = Live::start(self).await?;
+            match live.metadata(config).await {
+                Ok(Ok(metadata)) => match self.believed(metadata) {
+                    Ok(metadata) => return Ok((metadata, Some(live))),
+                    Err(error) => {
+                        live.end().await;
+                        return Err(error);
+                    }
+                },
+                // It has no sessions after all, or can't start: its own words follow.
+                Ok(Err(_)) => drop(live.end().await),
+                Err(source) if source.is_death() => {
+                    if live.end().await.was_interrupted() {
+                        let command = Command::GetPluginMetadata.name().into();
+                        let plugin = self.file.name.clone();
+                        return Err(PluginError::Interrupted { plugin, command });
+                    }
+                }
+                Err(source) => return Err(live.broken(self, source).await),
+            }
+        }
+        Ok((self.metadata(config).await?, None))
     }
 
     /// `describe-key` (PLG-23 to PLG-25).
@@ -180,7 +222,7 @@ impl Plugin {
         let clock = self.host.one_shot_clock();
         let answer: SignatureAnswer = self.ask(command, request, clock, Some(key.id)).await?;
         self.check_key(label, &answer.key_id, key.id)?;
-        let certificate_chain = self.check_chain(answer.certificate_chain)?;
+        let certificate_chain = SignerChain::from(self.check_chain(answer.certificate_chain)?);
         let expected = key_spec.signature_algorithm();
         if answer.signing_algorithm.parse() != Ok::<SignatureAlgorithm, _>(expected) {
             let wrong = PluginError::WrongAlgorithm {
@@ -199,7 +241,7 @@ impl Plugin {
 
     /// What a chain says of itself, where it breaks a rule: a root in the leaf's place makes the
     /// algorithm and the length of a signature look wrong, which they are not.
-    fn chain_first(&self, error: PluginError, chain: &[Vec<u8>]) -> PluginError {
+    fn chain_first(&self, error: PluginError, chain: &SignerChain) -> PluginError {
         match chain_fault(chain) {
             Some(source) => PluginError::Chain {
                 plugin: self.file.name.clone(),
@@ -244,20 +286,6 @@ impl Plugin {
             .await
     }
 
-    /// Any other command of the contract's shape, for the plugins of the box: `list-keys`,
-    /// `generate-test-key`.
-    ///
-    /// # Errors
-    /// If the plugin can't be run, refuses, or answers something that is no `A`.
-    pub async fn call<Q: Serialize, A: DeserializeOwned>(
-        &self,
-        command: &Command,
-        request: &Q,
-    ) -> Result<A, PluginError> {
-        self.ask(command, request, self.host.one_shot_clock(), None)
-            .await
-    }
-
     /// The echoed key id is that of the request (PLG-24, PLG-29).
     pub(super) fn check_key(
         &self,
@@ -280,7 +308,7 @@ impl Plugin {
         &self,
         signature: Base64,
         key_spec: KeySpec,
-        chain: &[Vec<u8>],
+        chain: &SignerChain,
     ) -> Result<Vec<u8>, PluginError> {
         let Base64(signature) = signature;
         if signature.len() == key_spec.signature_len() {
@@ -308,7 +336,7 @@ impl Plugin {
     }
 
     /// Runs a command and reads its answer; a refusal is an error.
-    async fn ask<Q: Serialize, A: DeserializeOwned>(
+    pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         command: &Command,
         request: &Q,
@@ -509,13 +537,34 @@ fn check_metadata(metadata: &Metadata) -> Result<(), MetadataFault> {
             versions: versions.clone(),
         })
     } else {
-        Ok(())
+        check_settings(metadata)
     }
 }
 
 /// The part of its time after which a plugin's own TIMEOUT counts as no answer: the next signature
 /// would wait as long.
 const LONG: u32 = 6;
+
+/// Names of settings are compared with one another and shown.
+fn check_settings(metadata: &Metadata) -> Result<(), MetadataFault> {
+    let settings = metadata.settings.as_deref().unwrap_or_default();
+    let fits = |name: &str| {
+        !name.is_empty()
+            && name.len() <= MAX_SETTING_NAME
+            && name.chars().all(|c| c.is_ascii_graphic())
+    };
+    if settings.len() <= MAX_SETTINGS && settings.iter().all(|setting| fits(&setting.name)) {
+        Ok(())
+    } else {
+        Err(MetadataFault::Settings)
+    }
+}
+
+/// Settings of one plugin.
+const MAX_SETTINGS: usize = 200;
+
+/// Bytes of a setting's name.
+const MAX_SETTING_NAME: usize = 100;
 
 /// Certificates read of a chain; real ones have two to four.
 const MAX_CERTIFICATES: usize = 32;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardsign_plugin::algorithm::SignatureAlgorithm;
-use hardsign_plugin::proto::{ErrorCode, ErrorResponse, Token};
+use hardsign_plugin::proto::{ErrorCode, ErrorResponse, Token, UnknownSetting};
 
 use super::latch::to_token;
 use super::pins::PinsError;
@@ -233,6 +233,27 @@ pub enum PluginError {
         /// The plugin.
         plugin: PluginName,
     },
+    /// A plugin that lacks a capability.
+    #[error("plugin {plugin} can't {what}")]
+    Lacks {
+        /// The plugin.
+        plugin: PluginName,
+        /// What it can't do.
+        what: &'static str,
+    },
+    /// A setting that the plugin doesn't know.
+    #[error(transparent)]
+    Setting(#[from] Box<UnknownSetting>),
+    /// An answer with a key that it can't be about.
+    #[error("plugin {plugin} answered {command} with a public key that {fault}")]
+    WrongPublicKey {
+        /// The plugin.
+        plugin: PluginName,
+        /// The command.
+        command: &'static str,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// A plugin that can't sign files (BLOB-13).
     #[error(
         "the plugin \"{plugin}\" lacks the signature generator capability required for blob signing"
@@ -376,6 +397,9 @@ pub enum MetadataFault {
     /// No capabilities.
     #[error("empty capabilities")]
     Capabilities,
+    /// Settings that are too many or whose names can't be names.
+    #[error("settings are too many, or have names that can't be names")]
+    Settings,
     /// No contract versions.
     #[error("supported contract versions not specified")]
     NoContractVersions,
@@ -442,7 +466,11 @@ impl PluginError {
     /// The plugin, when the error is about one.
     pub fn plugin(&self) -> Option<&PluginName> {
         match self {
-            Self::InvalidName { .. } | Self::List { .. } | Self::Key(_) | Self::Pins(_) => None,
+            Self::InvalidName { .. }
+            | Self::List { .. }
+            | Self::Key(_)
+            | Self::Pins(_)
+            | Self::Setting(_) => None,
             Self::Envelope(inner) => inner.plugin(),
             Self::NotFound { plugin, .. }
             | Self::NotRegular { plugin, .. }
@@ -462,6 +490,8 @@ impl PluginError {
             | Self::Metadata { plugin, .. }
             | Self::WrongName { plugin, .. }
             | Self::CannotSign { plugin }
+            | Self::Lacks { plugin, .. }
+            | Self::WrongPublicKey { plugin, .. }
             | Self::CannotSignBlobs { plugin }
             | Self::WrongKey { plugin, .. }
             | Self::UnknownKeySpec { plugin, .. }
@@ -482,6 +512,27 @@ impl PluginError {
         match self {
             Self::Refused { error, .. } | Self::NotTried { error, .. } => error.error_code.as_ref(),
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.code(),
+            _ => None,
+        }
+    }
+
+    /// What the user has to agree to before the plugin does it, if that is all that is missing: the
+    /// same request is then made with `confirmed`.
+    pub fn question(&self) -> Option<String> {
+        match self {
+            Self::Refused { error, .. } => error
+                .question()
+                .map(|question| escaped(question, HINT, Lines::Escape)),
+            Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.question(),
+            _ => None,
+        }
+    }
+
+    /// The token that refused, if the plugin says which.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::Refused { error, .. } => error.token(),
+            Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.token(),
             _ => None,
         }
     }
@@ -560,7 +611,8 @@ impl PluginError {
                 Some("give the plugin's name, for instance pkcs11, not a path".into())
             }
             Self::List { .. } | Self::Key(_) | Self::Interrupted { .. } => None,
-            Self::CannotSign { .. } | Self::CannotSignBlobs { .. } => Some(
+            Self::Setting(unknown) => Some(unknown.hint()),
+            Self::CannotSign { .. } | Self::CannotSignBlobs { .. } | Self::Lacks { .. } => Some(
                 "choose a plugin that can; `hardsign plugin list --all` shows what each one does".into(),
             ),
             Self::Failed { end, .. } if !end.stderr.is_empty() => None,
@@ -574,6 +626,7 @@ impl PluginError {
             Self::TooMuchOutput { .. }
             | Self::WrongName { .. }
             | Self::WrongKey { .. }
+            | Self::WrongPublicKey { .. }
             | Self::WrongAlgorithm { .. }
             | Self::SignatureLength { .. }
             | Self::ChainTooLarge { .. }

@@ -1,6 +1,8 @@
 //! From what the user chose to a plugin, its name for the key, and its settings (CLI-26).
 
-use hardsign_plugin::proto::PluginConfig;
+use std::path::Path;
+
+use hardsign_plugin::proto::{Metadata, PluginConfig};
 
 use super::{Finder, PluginError, PluginFile};
 use crate::config::{ConfigError, KeyEntry, KeyLocation, SigningKeys};
@@ -105,6 +107,54 @@ impl PluginKey {
     }
 }
 
+/// Settings as the plugin takes them: each one is known to it, and the path of a file is absolute,
+/// since it is relative to where the user is.
+///
+/// # Errors
+/// [`PluginError::Setting`] for one that the plugin doesn't know.
+pub fn settled(metadata: &Metadata, config: PluginConfig) -> Result<PluginConfig, PluginError> {
+    metadata.check_settings(&config).map_err(Box::new)?;
+    let absolute = |(name, value): (String, String)| {
+        let is_path = metadata.setting(&name).is_some_and(|known| known.path);
+        let path = Path::new(&value);
+        if !is_path || value.is_empty() || path.is_absolute() || value.starts_with("file:") {
+            return (name, value);
+        }
+        // What can't be made absolute is left for the plugin to refuse.
+        let path = std::path::absolute(path).ok();
+        let path = path.and_then(|path| path.into_os_string().into_string().ok());
+        (name, path.unwrap_or(value))
+    };
+    Ok(config.into_iter().map(absolute).collect())
+}
+
+/// What would put a secret in clear into the key list: a PIN in the id, or a setting that the plugin
+/// calls secret. Its name is given; its value is not told.
+pub fn secret_in_clear(
+    metadata: Option<&Metadata>,
+    id: &str,
+    config: &PluginConfig,
+) -> Option<String> {
+    let attributes = id.split([':', ';', '?', '&']).skip(1);
+    let mut names = attributes.filter_map(|attribute| Some(attribute.split_once('=')?.0.trim()));
+    let is_uri = ["pkcs11:", "yubikey:"].iter().any(|scheme| {
+        id.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    let pin = names.find(|name| {
+        name.eq_ignore_ascii_case("pin-value") || (is_uri && name.eq_ignore_ascii_case("pin"))
+    });
+    let secret = || {
+        let is_secret = |name: &&String| {
+            metadata
+                .and_then(|metadata| metadata.setting(name))
+                .is_some_and(|known| known.secret)
+        };
+        config.keys().find(is_secret).cloned()
+    };
+    pin.map(str::to_owned).or_else(secret)
+}
+
 /// The setting of the `local` plugin that names the certificate file; its key id is the key file.
 const CERTIFICATE: &str = "cert-chain";
 
@@ -113,7 +163,77 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use hardsign_plugin::proto::Setting;
+
     use super::*;
+
+    fn declaring() -> Metadata {
+        Metadata::new("m", "d", "1.0.0", "u").with_settings([
+            Setting::path("cert-chain", "certificates"),
+            Setting::new("token-label", "token"),
+            Setting::secret("access-key", "key"),
+        ])
+    }
+
+    /// Paths are made absolute where the plugin says that they are paths, and nothing else is touched.
+    #[test]
+    fn paths_are_relative_to_the_user() {
+        let config = PluginConfig::from([
+            ("cert-chain".into(), "some/chain.pem".into()),
+            ("token-label".into(), "some/label".into()),
+        ]);
+        let settled = settled(&declaring(), config).unwrap();
+        let here = std::path::absolute("some/chain.pem").unwrap();
+        assert_eq!(settled["cert-chain"], here.to_str().unwrap());
+        assert_eq!(settled["token-label"], "some/label");
+        for kept in ["/etc/chain.pem", "", "file:/etc/chain.pem"] {
+            let config = PluginConfig::from([("cert-chain".into(), kept.into())]);
+            assert_eq!(
+                super::settled(&declaring(), config.clone()).unwrap(),
+                config
+            );
+        }
+        let wrong = PluginConfig::from([("cert_chain".into(), "x".into())]);
+        let error = super::settled(&declaring(), wrong.clone()).unwrap_err();
+        assert_eq!(error.to_string(), "plugin m has no setting \"cert_chain\"");
+        assert_eq!(error.hint().as_deref(), Some("did you mean cert-chain?"));
+        // A plugin that declares none takes what it is given.
+        let silent = Metadata::new("m", "d", "1.0.0", "u");
+        assert_eq!(super::settled(&silent, wrong.clone()).unwrap(), wrong);
+    }
+
+    #[test]
+    fn secrets_in_clear_are_found_by_name() {
+        let found = |id: &str| secret_in_clear(None, id, &PluginConfig::new());
+        for id in [
+            "pkcs11:token=T?pin-value=1234",
+            "pkcs11:token=T;pin-value=1234",
+            "pkcs11:pin-value=1234",
+            "pkcs11:token=T?module-path=/m.so&PIN-VALUE=1234",
+            "PKCS11:token=T?Pin-Value=1234",
+            "other:key?pin-value=1234",
+            "yubikey:slot=9c;pin=123456",
+        ] {
+            let name = found(id).unwrap();
+            assert!(name.to_lowercase().starts_with("pin"), "{id}");
+            assert!(!name.contains("1234"), "{id}");
+        }
+        for id in [
+            "pkcs11:token=T?pin-source=env:PIN",
+            "pkcs11:object=pin-value",
+            "arn:aws:kms:eu-1:1:key/2",
+            "pin",
+            "https://vault.example/keys/k?pin=not-one",
+        ] {
+            assert_eq!(found(id), None, "{id}");
+        }
+        let config = PluginConfig::from([("access-key".into(), "hush".into())]);
+        assert_eq!(
+            secret_in_clear(Some(&declaring()), "k", &config).as_deref(),
+            Some("access-key")
+        );
+        assert_eq!(secret_in_clear(None, "k", &config), None);
+    }
 
     struct Place {
         root: tempfile::TempDir,

@@ -1,4 +1,4 @@
-//! Sessions: many signatures from one plugin process (`HARDSIGN.SESSION`).
+//! Sessions: one plugin process for everything that a command asks of it (`HARDSIGN.SESSION`).
 //!
 //! Newline-delimited JSON in both directions: requests with ids, answers in any order, events in
 //! between. Generic over reader and writer, so that it is tested without a process; nothing here
@@ -16,7 +16,7 @@ use hardsign_plugin::algorithm::HashAlgorithm;
 use hardsign_plugin::frame::FrameError;
 use hardsign_plugin::proto::{
     Base64, ErrorResponse, OPEN, OpenRequest, OpenResponse, SIGN_DIGEST, SessionSignRequest,
-    SessionSignResponse,
+    SessionSignResponse, SignatureScheme,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -188,18 +188,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes over the two ends of a pipe and opens a session for one key.
-    ///
-    /// # Errors
-    /// Outside: the session broke. Inside: the plugin refused.
-    pub async fn open<R, W>(
+    /// Takes over the two ends of a pipe. Nothing is asked yet.
+    pub fn start<R, W>(
         reader: R,
         writer: W,
-        request: &OpenRequest,
         clocks: SessionClocks,
         listener: Listener,
         interrupt: &Interrupt,
-    ) -> Answer<(Self, OpenResponse)>
+    ) -> Self
     where
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
@@ -208,38 +204,54 @@ impl Session {
         let broken = Arc::new(OnceLock::new());
         let driver = Driver::new(reader, writer, incoming, clocks, listener);
         let told = Arc::clone(&broken);
-        let mut session = Self {
+        Self {
             messages,
             broken,
             permits: Arc::new(Semaphore::new(1)),
             driver: tokio::spawn(async move { driver.run(&told).await }),
             interrupt: interrupt.clone(),
-        };
-        let opened: OpenResponse = match session.request(OPEN, request).await? {
+        }
+    }
+
+    /// Opens the session for a key, or without a key id for the key store; from then on as many
+    /// requests may be under way as the answer allows.
+    ///
+    /// # Errors
+    /// Outside: the session broke. Inside: the plugin refused.
+    pub async fn open(&self, request: &OpenRequest) -> Answer<OpenResponse> {
+        let opened: OpenResponse = match self.request(OPEN, request, None).await? {
             Ok(opened) => opened,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let most = usize::try_from(opened.max_in_flight)
             .unwrap_or(usize::MAX)
             .min(MAX_IN_FLIGHT);
-        if most == 0 {
-            return Err(session.break_with(SessionError::NoneInFlight));
-        }
-        session.permits = Arc::new(Semaphore::new(most));
-        Ok(Ok((session, opened)))
+        // There is one already.
+        let more = most
+            .checked_sub(1)
+            .ok_or_else(|| self.break_with(SessionError::NoneInFlight))?;
+        self.permits.add_permits(more);
+        Ok(Ok(opened))
     }
 
-    /// Asks for a signature over a digest; waits while as many requests as allowed are under way.
+    /// Asks for a signature over a digest, by the scheme that goes with the key if none is named;
+    /// waits while as many requests as allowed are under way.
     ///
     /// # Errors
     /// Outside: the session broke, now or before. Inside: the plugin refused this request.
-    pub async fn sign_digest(&self, digest: &[u8], hash: HashAlgorithm) -> Answer<Base64> {
+    pub async fn sign_digest(
+        &self,
+        digest: &[u8],
+        hash: HashAlgorithm,
+        scheme: Option<SignatureScheme>,
+    ) -> Answer<Base64> {
         let request = SessionSignRequest {
             digest: Base64(digest.to_vec()),
             hash_algorithm: hash,
-            signature_scheme: None,
+            signature_scheme: scheme,
         };
-        let answer: Result<SessionSignResponse, _> = self.request(SIGN_DIGEST, &request).await?;
+        let answer: Result<SessionSignResponse, _> =
+            self.request(SIGN_DIGEST, &request, None).await?;
         Ok(answer.map(|response| response.signature))
     }
 
@@ -249,13 +261,18 @@ impl Session {
         let _gone = self.messages.send(Message::Close);
     }
 
-    async fn request<Q: Serialize, A: DeserializeOwned>(
+    /// Asks anything else. `clock` is how long the answer may take, if not as long as usual.
+    ///
+    /// # Errors
+    /// Outside: the session broke, now or before. Inside: the plugin refused this request.
+    pub(super) async fn request<Q: Serialize, A: DeserializeOwned>(
         &self,
         command: &'static str,
         request: &Q,
+        clock: Option<Duration>,
     ) -> Answer<A> {
         let answer = tokio::select! {
-            answer = self.exchange(command, request) => answer?,
+            answer = self.exchange(command, request, clock) => answer?,
             () = self.interrupt.raised() => return Err(Arc::new(SessionError::Interrupted)),
         };
         match answer {
@@ -267,7 +284,12 @@ impl Session {
         }
     }
 
-    async fn exchange<Q: Serialize>(&self, command: &'static str, request: &Q) -> Answer<Value> {
+    async fn exchange<Q: Serialize>(
+        &self,
+        command: &'static str,
+        request: &Q,
+        clock: Option<Duration>,
+    ) -> Answer<Value> {
         let closed = || {
             self.error()
                 .unwrap_or_else(|| Arc::new(SessionError::Closed))
@@ -282,6 +304,7 @@ impl Session {
         let outgoing = Outgoing {
             command,
             request,
+            clock,
             reply,
             // Kept until the answer is there, also when the caller lost its patience in between:
             // the plugin is still at work on the request.
@@ -308,6 +331,25 @@ impl Session {
 
 /// Requests under way at most, whatever the plugin allows.
 const MAX_IN_FLIGHT: usize = 256;
+
+/// A session that is open for the key of the request.
+#[cfg(test)]
+async fn opened<R, W>(
+    reader: R,
+    writer: W,
+    request: &OpenRequest,
+    clocks: SessionClocks,
+    listener: Listener,
+    interrupt: &Interrupt,
+) -> Answer<(Session, OpenResponse)>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let session = Session::start(reader, writer, clocks, listener, interrupt);
+    let opened = session.open(request).await?;
+    Ok(opened.map(|opened| (session, opened)))
+}
 
 #[cfg(test)]
 mod arbitrary;

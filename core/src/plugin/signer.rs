@@ -1,20 +1,21 @@
 //! Signing through a plugin, by the best way that both sides have.
 //!
 //! Session over one-shot, `sign-digest` over `generate-signature` over `generate-envelope`
-//! (PLG-22). One metadata process and one session for all signatures of a signer; key and chain are
-//! looked up once.
+//! (PLG-22). One session for all signatures of a signer, from the metadata on where the plugin is one
+//! of the box; key and chain are looked up once.
 //!
 //! What must hold: nothing is started again or repeated before a session's first signature, nor ever
 //! after `ACCESS_DENIED`, so that a wrong PIN costs one login attempt.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{
-    Capability, Command, ErrorCode, ErrorResponse, GenerateEnvelopeRequest,
-    GenerateEnvelopeResponse, Metadata, PluginConfig, SIGN_DIGEST,
+    CONTRACT_VERSION, Capability, Command, ErrorCode, ErrorResponse, GenerateEnvelopeRequest,
+    GenerateEnvelopeResponse, Metadata, OPEN, OpenRequest, OpenResponse, PluginConfig, Purpose,
+    SIGN_DIGEST,
 };
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -22,12 +23,12 @@ use tokio::time::sleep;
 use super::command::{Key, Plugin, RawSignature};
 use super::descriptor;
 use super::latch::About;
+use super::live::Live;
 use super::observe::Event;
 use super::text::{Lines, escaped, without_pin};
-use super::{Host, PluginError, PluginKey, SessionEnd};
-use live::Live;
+use super::{Host, PluginError, PluginKey, SessionEnd, settled};
+use crate::envelope::SignerChain;
 
-mod live;
 mod port;
 
 /// The way in which a plugin is asked for signatures.
@@ -88,6 +89,9 @@ pub struct PluginSigner {
     route: Route,
     /// `None` for plugins that make envelopes only.
     key_spec: Option<KeySpec>,
+    /// What the session said when it was opened, or a plugin without sessions with its last signature:
+    /// proven once.
+    chain: std::sync::Mutex<SignerChain>,
     session: Mutex<Slot>,
     max_in_flight: usize,
     signed: AtomicBool,
@@ -123,10 +127,11 @@ impl PluginSigner {
             descriptors: descriptor::withhold(&key.id, &key.config),
             ..host.run(key.plugin)
         };
-        let metadata = plugin.metadata(&key.config).await?;
+        let (metadata, live) = plugin.connect(&key.config).await?;
         let route = Route::best(&metadata.capabilities).ok_or_else(|| PluginError::CannotSign {
             plugin: plugin.file.name.clone(),
         })?;
+        let config = settled(&metadata, key.config)?;
         host.told.tell(Event::Route {
             plugin: plugin.file.name.as_str(),
             route: route.name(),
@@ -134,28 +139,40 @@ impl PluginSigner {
         let mut signer = Self {
             plugin,
             id: key.id,
-            config: key.config,
+            config,
             metadata,
             route,
             key_spec: None,
+            chain: std::sync::Mutex::new(Vec::new().into()),
             session: Mutex::default(),
             max_in_flight: 1,
             signed: AtomicBool::new(false),
             denied: OnceLock::new(),
             artifacts,
         };
-        match signer.look_up_key().await {
+        match signer.look_up_key(live).await {
             Ok(()) => Ok(signer),
             Err(error) => Err(signer.in_context(error)),
         }
     }
 
-    async fn look_up_key(&mut self) -> Result<(), PluginError> {
+    async fn look_up_key(&mut self, live: Option<Live>) -> Result<(), PluginError> {
         match self.route {
             Route::Session => {
-                let live = Live::start(&self.plugin, self.key()).await?;
-                self.key_spec = Some(live.key_spec());
-                self.max_in_flight = live.max_in_flight();
+                let live = match live {
+                    Some(live) => live,
+                    None => {
+                        // No process is started for what won't be tried.
+                        let latch = self.plugin.host.latches.of(&self.plugin.file);
+                        let about = About::key(OPEN, &self.id, &self.config);
+                        latch.check(&self.plugin.file.name, &about)?;
+                        Live::start(&self.plugin).await?
+                    }
+                };
+                let (key_spec, chain, max_in_flight) = self.open_session(&live).await?;
+                self.key_spec = Some(key_spec);
+                *lock(&self.chain) = chain.into();
+                self.max_in_flight = max_in_flight;
                 self.session.get_mut().live = Some(live);
             }
             // Files are hashed by what the key needs (BLOB-14); payloads for artifacts are not.
@@ -223,7 +240,7 @@ impl PluginSigner {
         &self,
         message: &[u8],
         digest: &[u8],
-    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), PluginError> {
+    ) -> Result<(Vec<u8>, SignerChain), PluginError> {
         self.check_not_denied()?;
         let key_spec = self.key_spec()?;
         let signature = match self.route {
@@ -245,7 +262,19 @@ impl PluginSigner {
         }
         .inspect_err(|error| self.note_denial(error))?;
         self.signed.store(true, Ordering::Relaxed);
-        Ok((signature.signature, signature.certificate_chain))
+        Ok((
+            signature.signature,
+            self.known_chain(signature.certificate_chain),
+        ))
+    }
+
+    /// The chain that came with an earlier signature, if it is the same: what was proven of it stands.
+    fn known_chain(&self, chain: SignerChain) -> SignerChain {
+        let mut known = lock(&self.chain);
+        if *known != chain {
+            *known = chain;
+        }
+        known.clone()
     }
 
     /// Has the plugin make an envelope; its contents are not looked at (PLG-32 to PLG-34).
@@ -261,7 +290,7 @@ impl PluginSigner {
     ) -> Result<GenerateEnvelopeResponse, PluginError> {
         self.check_not_denied()?;
         let request = GenerateEnvelopeRequest {
-            contract_version: hardsign_plugin::proto::CONTRACT_VERSION.into(),
+            contract_version: CONTRACT_VERSION.into(),
             key_id: self.id.clone(),
             payload_type: payload_type.into(),
             signature_envelope_type: envelope_type.into(),
@@ -322,9 +351,10 @@ impl PluginSigner {
         let key_spec = self.key_spec()?;
         let mut live = self.live(None).await?;
         loop {
-            match live.session().sign_digest(digest, key_spec.hash()).await {
+            let answer = live.session().sign_digest(digest, key_spec.hash(), None);
+            match answer.await {
                 Ok(Ok(signature)) => {
-                    let certificate_chain = live.chain();
+                    let certificate_chain = lock(&self.chain).clone();
                     let plugin = &self.plugin;
                     return Ok(RawSignature {
                         signature: plugin.check_signature(
@@ -365,7 +395,7 @@ impl PluginSigner {
                 plugin: self.plugin.file.name.clone(),
             });
         };
-        let Some((dead, error)) = dead.filter(|(dead, _)| live.is_same(dead)) else {
+        let Some((_, error)) = dead.filter(|(dead, _)| live.is_same(dead)) else {
             return Ok(live);
         };
         let had_signed = self.signed.load(Ordering::Relaxed);
@@ -377,11 +407,51 @@ impl PluginSigner {
             plugin: self.plugin_name(),
             reason: "its process had died",
         });
-        let again = Live::start_again(&self.plugin, self.key(), dead)
+        let again = Live::start(&self.plugin).await?;
+        let (key_spec, chain, _) = self
+            .open_session(&again)
             .await
             .inspect_err(|error| self.note_denial(error))?;
+        if Some(key_spec) != self.key_spec || chain != lock(&self.chain).ders() {
+            again.end().await;
+            return Err(PluginError::KeyChanged {
+                plugin: self.plugin.file.name.clone(),
+            });
+        }
         slot.live = Some(again.clone());
         Ok(again)
+    }
+
+    /// Opens the key: its type and size, its chain, and how many signatures may be under way.
+    async fn open_session(
+        &self,
+        live: &Live,
+    ) -> Result<(KeySpec, Vec<Vec<u8>>, usize), PluginError> {
+        let request = OpenRequest {
+            contract_version: CONTRACT_VERSION.into(),
+            key_id: Some(self.id.clone()),
+            plugin_config: self.config.clone(),
+            purpose: Purpose::Sign,
+        };
+        let opened = live.open(&self.plugin, &request).await;
+        match opened.and_then(|opened| self.checked(opened)) {
+            Ok(opened) => Ok(opened),
+            Err(error) => {
+                live.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn checked(&self, opened: OpenResponse) -> Result<(KeySpec, Vec<Vec<u8>>, usize), PluginError> {
+        let key_spec = opened.key_spec.ok_or_else(|| PluginError::UnknownKeySpec {
+            plugin: self.plugin.file.name.clone(),
+            key: without_pin(&self.id),
+            answered: String::new(),
+        })?;
+        let chain = self.plugin.check_chain(opened.certificate_chain)?;
+        let max_in_flight = usize::try_from(opened.max_in_flight).unwrap_or(usize::MAX);
+        Ok((key_spec, chain, max_in_flight.clamp(1, MAX_IN_FLIGHT)))
     }
 
     fn refused(&self, refusal: ErrorResponse) -> PluginError {
@@ -453,6 +523,14 @@ impl PluginSigner {
         ask().await
     }
 }
+
+/// Locks; what is inside is whole at any time.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Signatures under way at most, whatever the plugin allows.
+const MAX_IN_FLIGHT: usize = 256;
 
 /// How often a throttled request to a foreign plugin is made.
 const ATTEMPTS: u32 = 3;

@@ -113,6 +113,12 @@ pub struct NotValidAt {
     pub not_after: DateTime,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Chains that this thread of a test proved.
+    pub(crate) static PROVEN: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 impl<P: Profile> Chain<P> {
     /// Checks `certificates`, leaf first, against every rule of the profile. Validity in time is
     /// not looked at: see [`Chain::check_validity_at`].
@@ -120,6 +126,8 @@ impl<P: Profile> Chain<P> {
     /// # Errors
     /// The first rule that is broken, from the leaf upwards.
     pub fn prove(certificates: Vec<Certificate>) -> Result<Self, ChainError> {
+        #[cfg(test)]
+        PROVEN.with(|count| count.set(count.get() + 1));
         if certificates.len() > MAX_CHAIN_LEN {
             return Err(ChainError::TooLong {
                 length: certificates.len(),

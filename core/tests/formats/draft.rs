@@ -44,7 +44,7 @@ fn draft(format: Format, spec: KeySpec) -> Draft {
 fn sign(draft: &Draft, key: &Key, chain: Vec<Vec<u8>>) -> Result<Signature, EnvelopeError> {
     draft.assemble(Signed {
         signature: key.sign(draft.to_be_signed().bytes()),
-        certificate_chain: chain,
+        certificate_chain: chain.into(),
         signing_agent: "hardsign/0.1.0 local/1.0".to_owned(),
     })
 }
@@ -130,7 +130,7 @@ fn jws_03_bytes() {
     let chain = pki.chain(&pki.signer(KeySpec::Ec256));
     let signed = Signed {
         signature: Key::P256.sign(draft.to_be_signed().bytes()),
-        certificate_chain: chain.clone(),
+        certificate_chain: chain.clone().into(),
         signing_agent: "a/1".to_owned(),
     };
     let expected = |header: &str| {
@@ -201,7 +201,7 @@ fn cose_12_bytes() {
     let signature = key.sign(draft.to_be_signed().bytes());
     let signed = Signed {
         signature: signature.clone(),
-        certificate_chain: vec![single.der.clone()],
+        certificate_chain: vec![single.der.clone()].into(),
         signing_agent: "a/1".to_owned(),
     };
     let assembled = draft.assemble_with(signed, Some(vec![7])).unwrap();
@@ -417,7 +417,7 @@ fn env_39_nothing_is_kept_of_a_bad_answer() {
             let error = draft
                 .assemble(Signed {
                     signature,
-                    certificate_chain: chain.clone(),
+                    certificate_chain: chain.clone().into(),
                     signing_agent: String::new(),
                 })
                 .unwrap_err();

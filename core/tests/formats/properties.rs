@@ -103,7 +103,7 @@ proptest! {
             let draft = Draft::new(format, &payload, &attributes, KeySpec::Ec256).unwrap();
             let signed = Signed {
                 signature: Key::P256.sign(draft.to_be_signed().bytes()),
-                certificate_chain: chain.clone(),
+                certificate_chain: chain.clone().into(),
                 signing_agent: "a/1".to_owned(),
             };
             let signature = draft.assemble(signed).unwrap();

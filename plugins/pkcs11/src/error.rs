@@ -114,7 +114,7 @@ pub(crate) enum Pkcs11Error {
     FinalTry { token: String },
     #[error("{token} has no user PIN yet")]
     PinNotSet { token: String },
-    #[error("{token} refused the PIN: {source}")]
+    #[error("{token} refused the PIN")]
     WrongPin {
         token: String,
         low: bool,

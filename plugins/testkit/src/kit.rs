@@ -152,7 +152,7 @@ fn signatures(subject: &Subject, metadata: &Metadata, report: &mut Report) -> Op
         None
     };
     if has(&Capability::Session) {
-        session::check(subject, key_id, key.as_ref(), report);
+        session::check(subject, metadata, key_id, key.as_ref(), report);
     }
     let makes_envelopes = has(&Capability::Envelope) || has(&Capability::EnvelopeForBlob);
     makes_envelopes.then(|| envelope::check(subject, key_id, report))?

@@ -1,8 +1,9 @@
 //! Tests of plugins: the contract as a suite that runs against any executable, in any language,
-//! and a plugin that misbehaves on demand, for the suite's and the host's own tests.
+//! and two plugins for the suite's and the host's own tests: one that misbehaves on demand, and one
+//! whose key store is far away.
 //!
-//! [`kit`] is what `hardsign-plugin-test` runs; [`rude`] is what `notation-rude` does. Neither knows
-//! anything of the host.
+//! [`kit`] is what `hardsign-plugin-test` runs; [`rude`] is what `notation-rude` does, [`toy`] what
+//! `notation-toy` does. None knows anything of the host.
 //!
 //! # From a plugin's own tests
 //!
@@ -25,3 +26,4 @@
 
 pub mod kit;
 pub mod rude;
+pub mod toy;

@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 mod answers;
 mod envelope;
 mod faults;
-mod key;
+pub(crate) mod key;
 mod session;
 
 pub use faults::FAULTS;

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use hardsign_core::config::{KeyEntry, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::plugin::{Host, KeyChoice, Origin, PluginError, PluginKey, PluginSigner, Route};
+use hardsign_core::plugin::{
+    Host, KeyChoice, KeyStore, Origin, PluginError, PluginKey, PluginSigner, Route,
+};
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::pkcs11_uri;
-use hardsign_plugin::proto::{
-    CONTRACT_VERSION, Capability, Command, ListKeysRequest, ListKeysResponse,
-};
+use hardsign_plugin::proto::Capability;
 use jiff::Timestamp;
 
 use super::{Findings, SAID, validity};
@@ -161,20 +161,16 @@ async fn visible(host: &Host, entry: &KeyEntry) -> Result<Option<bool>, PluginEr
     if file.origin != Origin::Box {
         return Ok(None);
     }
-    let plugin = host.run(file);
-    let metadata = plugin.metadata(&entry.plugin_config).await?;
-    if !metadata.capabilities.contains(&Capability::Keys) {
-        return Ok(None);
-    }
-    let mut plugin_config = entry.plugin_config.clone();
-    plugin_config.retain(|name, _| !name.starts_with("pin-"));
-    let request = ListKeysRequest {
-        contract_version: CONTRACT_VERSION.to_owned(),
-        key_id: pkcs11_uri::without_pin(&entry.id),
-        plugin_config,
+    let mut config = entry.plugin_config.clone();
+    config.retain(|name, _| !name.starts_with("pin-"));
+    let key_id = pkcs11_uri::without_pin(&entry.id);
+    let store = KeyStore::open(host, file, &key_id, config).await?;
+    let listed = match store.has(&Capability::Keys) {
+        true => Some(store.list_keys(&key_id).await),
+        false => None,
     };
-    let listed: ListKeysResponse = plugin.call(&Command::ListKeys, &request).await?;
-    Ok(Some(!listed.keys.is_empty()))
+    store.close().await;
+    Ok(listed.transpose()?.map(|listed| !listed.keys.is_empty()))
 }
 
 /// The file that a PIN is read from.

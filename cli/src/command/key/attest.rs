@@ -7,12 +7,9 @@ use hardsign_core::attestation::{
 };
 use hardsign_core::config::read_named;
 use hardsign_core::crypto::PublicKey;
-use hardsign_core::plugin::{KeyChoice, PluginKey};
+use hardsign_core::plugin::{KeyChoice, KeyStore, PluginKey};
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
-use hardsign_plugin::proto::{
-    AttestKeyRequest, AttestKeyResponse, CONTRACT_VERSION, Capability, Command, PluginConfig,
-    Property,
-};
+use hardsign_plugin::proto::{AttestKeyResponse, Capability, Property};
 use serde_json::{Value, json};
 
 use super::super::{Context, signer};
@@ -41,18 +38,14 @@ pub(crate) fn attest(args: &AttestArgs, context: &Context) -> Result<(), Failure
         .as_deref()
         .map_or(KeyChoice::Default, KeyChoice::Named);
     let key = PluginKey::resolve(host.finder(), &dirs, choice, &args.plugin_config)?;
-    let plugin = host.run(key.plugin.clone());
     let answer: AttestKeyResponse = context.wait(async {
-        let metadata = plugin.metadata(&PluginConfig::new()).await?;
-        if !metadata.capabilities.contains(&Capability::Attest) {
-            return Err(no_evidence(&metadata.name));
-        }
-        let request = AttestKeyRequest {
-            contract_version: CONTRACT_VERSION.to_owned(),
-            key_id: key.id.clone(),
-            plugin_config: key.config.clone(),
+        let store = KeyStore::open(&host, key.plugin.clone(), &key.id, key.config.clone()).await?;
+        let answer = match store.has(&Capability::Attest) {
+            true => store.attest_key(&key.id).await.map_err(Failure::from),
+            false => Err(no_evidence(&store.metadata().name)),
         };
-        Ok(plugin.call(&Command::AttestKey, &request).await?)
+        store.close().await;
+        answer
     })?;
     let name = key.name.as_deref().unwrap_or(&key.id);
     let public = PublicKey::from_spki_der(&answer.public_key.0).map_err(|error| {

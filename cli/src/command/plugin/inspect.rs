@@ -4,13 +4,10 @@
 use hardsign_core::config::{KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{
-    Clocks, Host, Origin, Pin, PinState, Pins, Plugin, PluginError, PluginFile, is_semantic,
+    Clocks, Host, KeyStore, Origin, Pin, PinState, Pins, PluginError, PluginFile, is_semantic,
     sha256_of,
 };
-use hardsign_plugin::proto::{
-    CONTRACT_VERSION, Capability, Command, ListKeysRequest, ListKeysResponse, Metadata,
-    PluginConfig,
-};
+use hardsign_plugin::proto::{Capability, ListKeysResponse, Metadata, PluginConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -83,9 +80,10 @@ async fn learn(host: &Host, dirs: &Dirs, file: PluginFile, config: &PluginConfig
         (Ok(pins), Origin::User) => pins.state(&file.name, &file.path).ok(),
         _ => None,
     };
-    let plugin = host.run(file.clone());
-    let metadata = match plugin.metadata(&PluginConfig::new()).await {
-        Ok(metadata) => {
+    let store = KeyStore::open(host, file.clone(), "", config.clone()).await;
+    let metadata = match &store {
+        Ok(store) => {
+            let metadata = store.metadata().clone();
             health.push(ok("it says who it is, as the contract asks"));
             if file.origin == Origin::User {
                 health.push(of_version(&metadata.version));
@@ -93,24 +91,20 @@ async fn learn(host: &Host, dirs: &Dirs, file: PluginFile, config: &PluginConfig
             Some(metadata)
         }
         Err(error) => {
-            health.push(bad(Status::Error, &error));
+            health.push(bad(Status::Error, error));
             None
         }
     };
-    let offers_keys = metadata
-        .as_ref()
-        .is_some_and(|metadata| metadata.capabilities.contains(&Capability::Keys));
-    let keys = if offers_keys {
-        match list_keys(&plugin, config).await {
-            Ok(keys) => Some(keys),
-            Err(error) => {
-                health.push(bad(Status::Warning, &error));
-                None
+    let mut keys = None;
+    if let Ok(store) = &store {
+        if store.has(&Capability::Keys) {
+            match store.list_keys("").await {
+                Ok(listed) => keys = Some(listed),
+                Err(error) => health.push(bad(Status::Warning, &error)),
             }
         }
-    } else {
-        None
-    };
+        store.close().await;
+    }
     let (used_by, unread) = used_by(dirs, &file);
     health.extend(unread);
     Report {
@@ -126,18 +120,6 @@ async fn learn(host: &Host, dirs: &Dirs, file: PluginFile, config: &PluginConfig
         keys,
         health,
     }
-}
-
-async fn list_keys(
-    plugin: &Plugin,
-    config: &PluginConfig,
-) -> Result<ListKeysResponse, PluginError> {
-    let request = ListKeysRequest {
-        contract_version: CONTRACT_VERSION.to_owned(),
-        key_id: String::new(),
-        plugin_config: config.clone(),
-    };
-    plugin.call(&Command::ListKeys, &request).await
 }
 
 /// The entries of the key list that go to this very plugin (CFG-19).

@@ -45,7 +45,7 @@ async fn run(said: Vec<u8>) {
     };
     let interrupt = Interrupt::new();
     let listener: Listener = Box::new(|_| {});
-    let opening = Session::open(reader, writer, &request, clocks, listener, &interrupt);
+    let opening = opened(reader, writer, &request, clocks, listener, &interrupt);
     let answering = async {
         tokio::task::yield_now().await;
         let opened = b"{\"id\":1,\"response\":{\"keyId\":\"k\",\"keySpec\":\"EC-256\",\"certificateChain\":[],\"maxInFlight\":2,\"interaction\":\"none\"}}\n";
@@ -53,7 +53,7 @@ async fn run(said: Vec<u8>) {
     };
     let (opened, ()) = tokio::join!(opening, answering);
     let (session, _) = opened.unwrap().unwrap();
-    let sign = || session.sign_digest(&[1], HashAlgorithm::Sha256);
+    let sign = || session.sign_digest(&[1], HashAlgorithm::Sha256, None);
     let talking = async {
         tokio::task::yield_now().await;
         // The session may have broken by now.

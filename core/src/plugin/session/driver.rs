@@ -29,6 +29,8 @@ pub(super) enum Message {
 pub(super) struct Outgoing {
     pub(super) command: &'static str,
     pub(super) request: Value,
+    /// How long the answer may take, if not as long as usual.
+    pub(super) clock: Option<Duration>,
     pub(super) reply: oneshot::Sender<Result<Value, ErrorResponse>>,
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -191,13 +193,10 @@ where
         let Outgoing {
             command,
             request,
+            clock,
             reply,
             permit,
         } = outgoing;
-        (self.listener)(SessionEvent::Request {
-            command,
-            request: request.clone(),
-        });
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let line = SessionRequest {
@@ -205,16 +204,21 @@ where
             command: command.into(),
             request,
         };
-        let line =
+        let bytes =
             serde_json::to_vec(&line).map_err(|source| SessionError::Answer { command, source })?;
-        self.unsent.extend(line);
+        self.unsent.extend(bytes);
         self.unsent.push_back(b'\n');
+        (self.listener)(SessionEvent::Request {
+            command,
+            request: line.request,
+        });
         let sent = Instant::now();
+        let allowed = clock.unwrap_or(self.clocks.request);
         let pending = Pending {
             command,
             sent,
-            deadline: after(sent, self.clocks.request),
-            allowed: self.clocks.request,
+            deadline: after(sent, allowed),
+            allowed,
             notices: 0,
             reply,
             _permit: permit,
@@ -292,7 +296,7 @@ where
                 pending.notices = pending.notices.saturating_add(1);
                 if pending.notices == 1 {
                     // The clock is put back once, to what the plugin will wait if that is longer.
-                    pending.allowed = self.clocks.request.max(wait.unwrap_or_default());
+                    pending.allowed = pending.allowed.max(wait.unwrap_or_default());
                     pending.sent = Instant::now();
                     pending.deadline = after(pending.sent, pending.allowed);
                 }

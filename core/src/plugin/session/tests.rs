@@ -88,7 +88,7 @@ impl Stage {
                 heard.lock().unwrap().push(event);
             }
         });
-        let opening = Session::open(reader, writer, &request, CLOCKS, listener, &interrupt);
+        let opening = opened(reader, writer, &request, CLOCKS, listener, &interrupt);
         let answering = async {
             let asked = fake.request().await.unwrap();
             assert_eq!(
@@ -117,7 +117,11 @@ impl Stage {
     /// Asks for a signature over one byte.
     fn ask(&self, byte: u8) -> JoinHandle<Answer<Base64>> {
         let session = Arc::clone(&self.session);
-        tokio::spawn(async move { session.sign_digest(&[byte], HashAlgorithm::Sha256).await })
+        tokio::spawn(async move {
+            session
+                .sign_digest(&[byte], HashAlgorithm::Sha256, None)
+                .await
+        })
     }
 
     /// Asks once, lets the plugin say something wrong, and returns how the session broke.
@@ -127,7 +131,10 @@ impl Stage {
         answer(&mut self.fake, id).await;
         let error = asked.await.unwrap().unwrap_err();
         // Later requests get the same error, at once.
-        let later = self.session.sign_digest(&[2], HashAlgorithm::Sha256).await;
+        let later = self
+            .session
+            .sign_digest(&[2], HashAlgorithm::Sha256, None)
+            .await;
         assert!(Arc::ptr_eq(&later.unwrap_err(), &error));
         error
     }
@@ -532,7 +539,7 @@ async fn a_plugin_that_stops_reading() {
         plugin_config: PluginConfig::new(),
         purpose: Purpose::Sign,
     };
-    let opened = Session::open(
+    let opened = opened(
         reader,
         writer,
         &request,
@@ -577,7 +584,7 @@ async fn none_in_flight_is_refused() {
     };
     let listener: Listener = Box::new(|_| {});
     let interrupt = Interrupt::new();
-    let opening = Session::open(reader, writer, &request, CLOCKS, listener, &interrupt);
+    let opening = opened(reader, writer, &request, CLOCKS, listener, &interrupt);
     let answering = async {
         let mut line = String::new();
         BufReader::new(requests).read_line(&mut line).await.unwrap();

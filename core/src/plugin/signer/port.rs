@@ -1,6 +1,7 @@
 //! The plugin signer as the [`Signer`] that `sign` asks for.
 
 use std::future::{Future, ready};
+use std::pin::Pin;
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::Capability;
@@ -8,7 +9,7 @@ use hardsign_plugin::proto::Capability;
 use super::{PluginSigner, Route};
 use crate::envelope::{Signed, ToBeSigned};
 use crate::plugin::{Event, PluginError};
-use crate::sign::{EnvelopeRequest, GeneratedEnvelope, Signer, SignerError};
+use crate::sign::{EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, Signer, SignerError};
 
 impl Signer for PluginSigner {
     fn key_spec(&self) -> impl Future<Output = Result<KeySpec, SignerError>> + Send {
@@ -30,26 +31,42 @@ impl Signer for PluginSigner {
         })
     }
 
-    async fn envelope(
+    fn envelopes(&self) -> Option<&dyn EnvelopeSigner> {
+        (self.route == Route::GenerateEnvelope).then_some(self)
+    }
+
+    fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+}
+
+impl EnvelopeSigner for PluginSigner {
+    fn envelope<'a>(
+        &'a self,
+        request: &'a EnvelopeRequest<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<GeneratedEnvelope, SignerError>> + Send + 'a>> {
+        Box::pin(async move {
+            let made = self.make_envelope(request).await;
+            made.map_err(|error| SignerError::new(self.in_context(error)))
+        })
+    }
+}
+
+impl PluginSigner {
+    async fn make_envelope(
         &self,
         request: &EnvelopeRequest<'_>,
-    ) -> Result<Option<GeneratedEnvelope>, SignerError> {
-        if self.route != Route::GenerateEnvelope {
-            return Ok(None);
-        }
+    ) -> Result<GeneratedEnvelope, PluginError> {
         // BLOB-13: each kind of artifact has a capability of its own.
+        let plugin = self.plugin.file.name.clone();
         let (needed, missing) = if request.blob {
-            let plugin = self.plugin.file.name.clone();
-            (
-                Capability::EnvelopeForBlob,
-                PluginError::CannotSignBlobs { plugin },
-            )
+            let missing = PluginError::CannotSignBlobs { plugin };
+            (Capability::EnvelopeForBlob, missing)
         } else {
-            let plugin = self.plugin.file.name.clone();
             (Capability::Envelope, PluginError::CannotSign { plugin })
         };
         if !self.metadata.capabilities.contains(&needed) {
-            return Err(SignerError::new(self.in_context(missing)));
+            return Err(missing);
         }
         let answer = self
             .generate_envelope(
@@ -58,20 +75,11 @@ impl Signer for PluginSigner {
                 request.format.media_type(),
                 request.expiry,
             )
-            .await
-            .map_err(|error| SignerError::new(self.in_context(error)))?;
+            .await?;
         self.plugin.host.told.tell(Event::CheckEnvelope);
-        Ok(Some(GeneratedEnvelope {
+        Ok(GeneratedEnvelope {
             bytes: answer.signature_envelope.0,
             annotations: answer.annotations,
-        }))
-    }
-
-    fn makes_envelopes(&self) -> bool {
-        self.route() == Route::GenerateEnvelope
-    }
-
-    fn max_in_flight(&self) -> usize {
-        self.max_in_flight
+        })
     }
 }

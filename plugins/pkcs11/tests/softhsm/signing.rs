@@ -129,6 +129,8 @@ fn a_wrong_pin_is_tried_once() {
         assert_eq!(answer["error"]["errorCode"], "ACCESS_DENIED");
         let (message, hint) = texts(&answer["error"]);
         assert!(message.contains("token \"T\" refused the PIN"), "{message}");
+        // The cause is told, once.
+        assert_eq!(message.matches("CKR_PIN_INCORRECT").count(), 1, "{message}");
         assert!(hint.contains("check the PIN"), "{hint}");
         assert!(!answer.to_string().contains("000000"));
     }

@@ -53,12 +53,12 @@ pub enum FileError {
         why: &'static str,
     },
     /// A certificate that does not parse.
-    #[error("{source}{}", place(*number))]
+    #[error("{fault}{}", place(*number))]
     Certificate {
         /// Its number in the file, from 1; 0 if it is the only one.
         number: usize,
-        /// Told in the text already.
-        source: CertificateError,
+        /// What is wrong with it.
+        fault: CertificateError,
     },
     /// Certificates in another wrapping, or something else.
     #[error("x509: malformed certificate: it is {wrapping}, not certificates in PEM or DER; {}", wrapping.advice())]
@@ -104,9 +104,9 @@ pub fn read_file(bytes: &[u8], limit: usize) -> Result<Vec<Certificate>, FileErr
     let numbered = (1..).zip(&ders);
     numbered
         .map(|(number, der)| {
-            Certificate::from_der(der).map_err(|source| FileError::Certificate {
+            Certificate::from_der(der).map_err(|fault| FileError::Certificate {
                 number: if alone { 0 } else { number },
-                source,
+                fault,
             })
         })
         .collect()

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::{
-    Base64, CONTRACT_VERSION, ErrorResponse, Event, Interaction, OPEN, OpenRequest, OpenResponse,
-    Purpose, SIGN_DIGEST, SessionLine, SessionRequest, SessionSignRequest, SessionSignResponse,
+    Base64, CONTRACT_VERSION, Capability, ErrorResponse, Event, Interaction, ListKeysRequest,
+    ListKeysResponse, Metadata, OPEN, OpenRequest, OpenResponse, Purpose, SIGN_DIGEST, SessionLine,
+    SessionRequest, SessionSignRequest, SessionSignResponse,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -33,29 +35,142 @@ struct Opened {
 
 type Answer = Result<Value, ErrorResponse>;
 
-pub(super) fn check(subject: &Subject, key_id: &str, key: Option<&Key>, report: &mut Report) {
-    let session = match Session::start(subject) {
-        Ok(session) => session,
+pub(super) fn check(
+    subject: &Subject,
+    metadata: &Metadata,
+    key_id: &str,
+    key: Option<&Key>,
+    report: &mut Report,
+) {
+    let Some(described) = check_key(subject, key_id, key, report) else {
+        return;
+    };
+    describe(subject, metadata, key_id, described, report);
+    if metadata.capabilities.contains(&Capability::Keys) {
+        key_store(subject, report);
+    }
+}
+
+/// A session of its own.
+fn start(subject: &Subject, report: &mut Report) -> Option<Talk> {
+    match Session::start(subject) {
+        Ok(session) => Some(Talk {
+            session,
+            next_id: 1,
+            asked: String::new(),
+            said: String::new(),
+            notices: BTreeMap::new(),
+            prompting: false,
+        }),
         Err(why) => {
             report.must::<()>("PLG-51", "a session starts", &Exchange::default(), Err(why));
-            return;
+            None
         }
-    };
-    let mut talk = Talk {
-        session,
-        next_id: 1,
-        asked: String::new(),
-        said: String::new(),
-        notices: BTreeMap::new(),
-        prompting: false,
-    };
-    let Some((opened, chain)) = open(subject, key_id, key, &mut talk, report) else {
+    }
+}
+
+fn open_request(subject: &Subject, key_id: Option<&str>, purpose: Purpose) -> OpenRequest {
+    OpenRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: key_id.map(str::to_owned),
+        plugin_config: subject.config.clone(),
+        purpose,
+    }
+}
+
+/// A session that is opened to look at a key, and is then asked something that it need not know.
+fn describe(
+    subject: &Subject,
+    metadata: &Metadata,
+    key_id: &str,
+    key_spec: KeySpec,
+    report: &mut Report,
+) {
+    let Some(mut talk) = start(subject, report) else {
         return;
     };
-    if sign_at_once(&opened, &chain, &mut talk, report).is_none() {
+    let answer = talk.ask(
+        OPEN,
+        &[&open_request(subject, Some(key_id), Purpose::Describe)],
+    );
+    report.must(
+        "PLG-51",
+        "a session can be opened to describe the key, which is of the same kind",
+        &talk.exchange(),
+        answer.and_then(|mut answers| {
+            let opened: OpenResponse = granted(answers.pop())?;
+            (opened.key_spec == Some(key_spec))
+                .then_some(())
+                .ok_or_else(|| "it is another".into())
+        }),
+    );
+    let answer = talk.ask("get-plugin-metadata", &[&json!({})]);
+    report.must(
+        "PLG-51",
+        "get-plugin-metadata in a session is answered as by itself, or refused",
+        &talk.exchange(),
+        answer.and_then(|mut answers| match answers.pop() {
+            Some(Err(_)) => Ok(()),
+            answer => {
+                let told: Metadata = granted(answer)?;
+                (told.name == metadata.name && told.capabilities == metadata.capabilities)
+                    .then_some(())
+                    .ok_or_else(|| "it says something else".into())
+            }
+        }),
+    );
+    end(talk, report);
+}
+
+/// A session without a key, for `HARDSIGN.KEYS`.
+fn key_store(subject: &Subject, report: &mut Report) {
+    let Some(mut talk) = start(subject, report) else {
+        return;
+    };
+    let answer = talk.ask(OPEN, &[&open_request(subject, None, Purpose::Sign)]);
+    let opened = report.must(
+        "PLG-51",
+        "a session opens without a key, for the key store",
+        &talk.exchange(),
+        answer.and_then(|mut answers| granted::<OpenResponse>(answers.pop())),
+    );
+    if opened.is_none() {
         return;
     }
+    let request = ListKeysRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: String::new(),
+        plugin_config: subject.config.clone(),
+    };
+    let answer = talk.ask("list-keys", &[&request]);
+    report.must(
+        "PLG-51",
+        "list-keys in a session is answered as by itself, or refused",
+        &talk.exchange(),
+        answer.and_then(|mut answers| match answers.pop() {
+            Some(Err(_)) => Ok(()),
+            answer => granted::<ListKeysResponse>(answer).map(drop),
+        }),
+    );
+    end(talk, report);
+}
+
+/// Signatures with the key, as many at once as it allows; its kind.
+fn check_key(
+    subject: &Subject,
+    key_id: &str,
+    key: Option<&Key>,
+    report: &mut Report,
+) -> Option<KeySpec> {
+    let mut talk = start(subject, report)?;
+    let (opened, chain) = open(subject, key_id, key, &mut talk, report)?;
+    sign_at_once(&opened, &chain, &mut talk, report)?;
     refusals(&opened, &chain, &mut talk, report);
+    end(talk, report);
+    Some(opened.key_spec)
+}
+
+fn end(talk: Talk, report: &mut Report) {
     let exchange = talk.exchange();
     report.must(
         "PLG-51",
@@ -72,13 +187,7 @@ fn open(
     talk: &mut Talk,
     report: &mut Report,
 ) -> Option<(Opened, Chain)> {
-    let request = OpenRequest {
-        contract_version: CONTRACT_VERSION.into(),
-        key_id: Some(key_id.into()),
-        plugin_config: subject.config.clone(),
-        purpose: Purpose::Sign,
-    };
-    let answer = talk.ask(OPEN, &[&request]);
+    let answer = talk.ask(OPEN, &[&open_request(subject, Some(key_id), Purpose::Sign)]);
     let (opened, key_spec): (OpenResponse, KeySpec) = report.must(
         "PLG-51",
         "open answers with keyId, keySpec, certificateChain, maxInFlight and interaction",
@@ -116,6 +225,20 @@ fn open(
             Ok(chain)
         }),
     )?;
+    if let Some(Base64(der)) = &opened.public_key {
+        let leaf = opened.certificate_chain.first();
+        let of_leaf = leaf.and_then(|Base64(leaf)| chain::public_key(leaf).ok());
+        report.must(
+            "PLG-51",
+            "publicKey, where it is given, is that of the first certificate",
+            &exchange,
+            match (PublicKey::from_spki_der(der), of_leaf) {
+                (Ok(told), Some(of_leaf)) if told == of_leaf => Ok(()),
+                (Ok(_), _) => Err("it is another".into()),
+                (Err(error), _) => Err(format!("it can't be read: {error}")),
+            },
+        );
+    }
     if let Some(key) = key {
         let same = key_spec == key.key_spec
             && key

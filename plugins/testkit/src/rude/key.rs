@@ -17,7 +17,7 @@ pub(super) fn hash(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Signs a SHA-256 digest: r‖s. Empty when the digest isn't one.
-pub(super) fn sign(digest: &[u8]) -> Vec<u8> {
+pub(crate) fn sign(digest: &[u8]) -> Vec<u8> {
     sign_with(LEAF_KEY, digest).unwrap_or_default()
 }
 

@@ -9,3 +9,4 @@ mod batches;
 mod faults;
 mod latch;
 mod stage;
+mod store;
