@@ -178,16 +178,23 @@ impl ConfigFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_from(path: &Path) -> Result<Self, ConfigError> {
+        match read_regular(path, MAX_FILE) {
+            Ok(bytes) => Self::parse(&bytes),
+            Err(error) if error.is_not_found() => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The content of such a file.
+    ///
+    /// # Errors
+    /// If it is malformed (CFG-11, CFG-12).
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let malformed = |source| ConfigError::Malformed {
             file: CONFIG_FILE,
             source,
         };
-        let bytes = match read_regular(path, MAX_FILE) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(Self::default()),
-            Err(error) => return Err(error.into()),
-        };
-        let members = json::go::members(&bytes).map_err(malformed)?;
+        let members = json::go::members(bytes).map_err(malformed)?;
         let mut file = Self::default();
         for (name, value) in members.0 {
             let taken = file.known.take(&name, &value);

@@ -24,6 +24,8 @@ use crate::envelope::Format;
 pub use any::AnyRepository;
 use layout::LayoutError;
 use manifest::{Entry, Manifest, ManifestError, SignatureForm};
+#[cfg(fuzzing)]
+pub use referrers::read_referrers;
 use registry::RegistryError;
 
 /// A place that holds artifacts and their signatures.

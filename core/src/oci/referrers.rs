@@ -421,6 +421,25 @@ fn next(header: &str) -> Option<&str> {
     None
 }
 
+/// Reads one page of a list twice, with a filter and without, and the link to the next.
+#[cfg(fuzzing)]
+pub fn read_referrers(page: &[u8], link: &str) {
+    std::hint::black_box(next(link));
+    let Ok(members) = manifest::parse_json::<Map<String, Value>>(page) else {
+        return;
+    };
+    for artifact_type in [None, Some(SIGNATURE_ARTIFACT_TYPE)] {
+        let mut found = Collector::new(artifact_type, 10);
+        found.page(&members, false);
+        let once = found.listing.entries.len();
+        found.page(&members, true);
+        assert!(found.listing.entries.len() <= 10, "more than the limit");
+        if artifact_type.is_none() {
+            assert_eq!(found.listing.entries.len(), once, "an entry came twice");
+        }
+    }
+}
+
 /// Takes entries from pages until there are enough.
 struct Collector<'a> {
     artifact_type: Option<&'a str>,

@@ -344,7 +344,9 @@ fn is_plain(byte: u8, component: Component) -> bool {
 /// The values of `pin-source`, decoded, in the query of a text that need not be a right URI. Escapes
 /// that are none stay as they are.
 pub fn pin_sources(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(['?', '&'])
+    let query = text.split_once('?').map_or("", |(_, query)| query);
+    query
+        .split('&')
         .filter_map(|attribute| attribute.strip_prefix("pin-source="))
         .map(|value| {
             let mut bytes = Vec::with_capacity(value.len());
@@ -580,6 +582,7 @@ mod tests {
             ["fd:7", "%+1"]
         );
         assert!(sources("pin-sources=x;pkcs11:pin-source").is_empty());
+        assert!(sources("pkcs11:object=a&pin-source=x").is_empty());
 
         let shown = |text: &str| redacted(text, "*****");
         assert_eq!(

@@ -118,7 +118,7 @@ impl CredentialStore {
         let server = &server_key(registry);
         let found = match self.choose(server)? {
             Chosen::Helper(name, _) => self.ask(&name, server).await?,
-            Chosen::File(path, config) => from_file(&path, &config, server)?,
+            Chosen::File(path, config) => in_file(&path, &config, server)?,
             Chosen::Nothing => None,
         };
         match found {
@@ -187,7 +187,7 @@ impl CredentialStore {
             && let stored = load(&path)?
             && stored.has_auth(server)
         {
-            let had = from_file(&path, &stored, server).map_or(true, |found| found.is_some());
+            let had = in_file(&path, &stored, server).map_or(true, |found| found.is_some());
             ConfigFile::remove_auth(&path, server)
                 .map_err(|source| CredentialError::Config { path, source })?;
             was_stored |= had;
@@ -258,7 +258,7 @@ impl CredentialStore {
             };
             let found = match config.credential_helper(server) {
                 Some(name) => return Ok(self.ask(name, server).await?.map(|found| (found, path))),
-                None => from_file(&path, &config, server)?,
+                None => in_file(&path, &config, server)?,
             };
             if let Some(found) = found {
                 return Ok(Some((found, path)));
@@ -302,7 +302,11 @@ fn platform_helpers() -> &'static [&'static str] {
     }
 }
 
-fn from_file(
+/// The credential that a configuration file holds for a server; `None` where it holds none.
+///
+/// # Errors
+/// [`CredentialError::Entry`] where its entry is malformed.
+pub fn in_file(
     path: &Path,
     config: &ConfigFile,
     server: &str,
