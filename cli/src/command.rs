@@ -217,6 +217,29 @@ fn run_key(group: &ArgMatches, definition: &Command, context: &Context) -> Resul
         Some(("list", m)) => key::list(typed::ListArgs::read(m)?, context),
         Some(("attest", m)) => key::attest::attest(&typed::attest::AttestArgs::read(m)?, context),
         Some(("delete", m)) => key::delete(typed::DeleteArgs::read(m)?, context),
+        Some((name, m)) => run_key_life(name, m, definition, context),
+        None => help(&["key"], definition, context),
+    }
+}
+
+/// What is done with a key on its device.
+fn run_key_life(
+    name: &str,
+    m: &ArgMatches,
+    definition: &Command,
+    context: &Context,
+) -> Result<(), Failure> {
+    use args::key::life as typed;
+    use key::{certify, device};
+    match name {
+        "create" => device::create(typed::CreateArgs::read(m)?, context),
+        "request" => certify::request(typed::RequestArgs::read(m)?, context),
+        "certify" => certify::certify(typed::CertifyArgs::read(m)?, context),
+        "renew" => certify::renew(typed::RenewArgs::read(m)?, context),
+        "crl" => certify::crl(typed::CrlArgs::read(m)?, context),
+        "import-cert" => device::import(typed::ImportArgs::read(m)?, context),
+        "export-cert" => device::export(typed::LookArgs::read(m)?, context),
+        "show" => device::show(typed::LookArgs::read(m)?, context),
         _ => help(&["key"], definition, context),
     }
 }

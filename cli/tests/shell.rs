@@ -76,6 +76,8 @@ fn documented_json_has_the_members_that_are_printed() {
                     "hardsign certificate generate-test --default demo
                      hardsign plugin install --file wabbit/notation-wabbit
                      hardsign key add --plugin wabbit --id release release
+                     hardsign key create ca --plugin local --id ca.key --type EC-256
+                     hardsign key certify ca --ca --days 9 --subject CN=ca
                      echo '{\"credsStore\": \"file\"}' > config/config.json",
                 );
                 let documented: Value = serde_json::from_str(&json).unwrap();

@@ -149,6 +149,26 @@ impl Dirs {
         )
     }
 
+    /// `hardsign/chains`: the certificates of keys whose device holds none.
+    pub fn chains(&self) -> PathBuf {
+        self.config.join("hardsign").join("chains")
+    }
+
+    /// The file there of the key `name` of the key list; `None` for a name that is no file's.
+    pub fn chain(&self, name: &str) -> Option<PathBuf> {
+        Some(self.chains().join(format!("{}.pem", file_name(name)?)))
+    }
+
+    /// What the CA with the key `name` remembers, and its revocation list.
+    pub fn authority(&self, name: &str) -> Option<(PathBuf, PathBuf)> {
+        let directory = self.config.join("hardsign").join("ca");
+        let name = file_name(name)?;
+        Some((
+            directory.join(format!("{name}.json")),
+            directory.join(format!("{name}.crl")),
+        ))
+    }
+
     /// `plugins`, whose sub-directories are the user's plugins (PLI-01).
     pub fn plugins(&self) -> PathBuf {
         self.libexec.join("plugins")
@@ -163,6 +183,20 @@ impl Dirs {
     pub fn crl_cache(&self) -> Option<PathBuf> {
         self.cache.as_ref().map(|cache| cache.join("crl"))
     }
+}
+
+/// A key's name as part of a file name: what would lead elsewhere is written `%2F`.
+fn file_name(name: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_. ".contains(&byte);
+    let mut text = String::new();
+    for (at, byte) in name.bytes().enumerate() {
+        if plain(byte) && !(at == 0 && byte == b'.') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    (!text.is_empty() && text.len() <= 200).then_some(text)
 }
 
 /// Docker's `config.json`: `$DOCKER_CONFIG`, else `~/.docker` (CFG-22).

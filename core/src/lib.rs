@@ -68,6 +68,7 @@ pub mod artifact;
 pub mod attestation;
 pub mod batch;
 pub mod blob;
+pub mod certify;
 pub mod config;
 pub mod crypto;
 pub mod dirs;

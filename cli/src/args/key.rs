@@ -4,6 +4,7 @@ use super::flags::{self, Reader};
 use super::{ArgMatches, BTreeMap, Command, Output, Usage};
 
 pub(crate) mod attest;
+pub(crate) mod life;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +13,13 @@ Examples:
 
   List the keys:
     hardsign key list
+
+  List the keys on a device:
+    hardsign key list --plugin pkcs11 --id 'pkcs11:token=release?module-path=/usr/lib/softhsm/libsofthsm2.so'
+
+  Make a key on a device, certify it, and trust it:
+    hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
+    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --trust example
 
   Make another key the default:
     hardsign key update --default staging
@@ -40,6 +48,8 @@ pub(crate) struct UpdateArgs {
 #[derive(Debug)]
 pub(crate) struct ListArgs {
     pub(crate) output: Output,
+    /// The keys of a device in place of those of the list.
+    pub(crate) device: Option<life::Device>,
 }
 
 /// `hardsign key delete`.
@@ -76,9 +86,14 @@ pub(super) fn definition() -> Command {
         .subcommand(
             flags::verb("list", "List the keys", EXAMPLES)
                 .visible_alias("ls")
+                .args(life::device(
+                    "List the keys of this plugin's device in place of the list",
+                    "Where to look, in the plugin's own form: a token, a directory",
+                ))
                 .arg(flags::output()),
         )
         .subcommand(attest::definition())
+        .subcommands(life::definitions())
         .subcommand(
             flags::verb("delete", "Remove keys from the list", EXAMPLES)
                 .arg(flags::output())
@@ -131,8 +146,18 @@ impl ListArgs {
     /// # Errors
     /// [`Usage`], in the order of CLI-06.
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        for flag in ["id", "plugin-config"] {
+            if reader.given(flag) && !reader.given("plugin") {
+                return Err(Usage(format!("--{flag} needs --plugin")));
+            }
+        }
         Ok(Self {
-            output: Reader(matches).output()?,
+            output: reader.output()?,
+            device: match reader.given("plugin") {
+                true => Some(life::Device::read(&reader)?),
+                false => None,
+            },
         })
     }
 }

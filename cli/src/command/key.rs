@@ -15,6 +15,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::{one_line, table::table};
 
 pub(super) mod attest;
+pub(super) mod certify;
+pub(super) mod device;
 
 /// One key as `key list --output json` shows it.
 #[derive(Serialize)]
@@ -115,6 +117,9 @@ pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure>
 }
 
 pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
+    if let Some(device) = args.device {
+        return device::list(device, args.output, context);
+    }
     let keys = SigningKeys::load(&context.dirs()?)?;
     let listed: Vec<Listed<'_>> = keys
         .entries()

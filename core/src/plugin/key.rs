@@ -70,12 +70,27 @@ impl PluginKey {
                 Ok(Self::new(finder.find(plugin)?, id, config.clone()))
             }
             KeyChoice::Named(name) => {
-                Self::of_entry(finder, SigningKeys::load(dirs)?.choose(Some(name))?, config)
+                let keys = SigningKeys::load(dirs)?;
+                Ok(Self::of_entry(finder, keys.choose(Some(name))?, config)?.with_chain_of(dirs))
             }
             KeyChoice::Default => {
-                Self::of_entry(finder, SigningKeys::load(dirs)?.choose(None)?, config)
+                let keys = SigningKeys::load(dirs)?;
+                Ok(Self::of_entry(finder, keys.choose(None)?, config)?.with_chain_of(dirs))
             }
         }
+    }
+
+    /// The same with the certificates that were kept for the key because its device holds none,
+    /// unless a file is named elsewhere.
+    fn with_chain_of(mut self, dirs: &Dirs) -> Self {
+        let named = self.config.contains_key(CERTIFICATE) || self.id.contains(CERTIFICATE);
+        let kept = self.name.as_deref().and_then(|name| dirs.chain(name));
+        if let Some(kept) = kept.filter(|kept| !named && kept.is_file())
+            && let Some(kept) = kept.to_str()
+        {
+            self.config.insert(CERTIFICATE.to_owned(), kept.to_owned());
+        }
+        self
     }
 
     fn of_entry(

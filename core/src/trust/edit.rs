@@ -114,14 +114,31 @@ pub fn add(dirs: &Dirs, store: &StoreRef, path: &Path) -> Result<Vec<Certificate
     let name = path.file_name().ok_or_else(|| EditError::NotAFileName {
         name: path.display().to_string(),
     })?;
+    put(dirs, store, name.as_ref(), &bytes)?;
+    Ok(certificates)
+}
+
+/// Writes a certificate file into a store; one that is there with the same content is as good.
+///
+/// # Errors
+/// There is another file of this name, or it can't be written.
+pub fn put_new(dirs: &Dirs, store: &StoreRef, file: &str, bytes: &[u8]) -> Result<(), EditError> {
+    let there = directory(dirs, store).join(file);
+    if read_named(&there, MAX_FILE).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    put(dirs, store, file.as_ref(), bytes)
+}
+
+fn put(dirs: &Dirs, store: &StoreRef, file: &Path, bytes: &[u8]) -> Result<(), EditError> {
     let directory = directory(dirs, store);
-    let target = directory.join(name);
+    let target = directory.join(file);
     if fs::symlink_metadata(&target).is_ok() {
         return Err(EditError::Exists);
     }
     create_private_directory(&directory)?;
-    write_atomic(&target, &bytes, 0o600)?;
-    Ok(certificates)
+    write_atomic(&target, bytes, 0o600)?;
+    Ok(())
 }
 
 /// The certificate files of all stores, or of those of one type, one name, or both, by type, name

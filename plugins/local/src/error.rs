@@ -64,7 +64,15 @@ pub(crate) enum LocalError {
         "common name {name:?} is not made of 1 to 200 of the characters a-z, A-Z, 0-9, '_', '.', '-'"
     )]
     CommonName { name: String },
-    #[error("test key can't be made")]
+    #[error("there is a file {path:?} already")]
+    KeyExists { path: PathBuf },
+    #[error("there are certificates in {path:?} already")]
+    CertificatesExist { path: PathBuf },
+    #[error("a key file has neither a PIN policy nor a touch policy")]
+    Policy,
+    #[error("no directory was named to look for keys in")]
+    NoDirectory,
+    #[error("key can't be made")]
     Generate,
     #[error("test certificate can't be made")]
     Certificate(#[source] der::Error),
@@ -86,6 +94,14 @@ impl From<LocalError> for Error {
                  P-384 or P-521"
             }
             LocalError::NoCertificatePath => "set cert-chain to the certificate file of the key",
+            LocalError::KeyExists { .. } => {
+                "choose another file; --force replaces the key, which deletes the old one for good: \
+                 nothing can be signed with it any more"
+            }
+            LocalError::CertificatesExist { .. } => {
+                "--force replaces them; what was signed with them stays as it is"
+            }
+            LocalError::NoDirectory => "name it with --id",
             LocalError::Mismatch { .. } => {
                 "the first certificate of the file must be the one issued for this key"
             }

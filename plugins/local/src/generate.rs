@@ -162,7 +162,7 @@ fn extensions() -> der::Result<Vec<Extension>> {
     ])
 }
 
-fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+pub(crate) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     let engine = base64::engine::general_purpose::STANDARD;
     let encoded = Zeroizing::new(engine.encode(der));
     // Room for all, so that nothing is moved and left behind.
@@ -190,7 +190,7 @@ fn must_not_exist(path: &Path) -> Result<(), FileError> {
 
 /// Writes a file that must not exist: whole beside its place, then linked to it, which fails if
 /// something is there. Directories are made for the user alone.
-fn write(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
+pub(crate) fn write(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
     let failed = |source| FileError {
         path: path.into(),
         source,
@@ -209,6 +209,22 @@ fn write(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
     // It has its place now, or is of no use.
     fs::remove_file(&beside).unwrap_or(());
     written.map_err(failed)
+}
+
+/// Writes a file in the place of one that is there, whole or not at all.
+pub(crate) fn replace(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = write_new(&beside, content, mode).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|source| {
+        // It is of no use.
+        fs::remove_file(&beside).unwrap_or(());
+        FileError {
+            path: path.into(),
+            source,
+        }
+    })
 }
 
 /// Gives the file its place; where the file system has no links, writes it there directly.

@@ -14,7 +14,8 @@ use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as
 use base64::Engine as _;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::chain::{self, ChainError, PublicKey};
-use hardsign_plugin::{Context, Error, Key, KeyRequest};
+use hardsign_plugin::proto::Property;
+use hardsign_plugin::{Context, Error, Key, KeyRequest, Purpose};
 use zeroize::Zeroizing;
 
 use crate::error::{FileError, LocalError};
@@ -43,12 +44,24 @@ enum PrivateKey {
 }
 
 impl LocalKey {
-    /// Reads certificate and key, and checks that they belong together.
+    /// Reads certificate and key, and checks that they belong together. A key that is not to sign
+    /// may have no certificate.
     pub(crate) fn open(request: &KeyRequest<'_>) -> Result<Self, LocalError> {
-        let certificate = request.setting(CERT_CHAIN);
-        let certificate = Path::new(certificate.ok_or(LocalError::NoCertificatePath)?);
         let path = Path::new(request.key_id);
-        let certificates = read_certificates(certificate)?;
+        let named = request.setting(CERT_CHAIN).map(Path::new);
+        let certificate = certificate_path(path, named);
+        // A key that is to be certified, or looked at, may have none.
+        let may_lack = match request.purpose {
+            Purpose::Certify => true,
+            Purpose::Describe => named.is_none(),
+            Purpose::Sign => false,
+        };
+        let certificates = match (named, certificate.exists()) {
+            (_, false) if may_lack => Vec::new(),
+            (None, false) => return Err(LocalError::NoCertificatePath),
+            _ if may_lack => read_certificates(&certificate).unwrap_or_default(),
+            _ => read_certificates(&certificate)?,
+        };
         let private = read_key(path)?;
         let public = private
             .public()
@@ -57,13 +70,13 @@ impl LocalKey {
             path: path.into(),
             what: public.describe(),
         })?;
-        if !certificates
+        let matches = certificates
             .first()
-            .is_some_and(|leaf| chain::matches(&public, leaf))
-        {
+            .is_some_and(|leaf| chain::matches(&public, leaf));
+        if !matches && !may_lack {
             return Err(LocalError::Mismatch {
                 key: path.into(),
-                certificate: certificate.into(),
+                certificate,
             });
         }
         Ok(Self {
@@ -71,12 +84,16 @@ impl LocalKey {
             private,
             public,
             key_spec,
-            certificates,
+            certificates: match matches {
+                true => certificates,
+                false => Vec::new(),
+            },
         })
     }
 
-    fn sign(&self, digest: &[u8]) -> Option<Vec<u8>> {
-        let (algorithm, padding) = algorithms(self.key_spec.hash());
+    fn sign(&self, digest: &[u8], pkcs1: bool) -> Option<Vec<u8>> {
+        let (algorithm, pss, pkcs1v15) = algorithms(self.key_spec.hash());
+        let padding = if pkcs1 { pkcs1v15 } else { pss };
         let digest = Digest::import_less_safe(digest, algorithm).ok()?;
         match &self.private {
             PrivateKey::Rsa(key) => {
@@ -104,9 +121,26 @@ impl Key for LocalKey {
     }
 
     fn sign_digest(&self, digest: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> {
-        let signature = self.sign(digest);
+        let signature = self.sign(digest, false);
         let path = || self.path.clone();
         Ok(signature.ok_or_else(|| LocalError::Sign { path: path() })?)
+    }
+
+    fn signs_pkcs1v15(&self) -> bool {
+        self.key_spec.is_rsa()
+    }
+
+    fn sign_digest_pkcs1v15(&self, digest: &[u8], _: &Context<'_>) -> Result<Vec<u8>, Error> {
+        let signature = self.sign(digest, true);
+        let path = || self.path.clone();
+        Ok(signature.ok_or_else(|| LocalError::Sign { path: path() })?)
+    }
+
+    fn properties(&self) -> Vec<Property> {
+        vec![
+            Property::new("file", self.path.display().to_string()),
+            Property::new("extractable", "yes"),
+        ]
     }
 
     fn max_in_flight(&self) -> u32 {
@@ -125,23 +159,42 @@ impl PrivateKey {
     }
 }
 
-/// Hash, and RSASSA-PSS with it: aws-lc takes a salt as long as the hash (ENV-35).
-fn algorithms(hash: HashAlgorithm) -> (&'static digest::Algorithm, &'static dyn RsaEncoding) {
+/// Hash, RSASSA-PSS with it (aws-lc takes a salt as long as the hash, ENV-35), and
+/// RSASSA-PKCS1-v1_5, for certificates alone.
+fn algorithms(
+    hash: HashAlgorithm,
+) -> (
+    &'static digest::Algorithm,
+    &'static dyn RsaEncoding,
+    &'static dyn RsaEncoding,
+) {
+    use signature as by;
     match hash {
-        HashAlgorithm::Sha256 => (&digest::SHA256, &signature::RSA_PSS_SHA256),
-        HashAlgorithm::Sha384 => (&digest::SHA384, &signature::RSA_PSS_SHA384),
-        HashAlgorithm::Sha512 => (&digest::SHA512, &signature::RSA_PSS_SHA512),
+        HashAlgorithm::Sha256 => (&digest::SHA256, &by::RSA_PSS_SHA256, &by::RSA_PKCS1_SHA256),
+        HashAlgorithm::Sha384 => (&digest::SHA384, &by::RSA_PSS_SHA384, &by::RSA_PKCS1_SHA384),
+        HashAlgorithm::Sha512 => (&digest::SHA512, &by::RSA_PSS_SHA512, &by::RSA_PKCS1_SHA512),
     }
 }
 
 /// The curves, with r‖s as output (ENV-37).
-const CURVES: [&EcdsaSigningAlgorithm; 3] = [
+pub(crate) const CURVES: [&EcdsaSigningAlgorithm; 3] = [
     &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
     &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
     &signature::ECDSA_P521_SHA512_FIXED_SIGNING,
 ];
 
-fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, LocalError> {
+/// Where the certificates of a key file are: where the user says, else beside it.
+pub(crate) fn certificate_path(key: &Path, named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| key.with_extension("crt"), Path::to_path_buf)
+}
+
+/// The public half of a key file.
+pub(crate) fn public_key_of(path: &Path) -> Result<PublicKey, LocalError> {
+    let unreadable = || LocalError::Key { path: path.into() };
+    read_key(path)?.public().ok_or_else(unreadable)
+}
+
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, LocalError> {
     let bytes = read(path, MAX_CERTIFICATE_FILE)?;
     chain::parse_file(&bytes).map_err(|error| match error {
         ChainError::Empty => LocalError::NoCertificate { path: path.into() },

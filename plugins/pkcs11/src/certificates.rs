@@ -8,11 +8,14 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use hardsign_plugin::Error;
-use hardsign_plugin::chain::{self, ChainError, PublicKey};
+use hardsign_plugin::chain::{self, Certificate, ChainError, Choice, PublicKey, Time};
+use hardsign_plugin::{Context, Error, Purpose};
 
 use crate::error::{Call, Pkcs11Error};
 use crate::objects::{CertificateObject, KeyObject};
+
+/// Certificates that were passed over, each told of in a notice; a request may send ten.
+const MAX_TOLD: usize = 6;
 
 /// The largest certificate file.
 const MAX_FILE: u64 = 1 << 20;
@@ -69,14 +72,16 @@ impl Sources<'_> {
         certificates.find(|certificate| !key.id.is_empty() && certificate.id == key.id)
     }
 
-    /// The chain, leaf to root. `key_name` and `token_name` are for messages.
-    pub(crate) fn chain(
+    /// The chain, leaf to root, and what was passed over. A key that is not to sign may have any
+    /// certificate, that of a CA too. `key_name` and `token_name` are for messages.
+    pub(crate) fn choose(
         &self,
         public: &PublicKey,
         key: &KeyObject,
+        purpose: Purpose,
         key_name: &str,
         token_name: &str,
-    ) -> Result<Vec<Vec<u8>>, Error> {
+    ) -> Result<Choice, Error> {
         let mismatch = |der: &[u8], place: String| Pkcs11Error::Mismatch {
             subject: chain::subject(der).unwrap_or_default(),
             place,
@@ -103,9 +108,14 @@ impl Sources<'_> {
             reason = "only a certificate that is valid now signs"
         )]
         let now = SystemTime::now();
-        chain::choose(public, &pool, now)
-            .map(|choice| choice.chain)
-            .map_err(|error| self.explain(error, key_name, token_name))
+        let chosen = chain::choose(public, &pool, now);
+        let chosen = match (chosen, purpose) {
+            (Err(ChainError::NoneFits { .. }), Purpose::Certify | Purpose::Describe) => {
+                latest(public, &pool, now)
+            }
+            (chosen, _) => chosen,
+        };
+        chosen.map_err(|error| self.explain(error, key_name, token_name))
     }
 
     /// Says of which key the chain is, and what to do that was not done yet.
@@ -139,5 +149,50 @@ impl Sources<'_> {
             Some(hint) => answer.with_hint(hint),
             None => answer,
         }
+    }
+}
+
+/// The chain of the key's latest certificate, whatever it is for.
+fn latest(public: &PublicKey, pool: &[Vec<u8>], now: SystemTime) -> Result<Choice, ChainError> {
+    let mut own: Vec<Certificate> = pool
+        .iter()
+        .filter(|der| chain::matches(public, der))
+        .filter_map(|der| Certificate::from_der(der).ok())
+        .collect();
+    let at = Time::from_system(now);
+    own.sort_by_key(|certificate| (certificate.is_valid_at(at), certificate.not_before()));
+    let others: Vec<Vec<u8>> = pool
+        .iter()
+        .filter(|der| !chain::matches(public, der))
+        .cloned()
+        .collect();
+    let mut last = Err(ChainError::NoCertificate);
+    for certificate in own.iter().rev() {
+        let with_one = [&[certificate.der().to_vec()], others.as_slice()].concat();
+        last = chain::choose(public, &with_one, now);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// Tells the user which certificate was taken, where there was a choice, and of each other why not.
+pub(crate) fn tell_choice(choice: &Choice, key_name: &str, context: &Context<'_>) {
+    if choice.passed_over.is_empty() {
+        return;
+    }
+    context.notice(
+        &format!(
+            "{key_name} has several certificates; taken is {}",
+            choice.leaf
+        ),
+        None,
+    );
+    for passed in choice.passed_over.iter().take(MAX_TOLD) {
+        context.notice(&format!("not {}: {}", passed.certificate, passed.why), None);
+    }
+    if let Some(more @ 1..) = choice.passed_over.len().checked_sub(MAX_TOLD) {
+        context.notice(&format!("nor {more} others"), None);
     }
 }

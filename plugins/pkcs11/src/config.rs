@@ -32,6 +32,8 @@ pub(crate) fn settings() -> [Setting; 4] {
 pub(crate) struct Config {
     /// Module, token, slot and key.
     pub(crate) uri: Uri,
+    /// What the key id itself says of these.
+    pub(crate) in_uri: Uri,
     /// The module's file.
     pub(crate) module: Option<PathBuf>,
     /// Where the PIN comes from; `None` if the user did not say.
@@ -47,6 +49,7 @@ impl Config {
             Some(uri) => uri.map_err(refuse)?,
             None => plain(key_id)?,
         };
+        let in_uri = uri.clone();
         for (name, place) in [
             ("module-path", &mut uri.module_path),
             ("token-label", &mut uri.token),
@@ -74,6 +77,7 @@ impl Config {
             cert_chain: absolute("cert-chain", uri.cert_chain.as_deref())?,
             pin_source: pin_source.transpose()?,
             uri,
+            in_uri,
         })
     }
 

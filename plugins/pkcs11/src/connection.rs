@@ -21,7 +21,7 @@ use crate::error::{Call, Pkcs11Error};
 use crate::login::{Proof, check_tries, prove};
 use crate::module::{Module, Token};
 use crate::objects::{self, KeyObject};
-use crate::sign::{Failure, Signing, Site};
+use crate::sign::{Failure, Padding, Signing, Site};
 
 /// Sessions that a session of the protocol opens, if the token allows.
 const MAX_SESSIONS: u32 = 8;
@@ -38,10 +38,10 @@ const OUTAGES: u32 = 2;
 /// All that was found out about a key, with the session that it was found in.
 pub(crate) struct Found {
     pub(crate) config: Config,
-    pub(crate) module: Module,
+    pub(crate) module: Arc<Module>,
     pub(crate) token: Token,
     pub(crate) session: Session,
-    pub(crate) proof: Option<Proof>,
+    pub(crate) proof: Option<Arc<Proof>>,
     pub(crate) key: KeyObject,
     pub(crate) key_spec: KeySpec,
     pub(crate) public: PublicKey,
@@ -61,9 +61,9 @@ pub(crate) struct Connection {
 /// What stays when the device goes.
 struct Again {
     config: Config,
-    module: Module,
+    module: Arc<Module>,
     token: Token,
-    proof: Option<Proof>,
+    proof: Option<Arc<Proof>>,
     key_spec: KeySpec,
     public: PublicKey,
     login_each_time: bool,
@@ -114,7 +114,12 @@ impl Connection {
     }
 
     /// Signs; waits for a session if all are in use, and for the device if it is away.
-    pub(crate) fn sign(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+    pub(crate) fn sign(
+        &self,
+        digest: &[u8],
+        padding: Padding,
+        context: &Context<'_>,
+    ) -> Result<Vec<u8>, Error> {
         let mut outages = 0;
         loop {
             let (generation, failure, token) = {
@@ -123,12 +128,12 @@ impl Connection {
                 let site = Site {
                     module: &self.again.module,
                     token: &live.token,
-                    proof: self.again.proof.as_ref(),
+                    proof: self.again.proof.as_deref(),
                     context,
                 };
                 let signed = live
                     .pool
-                    .with(|session| live.signing.sign(session, digest, site));
+                    .with(|session| live.signing.sign(session, digest, padding, site));
                 match signed {
                     Ok(signature) => {
                         live.proven.store(true, Ordering::Relaxed);
@@ -150,13 +155,20 @@ impl Connection {
         }
     }
 
+    /// Whether RSASSA-PKCS1-v1_5 is there as well.
+    pub(crate) fn signs_pkcs1(&self) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.as_ref().is_ok_and(|live| live.signing.signs_pkcs1())
+    }
+
     pub(crate) fn max_in_flight(&self) -> u32 {
         self.size
     }
 
     /// Whether a person is asked at each signature.
     pub(crate) fn asks_each_time(&self) -> bool {
-        self.again.login_each_time && matches!(self.again.proof, Some(Proof::AtTheDevice))
+        self.again.login_each_time
+            && matches!(self.again.proof.as_deref(), Some(Proof::AtTheDevice))
     }
 
     /// Ends an outage that began in this generation, unless another request has done so.

@@ -174,6 +174,30 @@ pub(crate) enum Pkcs11Error {
         seconds: u64,
         source: Call,
     },
+    #[error("the new key has no name")]
+    NoLabel,
+    #[error("{token} is write-protected")]
+    ReadOnly { token: String },
+    #[error("{token} has no room for another object")]
+    Full { token: String, source: Call },
+    #[error("{doing} {token} failed")]
+    Write {
+        doing: &'static str,
+        token: String,
+        source: Call,
+    },
+    #[error("there is a key already in {token}: {}", keys.join("; "))]
+    KeyExists { token: String, keys: Vec<String> },
+    #[error("{token} can't make {key_spec} keys")]
+    CannotMake {
+        token: String,
+        key_spec: KeySpec,
+        source: Call,
+    },
+    #[error(
+        "{token} made a key that could be read out, whatever was asked for; it was deleted again"
+    )]
+    Exportable { token: String },
     #[error("{token} is back, with another key under the name of {key}")]
     OtherKey { token: String, key: String },
     #[error("{doing} {token} failed")]
@@ -222,6 +246,8 @@ fn code(error: &Pkcs11Error) -> ErrorCode {
         }
         Pkcs11Error::Token { .. }
         | Pkcs11Error::Away { .. }
+        | Pkcs11Error::Write { .. }
+        | Pkcs11Error::Full { .. }
         | Pkcs11Error::ModuleLoad { .. }
         | Pkcs11Error::ModuleFailed { .. } => ErrorCode::Error,
         _ => ErrorCode::ValidationError,
@@ -291,6 +317,25 @@ fn hint(error: &Pkcs11Error) -> Option<String> {
              would do as well, is not offered"
                 .to_owned()
         }
+        Pkcs11Error::NoLabel => {
+            "name it in the key id: --id 'pkcs11:token=TOKEN;object=NAME'".to_owned()
+        }
+        Pkcs11Error::ReadOnly { .. } => {
+            "use a token that can be written, or have this one opened for writing by its own tool"
+                .to_owned()
+        }
+        Pkcs11Error::Full { .. } => {
+            "delete what is not used any more in the token's own tool".to_owned()
+        }
+        Pkcs11Error::Write { .. } => {
+            "check that the token's storage is not full and may be written by you".to_owned()
+        }
+        Pkcs11Error::KeyExists { .. } => {
+            "choose another object= and id=; --force replaces the key, which deletes the old one with \
+             its certificates for good: nothing can be signed with it any more"
+                .to_owned()
+        }
+        Pkcs11Error::CannotMake { .. } => "ask for another --type".to_owned(),
         Pkcs11Error::Away { .. } => {
             "check that the device is plugged in and its service runs, then start again".to_owned()
         }

@@ -3,83 +3,62 @@
 use cryptoki::object::ObjectClass;
 use cryptoki::session::Session;
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::chain::PublicKey;
-use hardsign_plugin::proto::{Interaction, Token as TokenDescription};
+use hardsign_plugin::chain::{Choice, PublicKey};
+use hardsign_plugin::proto::{Interaction, Property, Token as TokenDescription};
 use hardsign_plugin::{Context, Error, Key, KeyRequest, Purpose};
 
 use crate::certificates::{self, Sources};
 use crate::config::Config;
-use crate::connection::{Connection, Found, failed, find_key, log_out};
+use crate::connection::{Connection, Found, failed, find_key};
 use crate::error::{Call, Pkcs11Error};
-use crate::login::login;
-use crate::module::{Module, Token};
+use crate::module::Token;
 use crate::objects::{self, Certificates, KeyObject};
+use crate::shared::Shared;
+use crate::sign::Padding;
 
 /// An open key.
 pub(crate) struct TokenKey {
     key_spec: KeySpec,
     public: PublicKey,
     whereabouts: TokenDescription,
-    /// Absent if the key was opened only to be described.
-    ready: Option<Ready>,
-}
-
-/// A key that is ready to sign.
-struct Ready {
+    /// Empty if there is none and the key was not opened to sign.
     chain: Vec<Vec<u8>>,
-    connection: Connection,
+    properties: Vec<Property>,
+    /// Absent if the key was opened only to be described.
+    connection: Option<Connection>,
 }
 
 impl TokenKey {
-    pub(crate) fn open(request: &KeyRequest<'_>, context: &Context<'_>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        request: &KeyRequest<'_>,
+        shared: &Shared,
+        context: &Context<'_>,
+    ) -> Result<Self, Error> {
         let config = Config::read(request.key_id, request.config)?;
-        let module = Module::load(&config)?;
+        let module = shared.module(&config)?;
         let token = module.token(&config.uri)?;
         let session = module
             .open_session(token.slot)
             .map_err(|source| failed("opening a session with", &token, source))?;
         if request.purpose == Purpose::Describe
-            && let Some((key_spec, public)) = describe_without_login(&session, &config)
+            && let Some(described) = Opening::new(&config, &token, &session, false).seen()
         {
-            return Ok(Self {
-                key_spec,
-                public,
-                whereabouts: token.describe(),
-                ready: None,
-            });
+            return Ok(described);
         }
         let source = config.pin_source.as_ref();
-        let proof = login(&module, &token, &session, source, context)?;
-        let opening = Opening {
-            config: &config,
-            token: &token,
-            session: &session,
-            logged_in: proof.is_some(),
-        };
+        let proof = shared.login(&module, &token, &session, source, context)?;
+        let opening = Opening::new(&config, &token, &session, proof.is_some());
         if request.purpose == Purpose::Describe {
-            let described = opening.describe();
-            log_out(&session, proof.is_some());
-            let (key_spec, public) = described?;
-            return Ok(Self {
-                key_spec,
-                public,
-                whereabouts: token.describe(),
-                ready: None,
-            });
+            return opening.describe(context);
         }
         let Prepared {
             key,
             key_spec,
             public,
             chain,
+            properties,
             login_each_time,
-        } = match opening.prepare() {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                log_out(&session, proof.is_some());
-                return Err(error);
-            }
-        };
+        } = opening.prepare(request.purpose, context)?;
         let whereabouts = token.describe();
         let found = Found {
             config,
@@ -96,24 +75,11 @@ impl TokenKey {
             key_spec,
             public,
             whereabouts,
-            ready: Some(Ready {
-                chain,
-                connection: Connection::new(found, context)?,
-            }),
+            chain,
+            properties,
+            connection: Some(Connection::new(found, context)?),
         })
     }
-}
-
-/// Key spec and public key, if the token shows enough without login.
-fn describe_without_login(session: &Session, config: &Config) -> Option<(KeySpec, PublicKey)> {
-    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-        if let Ok([key]) = objects::keys(session, class, &config.uri).as_deref()
-            && let Ok(Some(public)) = objects::public_key(session, key)
-        {
-            return Some((public.key_spec()?, public));
-        }
-    }
-    None
 }
 
 /// A key on its way to being open.
@@ -130,29 +96,100 @@ struct Prepared {
     key_spec: KeySpec,
     public: PublicKey,
     chain: Vec<Vec<u8>>,
+    properties: Vec<Property>,
     login_each_time: bool,
 }
 
-impl Opening<'_> {
-    fn describe(&self) -> Result<(KeySpec, PublicKey), Error> {
-        let key = self.find()?;
-        let (public, _) = self.public_key(&key)?;
-        Ok((self.key_spec(&public)?, public))
+impl<'a> Opening<'a> {
+    fn new(config: &'a Config, token: &'a Token, session: &'a Session, logged_in: bool) -> Self {
+        Self {
+            config,
+            token,
+            session,
+            logged_in,
+        }
     }
 
-    fn prepare(&self) -> Result<Prepared, Error> {
+    /// The key as far as the token shows it without login, if that is enough to describe it.
+    fn seen(&self) -> Option<TokenKey> {
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            if let Ok([key]) = objects::keys(self.session, class, &self.config.uri).as_deref()
+                && let Ok(Some(public)) = objects::public_key(self.session, key)
+            {
+                let certificates = objects::certificates(self.session).ok()?;
+                return Some(TokenKey {
+                    key_spec: public.key_spec()?,
+                    whereabouts: self.token.describe(),
+                    chain: self
+                        .choose(key, &public, &certificates, Purpose::Describe)
+                        .map(|choice| choice.chain)
+                        .unwrap_or_default(),
+                    public,
+                    properties: Vec::new(),
+                    connection: None,
+                });
+            }
+        }
+        None
+    }
+
+    fn choose(
+        &self,
+        key: &KeyObject,
+        public: &PublicKey,
+        certificates: &Certificates,
+        purpose: Purpose,
+    ) -> Result<Choice, Error> {
+        let (key_name, token) = (self.config.key_name(), self.token.name());
+        let sources = self.sources(certificates)?;
+        sources.choose(public, key, purpose, &key_name, &token)
+    }
+
+    fn describe(&self, context: &Context<'_>) -> Result<TokenKey, Error> {
+        let Prepared {
+            key_spec,
+            public,
+            chain,
+            properties,
+            ..
+        } = self.prepare(Purpose::Describe, context)?;
+        Ok(TokenKey {
+            key_spec,
+            public,
+            whereabouts: self.token.describe(),
+            chain,
+            properties,
+            connection: None,
+        })
+    }
+
+    fn prepare(&self, purpose: Purpose, context: &Context<'_>) -> Result<Prepared, Error> {
         let key = self.find()?;
         let (public, certificates) = self.public_key(&key)?;
         let key_spec = self.key_spec(&public)?;
-        let sources = self.sources(&certificates)?;
-        let chain = sources.chain(&public, &key, &self.config.key_name(), &self.token.name())?;
-        let login_each_time = objects::always_authenticate(self.session, &key);
+        let choice = self.choose(&key, &public, &certificates, purpose);
+        let chain = match (choice, purpose) {
+            (Ok(choice), Purpose::Sign) => {
+                certificates::tell_choice(&choice, &self.config.key_name(), context);
+                choice.chain
+            }
+            (Ok(choice), _) => choice.chain,
+            (Err(error), Purpose::Sign) => return Err(error),
+            // Whoever looks at a key, or has it certified, needs none.
+            (Err(_), _) => Vec::new(),
+        };
+        let told = objects::told(self.session, key.handle, &crate::create::TOLD);
+        let yes_or_no = |told| if told { "yes" } else { "no" };
         Ok(Prepared {
+            login_each_time: objects::always_authenticate(self.session, &key),
+            properties: told
+                .into_iter()
+                .map(|(name, value)| Property::new(name, yes_or_no(value)))
+                .collect(),
             key,
             key_spec,
             public,
             chain,
-            login_each_time,
         })
     }
 
@@ -209,13 +246,12 @@ impl Key for TokenKey {
         Ok(self.public.to_spki_der()?)
     }
 
-    /// None where the key was opened to be described: certificates were not looked for.
     fn certificate_chain(&self) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self
-            .ready
-            .as_ref()
-            .map(|ready| ready.chain.clone())
-            .unwrap_or_default())
+        Ok(self.chain.clone())
+    }
+
+    fn properties(&self) -> Vec<Property> {
+        self.properties.clone()
     }
 
     fn token(&self) -> Option<TokenDescription> {
@@ -223,25 +259,35 @@ impl Key for TokenKey {
     }
 
     fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
-        self.ready()?.connection.sign(digest, context)
+        self.connection()?.sign(digest, Padding::Pss, context)
+    }
+
+    fn signs_pkcs1v15(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(Connection::signs_pkcs1)
+    }
+
+    fn sign_digest_pkcs1v15(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
+        self.connection()?.sign(digest, Padding::Pkcs1, context)
     }
 
     fn max_in_flight(&self) -> u32 {
-        let connection = self.ready.as_ref().map(|ready| &ready.connection);
+        let connection = self.connection.as_ref();
         connection.map_or(1, Connection::max_in_flight)
     }
 
     fn interaction(&self) -> Interaction {
-        match &self.ready {
-            Some(ready) if ready.connection.asks_each_time() => Interaction::Pin,
+        match &self.connection {
+            Some(connection) if connection.asks_each_time() => Interaction::Pin,
             _ => Interaction::None,
         }
     }
 }
 
 impl TokenKey {
-    fn ready(&self) -> Result<&Ready, Error> {
+    fn connection(&self) -> Result<&Connection, Error> {
         let closed = || Error::other("the key was opened to be described only");
-        self.ready.as_ref().ok_or_else(closed)
+        self.connection.as_ref().ok_or_else(closed)
     }
 }

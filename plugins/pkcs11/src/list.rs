@@ -1,15 +1,17 @@
 //! `list-keys`: the keys of one token or of all, as URIs that can be signed with.
 
 use cryptoki::object::ObjectClass;
+use hardsign_plugin::chain;
 use hardsign_plugin::pkcs11_uri::{SCHEME, encode};
-use hardsign_plugin::proto::{KeyEntry, ListKeysRequest, ListKeysResponse};
+use hardsign_plugin::proto::{CertificateSummary, KeyEntry, ListKeysRequest, ListKeysResponse};
 use hardsign_plugin::{Context, Error};
+use x509_cert::der::Decode as _;
 
 use crate::config::Config;
 use crate::error::{Call, Pkcs11Error};
-use crate::login::login;
 use crate::module::{Module, Token};
 use crate::objects::{self, KeyObject};
+use crate::shared::Shared;
 
 /// Keys in one answer.
 const MAX_KEYS: usize = 500;
@@ -20,24 +22,29 @@ const MAX_KEYS: usize = 500;
 /// another token. Without login, keys are shown by their public halves.
 pub(crate) fn list_keys(
     request: &ListKeysRequest,
+    shared: &Shared,
     context: &Context<'_>,
 ) -> Result<ListKeysResponse, Error> {
     let config = Config::read(&request.key_id, &request.plugin_config)?;
-    let module = Module::load(&config)?;
+    let module = shared.module(&config)?;
     let tokens = match config.pin_source {
         Some(_) => vec![module.token(&config.uri)?],
         None => module.tokens(&config.uri)?,
     };
     let mut keys = Vec::new();
     for token in &tokens {
-        keys.extend(keys_of(&module, token, &config, context)?);
+        keys.extend(keys_of(&module, token, &config, shared, context)?);
     }
     let truncated = keys.len() > MAX_KEYS;
     keys.truncate(MAX_KEYS);
     Ok(ListKeysResponse {
         keys,
         truncated,
-        ..ListKeysResponse::default()
+        // A URI that names its token has nothing to do with the others.
+        warnings: match config.uri.token.is_none() && config.uri.serial.is_none() {
+            true => module.unusable()?,
+            false => Vec::new(),
+        },
     })
 }
 
@@ -45,6 +52,7 @@ fn keys_of(
     module: &Module,
     token: &Token,
     config: &Config,
+    shared: &Shared,
     context: &Context<'_>,
 ) -> Result<Vec<KeyEntry>, Error> {
     let failed = |source: Call| Pkcs11Error::Token {
@@ -55,7 +63,9 @@ fn keys_of(
     let session = module.open_session(token.slot).map_err(failed)?;
     let source = config.pin_source.as_ref();
     let logged_in = match source {
-        Some(_) => login(module, token, &session, source, context)?.is_some(),
+        Some(_) => shared
+            .login(module, token, &session, source, context)?
+            .is_some(),
         None => false,
     };
     let private = objects::keys(&session, ObjectClass::PRIVATE_KEY, &config.uri).map_err(failed)?;
@@ -63,6 +73,7 @@ fn keys_of(
         true => objects::keys(&session, ObjectClass::PUBLIC_KEY, &config.uri).map_err(failed)?,
         false => private.into_iter().filter(|key| key.may_sign).collect(),
     };
+    let certificates = objects::certificates(&session).map_err(failed)?.found;
     let mut entries = Vec::new();
     for key in keys {
         let public = objects::public_key(&session, &key).map_err(failed)?;
@@ -77,18 +88,28 @@ fn keys_of(
             description,
             label: Some(key.label.clone()).filter(|label| !label.is_empty()),
             token: Some(token.describe()),
-            ..KeyEntry::default()
+            certificate: public.and_then(|public| {
+                let mut certificates = certificates.iter();
+                let own = certificates.find(|own| chain::matches(&public, &own.der))?;
+                summary(&own.der)
+            }),
         });
     }
-    if logged_in {
-        // Closing the last session logs out as well.
-        session.logout().unwrap_or(());
-    }
+    // Closing the last session logs out.
     Ok(entries)
 }
 
+fn summary(der: &[u8]) -> Option<CertificateSummary> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let not_after = &certificate.tbs_certificate.validity.not_after;
+    Some(CertificateSummary {
+        subject: chain::subject(der)?,
+        not_after: not_after.to_date_time().to_string(),
+    })
+}
+
 /// The URI of a key; where its PIN comes from is left to the user.
-fn uri(module: &Module, token: &Token, key: &KeyObject) -> String {
+pub(crate) fn uri(module: &Module, token: &Token, key: &KeyObject) -> String {
     let mut attributes = vec![
         ("token", token.label().as_bytes()),
         ("serial", token.serial().as_bytes()),

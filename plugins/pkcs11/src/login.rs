@@ -21,26 +21,6 @@ pub(crate) enum Proof {
     AtTheDevice,
 }
 
-/// Logs in if the token wants that; gives what was used, for keys that want it at each use.
-pub(crate) fn login(
-    module: &Module,
-    token: &Token,
-    session: &Session,
-    source: Option<&PinSource>,
-    context: &Context<'_>,
-) -> Result<Option<Proof>, Error> {
-    if !token.info.login_required() {
-        return Ok(None);
-    }
-    let proved = || {
-        check_tries(module, token)?;
-        let proof = proof(token, source, context)?;
-        prove(module, token, session, UserType::User, &proof, context)?;
-        Ok(Some(proof))
-    };
-    proved().map_err(|error| token.named_in(error))
-}
-
 /// Refuses to try where a failure would lock the token.
 pub(crate) fn check_tries(module: &Module, token: &Token) -> Result<(), Pkcs11Error> {
     let name = token.name();
@@ -65,7 +45,11 @@ pub(crate) fn check_tries(module: &Module, token: &Token) -> Result<(), Pkcs11Er
 
 /// Gets the PIN: from its source, at the device if it has its own way and no source was named,
 /// else from the terminal.
-fn proof(token: &Token, source: Option<&PinSource>, context: &Context<'_>) -> Result<Proof, Error> {
+pub(crate) fn proof(
+    token: &Token,
+    source: Option<&PinSource>,
+    context: &Context<'_>,
+) -> Result<Proof, Error> {
     let source = match source {
         Some(source) => source,
         None if token.info.protected_authentication_path() => return Ok(Proof::AtTheDevice),

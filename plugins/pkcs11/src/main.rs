@@ -21,15 +21,21 @@
 
 use std::process::ExitCode;
 
-use hardsign_plugin::proto::{Capability, ListKeysRequest, ListKeysResponse, Metadata};
+use hardsign_plugin::proto::{
+    Capability, CreateKeyRequest, CreateKeyResponse, ImportCertificatesRequest,
+    ImportCertificatesResponse, ListKeysRequest, ListKeysResponse, Metadata,
+};
 use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
 
 use crate::key::TokenKey;
+use crate::shared::Shared;
 
 mod certificates;
 mod config;
 mod connection;
+mod create;
 mod error;
+mod import;
 mod key;
 mod list;
 mod login;
@@ -37,10 +43,14 @@ mod module;
 mod objects;
 mod pss;
 mod raw;
+mod shared;
 mod sign;
 
-/// The plugin; all state belongs to the open key.
-struct Pkcs11Plugin;
+/// The plugin, with what its requests share.
+#[derive(Default)]
+struct Pkcs11Plugin {
+    shared: Shared,
+}
 
 impl Plugin for Pkcs11Plugin {
     type Key = TokenKey;
@@ -57,7 +67,7 @@ impl Plugin for Pkcs11Plugin {
     }
 
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<TokenKey, Error> {
-        TokenKey::open(request, context)
+        TokenKey::open(request, &self.shared, context)
     }
 
     fn list_keys(
@@ -65,10 +75,26 @@ impl Plugin for Pkcs11Plugin {
         request: &ListKeysRequest,
         context: &Context<'_>,
     ) -> Result<ListKeysResponse, Error> {
-        list::list_keys(request, context)
+        list::list_keys(request, &self.shared, context)
+    }
+
+    fn create_key(
+        &self,
+        request: &CreateKeyRequest,
+        context: &Context<'_>,
+    ) -> Result<CreateKeyResponse, Error> {
+        create::create_key(request, &self.shared, context)
+    }
+
+    fn import_certificates(
+        &self,
+        request: &ImportCertificatesRequest,
+        context: &Context<'_>,
+    ) -> Result<ImportCertificatesResponse, Error> {
+        import::import_certificates(request, &self.shared, context)
     }
 }
 
 fn main() -> ExitCode {
-    hardsign_plugin::serve(Pkcs11Plugin)
+    hardsign_plugin::serve(Pkcs11Plugin::default())
 }

@@ -169,7 +169,7 @@ impl Module {
     }
 
     /// The `library-…` attributes of the URI.
-    fn check_library(&self, uri: &Uri) -> Result<(), Pkcs11Error> {
+    pub(crate) fn check_library(&self, uri: &Uri) -> Result<(), Pkcs11Error> {
         if uri.library_manufacturer.is_none()
             && uri.library_description.is_none()
             && uri.library_version.is_none()
@@ -206,6 +206,11 @@ impl Module {
     /// All initialized tokens that the URI's attributes match.
     pub(crate) fn tokens(&self, uri: &Uri) -> Result<Vec<Token>, Pkcs11Error> {
         Ok(self.slots(uri)?.matching)
+    }
+
+    /// The slots whose tokens can't be used, each with the reason.
+    pub(crate) fn unusable(&self) -> Result<Vec<String>, Pkcs11Error> {
+        Ok(self.slots(&Uri::default())?.unusable)
     }
 
     /// The one token that the URI's attributes match.
@@ -290,6 +295,11 @@ impl Module {
     /// Opens a read-only session.
     pub(crate) fn open_session(&self, slot: Slot) -> Result<Session, Call> {
         Ok(self.context()?.open_ro_session(slot)?)
+    }
+
+    /// Opens a session that may write.
+    pub(crate) fn open_rw_session(&self, slot: Slot) -> Result<Session, Call> {
+        Ok(self.context()?.open_rw_session(slot)?)
     }
 
     /// The token's state now, for the count of PIN tries.

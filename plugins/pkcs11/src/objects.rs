@@ -40,6 +40,23 @@ pub(crate) struct KeyObject {
 }
 
 impl KeyObject {
+    /// A key that was just made.
+    pub(crate) fn new(handle: ObjectHandle, label: &str, id: &[u8]) -> Self {
+        Self {
+            handle,
+            label: label.to_owned(),
+            raw_label: label.as_bytes().to_vec(),
+            id: id.to_vec(),
+            key_type: None,
+            may_sign: true,
+        }
+    }
+
+    /// Whether both halves of a pair are named alike.
+    pub(crate) fn is_named_like(&self, other: &Self) -> bool {
+        (&self.label, &self.id) == (&other.label, &other.id)
+    }
+
     /// Label and id, for lists in messages.
     pub(crate) fn listed(&self) -> String {
         match self.id.is_empty() {
@@ -115,7 +132,7 @@ pub(crate) fn keys(
     let wanted = uri.object.as_deref().map(text);
     let mut keys = Vec::new();
     for handle in handles {
-        let key = key(session, handle)?;
+        let key = read_key(session, handle)?;
         if wanted.is_none_or(|label| label == key.label)
             && uri.id.as_ref().is_none_or(|id| *id == key.id)
         {
@@ -134,7 +151,8 @@ fn find(session: &Session, template: &[Attribute], most: usize) -> Result<Vec<Ob
     Ok(handles)
 }
 
-fn key(session: &Session, handle: ObjectHandle) -> Result<KeyObject, Call> {
+/// Reads what identifies a key.
+pub(crate) fn read_key(session: &Session, handle: ObjectHandle) -> Result<KeyObject, Call> {
     let mut key = KeyObject {
         handle,
         label: String::new(),
@@ -194,6 +212,60 @@ fn one(
         Ok(mut found) => Ok(found.pop()),
         Err(call) if call.is_lost() => Err(call),
         Err(_) => Ok(None),
+    }
+}
+
+/// The flags that say where a private key may go, as far as the token tells.
+pub(crate) fn flags(session: &Session, handle: ObjectHandle) -> Result<Vec<Attribute>, Call> {
+    let asked = [AttributeType::Extractable, AttributeType::Sensitive];
+    several(session, handle, &asked)
+}
+
+/// What the token says of a private key: name and yes or no.
+pub(crate) fn told(
+    session: &Session,
+    handle: ObjectHandle,
+    asked: &[(AttributeType, &'static str)],
+) -> Vec<(&'static str, bool)> {
+    let flag = |(attribute, name): &(AttributeType, &'static str)| {
+        let value = match one(session, handle, *attribute).ok()?? {
+            Attribute::Extractable(flag)
+            | Attribute::NeverExtractable(flag)
+            | Attribute::Sensitive(flag)
+            | Attribute::AlwaysSensitive(flag)
+            | Attribute::Local(flag)
+            | Attribute::AlwaysAuthenticate(flag)
+            | Attribute::Private(flag) => flag,
+            _ => return None,
+        };
+        Some((*name, value))
+    };
+    asked.iter().filter_map(flag).collect()
+}
+
+/// The certificate objects with the key's id, or with its label where it has none.
+pub(crate) fn certificate_handles(
+    session: &Session,
+    key: &KeyObject,
+) -> Result<Vec<ObjectHandle>, Call> {
+    let template = [
+        Attribute::Class(ObjectClass::CERTIFICATE),
+        match key.id.is_empty() {
+            true => Attribute::Label(key.raw_label.clone()),
+            false => Attribute::Id(key.id.clone()),
+        },
+    ];
+    match find(session, &template, MAX_OBJECTS) {
+        Err(call) if call.is_lost() => Err(call),
+        found => Ok(found.unwrap_or_default()),
+    }
+}
+
+/// The value of a certificate object.
+pub(crate) fn value(session: &Session, handle: ObjectHandle) -> Result<Option<Vec<u8>>, Call> {
+    match one(session, handle, AttributeType::Value)? {
+        Some(Attribute::Value(value)) => Ok(Some(value)),
+        _ => Ok(None),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Signing {
     public: PublicKey,
     raw: RawSign,
     scheme: Scheme,
+    /// What the token says of CKM_RSA_PKCS.
+    pkcs1: Support,
     /// PSS of the token was found to be no use: blocks are encoded here.
     encodes_here: AtomicBool,
     /// The token's PSS has the right salt.
@@ -59,6 +61,17 @@ enum Scheme {
     Pss { or_raw: bool },
     /// CKM_RSA_X_509 over a block that is encoded here.
     Raw,
+    /// CKM_RSA_PKCS over a DigestInfo, for certificates alone.
+    Pkcs1,
+}
+
+/// How an RSA key signs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Padding {
+    /// As Notary Project signatures want it.
+    Pss,
+    /// RSASSA-PKCS1-v1_5.
+    Pkcs1,
 }
 
 impl Signing {
@@ -81,6 +94,10 @@ impl Signing {
             public,
             raw,
             scheme: Scheme::choose(module, token, key_spec)?,
+            pkcs1: match key_spec.is_rsa() {
+                true => module.can_sign(token.slot, MechanismType::RSA_PKCS),
+                false => Support::No,
+            },
             encodes_here: AtomicBool::new(false),
             salt_is_right: AtomicBool::new(false),
             login_each_time: AtomicBool::new(login_each_time),
@@ -89,13 +106,22 @@ impl Signing {
         })
     }
 
+    /// Whether the key may sign RSASSA-PKCS1-v1_5.
+    pub(crate) fn signs_pkcs1(&self) -> bool {
+        self.pkcs1 != Support::No
+    }
+
     /// Signs in a session that nobody else uses.
     pub(crate) fn sign(
         &self,
         session: &Session,
         digest: &[u8],
+        padding: Padding,
         site: Site<'_>,
     ) -> Result<Vec<u8>, Failure> {
+        if padding == Padding::Pkcs1 {
+            return self.attempt(Scheme::Pkcs1, session, digest, site);
+        }
         let Scheme::Pss { or_raw } = self.scheme else {
             return self.attempt(self.scheme, session, digest, site);
         };
@@ -159,6 +185,10 @@ impl Signing {
         let data = match scheme {
             Scheme::Raw => {
                 encoded = encode(self.key_spec, digest)?;
+                encoded.as_slice()
+            }
+            Scheme::Pkcs1 => {
+                encoded = [digest_info(self.key_spec.hash()), digest].concat();
                 encoded.as_slice()
             }
             Scheme::Ecdsa | Scheme::Pss { .. } => digest,
@@ -307,6 +337,7 @@ impl Scheme {
         match self {
             Self::Ecdsa => Mechanism::Ecdsa,
             Self::Raw => Mechanism::RsaX509,
+            Self::Pkcs1 => Mechanism::RsaPkcs,
             Self::Pss { .. } => {
                 let (hash_alg, mgf, s_len) = match hash {
                     HashAlgorithm::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, 32),
@@ -333,6 +364,21 @@ fn encode(key_spec: KeySpec, digest: &[u8]) -> Result<Vec<u8>, Failure> {
     })?;
     hardsign_plugin::pss::encode(hash, key_spec.signature_len(), digest, &salt)
         .ok_or_else(|| Failure::Final(Error::other("digest does not fit the key")))
+}
+
+/// What stands before the digest in a DigestInfo (RFC 8017 §9.2, note 1).
+fn digest_info(hash: HashAlgorithm) -> &'static [u8] {
+    match hash {
+        HashAlgorithm::Sha256 => &[
+            0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20,
+        ],
+        HashAlgorithm::Sha384 => &[
+            0x30, 0x41, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2, 5, 0, 4, 0x30,
+        ],
+        HashAlgorithm::Sha512 => &[
+            0x30, 0x51, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3, 5, 0, 4, 0x40,
+        ],
+    }
 }
 
 /// Why a signature was not made.

@@ -411,6 +411,19 @@ pub fn encode(value: &[u8]) -> String {
     text
 }
 
+/// Writes a query attribute's value, legible where that is allowed.
+pub fn encode_query(value: &str) -> String {
+    let mut text = String::new();
+    for byte in value.bytes() {
+        if is_plain(byte, Component::Query) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -568,6 +581,9 @@ mod tests {
         let label = "A key; with = signs? 100% é";
         let uri = parse(&format!("pkcs11:object={}", encode(label.as_bytes()))).unwrap();
         assert_eq!(uri.object.as_deref(), Some(label));
+        let source = "file:/run/my pin&100%";
+        let uri = parse(&format!("pkcs11:?pin-source={}", encode_query(source))).unwrap();
+        assert_eq!(uri.pin_source.as_deref(), Some(source));
     }
 
     #[test]

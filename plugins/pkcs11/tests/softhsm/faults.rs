@@ -151,7 +151,6 @@ fn wrong_requests_touch_nothing() {
             uri.replace("pin-source=", "pin=12/34&pin-source="),
             json!({}),
         ),
-        (uri.clone(), json!({"pin_value": "12/34"})),
     ] {
         let (message, hint) = fails(&token, &uri, &config);
         assert!(message.contains("pin-value"), "{message}");
@@ -161,6 +160,13 @@ fn wrong_requests_touch_nothing() {
             "{message} {hint}"
         );
     }
+    // A setting that is none, whatever it holds.
+    let (message, _) = fails(&token, &uri, &json!({"pin_value": "12/34"}));
+    assert!(
+        message.contains("has no setting \"pin_value\""),
+        "{message}"
+    );
+    assert!(!message.contains("12"), "{message}");
     assert_eq!(token.calls("C_Initialize"), 0);
     // The key is another than the host believes.
     let error = token.sign(&uri, 0, &json!({})).unwrap_err();

@@ -27,6 +27,11 @@
  *   keeps-operation    a refused C_Sign does not end what C_SignInit began
  *   no-context-login   there is no login for one use of a key
  *   bad-slot           the first slot's token can't be read: HABIT_CODE
+ *   no-objects         C_CreateObject gives HABIT_CODE
+ *   full               C_GenerateKeyPair gives HABIT_CODE
+ *   write-protected    the token can only be read
+ *   picky              templates of keys may hold nothing but what every token knows
+ *   exportable         keys are made extractable, whatever is asked for
  *   pad                the PIN is entered at the device: C_Login wants none
  *   initialized        C_Initialize says that somebody has done so already
  * HABIT_CODE         return value, hexadecimal
@@ -49,8 +54,9 @@ typedef struct { ulong type; void *parameter; ulong length; } mechanism;
 
 enum {
     INITIALIZE = 0, FINALIZE = 1, GET_FUNCTION_LIST = 3, GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6,
-    GET_MECHANISM_INFO = 8, OPEN_SESSION = 12, CLOSE_ALL_SESSIONS = 14, LOGIN = 18,
-    GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27, SIGN_INIT = 42, SIGN = 43
+    GET_MECHANISM_INFO = 8, OPEN_SESSION = 12, CLOSE_ALL_SESSIONS = 14, LOGIN = 18, CREATE_OBJECT = 20,
+    GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27, SIGN_INIT = 42, SIGN = 43,
+    GENERATE_KEY_PAIR = 59
 };
 enum {
     ARGUMENTS_BAD = 7, ATTRIBUTE_TYPE_INVALID = 0x12, MECHANISM_INVALID = 0x70,
@@ -121,6 +127,7 @@ static ulong get_token_info(ulong slot, char *info) {
         end_with_nul(info + 64, 16); end_with_nul(info + 80, 16);
     }
     if (!result && has("pad")) *(ulong *)(info + 96) |= 0x100;
+    if (!result && has("write-protected")) *(ulong *)(info + 96) |= 2;
     return result;
 }
 
@@ -133,6 +140,7 @@ static ulong get_mechanism_info(ulong slot, ulong type, ulong *info) {
 
 static ulong open_session(ulong slot, ulong flags, void *a, void *b, ulong *session) {
     if (away()) return TOKEN_NOT_PRESENT;
+    if (has("write-protected") && (flags & 2)) return 0xe2; /* CKR_TOKEN_WRITE_PROTECTED */
     last_slot = slot;
     return NEXT(OPEN_SESSION, ulong, ulong, void *, void *, ulong *)(slot, flags, a, b, session);
 }
@@ -316,6 +324,22 @@ static ulong sign(ulong session, void *data, ulong length, unsigned char *out, u
     return result;
 }
 
+static ulong create_object(ulong session, attribute *asked, ulong count, ulong *object) {
+    if (has("no-objects")) return code();
+    return NEXT(CREATE_OBJECT, ulong, attribute *, ulong, ulong *)(session, asked, count, object);
+}
+
+static ulong generate_key_pair(ulong session, mechanism *how, attribute *public, ulong publics,
+                               attribute *private, ulong privates, ulong *first, ulong *second) {
+    if (has("full")) return code();
+    for (ulong i = 0; i < privates; i++) {
+        if (has("picky") && private[i].type == 0x10c) return 0xd1; /* CKA_DERIVE: CKR_TEMPLATE_INCONSISTENT */
+        if (has("exportable") && private[i].type == 0x162) *(unsigned char *)private[i].value = 1;
+    }
+    return NEXT(GENERATE_KEY_PAIR, ulong, mechanism *, attribute *, ulong, attribute *, ulong, ulong *, ulong *)(
+        session, how, public, publics, private, privates, first, second);
+}
+
 ulong C_GetFunctionList(function_list **out) {
     void *library = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW);
     ulong (*get)(function_list **) = library ? dlsym(library, "C_GetFunctionList") : NULL;
@@ -334,6 +358,8 @@ ulong C_GetFunctionList(function_list **out) {
     list.function[FIND_OBJECTS] = find_objects;
     list.function[SIGN_INIT] = sign_init;
     list.function[SIGN] = sign;
+    list.function[CREATE_OBJECT] = create_object;
+    list.function[GENERATE_KEY_PAIR] = generate_key_pair;
     *out = &list;
     return 0;
 }

@@ -8,6 +8,7 @@
     reason = "tests start the plugin, SoftHSM's tools and openssl"
 )]
 
+mod choice;
 mod faults;
 mod habits;
 mod login;

@@ -16,7 +16,10 @@ fn signs(kind: usize) {
     let public = bytes(&described["publicKey"]);
     assert_eq!(
         described,
-        json!({"keyId": uri, "keySpec": spec, "publicKey": described["publicKey"]})
+        json!({
+            "keyId": uri, "keySpec": spec, "publicKey": described["publicKey"],
+            "certificateChain": described["certificateChain"],
+        })
     );
 
     let signed = token.sign(&uri, kind, &json!({})).unwrap();
@@ -26,6 +29,7 @@ fn signs(kind: usize) {
     assert_eq!(leaf, fs::read(token.path("01.der")).unwrap());
     assert_eq!(bytes(&chain[1]), fs::read(token.path("ca.der")).unwrap());
     assert_eq!(chain.len(), 2);
+    assert_eq!(described["certificateChain"], signed["certificateChain"]);
     let of_leaf = chain::public_key(&leaf).unwrap();
     assert_eq!(PublicKey::from_spki_der(&public).unwrap(), of_leaf);
     token.verify(kind, &leaf, &bytes(&signed["signature"]));

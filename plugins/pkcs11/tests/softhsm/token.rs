@@ -74,6 +74,8 @@ impl Token {
             "/C=US/O=Test/CN=Root",
             "-days",
             "2",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
         ];
         run(token.tool("openssl").args(ca));
         token

@@ -1,0 +1,597 @@
+//! `hardsign key create`, `request`, `certify`, `renew`, `crl`, `import-cert`, `export-cert`, `show`: flags
+//! and their rules.
+
+use std::str::FromStr as _;
+
+use clap::{Arg, ArgMatches, Command};
+use hardsign_core::algorithm::KeySpec;
+use hardsign_core::certify::{Reason, RsaPadding};
+use hardsign_core::trust::StoreName;
+
+use super::super::flags::{self, Reader};
+use super::super::{BTreeMap, Output, Usage};
+
+/// A plugin, and a key or a place in its own terms.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) plugin: String,
+    pub(crate) id: String,
+    pub(crate) config: BTreeMap<String, String>,
+}
+
+/// `hardsign key create`.
+#[derive(Debug)]
+pub(crate) struct CreateArgs {
+    pub(crate) name: String,
+    pub(crate) device: Device,
+    pub(crate) key_spec: KeySpec,
+    pub(crate) default: bool,
+    pub(crate) force: bool,
+    pub(crate) yes: bool,
+}
+
+/// `hardsign key request`.
+#[derive(Debug)]
+pub(crate) struct RequestArgs {
+    pub(crate) name: String,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) subject: String,
+    pub(crate) padding: RsaPadding,
+    pub(crate) out: Out,
+}
+
+/// `hardsign key certify`.
+#[derive(Debug)]
+pub(crate) struct CertifyArgs {
+    /// Whose certificate it will be.
+    pub(crate) holder: Holder,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) terms: Terms,
+    /// The path length of a CA certificate.
+    pub(crate) ca: Option<u8>,
+    pub(crate) trust: Option<StoreName>,
+    pub(crate) out: Out,
+}
+
+/// Who gets a certificate.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    /// A key of the list.
+    Key { name: String, subject: String },
+    /// A request in a file, under its own subject or another.
+    Request {
+        file: String,
+        subject: Option<String>,
+    },
+}
+
+/// What certificates of `certify` and `renew` have in common.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) days: u32,
+    pub(crate) issuer: Option<String>,
+    pub(crate) crl_url: Option<String>,
+    pub(crate) padding: RsaPadding,
+}
+
+/// `hardsign key renew`.
+#[derive(Debug)]
+pub(crate) struct RenewArgs {
+    pub(crate) name: String,
+    pub(crate) config: BTreeMap<String, String>,
+    /// A request in place of a certificate.
+    pub(crate) request: bool,
+    pub(crate) terms: Terms,
+    pub(crate) trust: Option<StoreName>,
+    pub(crate) out: Out,
+}
+
+/// `hardsign key crl`.
+#[derive(Debug)]
+pub(crate) struct CrlArgs {
+    pub(crate) name: String,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) revoke: Vec<String>,
+    pub(crate) reason: Reason,
+    pub(crate) days: u32,
+    pub(crate) padding: RsaPadding,
+    pub(crate) out: Out,
+}
+
+/// `hardsign key import-cert`.
+#[derive(Debug)]
+pub(crate) struct ImportArgs {
+    pub(crate) name: String,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) files: Vec<String>,
+    pub(crate) ca: bool,
+    pub(crate) force: bool,
+}
+
+/// `hardsign key export-cert` and `key show`.
+#[derive(Debug)]
+pub(crate) struct LookArgs {
+    pub(crate) name: String,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) out: Out,
+    pub(crate) output: Output,
+}
+
+/// Where a document goes.
+#[derive(Debug)]
+pub(crate) struct Out {
+    /// Standard output if there is none.
+    pub(crate) file: Option<String>,
+    pub(crate) force: bool,
+}
+
+const CREATE: &str = "\
+Examples:
+  Make a key in a SoftHSM token and make it the default:
+    hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
+
+  Make a software key for development:
+    hardsign key create dev --plugin local --id ./dev.key --type EC-256";
+
+const REQUEST: &str = "\
+Examples:
+  Have a CA certify a key: write the request, and store what comes back:
+    hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' --out release.csr
+    hardsign key import-cert release release.crt intermediate.crt root.crt
+
+  For a CA that takes no RSASSA-PSS:
+    hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' --rsa-padding pkcs1v15";
+
+const CERTIFY: &str = "\
+Examples:
+  A self-signed certificate, trusted here:
+    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --trust example
+
+  A CA of a small team: its own certificate, trusted here, and one that it issues:
+    hardsign key certify root --subject 'C=US,ST=WA,O=Example,CN=Example CA' --days 3650 --ca --trust example
+    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --issuer root
+
+  One for somebody else's request:
+    hardsign key certify --request build.csr --days 365 --issuer root --out build.crt";
+
+const RENEW: &str = "\
+Examples:
+  A new certificate of the same CA for the same key:
+    hardsign key renew release --days 365 --issuer root
+
+  A new request for an outside CA:
+    hardsign key renew release --csr --out release.csr";
+
+const CRL: &str = "\
+Examples:
+  Revoke a certificate; publish the file at the address that the certificates name:
+    hardsign key crl root --revoke 4f2a09c3 --reason keyCompromise
+
+  Make the list anew before it expires:
+    hardsign key crl root --days 30 --out example.crl";
+
+const IMPORT: &str = "\
+Examples:
+  Store what a CA has issued, in any order:
+    hardsign key import-cert release release.crt chain.pem
+
+  A CA certificate for the key of a CA:
+    hardsign key import-cert root root.crt --ca";
+
+const EXPORT: &str = "\
+Examples:
+  Write a key's certificate and those above it:
+    hardsign key export-cert release --out release.pem";
+
+const SHOW: &str = "\
+Examples:
+  Show where a key lives, what the device says of it, and its certificates:
+    hardsign key show release";
+
+pub(super) fn definitions() -> Vec<Command> {
+    let name = || flags::positional("key_name", "Name of the key in the list");
+    let days = |help| flags::value("days", "N", help);
+    let subject = || {
+        flags::value(
+            "subject",
+            "NAME",
+            "Subject, for instance C=US,ST=WA,O=Example,CN=release",
+        )
+    };
+    let issuer = || {
+        flags::value(
+            "issuer",
+            "CA-KEY",
+            "Key of the list that issues it; without it the key certifies itself",
+        )
+    };
+    let crl_url = || {
+        flags::value(
+            "crl-url",
+            "URL",
+            "http address at which the CA's revocation list will be found",
+        )
+    };
+    let trust = || {
+        flags::value(
+            "trust",
+            "STORE",
+            "Add the root to this trust store of type ca",
+        )
+    };
+    vec![
+        flags::verb("create", "Make a key on a device and add it to the list", CREATE)
+            .args(device(
+                "Plugin of the device (required)",
+                "The new key, in the plugin's own form (required)",
+            ))
+            .arg(flags::value(
+                "type",
+                "TYPE",
+                "RSA-2048, RSA-3072, RSA-4096, EC-256, EC-384 or EC-521 (required)",
+            ))
+            .arg(flags::switch("default", "Make it the default signing key"))
+            .arg(flags::force(
+                "Replace a key that is there; the old one is deleted for good",
+            ))
+            .arg(flags::yes())
+            .arg(flags::output())
+            .arg(name()),
+        flags::verb("request", "Make a certificate request for a key", REQUEST)
+            .arg(subject())
+            .args(out("Write it to this file in place of standard output"))
+            .args(common())
+            .arg(padding())
+            .arg(name()),
+        flags::verb("certify", "Certify a key with itself or with another", CERTIFY)
+            .arg(subject())
+            .arg(days("How long the certificate is valid (required)"))
+            .arg(flags::switch("ca", "Make a CA certificate"))
+            .arg(flags::value(
+                "path-length",
+                "N",
+                "How many CAs may stand below this one [default: 0]",
+            ))
+            .arg(issuer())
+            .arg(flags::value(
+                "request",
+                "FILE",
+                "Certify the key of this request in place of one of the list",
+            ))
+            .arg(crl_url())
+            .arg(trust())
+            .args(out("Write the certificate and those above it to this file as well"))
+            .args(common())
+            .arg(padding())
+            .arg(name()),
+        flags::verb(
+            "renew",
+            "Make a new certificate or request for a key, under the same subject",
+            RENEW,
+        )
+        .arg(days("How long the certificate is valid"))
+        .arg(issuer())
+        .arg(flags::switch("csr", "Make a request in place of a certificate"))
+        .arg(crl_url())
+        .arg(trust())
+        .args(out("Write it to this file"))
+        .args(common())
+        .arg(padding())
+        .arg(name()),
+        flags::verb("crl", "Make the revocation list of a CA's key", CRL)
+            .arg(flags::list(
+                "revoke",
+                "SERIAL",
+                "Revoke the certificate with this serial number (repeatable)",
+            ))
+            .arg(flags::value(
+                "reason",
+                "REASON",
+                "unspecified, keyCompromise, superseded or cessationOfOperation [default: unspecified]",
+            ))
+            .arg(days("How long the list is valid [default: 30]"))
+            .args(out("Write the list to this file as well"))
+            .args(common())
+            .arg(padding())
+            .arg(name()),
+        flags::verb("import-cert", "Store a key's certificates beside it", IMPORT)
+            .arg(flags::switch("ca", "The key is that of a CA"))
+            .arg(flags::force("Replace the key's other certificates"))
+            .args(common())
+            .arg(flags::positional(
+                "key_name_and_file",
+                "Name of the key in the list, then certificate files, PEM or DER",
+            )),
+        flags::verb("export-cert", "Print a key's certificates, leaf first", EXPORT)
+            .args(out("Write them to this file in place of standard output"))
+            .args(common())
+            .arg(name()),
+        flags::verb("show", "Show a key: device, type, certificates", SHOW)
+            .args(common())
+            .arg(name()),
+    ]
+}
+
+/// The flags that name a device.
+pub(super) fn device(plugin: &'static str, id: &'static str) -> [Arg; 3] {
+    [
+        flags::value("plugin", "NAME", plugin),
+        flags::value("id", "KEY-ID", id),
+        flags::plugin_config("Setting that is passed to the plugin (repeatable)"),
+    ]
+}
+
+fn common() -> [Arg; 2] {
+    [
+        flags::plugin_config("Setting that is passed to the key's plugin (repeatable)"),
+        flags::output(),
+    ]
+}
+
+fn out(help: &'static str) -> [Arg; 2] {
+    [
+        flags::value("out", "FILE", help),
+        flags::force("Overwrite the file"),
+    ]
+}
+
+fn padding() -> Arg {
+    flags::value(
+        "rsa-padding",
+        "PADDING",
+        "How an RSA key signs it: pss or pkcs1v15 [default: pss]",
+    )
+}
+
+impl Device {
+    pub(super) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
+        Ok(Self {
+            plugin: reader.text("plugin").unwrap_or_default(),
+            id: reader.text("id").unwrap_or_default(),
+            config: reader.pairs("plugin-config")?,
+        })
+    }
+}
+
+impl Out {
+    fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
+        let file = reader.text("out");
+        let force = reader.switch("force")?;
+        if file.as_deref() == Some("") {
+            return Err(Usage("--out needs a file name".to_owned()));
+        }
+        if force && file.is_none() {
+            return Err(Usage("--force is for --out".to_owned()));
+        }
+        Ok(Self { file, force })
+    }
+}
+
+impl Terms {
+    fn read(reader: &Reader<'_>, days: u32) -> Result<Self, Usage> {
+        Ok(Self {
+            days,
+            issuer: reader.text("issuer"),
+            crl_url: reader.text("crl-url"),
+            padding: read_padding(reader)?,
+        })
+    }
+}
+
+fn read_padding(reader: &Reader<'_>) -> Result<RsaPadding, Usage> {
+    match reader.text("rsa-padding").as_deref() {
+        None | Some("pss") => Ok(RsaPadding::Pss),
+        Some("pkcs1v15") => Ok(RsaPadding::Pkcs1),
+        Some(other) => Err(Usage(format!(
+            "invalid argument {other:?} for \"--rsa-padding\" flag: it is pss or pkcs1v15"
+        ))),
+    }
+}
+
+fn read_days(reader: &Reader<'_>) -> Result<Option<u32>, Usage> {
+    let Some(number) = reader.number("days", "--days")? else {
+        return Ok(None);
+    };
+    match u32::try_from(number) {
+        Ok(days @ 1..) => Ok(Some(days)),
+        _ => Err(Usage(format!(
+            "days value {number} must be a positive number"
+        ))),
+    }
+}
+
+fn one_name(reader: &Reader<'_>) -> Result<String, Usage> {
+    let mut names = reader.all("positional");
+    match names.len() {
+        1 => Ok(names.remove(0)),
+        0 => Err(Usage("missing key name".to_owned())),
+        more => Err(Usage(format!("accepts 1 arg(s), received {more}"))),
+    }
+}
+
+fn read_trust(reader: &Reader<'_>) -> Result<Option<StoreName>, Usage> {
+    let store = reader.text("trust").map(|name| StoreName::parse(&name));
+    store
+        .transpose()
+        .map_err(|_| Usage("named store name needs to follow [a-zA-Z0-9_.-]+ format".to_owned()))
+}
+
+impl CreateArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let name = one_name(&reader)?;
+        reader.required(&["plugin", "id", "type"])?;
+        let text = reader.text("type").unwrap_or_default();
+        let key_spec = KeySpec::from_str(&text.to_ascii_uppercase()).map_err(|_| {
+            let known = KeySpec::ALL.map(KeySpec::name).join(", ");
+            Usage(format!(
+                "invalid argument {text:?} for \"--type\" flag: the types are {known}"
+            ))
+        })?;
+        reader.output()?;
+        Ok(Self {
+            name,
+            device: Device::read(&reader)?,
+            key_spec,
+            default: reader.switch("default")?,
+            force: reader.switch("force")?,
+            yes: reader.switch("yes")?,
+        })
+    }
+}
+
+impl RequestArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let name = one_name(&reader)?;
+        reader.required(&["subject"])?;
+        reader.output()?;
+        Ok(Self {
+            name,
+            config: reader.pairs("plugin-config")?,
+            subject: reader.text("subject").unwrap_or_default(),
+            padding: read_padding(&reader)?,
+            out: Out::read(&reader)?,
+        })
+    }
+}
+
+impl CertifyArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let subject = reader.text("subject");
+        let holder = match reader.text("request") {
+            Some(file) => {
+                if !reader.all("positional").is_empty() {
+                    return Err(Usage(
+                        "a key name and --request exclude each other: the certificate is for one of them"
+                            .to_owned(),
+                    ));
+                }
+                reader.required(&["issuer", "days"])?;
+                Holder::Request { file, subject }
+            }
+            None => {
+                let name = one_name(&reader)?;
+                reader.required(&["subject", "days"])?;
+                Holder::Key {
+                    name,
+                    subject: subject.unwrap_or_default(),
+                }
+            }
+        };
+        let days = read_days(&reader)?.unwrap_or_default();
+        let ca = reader.switch("ca")?;
+        let length = reader.number("path-length", "--path-length")?;
+        if length.is_some() && !ca {
+            return Err(Usage("--path-length needs --ca".to_owned()));
+        }
+        let length = u8::try_from(length.unwrap_or(0))
+            .map_err(|_| Usage("path-length is a number from 0 to 255".to_owned()))?;
+        reader.output()?;
+        Ok(Self {
+            holder,
+            config: reader.pairs("plugin-config")?,
+            terms: Terms::read(&reader, days)?,
+            ca: ca.then_some(length),
+            trust: read_trust(&reader)?,
+            out: Out::read(&reader)?,
+        })
+    }
+}
+
+impl RenewArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let name = one_name(&reader)?;
+        let request = reader.switch("csr")?;
+        if !request {
+            reader.required(&["days"])?;
+        }
+        let days = read_days(&reader)?.unwrap_or_default();
+        reader.output()?;
+        Ok(Self {
+            name,
+            config: reader.pairs("plugin-config")?,
+            request,
+            terms: Terms::read(&reader, days)?,
+            trust: read_trust(&reader)?,
+            out: Out::read(&reader)?,
+        })
+    }
+}
+
+impl CrlArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let name = one_name(&reader)?;
+        let reason = match reader.text("reason") {
+            None => Reason::default(),
+            Some(text) => Reason::from_name(&text).ok_or_else(|| {
+                let known = Reason::ALL.map(|(name, _)| name).join(", ");
+                Usage(format!(
+                    "invalid argument {text:?} for \"--reason\" flag: the reasons are {known}"
+                ))
+            })?,
+        };
+        reader.output()?;
+        Ok(Self {
+            name,
+            config: reader.pairs("plugin-config")?,
+            revoke: reader.all("revoke"),
+            reason,
+            days: read_days(&reader)?.unwrap_or(30),
+            padding: read_padding(&reader)?,
+            out: Out::read(&reader)?,
+        })
+    }
+}
+
+impl ImportArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let mut files = reader.all("positional");
+        if files.is_empty() {
+            return Err(Usage("missing key name".to_owned()));
+        }
+        let name = files.remove(0);
+        if files.is_empty() {
+            return Err(Usage("missing certificate path".to_owned()));
+        }
+        reader.output()?;
+        Ok(Self {
+            name,
+            config: reader.pairs("plugin-config")?,
+            files,
+            ca: reader.switch("ca")?,
+            force: reader.switch("force")?,
+        })
+    }
+}
+
+impl LookArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let name = one_name(&reader)?;
+        Ok(Self {
+            name,
+            config: reader.pairs("plugin-config")?,
+            output: reader.output()?,
+            out: Out::read(&reader)?,
+        })
+    }
+}

@@ -1,0 +1,664 @@
+//! `hardsign key request`, `certify`, `renew` and `crl`: documents that a key signs.
+
+use std::path::Path;
+
+use hardsign_core::certify::{
+    self, CertificateRequest, CertifyError, Issued, Issuer, Ledger, LedgerEntry, LedgerError,
+    NewCertificate, NewCrl, RsaPadding, Serial, SigningKey, Subject, Unsigned,
+};
+use hardsign_core::config::{create_private_directory, read_named, write_atomic};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::trust::{StoreName, StoreRef, StoreType, edit};
+use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
+use serde_json::{Value, json};
+
+use super::super::Context;
+use super::device::{self, Kept, Opened};
+use crate::args::key::life::{CertifyArgs, CrlArgs, Holder, Out, RenewArgs, RequestArgs, Terms};
+use crate::failure::{Failure, chain};
+use crate::output::one_line;
+
+impl From<CertifyError> for Failure {
+    fn from(error: CertifyError) -> Self {
+        let hint = match &error {
+            CertifyError::NotCa { .. } => Some(
+                "make the key's certificate that of a CA: `hardsign key certify CA-KEY --ca`, or import one with --ca",
+            ),
+            CertifyError::PathLength { .. } => {
+                Some("give the upper CA a longer --path-length, or the lower one a shorter")
+            }
+            CertifyError::Serial { .. } => {
+                Some("`hardsign key show` and `openssl x509 -serial` show it")
+            }
+            _ => None,
+        };
+        let failure = Self::chain(&error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::chain(&error)
+    }
+}
+
+/// The key of an open device, and how it is to sign.
+fn signing_key(opened: &Opened, padding: RsaPadding) -> Result<SigningKey, Failure> {
+    if padding == RsaPadding::Pkcs1 && opened.key_spec().is_rsa() && !opened.signs_pkcs1() {
+        return Err(Failure::failed(format!(
+            "the device of key {} does not sign RSASSA-PKCS1-v1_5",
+            opened.name
+        ))
+        .hint("leave --rsa-padding out; if the CA takes no RSASSA-PSS, use an EC key"));
+    }
+    Ok(SigningKey::new(opened.public_key()?, padding)?)
+}
+
+/// Has the device sign.
+async fn sign(opened: &Opened, unsigned: &Unsigned) -> Result<Vec<u8>, Failure> {
+    let pkcs1 = unsigned.padding() == RsaPadding::Pkcs1;
+    let signature = opened.sign(&unsigned.digest(), pkcs1).await?;
+    Ok(unsigned.assemble(&signature)?)
+}
+
+/// Only `*` in a trust policy can mean a signer without these.
+fn warn_of_subject(subject: &Subject, context: &Context) {
+    let missing = subject.missing();
+    if !missing.is_empty() {
+        context.console.warning(format_args!(
+            "the subject has no {}, so a trust policy can't name it: only trustedIdentities \"*\" will trust it",
+            missing.join(", no ")
+        ));
+    }
+}
+
+fn subject(text: &str) -> Result<Subject, Failure> {
+    Subject::parse(text)
+        .map_err(|error| Failure::usage(error).hint("write it as C=US,ST=WA,O=Example,CN=release"))
+}
+
+pub(in crate::command) fn request(args: RequestArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let subject = subject(&args.subject)?;
+    device::check_out(&args.out)?;
+    warn_of_subject(&subject, context);
+    let der = context.wait(async {
+        let opened = device::open(&args.name, &args.config, &dirs, context).await?;
+        let der = make_request(&opened, &subject, args.padding).await?;
+        opened.store.close().await;
+        Ok(der)
+    })?;
+    put_request(&args.name, &subject, &der, &args.out, context)
+}
+
+async fn make_request(
+    opened: &Opened,
+    subject: &Subject,
+    padding: RsaPadding,
+) -> Result<Vec<u8>, Failure> {
+    let key = signing_key(opened, padding)?;
+    sign(opened, &certify::request(&key, subject)?).await
+}
+
+fn put_request(
+    name: &str,
+    subject: &Subject,
+    der: &[u8],
+    out: &Out,
+    context: &Context,
+) -> Result<(), Failure> {
+    let pem = certify::pem("CERTIFICATE REQUEST", der)?;
+    device::put_out(out, pem.as_bytes(), context)?;
+    if let Some(file) = &out.file {
+        context.console.line(format_args!(
+            "Wrote the request of key {} to {}. Store what the CA issues with `hardsign key import-cert {} FILE...`",
+            one_line(name),
+            one_line(file),
+            one_line(name)
+        ))?;
+    }
+    Ok(context.console.document(&json!({
+        "name": name,
+        "subject": subject.to_string(),
+        "file": out.file,
+        "pem": pem,
+    }))?)
+}
+
+/// Who issues: the key itself, or a CA with its chain.
+enum By {
+    Itself,
+    Ca {
+        opened: Box<Opened>,
+        issuer: Box<Issuer>,
+        chain: Vec<Vec<u8>>,
+    },
+}
+
+impl By {
+    async fn open(terms: &Terms, dirs: &Dirs, context: &Context) -> Result<Self, Failure> {
+        let Some(name) = &terms.issuer else {
+            return Ok(Self::Itself);
+        };
+        let opened = device::open(name, &Default::default(), dirs, context).await?;
+        let chain = opened.chain().to_vec();
+        let Some(own) = chain.first() else {
+            return Err(device::no_certificate(name));
+        };
+        let issuer = Issuer::new(signing_key(&opened, terms.padding)?, own)?;
+        Ok(Self::Ca {
+            issuer: Box::new(issuer),
+            opened: Box::new(opened),
+            chain,
+        })
+    }
+
+    async fn close(self) {
+        if let Self::Ca { opened, .. } = self {
+            opened.store.close().await;
+        }
+    }
+}
+
+/// A certificate that was made, with those above it.
+struct Made {
+    chain: Vec<Vec<u8>>,
+    issued: Issued,
+}
+
+/// Makes a certificate for `holder`, or for a request; what a CA issues is noted before it is given
+/// away.
+async fn make(
+    by: &By,
+    holder: Option<&Opened>,
+    spki: &[u8],
+    new: &NewCertificate,
+    padding: RsaPadding,
+    dirs: &Dirs,
+) -> Result<Made, Failure> {
+    match (by, holder) {
+        (By::Itself, Some(holder)) => {
+            let key = signing_key(holder, padding)?;
+            let issued = certify::self_signed(&key, new)?;
+            let der = sign(holder, &issued.unsigned).await?;
+            note(&holder.name, &issued, new, new.ca.is_some(), dirs)?;
+            Ok(Made {
+                chain: vec![der],
+                issued,
+            })
+        }
+        (By::Itself, None) => Err(Failure::usage("--request needs --issuer")),
+        (
+            By::Ca {
+                opened,
+                issuer,
+                chain,
+            },
+            _,
+        ) => {
+            let issued = certify::issue(issuer, spki, new)?;
+            let der = sign(opened, &issued.unsigned).await?;
+            note(&opened.name, &issued, new, true, dirs)?;
+            let mut whole = vec![der];
+            whole.extend(chain.iter().cloned());
+            Ok(Made {
+                chain: whole,
+                issued,
+            })
+        }
+    }
+}
+
+/// Notes what the CA `name` has issued.
+fn note(
+    name: &str,
+    issued: &Issued,
+    new: &NewCertificate,
+    by_ca: bool,
+    dirs: &Dirs,
+) -> Result<(), Failure> {
+    let Some((ledger, _)) = dirs.authority(name).filter(|_| by_ca) else {
+        return Ok(());
+    };
+    if let Some(parent) = ledger.parent() {
+        create_private_directory(parent).map_err(|error| Failure::chain(&error))?;
+    }
+    Ledger::update(&ledger, |ledger| {
+        ledger.issued.push(LedgerEntry {
+            serial: issued.serial.to_string(),
+            subject: new.subject.to_string(),
+            not_after: issued.not_after.to_string(),
+            crl_url: new.crl_url.clone(),
+        });
+        Ok::<_, LedgerError>(())
+    })?;
+    Ok(())
+}
+
+pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    device::check_out(&args.out)?;
+    let terms = &args.terms;
+    let (name, spki_of_request, subject) = match &args.holder {
+        Holder::Key {
+            name,
+            subject: text,
+        } => (Some(name.clone()), None, subject(text)?),
+        Holder::Request {
+            file,
+            subject: text,
+        } => {
+            let request = read_request(file)?;
+            let wanted = match text {
+                Some(text) => subject(text)?,
+                None => request.subject().clone(),
+            };
+            if wanted.is_empty() {
+                return Err(
+                    Failure::failed(format!("{file}: the request has no subject"))
+                        .hint("give one with --subject"),
+                );
+            }
+            (None, Some(request.spki().to_vec()), wanted)
+        }
+    };
+    if args.ca.is_none() {
+        warn_of_subject(&subject, context);
+    }
+    let new = NewCertificate {
+        subject,
+        days: terms.days,
+        ca: args.ca,
+        crl_url: terms.crl_url.clone(),
+        now: context.now(),
+    };
+    let (made, kept) = context.wait(async {
+        let holder = match &name {
+            Some(name) => Some(device::open(name, &args.config, &dirs, context).await?),
+            None => None,
+        };
+        let by = By::open(terms, &dirs, context).await?;
+        let spki = match (&holder, &spki_of_request) {
+            (Some(holder), _) => holder.public_key()?.to_vec(),
+            (None, Some(spki)) => spki.clone(),
+            (None, None) => Vec::new(),
+        };
+        let made = make(&by, holder.as_ref(), &spki, &new, terms.padding, &dirs).await?;
+        by.close().await;
+        let kept = match holder {
+            Some(holder) => Some(store(holder, &made, &args.out, &dirs, context).await?),
+            None => None,
+        };
+        Ok((made, kept))
+    })?;
+    finish(
+        name.as_deref(),
+        &made,
+        kept.as_ref(),
+        args.trust.as_ref(),
+        &args.out,
+        &dirs,
+        context,
+    )
+}
+
+/// Gives the key its certificate. If that fails, the certificate is not lost.
+async fn store(
+    holder: Opened,
+    made: &Made,
+    out: &Out,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Kept, Failure> {
+    let kept = device::keep(&holder, &made.chain, true_for_local(&holder), dirs, context).await;
+    let name = holder.name.clone();
+    holder.store.close().await;
+    kept.map_err(|mut failure| {
+        let saved = pem_of(&made.chain).and_then(|pem| match &out.file {
+            Some(file) => {
+                device::write_out(file, out.force, pem.as_bytes())?;
+                Ok(file.clone())
+            }
+            None => {
+                let own = dirs.chain(&name);
+                let own = own.ok_or_else(|| Failure::failed("no file name"))?;
+                create_private_directory(&dirs.chains())
+                    .and_then(|()| write_atomic(&own, pem.as_bytes(), 0o600))
+                    .map_err(|error| Failure::chain(&error))?;
+                Ok(own.display().to_string())
+            }
+        });
+        if let (Some(message), Ok(file)) = (failure.messages.first_mut(), saved) {
+            *message =
+                format!("the certificate was made, but not stored beside the key: {message}");
+            failure.hint = Some(format!(
+                "it is in {file}; `hardsign key import-cert {name} {file}` tries again"
+            ));
+        }
+        failure
+    })
+}
+
+/// A file holds one chain; a device may hold several certificates of a key.
+fn true_for_local(holder: &Opened) -> bool {
+    holder.store.metadata().name == "local"
+}
+
+fn pem_of(chain: &[Vec<u8>]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for der in chain {
+        text.push_str(&certify::pem("CERTIFICATE", der)?);
+    }
+    Ok(text)
+}
+
+/// Says what was made, writes it out and trusts it.
+fn finish(
+    name: Option<&str>,
+    made: &Made,
+    kept: Option<&Kept>,
+    trust: Option<&StoreName>,
+    out: &Out,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let console = &context.console;
+    let parsed = made.chain.iter().map(|der| Certificate::from_der(der));
+    let chain: Vec<Certificate> = parsed
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::chain(&error))?;
+    let pem = pem_of(&made.chain)?;
+    let leaf = chain
+        .first()
+        .ok_or_else(|| Failure::failed("nothing was made"))?;
+    if out.file.is_some() || name.is_none() {
+        device::put_out(out, pem.as_bytes(), context)?;
+    }
+    let issued = &made.issued;
+    if out.file.is_some() || name.is_some() {
+        console.line(format_args!(
+            "Certified {}",
+            one_line(&leaf.subject().to_string())
+        ))?;
+        console.line(format_args!("  serial number {}", issued.serial))?;
+        console.line(format_args!(
+            "  valid from {} to {}",
+            issued.not_before, issued.not_after
+        ))?;
+    }
+    if issued.cut {
+        console.warning(format_args!(
+            "it ends with its issuer, at {}",
+            issued.not_after
+        ));
+    }
+    if let (Some(name), Some(kept)) = (name, kept) {
+        device::tell_kept(name, &chain, kept, context)?;
+    }
+    let trusted = match trust {
+        Some(store) => Some(add_to_store(store, &chain, name, dirs)?),
+        None => None,
+    };
+    if let Some(file) = &trusted {
+        console.line(format_args!("Trusted: {}", one_line(file)))?;
+    }
+    let mut document = json!({
+        "name": name,
+        "subject": leaf.subject().to_string(),
+        "issuer": leaf.issuer().to_string(),
+        "serialNumber": issued.serial.to_string(),
+        "notBefore": issued.not_before.to_string(),
+        "notAfter": issued.not_after.to_string(),
+        "onDevice": kept.map(|kept| kept.file.is_none()),
+        "trusted": trusted,
+        "file": out.file,
+    });
+    if let Value::Object(members) = &mut document {
+        members.insert("pem".to_owned(), Value::String(pem));
+    }
+    Ok(console.document(&document)?)
+}
+
+/// Adds the root to a store of type `ca`; says where.
+fn add_to_store(
+    store: &StoreName,
+    chain: &[Certificate],
+    name: Option<&str>,
+    dirs: &Dirs,
+) -> Result<String, Failure> {
+    let store = StoreRef {
+        store_type: StoreType::Ca,
+        name: store.clone(),
+    };
+    let root = chain.last().ok_or_else(|| Failure::failed("no root"))?;
+    let pem = certify::pem("CERTIFICATE", root.der())?;
+    let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let short: String = root.thumbprint_hex().chars().take(8).collect();
+    let name: String = match root.subject().common_name().or(name) {
+        Some(name) => name.chars().take(60).map(safe).collect(),
+        None => "root".to_owned(),
+    };
+    let file = format!("{name}-{short}.crt");
+    edit::put_new(dirs, &store, &file, pem.as_bytes()).map_err(|error| {
+        Failure::failed(format!(
+            "the certificate was made and stored, but its root was not added to the trust store {}: {}",
+            store.name,
+            chain_text(&error)
+        ))
+    })?;
+    Ok(edit::directory(dirs, &store)
+        .join(file)
+        .display()
+        .to_string())
+}
+
+fn chain_text(error: &dyn std::error::Error) -> String {
+    chain(error)
+}
+
+fn read_request(file: &str) -> Result<CertificateRequest, Failure> {
+    let bytes =
+        read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(|error| Failure::chain(&error))?;
+    let read = certify::request_file(&bytes).and_then(|der| CertificateRequest::from_der(&der));
+    read.map_err(|error| Failure::failed(format!("{file}: {}", chain(&error))))
+}
+
+pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    device::check_out(&args.out)?;
+    let terms = &args.terms;
+    let outcome = context.wait(async {
+        let opened = device::open(&args.name, &args.config, &dirs, context).await?;
+        let Some(old) = opened.certificate()? else {
+            return Err(device::no_certificate(&args.name));
+        };
+        let subject =
+            Subject::from_der(old.subject().der()).map_err(|error| Failure::chain(&error))?;
+        if args.request {
+            let der = make_request(&opened, &subject, terms.padding).await?;
+            opened.store.close().await;
+            return Ok((subject, Renewed::Request(der)));
+        }
+        if terms.issuer.is_none() && !old.is_self_signed() {
+            return Err(Failure::failed(format!(
+                "the certificate of key {} was issued by {}, not by the key itself",
+                args.name,
+                old.issuer()
+            ))
+            .hint("name the CA's key with --issuer, or make a request for the CA with --csr"));
+        }
+        let basic = old.basic_constraints().filter(|constraints| constraints.ca);
+        let new = NewCertificate {
+            subject: subject.clone(),
+            days: terms.days,
+            ca: basic.map(|constraints| {
+                constraints
+                    .path_len
+                    .and_then(|length| u8::try_from(length).ok())
+                    .unwrap_or(0)
+            }),
+            crl_url: terms
+                .crl_url
+                .clone()
+                .or_else(|| old.crl_urls().first().cloned()),
+            now: context.now(),
+        };
+        let by = By::open(terms, &dirs, context).await?;
+        let spki = opened.public_key()?.to_vec();
+        let made = make(&by, Some(&opened), &spki, &new, terms.padding, &dirs).await?;
+        by.close().await;
+        let kept = store(opened, &made, &args.out, &dirs, context).await?;
+        Ok((subject, Renewed::Certificate(Box::new(made), kept)))
+    })?;
+    match outcome {
+        (subject, Renewed::Request(der)) => {
+            put_request(&args.name, &subject, &der, &args.out, context)
+        }
+        (_, Renewed::Certificate(made, kept)) => {
+            finish(
+                Some(&args.name),
+                &made,
+                Some(&kept),
+                args.trust.as_ref(),
+                &args.out,
+                &dirs,
+                context,
+            )?;
+            Ok(context.console.line(
+                "Signatures made with the earlier certificate are verified as before: it stays in them.",
+            )?)
+        }
+    }
+}
+
+/// What a renewal made.
+enum Renewed {
+    Request(Vec<u8>),
+    Certificate(Box<Made>, Kept),
+}
+
+pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    device::check_out(&args.out)?;
+    let (ledger_file, crl_file) = dirs.authority(&args.name).ok_or_else(|| {
+        Failure::failed(format!("the name {:?} is no name for a file", args.name))
+    })?;
+    let now = context.now();
+    let next_update = now
+        .checked_add(jiff::SignedDuration::from_hours(
+            i64::from(args.days).saturating_mul(24),
+        ))
+        .map_err(|_| Failure::usage("days: too many"))?;
+    // The next list is made of a copy; what it says counts only once it is signed.
+    let mut ledger = Ledger::load(&ledger_file)?;
+    let before = ledger.crl_number;
+    let mut revoked = Vec::new();
+    for text in &args.revoke {
+        let serial = Serial::parse(text)?;
+        if ledger.is_revoked(&serial) {
+            return Err(Failure::failed(format!(
+                "the certificate with serial number {serial} is revoked already"
+            )));
+        }
+        let Some(entry) = ledger.entry(&serial) else {
+            return Err(Failure::failed(format!(
+                "key {} has issued no certificate with serial number {serial}",
+                args.name
+            ))
+            .hint(issued_hint(&ledger)));
+        };
+        let subject = entry.subject.clone();
+        ledger.revoke(&serial, now, args.reason);
+        revoked.push((serial, subject));
+    }
+    ledger.crl_number = before.saturating_add(1);
+    let list = NewCrl {
+        number: ledger.crl_number,
+        now,
+        next_update,
+        revoked: ledger.crl_entries()?,
+    };
+    let der = context.wait(async {
+        let opened = device::open(&args.name, &args.config, &dirs, context).await?;
+        let own = opened.chain().first().cloned();
+        let own = own.ok_or_else(|| device::no_certificate(&args.name))?;
+        let issuer = Issuer::new(signing_key(&opened, args.padding)?, &own)?;
+        let der = sign(&opened, &certify::revocation_list(&issuer, &list)?).await?;
+        opened.store.close().await;
+        Ok(der)
+    })?;
+    if let Some(parent) = ledger_file.parent() {
+        create_private_directory(parent).map_err(|error| Failure::chain(&error))?;
+    }
+    let mut changed = false;
+    Ledger::update(&ledger_file, |stored| {
+        changed = stored.crl_number != before;
+        if !changed {
+            ledger.issued = std::mem::take(&mut stored.issued);
+            *stored = ledger.clone();
+        }
+        Ok::<_, LedgerError>(())
+    })?;
+    if changed {
+        return Err(Failure::failed(
+            "another revocation list of this CA was made at the same time; nothing was changed",
+        )
+        .hint("run it again"));
+    }
+    write_atomic(&crl_file, &der, 0o644).map_err(|error| Failure::chain(&error))?;
+    if args.out.file.is_some() {
+        device::put_out(&args.out, &der, context)?;
+    }
+    let console = &context.console;
+    for (serial, subject) in &revoked {
+        console.line(format_args!("Revoked {serial} ({})", one_line(subject)))?;
+    }
+    let file = args
+        .out
+        .file
+        .clone()
+        .unwrap_or_else(|| crl_file.display().to_string());
+    console.line(format_args!(
+        "Revocation list {} of {}: {} revoked, good until {next_update}, in {}",
+        list.number,
+        one_line(&args.name),
+        list.revoked.len(),
+        one_line(&file)
+    ))?;
+    let urls: Vec<String> = ledger.crl_urls().into_iter().map(str::to_owned).collect();
+    for url in &urls {
+        console.line(format_args!("Publish it at {}", one_line(url)))?;
+    }
+    if urls.is_empty() {
+        console.warning(
+            "no certificate of this CA says where its list is, so nobody will look for it; issue them with --crl-url",
+        );
+    }
+    Ok(console.document(&json!({
+        "name": args.name,
+        "number": list.number,
+        "revoked": revoked.iter().map(|(serial, _)| serial.to_string()).collect::<Vec<_>>(),
+        "entries": list.revoked.len(),
+        "nextUpdate": next_update.to_string(),
+        "file": file,
+        "urls": urls,
+    }))?)
+}
+
+fn issued_hint(ledger: &Ledger) -> String {
+    let listed: Vec<String> = ledger
+        .issued
+        .iter()
+        .rev()
+        .take(5)
+        .map(|entry| format!("{} ({})", entry.serial, entry.subject))
+        .collect();
+    match listed.is_empty() {
+        true => "it has issued none here".to_owned(),
+        false => format!("the last ones that it issued: {}", listed.join("; ")),
+    }
+}

@@ -1,0 +1,524 @@
+//! `hardsign key create`, `key show`, `key list --plugin`, `key import-cert` and `key export-cert`:
+//! what is done with the device that a key lives in.
+
+use std::path::Path;
+
+use hardsign_core::algorithm::KeySpec;
+use hardsign_core::certify::{self, arrange};
+use hardsign_core::config::{
+    ConfigError, SigningKeys, create_private_directory, read_named, write_atomic,
+};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
+use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
+use hardsign_plugin::proto::{KeyEntry, PluginConfig, Purpose, SignatureScheme};
+use serde_json::{Value, json};
+
+use super::super::{Context, signer};
+use crate::args::Output;
+use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
+use crate::failure::{Failure, chain};
+use crate::output::{one_line, table::table};
+
+/// A key of the list and the open session of its device.
+pub(super) struct Opened {
+    /// A command opens two at most and ends with them.
+    pub(super) store: &'static KeyStore,
+    open: OpenKey<'static>,
+    id: String,
+    pub(super) name: String,
+    /// Whether the key names a certificate file of its own, which signing then goes by.
+    pub(super) chain_file: Option<String>,
+}
+
+impl Opened {
+    pub(super) fn key_spec(&self) -> KeySpec {
+        self.open.key_spec
+    }
+
+    /// SubjectPublicKeyInfo in DER.
+    pub(super) fn public_key(&self) -> Result<&[u8], Failure> {
+        let none = || Failure::failed("the plugin tells no public key");
+        self.open.public_key.as_deref().ok_or_else(none)
+    }
+
+    /// DER, leaf to root; empty if the key has none.
+    pub(super) fn chain(&self) -> &[Vec<u8>] {
+        &self.open.certificate_chain
+    }
+
+    pub(super) fn signs_pkcs1(&self) -> bool {
+        self.open.schemes.contains(&SignatureScheme::RsassaPkcs1V15)
+    }
+
+    pub(super) async fn sign(&self, digest: &[u8], pkcs1: bool) -> Result<Vec<u8>, Failure> {
+        let scheme = pkcs1.then_some(SignatureScheme::RsassaPkcs1V15);
+        Ok(self.open.sign_digest(digest, scheme).await?)
+    }
+
+    /// The certificate of the key, if it has one.
+    pub(super) fn certificate(&self) -> Result<Option<Certificate>, Failure> {
+        let parsed = self.chain().first().map(|der| Certificate::from_der(der));
+        parsed.transpose().map_err(|error| Failure::chain(&error))
+    }
+}
+
+/// Opens the device of a key of the list to certify.
+pub(super) async fn open(
+    name: &str,
+    config: &PluginConfig,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Opened, Failure> {
+    let host = signer::host(dirs, context);
+    let key = PluginKey::resolve(host.finder(), dirs, KeyChoice::Named(name), config)?;
+    let chain_file = key.config.get("cert-chain").cloned();
+    let store = KeyStore::open(&host, key.plugin, &key.id, key.config).await?;
+    let store: &'static KeyStore = Box::leak(Box::new(store));
+    let open = match store.open_key(&key.id, Purpose::Certify).await {
+        Ok(open) => open,
+        Err(error) => {
+            store.close().await;
+            return Err(error.into());
+        }
+    };
+    Ok(Opened {
+        store,
+        open,
+        id: key.id,
+        name: name.to_owned(),
+        chain_file,
+    })
+}
+
+pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let console = &context.console;
+    let Device { plugin, id, config } = args.device;
+    if id.is_empty() {
+        return Err(ConfigError::KeyIdMissing.into());
+    }
+    // Before the device is touched: a key that can't be registered is half made.
+    if args.name.is_empty() {
+        return Err(ConfigError::KeyNameEmpty.into());
+    }
+    if SigningKeys::load(&dirs)?.get(&args.name).is_ok() {
+        return Err(ConfigError::KeyExists { name: args.name }.into());
+    }
+    if args.force {
+        let question = format!(
+            "If there is a key at {}, it and its certificates are deleted for good, and nothing can be signed with it any more. Are you sure?",
+            one_line(&id)
+        );
+        if !context.confirm(&question, args.yes)? {
+            return Ok(());
+        }
+    }
+    let host = signer::host(&dirs, context);
+    let file = host.finder().find(&plugin)?;
+    let mut new = NewKey {
+        key_id: id.clone(),
+        key_spec: args.key_spec,
+        overwrite: args.force,
+        confirmed: false,
+        pin_policy: None,
+        touch_policy: None,
+    };
+    let made = context.wait(async {
+        let store = KeyStore::open(&host, file, &id, config.clone()).await?;
+        let mut made = store.create_key(&new).await;
+        let question = made.as_ref().err().and_then(PluginError::question);
+        if let Some(question) = question {
+            match context.confirm(&question, args.yes) {
+                Ok(true) => {
+                    new.confirmed = true;
+                    made = store.create_key(&new).await;
+                }
+                Ok(false) => {
+                    store.close().await;
+                    return Ok(None);
+                }
+                Err(failure) => {
+                    store.close().await;
+                    return Err(failure);
+                }
+            }
+        }
+        store.close().await;
+        Ok(Some(made?))
+    })?;
+    let Some(made) = made else {
+        return Ok(());
+    };
+    let registered = SigningKeys::update(&dirs, |keys| {
+        keys.add_plugin_key(&args.name, &plugin, &made.key_id, config)?;
+        if args.default {
+            keys.set_default(&args.name)?;
+        }
+        Ok::<_, ConfigError>(())
+    });
+    if let Err(error) = registered {
+        return Err(Failure::failed(format!(
+            "the key was made, but not added to the list: {error}"
+        ))
+        .hint(format!(
+            "add it with `hardsign key add --plugin {plugin} --id '{}' {}`",
+            made.key_id, args.name
+        )));
+    }
+    let name = one_line(&args.name);
+    if let Some(replaced) = &made.replaced {
+        console.warning(format_args!("replaced {}", one_line(replaced)));
+    }
+    console.line(format_args!("Made {} key {name}", made.key_spec))?;
+    if args.default {
+        console.line(format_args!("{name}: marked as default"))?;
+    }
+    console.line(format_args!(
+        "It has no certificate yet. Next: `hardsign key certify {name} --subject ... --days ...`, or `hardsign key request {name} --subject ...` for a CA"
+    ))?;
+    Ok(console.document(&json!({
+        "name": args.name,
+        "default": args.default,
+        "id": made.key_id,
+        "pluginName": plugin,
+        "keySpec": made.key_spec,
+        "token": made.token,
+        "replaced": made.replaced,
+    }))?)
+}
+
+pub(in crate::command) fn list(
+    device: Device,
+    output: Output,
+    context: &Context,
+) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let host = signer::host(&dirs, context);
+    let file = host.finder().find(&device.plugin)?;
+    let listed = context.wait(async {
+        let store = KeyStore::open(&host, file, &device.id, device.config.clone()).await?;
+        let listed = store.list_keys(&device.id).await;
+        store.close().await;
+        Ok(listed?)
+    })?;
+    let console = &context.console;
+    for warning in &listed.warnings {
+        console.warning(one_line(warning));
+    }
+    if listed.truncated {
+        console.warning("there are more keys than are listed; name a token with --id");
+    }
+    if output == Output::Json {
+        let document = json!({
+            "keys": listed.keys, "truncated": listed.truncated, "warnings": listed.warnings,
+        });
+        return Ok(console.json(&document)?);
+    }
+    let rows: Vec<_> = listed.keys.iter().map(row).collect();
+    let header = ["LABEL", "TYPE", "CERTIFICATE", "EXPIRES", "ID"];
+    Ok(console.bytes(table(header, &rows).as_bytes())?)
+}
+
+fn row(key: &KeyEntry) -> [String; 5] {
+    let certificate = key.certificate.as_ref();
+    [
+        key.label.clone().unwrap_or_default(),
+        key.key_spec
+            .map_or_else(|| "(unusable)".to_owned(), |spec| spec.to_string()),
+        certificate.map(|c| c.subject.clone()).unwrap_or_default(),
+        certificate.map(|c| c.not_after.clone()).unwrap_or_default(),
+        key.key_id.clone(),
+    ]
+}
+
+pub(in crate::command) fn show(args: LookArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let (opened, properties) = context.wait(async {
+        let opened = open(&args.name, &args.config, &dirs, context).await?;
+        let properties = opened.store.describe_key(&opened.id).await?.properties;
+        opened.store.close().await;
+        Ok((opened, properties))
+    })?;
+    let key = &opened.open;
+    let now = context.now();
+    let certificates = parsed(opened.chain())?;
+    let shown: Vec<Value> = certificates
+        .iter()
+        .map(|certificate| {
+            json!({
+                "subject": certificate.subject().to_string(),
+                "issuer": certificate.issuer().to_string(),
+                "serialNumber": hex::encode(certificate.serial()),
+                "notBefore": certificate.not_before().to_string(),
+                "notAfter": certificate.not_after().to_string(),
+                "sha256Fingerprint": certificate.thumbprint_hex(),
+            })
+        })
+        .collect();
+    let document = json!({
+        "name": opened.name,
+        "pluginName": opened.store.metadata().name,
+        "keySpec": key.key_spec,
+        "token": key.token,
+        "properties": properties,
+        "certificates": shown,
+    });
+    if args.output == Output::Json {
+        return Ok(context.console.json(&document)?);
+    }
+    let mut lines = vec![
+        format!("Name:   {}", opened.name),
+        format!("Plugin: {}", opened.store.metadata().name),
+        format!("Type:   {}", key.key_spec),
+    ];
+    if let Some(token) = &key.token {
+        let parts = [
+            ("", &token.label),
+            ("serial ", &token.serial),
+            ("", &token.manufacturer),
+            ("", &token.model),
+        ];
+        let parts = parts
+            .into_iter()
+            .filter_map(|(what, text)| text.as_ref().map(|text| format!("{what}{text}")));
+        lines.push(format!("Device: {}", parts.collect::<Vec<_>>().join(", ")));
+    }
+    if !properties.is_empty() {
+        lines.push("Said by the device:".to_owned());
+        for property in &properties {
+            lines.push(format!("  {}: {}", property.name, property.value));
+        }
+    }
+    match certificates.first() {
+        None => lines.push(format!(
+            "Certificates: none yet; `hardsign key certify {0}` or `hardsign key request {0}` is next",
+            opened.name
+        )),
+        Some(_) => lines.push("Certificates:".to_owned()),
+    }
+    for certificate in &certificates {
+        let state = match certificate.is_valid_at(now) {
+            true => "",
+            false => " (not valid now)",
+        };
+        lines.push(format!("  {}", certificate.subject()));
+        lines.push(format!("    issued by {}", certificate.issuer()));
+        lines.push(format!(
+            "    serial number {}",
+            hex::encode(certificate.serial())
+        ));
+        lines.push(format!(
+            "    valid from {} to {}{state}",
+            certificate.not_before(),
+            certificate.not_after()
+        ));
+    }
+    for line in lines {
+        context.console.line(one_line(&line))?;
+    }
+    Ok(())
+}
+
+fn parsed(chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Failure> {
+    let parsed = chain.iter().map(|der| Certificate::from_der(der));
+    let parsed: Result<Vec<_>, _> = parsed.collect();
+    parsed.map_err(|error| Failure::chain(&error))
+}
+
+pub(in crate::command) fn import(args: ImportArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let mut certificates = Vec::new();
+    for file in &args.files {
+        let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64)
+            .map_err(|error| Failure::chain(&error))?;
+        let found = Certificate::parse_file(&bytes)
+            .map_err(|error| Failure::failed(format!("{file}: {}", chain(&error))))?;
+        if found.is_empty() {
+            return Err(Failure::failed(format!("{file}: no certificate in it")));
+        }
+        certificates.extend(found);
+    }
+    let kept = context.wait(async {
+        let opened = open(&args.name, &args.config, &dirs, context).await?;
+        let spki = opened.public_key()?.to_vec();
+        let arranged = arrange(&spki, &certificates, args.ca, context.now()).map_err(|error| {
+            let hint = error.hint();
+            let failure = Failure::failed(format!("{}: {}", args.name, chain(&error)));
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        for subject in &arranged.left_out {
+            context.console.warning(format_args!(
+                "{subject:?} does not belong to the chain; left out"
+            ));
+        }
+        let chain: Vec<_> = arranged.chain.iter().map(|c| c.der().to_vec()).collect();
+        let kept = keep(&opened, &chain, args.force, &dirs, context).await?;
+        opened.store.close().await;
+        Ok((kept, arranged.chain))
+    })?;
+    let (kept, chain) = kept;
+    tell_kept(&args.name, &chain, &kept, context)?;
+    Ok(context
+        .console
+        .document(&stored_document(&args.name, &chain, &kept))?)
+}
+
+/// Where certificates were put.
+pub(super) struct Kept {
+    /// On the device; else in this file.
+    pub(super) file: Option<String>,
+    pub(super) replaced: Option<String>,
+}
+
+/// Stores a chain on the device or, where that holds none, in the configuration directory.
+pub(super) async fn keep(
+    opened: &Opened,
+    chain: &[Vec<u8>],
+    overwrite: bool,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Kept, Failure> {
+    let answer = opened
+        .store
+        .import_certificates(&opened.id, chain, overwrite)
+        .await?;
+    let own = dirs.chain(&opened.name);
+    let stored = usize::try_from(answer.stored).unwrap_or(usize::MAX);
+    if stored >= chain.len() {
+        // What was kept here for an earlier certificate must not come before the device's.
+        if let Some(own) = own.filter(|own| own.is_file()) {
+            std::fs::remove_file(&own).map_err(|error| {
+                Failure::failed(format!("failed to delete {}: {error}", own.display()))
+            })?;
+        }
+        let kept = own_file(opened, dirs);
+        if let Some(file) = kept {
+            context.console.warning(format_args!(
+                "the key's setting cert-chain names {file}, and signing goes by that file; put the new chain there, or leave the setting out"
+            ));
+        }
+        return Ok(Kept {
+            file: None,
+            replaced: answer.replaced,
+        });
+    }
+    let Some(own) = own else {
+        return Err(Failure::failed(format!(
+            "the device holds no certificates, and the name {:?} is no name for a file",
+            opened.name
+        )));
+    };
+    let mut text = String::new();
+    for der in chain {
+        text.push_str(&certify::pem("CERTIFICATE", der).map_err(|error| Failure::chain(&error))?);
+    }
+    create_private_directory(&dirs.chains()).map_err(|error| Failure::chain(&error))?;
+    write_atomic(&own, text.as_bytes(), 0o600).map_err(|error| Failure::chain(&error))?;
+    Ok(Kept {
+        file: Some(own.display().to_string()),
+        replaced: answer.replaced,
+    })
+}
+
+/// A certificate file that the key's settings name, beside the one that is kept for it.
+fn own_file<'a>(opened: &'a Opened, dirs: &Dirs) -> Option<&'a str> {
+    let kept = dirs.chain(&opened.name);
+    let named = opened.chain_file.as_deref()?;
+    let is_plugin = opened.store.metadata().name == "local";
+    (!is_plugin && kept.as_deref() != Some(Path::new(named))).then_some(named)
+}
+
+pub(super) fn tell_kept(
+    name: &str,
+    chain: &[Certificate],
+    kept: &Kept,
+    context: &Context,
+) -> Result<(), Failure> {
+    let console = &context.console;
+    if let Some(replaced) = &kept.replaced {
+        console.line(format_args!("Replaced {}", one_line(replaced)))?;
+    }
+    let place = match &kept.file {
+        None => "beside the key".to_owned(),
+        Some(file) => format!("in {}, since the device holds none", one_line(file)),
+    };
+    let number = chain.len();
+    let plural = if number == 1 {
+        "certificate"
+    } else {
+        "certificates"
+    };
+    Ok(console.line(format_args!(
+        "{}: stored {number} {plural} {place}",
+        one_line(name)
+    ))?)
+}
+
+pub(super) fn stored_document(name: &str, chain: &[Certificate], kept: &Kept) -> Value {
+    json!({
+        "name": name,
+        "certificates": chain.iter().map(|c| c.subject().to_string()).collect::<Vec<_>>(),
+        "onDevice": kept.file.is_none(),
+        "file": kept.file,
+        "replaced": kept.replaced,
+    })
+}
+
+pub(in crate::command) fn export(args: LookArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let opened = context.wait(open(&args.name, &args.config, &dirs, context))?;
+    if opened.chain().is_empty() {
+        return Err(no_certificate(&args.name));
+    }
+    let mut text = String::new();
+    for der in opened.chain() {
+        text.push_str(&certify::pem("CERTIFICATE", der).map_err(|error| Failure::chain(&error))?);
+    }
+    put_out(&args.out, text.as_bytes(), context)?;
+    Ok(context.console.document(&json!({
+        "name": args.name,
+        "file": args.out.file,
+        "pem": text,
+    }))?)
+}
+
+/// A key without a certificate, and what is next.
+pub(super) fn no_certificate(name: &str) -> Failure {
+    Failure::failed(format!("key {name} has no certificate, or no complete chain")).hint(format!(
+        "`hardsign key certify {name}` makes one, `hardsign key request {name}` asks a CA for one, `hardsign key import-cert {name}` stores it"
+    ))
+}
+
+/// Writes a document to its file, or to standard output.
+pub(super) fn put_out(out: &Out, bytes: &[u8], context: &Context) -> Result<(), Failure> {
+    match &out.file {
+        Some(file) => write_out(file, out.force, bytes),
+        None if context.console.prints_json() => Ok(()),
+        None => Ok(context.console.bytes(bytes)?),
+    }
+}
+
+/// Fails before any work if the file is there and may not be overwritten.
+pub(super) fn check_out(out: &Out) -> Result<(), Failure> {
+    match &out.file {
+        Some(file) if !out.force && Path::new(file).symlink_metadata().is_ok() => {
+            Err(Failure::failed(format!("{file} exists already"))
+                .hint("choose another --out, or overwrite it with --force"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn write_out(file: &str, force: bool, bytes: &[u8]) -> Result<(), Failure> {
+    check_out(&Out {
+        file: Some(file.to_owned()),
+        force,
+    })?;
+    let path =
+        std::path::absolute(file).map_err(|error| Failure::failed(format!("{file}: {error}")))?;
+    write_atomic(&path, bytes, 0o644).map_err(|error| Failure::chain(&error))
+}
