@@ -54,6 +54,8 @@ pub(crate) enum LocalError {
     Key { path: PathBuf },
     #[error("{path:?}: the private key can't be used: it is {what}")]
     KeyKind { path: PathBuf, what: String },
+    #[error("{path:?}: the certificate can't be used: its key is {what}")]
+    CertificateKey { path: PathBuf, what: String },
     #[error("private key does not match public key: {key:?} and {certificate:?}")]
     Mismatch { key: PathBuf, certificate: PathBuf },
     #[error("signing with {path:?} failed")]
@@ -89,7 +91,9 @@ impl From<LocalError> for Error {
                 "decrypt it, for instance with openssl pkey; better, keep the key in a token or a \
                  KMS and use the plugin for that"
             }
-            LocalError::KeyKind { .. } | LocalError::Key { .. } => {
+            LocalError::KeyKind { .. }
+            | LocalError::CertificateKey { .. }
+            | LocalError::Key { .. } => {
                 "Notary Project signatures need RSA with 2048, 3072 or 4096 bits, or EC on P-256, \
                  P-384 or P-521"
             }

@@ -62,6 +62,17 @@ impl LocalKey {
             _ if may_lack => read_certificates(&certificate).unwrap_or_default(),
             _ => read_certificates(&certificate)?,
         };
+        if let Some(key) = certificates
+            .first()
+            .and_then(|leaf| chain::public_key(leaf).ok())
+            && key.key_spec().is_none()
+            && !may_lack
+        {
+            return Err(LocalError::CertificateKey {
+                path: certificate,
+                what: key.describe(),
+            });
+        }
         let private = read_key(path)?;
         let public = private
             .public()

@@ -164,6 +164,39 @@ fn parameters_before_the_key_are_passed_over() {
     );
 }
 
+/// X509-14: a certificate whose key is outside the profile is named before the keys are compared.
+#[test]
+fn x509_14_certificates_of_other_keys() {
+    let place = Place::new();
+    for (algorithm, what) in [
+        (
+            "-algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit",
+            "EC with explicit parameters",
+        ),
+        (
+            "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048",
+            "RSASSA-PSS",
+        ),
+        ("-algorithm ED25519", "Ed25519"),
+        (
+            "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1",
+            "EC on curve secp256k1",
+        ),
+        (
+            "-algorithm RSA -pkeyopt rsa_keygen_bits:2560",
+            "RSA with 2560 bits",
+        ),
+    ] {
+        place.key(algorithm);
+        let error = place.describe("k.pem", "c.pem").unwrap_err();
+        let text = error.error_message.unwrap();
+        assert!(
+            text.contains("the certificate can't be used") && text.contains(what),
+            "{text}"
+        );
+    }
+}
+
 /// CFG-20, X509-28: the texts of what can be wrong.
 #[test]
 fn cfg_20_faults() {
