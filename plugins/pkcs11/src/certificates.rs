@@ -190,7 +190,11 @@ pub(crate) fn tell_choice(choice: &Choice, key_name: &str, context: &Context<'_>
         None,
     );
     for passed in choice.passed_over.iter().take(MAX_TOLD) {
-        context.notice(&format!("not {}: {}", passed.certificate, passed.why), None);
+        // The reason first: a notice is cut off at its end.
+        context.notice(
+            &format!("not taken, since {}: {}", passed.why, passed.certificate),
+            None,
+        );
     }
     if let Some(more @ 1..) = choice.passed_over.len().checked_sub(MAX_TOLD) {
         context.notice(&format!("nor {more} others"), None);

@@ -99,7 +99,7 @@ fn x509_09_the_one_that_can_sign() {
             "other",
             "300",
             "subjectKeyIdentifier=hash\n",
-            "keyUsage",
+            "key usage",
         ),
         (
             "server",
