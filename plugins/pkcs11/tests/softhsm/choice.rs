@@ -182,6 +182,21 @@ fn the_latest_of_several() {
     assert_eq!(session.end().0, Some(0));
 }
 
+/// X509-10: a certificate without extended key usage may sign, but one for code signing comes first,
+/// however old it is: an attestation certificate may meet every rule.
+#[test]
+fn x509_10_one_for_code_signing_comes_first() {
+    let token = token();
+    token.further("right", "ca", "30", SIGNING);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    token.further("bare", "ca", "300", "keyUsage=critical,digitalSignature\n");
+    let (session, opened, told) = open(&token);
+    let leaf = bytes(&opened["response"]["certificateChain"][0]);
+    assert_eq!(leaf, fs::read(token.path("right.der")).unwrap());
+    assert!(told[1].contains("does not name code signing"), "{told:?}");
+    assert_eq!(session.end().0, Some(0));
+}
+
 /// None of several can sign: each with its reason, in one error.
 #[test]
 fn none_that_can_sign() {

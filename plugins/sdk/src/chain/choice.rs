@@ -66,14 +66,17 @@ pub enum WhyNot {
     /// Another that can sign became valid later.
     #[error("the one that was taken became valid later")]
     Older,
+    /// Another says that it is for code signing, and this one does not.
+    #[error("it does not name code signing as its purpose, and the one that was taken does")]
+    NoPurpose,
 }
 
 /// Chooses the chain of a key out of certificates in DER, in any order, among others.
 ///
 /// Of the certificates with the key's public key, those are fit that are valid at `now`, meet the
 /// rules for signing certificates (X509-08 to X509-14) and have a complete chain up to a
-/// self-issued certificate of CAs that are valid and meet theirs; of these, the one that became
-/// valid last. Where the key has one certificate only, there is nothing to choose: its chain is
+/// self-issued certificate of CAs that are valid and meet theirs; of these, those that name code
+/// signing as their purpose come first, and then the one that became valid last. Where the key has one certificate only, there is nothing to choose: its chain is
 /// given whatever it is worth, and the host says what is wrong with it.
 ///
 /// # Errors
@@ -110,7 +113,10 @@ pub fn choose(
     let best = verdicts
         .iter()
         .filter_map(|(leaf, verdict)| Some((*leaf, verdict.as_ref().ok()?)))
-        .max_by_key(|(leaf, _)| (begins(*leaf), std::cmp::Reverse(*leaf)));
+        .max_by_key(|(leaf, _)| {
+            let named = is_for_code_signing(&pool, *leaf);
+            (named, begins(*leaf), std::cmp::Reverse(*leaf))
+        });
     let (leaf, chain) = match (best, leaves.as_slice()) {
         (Some((leaf, chain)), _) => (leaf, chain.clone()),
         (None, [only]) => (*only, Search::new(&pool, None).run(*only).map_err(gap)?),
@@ -153,12 +159,31 @@ fn passed_over(
         .map(|(leaf, verdict)| PassedOver {
             certificate: pool.get(*leaf).map(Parsed::describe).unwrap_or_default(),
             why: match verdict {
+                Ok(_)
+                    if taken.is_some_and(|taken| {
+                        is_for_code_signing(pool, taken) && !is_for_code_signing(pool, *leaf)
+                    }) =>
+                {
+                    WhyNot::NoPurpose
+                }
                 Ok(_) => WhyNot::Older,
                 Err(why) => why.clone(),
             },
         })
         .collect()
 }
+
+/// Whether the extended key usage names code signing. A certificate without may sign (X509-10), and
+/// may as well be a device's own: an attestation for instance.
+fn is_for_code_signing(pool: &[Parsed], at: usize) -> bool {
+    let purposes = pool
+        .get(at)
+        .and_then(|parsed| parsed.certificate.extended_key_usage());
+    purposes.is_some_and(|purposes| purposes.contains(&CODE_SIGNING))
+}
+
+const CODE_SIGNING: der::asn1::ObjectIdentifier =
+    der::asn1::ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 
 /// The chain of a leaf that can sign now.
 fn fit(pool: &[Parsed], leaf: usize, now: Time) -> Result<Vec<usize>, WhyNot> {
