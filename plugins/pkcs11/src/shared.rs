@@ -17,8 +17,11 @@ use crate::module::{Module, Token};
 pub(crate) struct Shared {
     modules: Mutex<Vec<Arc<Module>>>,
     /// By token; a failure stays one.
-    logins: Mutex<Vec<(String, Result<Arc<Proof>, Error>)>>,
+    logins: Mutex<Vec<(String, Login)>>,
 }
+
+/// What came of a login.
+type Login = Result<Arc<Proof>, Error>;
 
 impl Shared {
     /// The module of the configuration, loaded if it is not yet.
