@@ -12,9 +12,6 @@ use crate::error::Pkcs11Error;
 use crate::login::{Proof, check_tries, proof, prove};
 use crate::module::{Module, Token};
 
-/// What became of the one login to a token.
-type Login = Result<Arc<Proof>, Error>;
-
 /// Modules and logins of this process.
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -71,7 +68,7 @@ impl Shared {
             }
             return Ok(Some(proof));
         }
-        let outcome = || -> Login {
+        let outcome = || -> Result<Arc<Proof>, Error> {
             check_tries(module, token)?;
             let proof = proof(token, source, context)?;
             prove(module, token, session, UserType::User, &proof, context)?;
