@@ -75,9 +75,14 @@ impl Pair {
 
     /// [`Pair::alike`] for each line; what stands behind `<<<` is standard input.
     pub fn all_alike(&self, lines: &str) {
+        self.all_alike_but(lines, str::to_owned);
+    }
+
+    /// [`Pair::all_alike`], where `adapt` takes out of both what may differ.
+    pub fn all_alike_but(&self, lines: &str, adapt: impl Fn(&str) -> String) {
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (line, input) = line.split_once(" <<< ").unwrap_or((line, ""));
-            self.alike(line, &input.replace("\\n", "\n"), str::to_owned);
+            self.alike(line, &input.replace("\\n", "\n"), &adapt);
         }
     }
 }
