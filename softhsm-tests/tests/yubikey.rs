@@ -527,6 +527,9 @@ fn one_shot(yubikeys: &YubiKeys, command: &str) -> String {
     ran.stdout
 }
 
+/// `SCARD_E_SHARING_VIOLATION`: another program has the card for itself.
+const SHARING_VIOLATION: u32 = 0x8010_000b;
+
 /// Another program at the readers, speaking pcsc-lite's protocol as far as it must.
 struct Client {
     stream: UnixStream,
@@ -543,7 +546,13 @@ impl Client {
         let mut body = vec![0; 152];
         body[4..4 + READER.len()].copy_from_slice(READER.as_bytes());
         body[132..136].copy_from_slice(&share.to_ne_bytes());
-        let answer = client.request(4, &body, &[]);
+        // The service may not have noticed yet that whoever had the card before has gone.
+        let mut answer = client.request(4, &body, &[]);
+        let until = Instant::now() + Duration::from_secs(5);
+        while answer[148..152] == SHARING_VIOLATION.to_le_bytes() && Instant::now() < until {
+            std::thread::sleep(ms(5));
+            answer = client.request(4, &body, &[]);
+        }
         assert_eq!(answer[148..152], [0; 4]);
         client.card.copy_from_slice(&answer[140..144]);
         client
