@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::output::Console;
 
 mod blob;
+mod build_metadata;
 mod certificate;
 mod completion;
 mod copy;

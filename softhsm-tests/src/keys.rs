@@ -83,6 +83,40 @@ pub fn with_extensions(spec: KeySpec, name: &str, extensions: &str) -> TestKey {
     key
 }
 
+/// A chain for a key of which only the public half is here (PEM): leaf, intermediate CA and root,
+/// PEM. The leaf is valid from now to tomorrow.
+pub fn certify(public: &str, name: &str) -> PathBuf {
+    let at = authority().directory.path();
+    let _turn = authority().keys.lock().unwrap();
+    let file = |extension: &str| at.join(format!("{name}.{extension}"));
+    std::fs::write(file("pub"), public).unwrap();
+    std::fs::write(
+        file("ext"),
+        "keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n",
+    )
+    .unwrap();
+    run(Command::new("openssl")
+        .current_dir(at)
+        .args("x509 -new -CA int.crt -CAkey int.key -days 1 -sha256".split(' '))
+        .args(["-force_pubkey", &format!("{name}.pub")])
+        .args([
+            "-extfile",
+            &format!("{name}.ext"),
+            "-out",
+            &format!("{name}.crt"),
+        ])
+        .args(["-subj", &format!("/C=US/ST=WA/O=Hardsign Tests/CN={name}")]));
+    let pem = |name: &str| std::fs::read_to_string(at.join(name)).unwrap();
+    let chain = file("chain.pem");
+    let all = [
+        format!("{name}.crt"),
+        "int.crt".to_owned(),
+        "root.crt".to_owned(),
+    ];
+    std::fs::write(&chain, all.iter().map(|name| pem(name)).collect::<String>()).unwrap();
+    chain
+}
+
 fn authority() -> &'static Authority {
     static AUTHORITY: OnceLock<Authority> = OnceLock::new();
     AUTHORITY.get_or_init(|| {

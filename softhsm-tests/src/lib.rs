@@ -18,6 +18,7 @@ pub mod authority;
 pub mod https;
 pub mod keys;
 pub mod layout;
+pub mod openbao;
 pub mod package;
 pub mod pair;
 pub mod peers;

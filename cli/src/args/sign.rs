@@ -19,6 +19,10 @@ Examples:
   Sign what a file lists, one reference a line:
     hardsign sign --key release - < references.txt
 
+  Sign what a build pushed, by the digests that it wrote:
+    docker buildx build --push --tag registry.example.com/app:v1 --metadata-file build.json .
+    hardsign sign --key release --metadata-file build.json
+
   Sign an index and all that it lists, or the image of one platform:
     hardsign sign --recursive registry.example.com/app@sha256:<digest>
     hardsign sign --platform linux/arm64 registry.example.com/app@sha256:<digest>
@@ -66,6 +70,8 @@ pub(crate) struct Timestamp {
 pub(crate) struct SignArgs {
     /// References as typed; `-` stands for those listed on standard input.
     pub(crate) references: Vec<String>,
+    /// `--metadata-file`: what `docker buildx` wrote.
+    pub(crate) metadata_file: Option<String>,
     pub(crate) selection: Selection,
     pub(crate) signing: Signing,
     pub(crate) registry: Registry,
@@ -80,6 +86,11 @@ pub(super) fn definition() -> Command {
         .arg(flags::switch(
             "force-referrers-tag",
             "Store the signature under the referrers tag, without asking the referrers API",
+        ))
+        .arg(flags::value(
+            "metadata-file",
+            "FILE",
+            "Sign the images in a file that `docker buildx build` or `bake` wrote",
         ))
         .arg(flags::positional(
             "reference",
@@ -135,11 +146,13 @@ impl SignArgs {
     pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
         let reader = Reader(matches);
         let references = reader.all("positional");
-        if references.is_empty() {
+        let metadata_file = reader.text("metadata-file");
+        if references.is_empty() && metadata_file.is_none() {
             return Err(flags::missing_reference("sign", program));
         }
         Ok(Self {
             references,
+            metadata_file,
             selection: reader.selection()?,
             signing: Signing::read(&reader)?,
             registry: Registry::read(&reader)?,

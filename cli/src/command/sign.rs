@@ -12,6 +12,7 @@ use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::build_metadata;
 use super::repository::{self, Named, Opener};
 use super::selection::{self, Item};
 use super::signer;
@@ -31,7 +32,12 @@ struct Outcome {
 }
 
 pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
-    let references = repository::expand(args.references.clone())?;
+    let mut typed = match &args.metadata_file {
+        Some(path) => build_metadata::references(path)?,
+        None => Vec::new(),
+    };
+    typed.extend(args.references.iter().cloned());
+    let references = repository::expand(typed)?;
     repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     context.wait(async {

@@ -1,0 +1,170 @@
+//! `sign --metadata-file`: the digests that `docker buildx build` or `bake` wrote.
+//!
+//! ```json
+//! {"containerimage.digest":"sha256:…","image.name":"registry.example.com/app:v1,registry.example.com/app:latest"}
+//! ```
+//!
+//! `bake` writes one such object for each target, by the target's name. A tag may have moved since the
+//! build; the digest says what was built.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+
+/// The largest file.
+const MAX_FILE: u64 = 16 << 20;
+
+/// `<repository>@<digest>` of each image that was pushed, each once, in the order of the file.
+///
+/// # Errors
+/// The file can't be read, is something else, or names no image that was pushed.
+pub(super) fn references(path: &str) -> Result<Vec<String>, Failure> {
+    let build = read(path)?;
+    let mut references = Vec::new();
+    if is_result(&build) {
+        add(path, None, &build, &mut references)?;
+    } else {
+        for (target, result) in &build {
+            if let Some(result) = result.as_object().filter(|result| is_result(result)) {
+                add(path, Some(target), result, &mut references)?;
+            }
+        }
+    }
+    if references.is_empty() {
+        return Err(Failure::failed(format!(
+            "metadata file {path} has no image: no member containerimage.digest in it"
+        ))
+        .hint("write it with `docker buildx build --push --metadata-file FILE`"));
+    }
+    Ok(references)
+}
+
+fn read(path: &str) -> Result<Map<String, Value>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("failed to read metadata file {path}: {error}"))
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(&error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE) {
+        return Err(failed(&format!("it is larger than {MAX_FILE} bytes")));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+}
+
+fn is_result(build: &Map<String, Value>) -> bool {
+    build.contains_key("containerimage.digest")
+}
+
+/// Adds the repositories of one result.
+fn add(
+    path: &str,
+    target: Option<&str>,
+    result: &Map<String, Value>,
+    references: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let place = match target {
+        Some(target) => format!("metadata file {path}, target {target:?}"),
+        None => format!("metadata file {path}"),
+    };
+    let text = |member| result.get(member).and_then(Value::as_str);
+    let digest = text("containerimage.digest").unwrap_or_default();
+    let names = text("image.name").unwrap_or_default();
+    if digest.is_empty() {
+        return Err(Failure::failed(format!(
+            "{place}: containerimage.digest is no text"
+        )));
+    }
+    let mut found = false;
+    for name in names.split(',').map(str::trim) {
+        if name.is_empty() {
+            continue;
+        }
+        found = true;
+        let reference = format!("{}@{digest}", repository(name));
+        if !references.contains(&reference) {
+            references.push(reference);
+        }
+    }
+    if !found {
+        return Err(Failure::failed(format!(
+            "{place}: image.name is missing, so it is not known where the image is"
+        ))
+        .hint("give the image a name with --tag, and push it with --push"));
+    }
+    Ok(())
+}
+
+/// A name without its tag and digest.
+fn repository(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or_default();
+    let last = name.rfind('/').map_or(0, |at| at + 1);
+    match name.get(last..).and_then(|last| last.find(':')) {
+        // A registry alone is no repository, so a colon after the last slash starts a tag.
+        Some(colon) => name.get(..last + colon).unwrap_or(name),
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<Vec<String>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metadata.json");
+        std::fs::write(&path, text).unwrap();
+        references(path.to_str().unwrap()).map_err(|failure| format!("{failure:?}"))
+    }
+
+    #[test]
+    fn a_build_with_two_tags_is_one_image() {
+        let text = r#"{"buildx.build.ref":"x","containerimage.digest":"sha256:aa",
+            "image.name":"localhost:5000/app:v1,localhost:5000/app:latest,localhost:5000/other"}"#;
+        assert_eq!(
+            of(text).unwrap(),
+            [
+                "localhost:5000/app@sha256:aa",
+                "localhost:5000/other@sha256:aa"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_bake_has_one_image_for_each_target() {
+        let text = r#"{"buildx.build.warnings":[],
+            "web":{"containerimage.digest":"sha256:aa","image.name":"r.example.com/web:1"},
+            "db":{"containerimage.digest":"sha256:bb","image.name":"r.example.com/db:1"}}"#;
+        assert_eq!(
+            of(text).unwrap(),
+            ["r.example.com/web@sha256:aa", "r.example.com/db@sha256:bb"]
+        );
+    }
+
+    #[test]
+    fn what_names_no_pushed_image_is_an_error() {
+        for (text, why) in [
+            ("{}", "no image"),
+            ("[]", "failed to read"),
+            ("not json", "failed to read"),
+            (r#"{"web":{"buildx.build.ref":"x"}}"#, "no image"),
+            (
+                r#"{"containerimage.digest":"sha256:aa"}"#,
+                "image.name is missing",
+            ),
+            (
+                r#"{"containerimage.digest":7,"image.name":"a"}"#,
+                "is no text",
+            ),
+        ] {
+            let error = of(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert!(references("/nowhere/m.json").is_err());
+    }
+}

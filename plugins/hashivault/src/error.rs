@@ -1,0 +1,89 @@
+//! What the server's answers mean for the user.
+
+use hardsign_plugin::Error;
+use hardsign_plugin_kms::Failure;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::SERVICE;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// What was being done, for instance `signing with key "k"`.
+    pub(crate) what: &'a str,
+    /// What a policy has to allow, for instance `update on transit/sign/k`.
+    pub(crate) capability: &'a str,
+}
+
+/// An answer that is no success.
+pub(crate) fn answered(asked: Asked<'_>, status: StatusCode, body: &Value) -> Failure {
+    let said = said(body);
+    let number = status.as_u16();
+    let message = match said.as_str() {
+        "" => format!("{SERVICE}, {}: status {number}", asked.what),
+        said => format!("{SERVICE}, {}: {said}", asked.what),
+    };
+    match number {
+        300..=399 => Failure::lasting(Error::other(message).with_hint(
+            "the server sends requests elsewhere: set VAULT_ADDR to the active node, since a token is not sent after a redirect",
+        )),
+        400 | 401 | 403 if asked.what.starts_with("login") => {
+            Failure::lasting(Error::access_denied(message).with_hint(
+                "check the role, the secret, and where the login method is mounted (login-mount); a secret id may have been used up",
+            ))
+        }
+        400 => Failure::lasting(Error::validation(message)),
+        401 | 403 => Failure::lasting(Error::access_denied(message).with_hint(format!(
+            "the token may have expired, or its policy does not allow {}",
+            asked.capability
+        ))),
+        404 => Failure::missing(Error::validation(message).with_hint(
+            "check the name of the key, the mount and the namespace; `vault list transit/keys` shows what is there",
+        )),
+        412 | 429 | 472 | 473 | 408 => {
+            Failure::passing(Error::throttled(message).with_hint("set the plugin config rate=N, or try later"))
+        }
+        503 if said.contains("sealed") => Failure::lasting(
+            Error::other(message).with_hint("the server is sealed: its operators have to unseal it"),
+        ),
+        500..=599 => {
+            Failure::passing(Error::other(message).with_hint("the server has a problem: try later"))
+        }
+        _ => Failure::lasting(Error::other(message)),
+    }
+}
+
+/// The server can't be reached, or broke off.
+pub(crate) fn unreachable(asked: Asked<'_>, error: &reqwest::Error) -> Failure {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    let text = last.to_string();
+    let message = format!(
+        "{SERVICE}, {}: the server can't be reached: {text}",
+        asked.what
+    );
+    if text.contains("certificate") {
+        return Failure::lasting(Error::other(message).with_hint(
+            "set VAULT_CACERT or the plugin config ca-cert to the CA of the server's certificate",
+        ));
+    }
+    Failure::passing(
+        Error::timeout(message).with_hint("check VAULT_ADDR, the network and the proxy settings"),
+    )
+}
+
+/// `{"errors":["…","…"]}`
+fn said(body: &Value) -> String {
+    let errors = body.get("errors").and_then(Value::as_array);
+    let lines = errors.into_iter().flatten().filter_map(Value::as_str);
+    let text = lines.collect::<Vec<_>>().join("; ");
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(500)
+        .collect()
+}

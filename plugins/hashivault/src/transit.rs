@@ -1,0 +1,236 @@
+//! The transit engine: what it says of a key.
+
+use hardsign_plugin::algorithm::KeySpec;
+use hardsign_plugin::chain::{self, PublicKey};
+use hardsign_plugin::proto::{Property, Token as Place};
+use hardsign_plugin::{Context, Error, KeyRequest};
+use hardsign_plugin_kms::{Pace, key_spec, number, public_key_pem, refuse_key};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::SERVICE;
+use crate::client::Client;
+use crate::config::Config;
+use crate::error::Asked;
+use crate::login::Token;
+
+/// The engine, logged in to.
+pub(crate) struct Transit {
+    pub(crate) config: Config,
+    pub(crate) pace: Pace,
+    client: Client,
+    token: Token,
+}
+
+/// One version of a key.
+pub(crate) struct Version {
+    pub(crate) number: u32,
+    pub(crate) public: PublicKey,
+    pub(crate) spec: KeySpec,
+    /// The certificates that are kept beside it, in DER.
+    pub(crate) certificates: Vec<Vec<u8>>,
+    /// The engine's own name of the type, for instance `ecdsa-p384`.
+    pub(crate) kind: String,
+    pub(crate) properties: Vec<Property>,
+}
+
+impl Transit {
+    pub(crate) async fn open(
+        request: &KeyRequest<'_>,
+        context: &Context<'_>,
+    ) -> Result<Self, Error> {
+        let config = Config::read(request)?;
+        let host = config.address.host_str().unwrap_or_default();
+        if config.address.scheme() == "http" && !is_loopback(host) {
+            context.notice(&format!("tokens go to {host} without TLS"), None);
+        }
+        let pace = Pace::new(SERVICE, number(request, "rate", 10_000)?);
+        let client = Client::new(&config)?;
+        let token = Token::get(&config, &client, &pace, context).await?;
+        Ok(Self {
+            config,
+            pace,
+            client,
+            token,
+        })
+    }
+
+    /// Where the keys are.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            label: Some(self.config.place()),
+            manufacturer: Some(SERVICE.to_owned()),
+            ..Place::default()
+        }
+    }
+
+    /// One request below the mount, repeated where that helps and does no harm.
+    pub(crate) async fn ask(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        context: &Context<'_>,
+    ) -> Result<Option<Value>, Error> {
+        let needed = match method {
+            Method::GET => "read",
+            _ => "update",
+        };
+        let path = format!("{}/{path}", self.config.mount);
+        let capability = format!("{needed} on {path}");
+        let asked = Asked {
+            what,
+            capability: &capability,
+        };
+        let header = self.token.header(&self.client, &self.pace).await;
+        self.pace
+            .ask(
+                |line| context.notice(line, None),
+                || {
+                    self.client
+                        .send(asked, method.clone(), &path, Some(header), body)
+                },
+            )
+            .await
+    }
+
+    /// One request that must not be repeated.
+    pub(crate) async fn ask_once(
+        &self,
+        what: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<Value>, Error> {
+        let path = format!("{}/{path}", self.config.mount);
+        let capability = format!("update on {path}");
+        let asked = Asked {
+            what,
+            capability: &capability,
+        };
+        let header = self.token.header(&self.client, &self.pace).await;
+        let sent = self
+            .client
+            .send(asked, Method::POST, &path, Some(header), body);
+        self.pace
+            .ask_once(sent)
+            .await?
+            .map_err(|failure| failure.into_error())
+    }
+
+    /// What the engine says of a key; `None` if it has no such key.
+    pub(crate) async fn find(
+        &self,
+        key: &str,
+        context: &Context<'_>,
+    ) -> Result<Option<Value>, Error> {
+        let what = format!("looking up key {key:?} of {}", self.config.place());
+        let path = format!("{}/keys/{key}", self.config.mount);
+        let capability = format!("read on {path}");
+        let asked = Asked {
+            what: &what,
+            capability: &capability,
+        };
+        let header = self.token.header(&self.client, &self.pace).await;
+        let answer = self.pace.ask(
+            |line| context.notice(line, None),
+            || async {
+                let sent = self
+                    .client
+                    .send(asked, Method::GET, &path, Some(header), None);
+                match sent.await {
+                    Err(failure) if failure.is_missing() => Ok(None),
+                    other => other,
+                }
+            },
+        );
+        let answer = answer.await?;
+        Ok(answer.and_then(|mut answer| answer.get_mut("data").map(Value::take)))
+    }
+
+    /// The version that the user names, or the newest.
+    pub(crate) async fn version(&self, context: &Context<'_>) -> Result<Version, Error> {
+        let name = self.config.display();
+        let data = self.find(&self.config.key, context).await?.ok_or_else(|| {
+            Error::validation(format!("{SERVICE}: there is no {name}")).with_hint(
+                "check the name of the key, the mount and the namespace; `vault list transit/keys` shows what is there",
+            )
+        })?;
+        read_version(&name, self.config.version, &data)
+    }
+}
+
+/// Reads what the engine says of a key.
+pub(crate) fn read_version(
+    name: &str,
+    wanted: Option<u32>,
+    data: &Value,
+) -> Result<Version, Error> {
+    let kind = data
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or("of no type");
+    let newest = data.get("latest_version").and_then(Value::as_u64);
+    let newest = newest.and_then(|version| u32::try_from(version).ok());
+    let number = wanted
+        .or(newest)
+        .ok_or_else(|| Error::other(format!("{SERVICE} does not say which versions {name} has")))?;
+    let least = data
+        .get("min_encryption_version")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    if u64::from(number) < least {
+        return Err(Error::validation(format!(
+            "version {number} of {name} must no longer sign: the least version is {least}"
+        )));
+    }
+    let version = data.pointer(&format!("/keys/{number}"));
+    let Some(version) = version else {
+        return Err(Error::validation(format!("{name} has no version {number}"))
+            .with_hint("the newest version is taken where none is named"));
+    };
+    let Some(pem) = version.get("public_key").and_then(Value::as_str) else {
+        return Err(refuse_key(name, &format!("of type {kind}")));
+    };
+    if kind == "ed25519" {
+        return Err(refuse_key(name, "of type ed25519"));
+    }
+    let public = public_key_pem(SERVICE, pem)?;
+    let spec = key_spec(name, &public)?;
+    let chain = version.get("certificate_chain").and_then(Value::as_str);
+    let certificates = match chain.filter(|chain| !chain.trim().is_empty()) {
+        Some(pem) => chain::parse_file(pem.as_bytes())?,
+        None => Vec::new(),
+    };
+    Ok(Version {
+        number,
+        public,
+        spec,
+        certificates,
+        kind: kind.to_owned(),
+        properties: properties(number, kind, data),
+    })
+}
+
+fn properties(number: u32, kind: &str, data: &Value) -> Vec<Property> {
+    let mut said = vec![
+        Property::new("version", number.to_string()),
+        Property::new("type", kind),
+    ];
+    for (member, name) in [
+        ("exportable", "exportable"),
+        ("allow_plaintext_backup", "backup in plain text"),
+        ("imported_key", "imported"),
+        ("deletion_allowed", "deletable"),
+    ] {
+        if let Some(flag) = data.get(member).and_then(Value::as_bool) {
+            said.push(Property::new(name, if flag { "yes" } else { "no" }));
+        }
+    }
+    said
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

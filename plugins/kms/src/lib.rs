@@ -1,0 +1,19 @@
+//! What plugins for key management services share.
+//!
+//! - [`Pace`]: one request at a time is repeated, with back-off and jitter, and never faster than
+//!   the user's `rate`
+//! - [`check_signature`], [`refuse_key`]: what a service may answer, and what it may not
+//! - [`certificates`]: the file that the setting `cert-chain` names
+//!
+//! Nothing in here knows a service, and nothing in here reads an environment variable but
+//! [`environment`].
+
+mod answer;
+mod chain;
+mod pace;
+mod settings;
+
+pub use answer::{NotSigned, check_signature, key_spec, public_key_pem, refuse_key, summary};
+pub use chain::certificates;
+pub use pace::{Failure, Pace, within};
+pub use settings::{COMMON, environment, file, number};

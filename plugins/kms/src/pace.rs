@@ -1,0 +1,312 @@
+//! How often a service is asked, and how long it may take.
+//!
+//! The clients of the services repeat nothing themselves: this is the one layer that does, within
+//! the time that the host gives a request, and it says so once.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hardsign_plugin::Error;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+/// All that a request may take, repetitions included; the host allows 60 seconds.
+const REQUEST: Duration = Duration::from_secs(50);
+
+/// All that one try may take.
+const TRY: Duration = Duration::from_secs(20);
+
+/// The first pause; each one after it is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause that is not the service's own wish.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A request that failed, and whether it is worth repeating.
+#[derive(Debug)]
+pub struct Failure {
+    error: Error,
+    again: bool,
+    missing: bool,
+    /// The service's own wish (`Retry-After`).
+    after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure that would be the same again.
+    pub fn lasting(error: Error) -> Self {
+        Self {
+            error,
+            again: false,
+            missing: false,
+            after: None,
+        }
+    }
+
+    /// A lasting failure: there is no such thing.
+    pub fn missing(error: Error) -> Self {
+        Self {
+            missing: true,
+            ..Self::lasting(error)
+        }
+    }
+
+    /// Whether it is that there is no such thing.
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
+
+    /// A failure that may be over in a moment: throttling, an error of the service, a connection
+    /// that broke. Asking for a signature twice does no harm.
+    pub fn passing(error: Error) -> Self {
+        Self {
+            error,
+            again: true,
+            missing: false,
+            after: None,
+        }
+    }
+
+    /// The error, where nothing is repeated.
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+
+    /// The same, with the pause that the service asks for.
+    #[must_use]
+    pub fn after(mut self, pause: Option<Duration>) -> Self {
+        self.after = pause;
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::lasting(error)
+    }
+}
+
+/// The pace at which one key's service is asked.
+#[derive(Debug)]
+pub struct Pace {
+    /// The service as messages name it, for instance `AWS KMS`.
+    service: &'static str,
+    /// Time between two requests, for the setting `rate`.
+    interval: Option<Duration>,
+    /// When the next request may start.
+    next: Mutex<Option<Instant>>,
+    told: AtomicBool,
+}
+
+impl Pace {
+    /// A pace without limit, or with at most `rate` requests per second.
+    pub fn new(service: &'static str, rate: Option<u32>) -> Self {
+        let interval = rate.and_then(|rate| Duration::from_secs(1).checked_div(rate));
+        Self {
+            service,
+            interval,
+            next: Mutex::new(None),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Does a request: waits for its turn, repeats it while it fails in passing, and gives up
+    /// after 50 seconds. `notice` is told once for the life of this value that there is a wait.
+    ///
+    /// # Errors
+    /// The last failure, or `TIMEOUT` if the service did not answer.
+    pub async fn ask<T, F>(
+        &self,
+        notice: impl Fn(&str),
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let end = Instant::now() + REQUEST;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.turn().await;
+            let tried = timeout_at(end.min(Instant::now() + TRY), request());
+            let failure = match tried.await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::passing(self.silent()),
+            };
+            if !failure.again {
+                return Err(failure.error);
+            }
+            let wait = failure.after.unwrap_or_else(|| jittered(pause));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if Instant::now() + wait >= end {
+                return Err(failure.error);
+            }
+            if !self.told.swap(true, Ordering::Relaxed) {
+                notice(&format!(
+                    "{} asks for fewer requests or has a problem; trying again",
+                    self.service
+                ));
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Does a request that must not be repeated, such as making a key: waits for its turn, and gives
+    /// up after 50 seconds.
+    ///
+    /// # Errors
+    /// `TIMEOUT` if the service did not answer.
+    pub async fn ask_once<T>(&self, request: impl Future<Output = T>) -> Result<T, Error> {
+        self.turn().await;
+        timeout(REQUEST, request).await.map_err(|_| self.silent())
+    }
+
+    fn silent(&self) -> Error {
+        Error::timeout(format!("{} did not answer", self.service)).with_hint(
+            "check the network, the endpoint and the proxy settings, then run the command again",
+        )
+    }
+
+    /// Waits until a request may start.
+    async fn turn(&self) {
+        let Some(interval) = self.interval else {
+            return;
+        };
+        let start = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let start = next.unwrap_or_else(Instant::now).max(Instant::now());
+            *next = Some(start + interval);
+            start
+        };
+        sleep_until(start).await;
+    }
+}
+
+/// Between half of a pause and the whole of it, so that many clients don't come back as one.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// Runs something that has to be done by a deadline.
+///
+/// # Errors
+/// `TIMEOUT` with `what` as the thing that took too long, and `hint` as the next step.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    hint: &str,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    timeout(limit, work).await.map_err(|_| {
+        let seconds = limit.as_secs();
+        Error::timeout(format!("{what} took more than {seconds} seconds")).with_hint(hint)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_request_is_repeated_and_told_once() {
+        let pace = Pace::new("the service", None);
+        let (tries, told) = (Cell::new(0), RefCell::new(Vec::new()));
+        for _ in 0..2 {
+            tries.set(0);
+            let answer = pace
+                .ask(
+                    |line| told.borrow_mut().push(line.to_owned()),
+                    || async {
+                        tries.set(tries.get() + 1);
+                        if tries.get() < 4 {
+                            return Err(Failure::passing(Error::throttled("slow down")));
+                        }
+                        Ok(tries.get())
+                    },
+                )
+                .await;
+            assert_eq!(answer, Ok(4));
+        }
+        assert_eq!(told.borrow().len(), 1, "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lasting_failure_is_not_repeated() {
+        let pace = Pace::new("the service", None);
+        let tries = Cell::new(0);
+        let failed = pace
+            .ask(
+                |_| panic!("nothing to tell"),
+                || async {
+                    tries.set(tries.get() + 1);
+                    Err::<(), _>(Failure::lasting(Error::access_denied("no")))
+                },
+            )
+            .await;
+        assert_eq!(failed, Err(Error::access_denied("no")));
+        assert_eq!(tries.get(), 1);
+    }
+
+    /// The host gives a request 60 seconds; the plugin's own error comes before that.
+    #[tokio::test(start_paused = true)]
+    async fn repetitions_and_silence_end_before_the_host_loses_patience() {
+        let pace = Pace::new("the service", None);
+        let start = Instant::now();
+        let failed = pace
+            .ask(
+                |_| (),
+                || async { Err::<(), _>(Failure::passing(Error::throttled("slow down"))) },
+            )
+            .await;
+        assert_eq!(failed, Err(Error::throttled("slow down")));
+        assert!(start.elapsed() > Duration::from_secs(30) && start.elapsed() <= REQUEST);
+        let start = Instant::now();
+        let silent = pace.ask(|_| (), std::future::pending::<Result<(), Failure>>);
+        let error = silent.await.unwrap_err();
+        assert_eq!(error.to_string(), "the service did not answer");
+        assert!(start.elapsed() <= REQUEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_service_may_say_when_to_come_back() {
+        let pace = Pace::new("the service", None);
+        let (start, tries) = (Instant::now(), Cell::new(0));
+        let answer = pace.ask(
+            |_| (),
+            || async {
+                tries.set(tries.get() + 1);
+                match tries.get() {
+                    1 => Err(Failure::passing(Error::throttled("later"))
+                        .after(Some(Duration::from_secs(7)))),
+                    _ => Ok(()),
+                }
+            },
+        );
+        assert_eq!(answer.await, Ok(()));
+        assert_eq!(start.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_spaces_requests_evenly() {
+        let pace = Pace::new("the service", Some(10));
+        let start = Instant::now();
+        for _ in 0..11 {
+            pace.ask(|_| (), || async { Ok::<_, Failure>(()) })
+                .await
+                .unwrap();
+        }
+        assert_eq!(start.elapsed().as_millis(), 1000);
+    }
+
+    #[test]
+    fn pauses_vary_within_half_their_length() {
+        for _ in 0..1000 {
+            let pause = jittered(Duration::from_millis(100)).as_millis();
+            assert!((50..=100).contains(&pause), "{pause}");
+        }
+    }
+}
