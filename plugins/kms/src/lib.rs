@@ -15,5 +15,5 @@ mod settings;
 
 pub use answer::{NotSigned, check_signature, key_spec, public_key_pem, refuse_key, summary};
 pub use chain::certificates;
-pub use pace::{Failure, Pace, within};
+pub use pace::{Failure, Pace};
 pub use settings::{COMMON, environment, file, number};

@@ -189,22 +189,6 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Runs something that has to be done by a deadline.
-///
-/// # Errors
-/// `TIMEOUT` with `what` as the thing that took too long, and `hint` as the next step.
-pub async fn within<T>(
-    limit: Duration,
-    what: &str,
-    hint: &str,
-    work: impl Future<Output = T>,
-) -> Result<T, Error> {
-    timeout(limit, work).await.map_err(|_| {
-        let seconds = limit.as_secs();
-        Error::timeout(format!("{what} took more than {seconds} seconds")).with_hint(hint)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
