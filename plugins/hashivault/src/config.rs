@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use hardsign_plugin::secret::PinSource;
 use hardsign_plugin::{Error, KeyRequest};
-use hardsign_plugin_kms::environment;
+use hardsign_plugin_kms::{KeyUri, environment};
 use reqwest::Url;
+
+/// Right key ids.
+const EXAMPLE: &str = "NAME, hashivault://NAME or openbao://NAME";
 
 /// Where a service account's token is mounted in a pod.
 const SERVICE_ACCOUNT: &str = "file:/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -47,18 +50,12 @@ pub(crate) enum Login {
 impl Config {
     /// Reads key id, config and environment. An empty key means the engine, not a key.
     pub(crate) fn read(request: &KeyRequest<'_>) -> Result<Self, Error> {
-        let (scheme, key) = match request.key_id.split_once("://") {
-            Some((scheme, key)) => (scheme.to_ascii_lowercase(), key),
-            None => (String::new(), request.key_id),
-        };
-        if !["", "hashivault", "openbao"].contains(&scheme.as_str()) {
-            return Err(Error::validation(format!(
-                "{:?} is no key id of this plugin",
-                request.key_id
-            ))
-            .with_hint("write the key's name, hashivault://NAME or openbao://NAME"));
+        let uri = KeyUri::read(request.key_id, &["hashivault", "openbao"], EXAMPLE)?;
+        if let Some(uri) = &uri {
+            uri.only(&[])?;
         }
-        let openbao = scheme == "openbao";
+        let openbao = uri.as_ref().is_some_and(|uri| uri.scheme == "openbao");
+        let key = uri.map_or_else(|| request.key_id.to_owned(), |uri| uri.whole());
         let mount = request.setting("mount").map(str::to_owned);
         let mount = mount.or_else(|| environment("TRANSIT_SECRET_ENGINE_PATH"));
         let mount = mount.unwrap_or_else(|| "transit".to_owned());
@@ -67,9 +64,10 @@ impl Config {
             namespace: named(request, "namespace", "NAMESPACE", openbao),
             ca_cert: named(request, "ca-cert", "CACERT", openbao).map(PathBuf::from),
             mount: path("mount", mount.trim_matches('/'))?,
-            key: match key {
-                "" => String::new(),
-                key => segment("key", key)?,
+            key: if key.is_empty() {
+                key
+            } else {
+                segment("key", &key)?
             },
             version: hardsign_plugin_kms::number(request, "version", u32::MAX)?,
             login: login(request)?,
@@ -82,7 +80,7 @@ impl Config {
     pub(crate) fn named(self) -> Result<Self, Error> {
         if self.key.is_empty() {
             return Err(Error::validation("the key id names no key")
-                .with_hint("write the key's name, or hashivault://NAME"));
+                .with_hint(format!("write it as {EXAMPLE}")));
         }
         Ok(self)
     }
@@ -252,7 +250,8 @@ mod tests {
     #[test]
     fn junk_is_refused() {
         for (id, config, what) in [
-            ("awskms://k", &[][..], "no key id"),
+            ("awskms://k", &[][..], "scheme \"awskms\""),
+            ("hashivault://k?version=1", &[], "\"version\""),
             ("a/b", &[], "the key"),
             ("..", &[], "the key"),
             ("k", &[("mount", "a//b")], "the mount"),

@@ -3,6 +3,7 @@
 //! - [`Pace`]: one request at a time is repeated, with back-off and jitter, and never faster than
 //!   the user's `rate`
 //! - [`check_signature`], [`refuse_key`]: what a service may answer, and what it may not
+//! - [`KeyUri`], [`merged`]: key ids as other tools write them, and settings that they say
 //! - [`certificates`]: the file that the setting `cert-chain` names
 //!
 //! Nothing in here knows a service, and nothing in here reads an environment variable but
@@ -12,8 +13,10 @@ mod answer;
 mod chain;
 mod pace;
 mod settings;
+mod uri;
 
 pub use answer::{NotSigned, check_signature, key_spec, public_key_pem, refuse_key, summary};
 pub use chain::certificates;
 pub use pace::{Failure, Pace};
 pub use settings::{COMMON, environment, file, number};
+pub use uri::{KeyUri, merged};
