@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 pub mod authority;
+pub mod cloud;
 pub mod https;
 pub mod keys;
 pub mod layout;
