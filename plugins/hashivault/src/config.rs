@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hardsign_plugin::secret::PinSource;
 use hardsign_plugin::{Error, KeyRequest};
-use hardsign_plugin_kms::{KeyUri, environment};
+use hardsign_plugin_kms::{KeyUri, environment, number};
 use reqwest::Url;
 
 /// Right key ids.
@@ -12,6 +12,9 @@ const EXAMPLE: &str = "NAME, hashivault://NAME or openbao://NAME";
 
 /// Where a service account's token is mounted in a pod.
 const SERVICE_ACCOUNT: &str = "file:/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// Requests under way at once, unless the user says otherwise.
+const IN_FLIGHT: u32 = 64;
 
 /// Which server, how to log in, and which key.
 #[derive(Clone, Debug)]
@@ -25,6 +28,10 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     /// Whether the variables of OpenBao come before those of Vault.
     pub(crate) openbao: bool,
+    /// The most requests a second, if the user says so.
+    pub(crate) rate: Option<u32>,
+    /// The most requests under way at once.
+    pub(crate) in_flight: u32,
 }
 
 /// How to log in.
@@ -69,9 +76,11 @@ impl Config {
             } else {
                 segment("key", &key)?
             },
-            version: hardsign_plugin_kms::number(request, "version", u32::MAX)?,
+            version: number(request, "version", u32::MAX)?,
             login: login(request)?,
             openbao,
+            rate: number(request, "rate", 10_000)?,
+            in_flight: number(request, "max-in-flight", 256)?.unwrap_or(IN_FLIGHT),
         })
     }
 
@@ -265,6 +274,8 @@ mod tests {
             ("k", &[("login", "ldap")], "login method"),
             ("k", &[("login", "jwt")], "needs the setting role"),
             ("k", &[("version", "latest")], "version"),
+            ("k", &[("rate", "0")], "setting rate"),
+            ("k", &[("max-in-flight", "257")], "setting max-in-flight"),
         ] {
             let error = read(id, config).unwrap_err();
             assert!(error.to_string().contains(what), "{id}: {error}");

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::proto::{Property, Token};
 use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest, Purpose};
-use hardsign_plugin_kms::{certificates, check_signature, number};
+use hardsign_plugin_kms::{certificates, check_signature};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,15 +13,11 @@ use crate::SERVICE;
 use crate::config::Config;
 use crate::transit::{Transit, Version};
 
-/// Requests under way at once, unless the user says otherwise.
-const IN_FLIGHT: u32 = 64;
-
 /// An open key.
 pub(crate) struct TransitKey {
     transit: Transit,
     version: Version,
     chain: Vec<Vec<u8>>,
-    in_flight: u32,
 }
 
 impl TransitKey {
@@ -29,10 +25,9 @@ impl TransitKey {
         request: &KeyRequest<'_>,
         context: &Context<'_>,
     ) -> Result<Self, Error> {
-        let in_flight = number(request, "max-in-flight", 256)?.unwrap_or(IN_FLIGHT);
         // Before the login, which may use up a secret.
-        Config::read(request)?.named()?;
-        let transit = Transit::open(request, context).await?;
+        let config = Config::read(request)?.named()?;
+        let transit = Transit::open(config, context).await?;
         let version = transit.version(context).await?;
         let chain = match request.purpose {
             Purpose::Sign => certificates(request, &version.public, &version.certificates)?,
@@ -42,7 +37,6 @@ impl TransitKey {
             transit,
             version,
             chain,
-            in_flight,
         })
     }
 
@@ -122,7 +116,7 @@ impl AsyncKey for TransitKey {
     }
 
     fn max_in_flight(&self) -> u32 {
-        self.in_flight
+        self.transit.config.in_flight
     }
 
     fn signs_pkcs1v15(&self) -> bool {

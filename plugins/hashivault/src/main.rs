@@ -79,8 +79,12 @@ fn settings() -> Vec<Setting> {
             "where the JWT is: env:NAME or file:/path, for jwt and kubernetes",
         ),
     ];
-    let all = own.into_iter().chain(hardsign_plugin_kms::COMMON);
-    all.map(|(name, description)| Setting::new(name, description))
+    let own = own.map(|(name, meaning)| match name {
+        "ca-cert" => Setting::path(name, meaning),
+        _ => Setting::new(name, meaning),
+    });
+    own.into_iter()
+        .chain(hardsign_plugin_kms::common())
         .collect()
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn list_keys(
     context: &Context<'_>,
 ) -> Result<ListKeysResponse, Error> {
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Describe);
-    let transit = Transit::open(&key, context).await?;
+    let transit = Transit::open(Config::read(&key)?, context).await?;
     let what = format!("listing the keys of {}", transit.config.place());
     let names = match transit.config.key.as_str() {
         "" => {
@@ -72,8 +72,8 @@ pub(crate) async fn create_key(
     context: &Context<'_>,
 ) -> Result<CreateKeyResponse, Error> {
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
-    let name = Config::read(&key)?.named()?.key;
-    let mut transit = Transit::open(&key, context).await?;
+    let mut transit = Transit::open(Config::read(&key)?.named()?, context).await?;
+    let name = transit.config.key.clone();
     let place = transit.config.place();
     let there = transit.find(&name, context).await?;
     let kind = kind(request.key_spec);
@@ -152,7 +152,7 @@ pub(crate) async fn import_certificates(
     context: &Context<'_>,
 ) -> Result<ImportCertificatesResponse, Error> {
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
-    let name = Config::read(&key)?.named()?.key;
+    let config = Config::read(&key)?.named()?;
     let certificates: Vec<&[u8]> = request
         .certificate_chain
         .iter()
@@ -161,7 +161,8 @@ pub(crate) async fn import_certificates(
     if certificates.first().is_some_and(|leaf| chain::is_ca(leaf)) {
         return Ok(ImportCertificatesResponse::default());
     }
-    let transit = Transit::open(&key, context).await?;
+    let transit = Transit::open(config, context).await?;
+    let name = &transit.config.key;
     let version = transit.version(context).await?;
     if !version.certificates.is_empty() && !request.overwrite {
         if version

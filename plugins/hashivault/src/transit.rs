@@ -3,8 +3,8 @@
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::{Property, Token as Place};
-use hardsign_plugin::{Context, Error, KeyRequest};
-use hardsign_plugin_kms::{Pace, key_spec, number, public_key_pem, refuse_key};
+use hardsign_plugin::{Context, Error};
+use hardsign_plugin_kms::{Pace, key_spec, public_key_pem, refuse_key};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -35,16 +35,12 @@ pub(crate) struct Version {
 }
 
 impl Transit {
-    pub(crate) async fn open(
-        request: &KeyRequest<'_>,
-        context: &Context<'_>,
-    ) -> Result<Self, Error> {
-        let config = Config::read(request)?;
+    pub(crate) async fn open(config: Config, context: &Context<'_>) -> Result<Self, Error> {
         let host = config.address.host_str().unwrap_or_default();
         if config.address.scheme() == "http" && !is_loopback(host) {
             context.notice(&format!("tokens go to {host} without TLS"), None);
         }
-        let pace = Pace::new(SERVICE, number(request, "rate", 10_000)?);
+        let pace = Pace::new(SERVICE, config.rate);
         let client = Client::new(&config)?;
         let token = Token::get(&config, &client, &pace, context).await?;
         Ok(Self {

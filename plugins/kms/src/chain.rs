@@ -4,10 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use hardsign_plugin::chain::{self, PublicKey};
-use hardsign_plugin::error::ErrorCode;
 use hardsign_plugin::{Error, KeyRequest};
-
-use crate::settings;
 
 /// The certificate chain of a key, leaf to root, from `at_hand` (certificates that the service
 /// keeps with the key, in DER) and the file that the setting `cert-chain` names. Empty if there is
@@ -22,11 +19,7 @@ pub fn certificates(
 ) -> Result<Vec<Vec<u8>>, Error> {
     let mut all = at_hand.to_vec();
     if let Some(path) = request.setting("cert-chain") {
-        let bytes = settings::file("certificate file", Path::new(path))?;
-        all.extend(chain::parse_file(&bytes).map_err(|error| {
-            let error = Error::from_error(ErrorCode::ValidationError, &error);
-            Error::validation(format!("certificate file {path:?}: {error}"))
-        })?);
+        all.extend(chain::load(Path::new(path))?);
     }
     if all.is_empty() {
         return Ok(all);

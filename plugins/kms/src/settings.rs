@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use hardsign_plugin::proto::Setting;
 use hardsign_plugin::{Error, KeyRequest};
 
 /// The settings that every key management plugin has: name and meaning.
@@ -21,6 +22,14 @@ pub const COMMON: [(&str, &str); 3] = [
         "the most requests under way at once, from 1 to 256; 64 if it is not set",
     ),
 ];
+
+/// The settings of [`COMMON`], for metadata.
+pub fn common() -> impl Iterator<Item = Setting> {
+    COMMON.into_iter().map(|(name, meaning)| match name {
+        "cert-chain" => Setting::path(name, meaning),
+        _ => Setting::new(name, meaning),
+    })
+}
 
 /// The largest file that a setting may name.
 const MAX_FILE: u64 = 1 << 20;

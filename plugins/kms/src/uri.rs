@@ -150,14 +150,7 @@ pub fn merged(
     name: &str,
     of_id: Option<&str>,
 ) -> Result<Option<String>, Error> {
-    match (request.setting(name), of_id.filter(|text| !text.is_empty())) {
-        (Some(setting), Some(id)) if setting != id => Err(Error::validation(format!(
-            "the key id and the plugin config name different values for {name}"
-        ))
-        .with_hint(format!("leave {name} out of one of them"))),
-        (Some(one), _) | (None, Some(one)) => Ok(Some(one.to_owned())),
-        (None, None) => Ok(None),
-    }
+    hardsign_plugin::settings::either(request.config, name, of_id)
 }
 
 /// Percent-decoded text without control characters; `None` if it is no such.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hardsign_plugin::Error;
-use hardsign_plugin::chain::ChainError;
+use hardsign_plugin::chain::{ChainError, LoadError};
 use hardsign_plugin::error::ErrorCode;
 
 /// A file operation that failed, in the words that users of the reference know.
@@ -42,6 +42,8 @@ pub(crate) enum LocalError {
     NoCertificate { path: PathBuf },
     #[error("{path:?}")]
     Certificates { path: PathBuf, source: ChainError },
+    #[error(transparent)]
+    CertificateFile(LoadError),
     #[error("{path:?}: no PEM data found")]
     NoPem { path: PathBuf },
     #[error("{path:?}: unsupported PEM block type: {label}")]
@@ -82,6 +84,21 @@ pub(crate) enum LocalError {
     WriteKey(FileError),
     #[error("failed to write certificate file: {0}")]
     WriteCertificate(FileError),
+}
+
+impl From<LoadError> for LocalError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Open { path, source } => Self::Open(FileError { path, source }),
+            LoadError::NotAFile { path } => Self::NotAFile { path },
+            LoadError::Content {
+                path,
+                source: ChainError::Empty,
+            } => Self::NoCertificate { path },
+            LoadError::Content { path, source } => Self::Certificates { path, source },
+            error => Self::CertificateFile(error),
+        }
+    }
 }
 
 impl From<LocalError> for Error {

@@ -13,7 +13,7 @@ use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, RsaEncoding};
 use base64::Engine as _;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
-use hardsign_plugin::chain::{self, ChainError, PublicKey};
+use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::Property;
 use hardsign_plugin::{Context, Error, Key, KeyRequest, Purpose};
 use zeroize::Zeroizing;
@@ -24,7 +24,6 @@ use crate::error::{FileError, LocalError};
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// The largest certificate file.
-const MAX_CERTIFICATE_FILE: u64 = 1 << 20;
 
 /// The setting that names the certificate file.
 pub(crate) const CERT_CHAIN: &str = "cert-chain";
@@ -206,14 +205,7 @@ pub(crate) fn public_key_of(path: &Path) -> Result<PublicKey, LocalError> {
 }
 
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, LocalError> {
-    let bytes = read(path, MAX_CERTIFICATE_FILE)?;
-    chain::parse_file(&bytes).map_err(|error| match error {
-        ChainError::Empty => LocalError::NoCertificate { path: path.into() },
-        source => LocalError::Certificates {
-            path: path.into(),
-            source,
-        },
-    })
+    Ok(chain::load(path)?)
 }
 
 /// Reads a private key (X509-28): PKCS#8, SEC 1 or PKCS#1, in PEM, not encrypted.

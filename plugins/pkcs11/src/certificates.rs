@@ -3,8 +3,6 @@
 //! A file that holds a signer's certificate decides which one is used; a file of CA certificates
 //! completes what the token has. A certificate that should be the key's and is not is an error.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -17,37 +15,12 @@ use crate::objects::{CertificateObject, KeyObject};
 /// Certificates that were passed over, each told of in a notice; a request may send ten.
 const MAX_TOLD: usize = 6;
 
-/// The largest certificate file.
-const MAX_FILE: u64 = 1 << 20;
-
 /// Where certificates may come from.
 pub(crate) struct Sources<'a> {
     pub(crate) token: &'a [CertificateObject],
     /// Why the token may hold more.
     pub(crate) search_failed: Option<&'a Call>,
     pub(crate) file: Option<(&'a Path, Vec<Vec<u8>>)>,
-}
-
-/// Reads the certificate file.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<Vec<u8>>, Pkcs11Error> {
-    let failed = |source| Pkcs11Error::CertificateFile {
-        path: path.into(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let limit = MAX_FILE.saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
-        return Err(Pkcs11Error::CertificateFileSize {
-            path: path.into(),
-            limit: MAX_FILE,
-        });
-    }
-    chain::parse_file(&bytes).map_err(|source| Pkcs11Error::CertificateFileContent {
-        path: path.into(),
-        source,
-    })
 }
 
 impl Sources<'_> {

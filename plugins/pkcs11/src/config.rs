@@ -6,10 +6,10 @@
 
 use std::path::PathBuf;
 
-use hardsign_plugin::Error;
 use hardsign_plugin::pkcs11_uri::{Uri, UriError, is_pin};
 use hardsign_plugin::proto::{PluginConfig, Setting};
 use hardsign_plugin::secret::PinSource;
+use hardsign_plugin::{Error, settings};
 
 /// The settings, for metadata.
 pub(crate) fn settings() -> [Setting; 4] {
@@ -56,25 +56,15 @@ impl Config {
             ("pin-source", &mut uri.pin_source),
             ("cert-chain", &mut uri.cert_chain),
         ] {
-            let given = config.get(name).filter(|value| !value.is_empty());
-            match (given, place.as_deref()) {
-                (Some(given), Some(present)) if given != present => {
-                    return Err(Error::validation(format!(
-                        "the PKCS#11 URI and the plugin config name different values for {name}"
-                    ))
-                    .with_hint(format!("leave {name} out of one of them")));
-                }
-                (Some(given), _) => *place = Some(given.clone()),
-                (None, _) => {}
-            }
+            *place = settings::either(config, name, place.as_deref())?;
         }
         if config.keys().any(|name| is_pin(name)) {
             return Err(refuse(UriError::PinValue));
         }
         let pin_source = uri.pin_source.as_deref().map(str::parse::<PinSource>);
         Ok(Self {
-            module: absolute("module-path", uri.module_path.as_deref())?,
-            cert_chain: absolute("cert-chain", uri.cert_chain.as_deref())?,
+            module: path("module-path", uri.module_path.as_deref())?,
+            cert_chain: path("cert-chain", uri.cert_chain.as_deref())?,
             pin_source: pin_source.transpose()?,
             uri,
             in_uri,
@@ -133,17 +123,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn absolute(name: &str, path: Option<&str>) -> Result<Option<PathBuf>, Error> {
-    let Some(path) = path.map(|path| PathBuf::from(path.strip_prefix("file:").unwrap_or(path)))
-    else {
-        return Ok(None);
-    };
-    if !path.is_absolute() {
-        return Err(Error::validation(format!(
-            "{name} {path:?} is not an absolute path"
-        )));
-    }
-    Ok(Some(path))
+fn path(name: &str, text: Option<&str>) -> Result<Option<PathBuf>, Error> {
+    text.map(|text| settings::absolute_path(name, text))
+        .transpose()
 }
 
 #[cfg(test)]

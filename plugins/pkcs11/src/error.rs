@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cryptoki::error::{Error as CryptokiError, RvError};
 use hardsign_plugin::Error;
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::chain::ChainError;
+use hardsign_plugin::chain::LoadError;
 use hardsign_plugin::error::ErrorCode;
 
 /// A failed call, under the names of PKCS#11.
@@ -206,15 +206,8 @@ pub(crate) enum Pkcs11Error {
         token: String,
         source: Call,
     },
-    #[error("certificate file {path:?} can't be read")]
-    CertificateFile {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("certificate file {path:?} is larger than {limit} bytes")]
-    CertificateFileSize { path: PathBuf, limit: u64 },
-    #[error("certificate file {path:?} can't be used")]
-    CertificateFileContent { path: PathBuf, source: ChainError },
+    #[error(transparent)]
+    CertificateFile(#[from] LoadError),
     #[error("certificate {subject:?} in {place} does not match {key} in {token}")]
     Mismatch {
         subject: String,
@@ -308,10 +301,6 @@ fn hint(error: &Pkcs11Error) -> Option<String> {
             "name the certificate that was issued for this key, or the key of this certificate"
                 .to_owned()
         }
-        Pkcs11Error::CertificateFileContent {
-            source: ChainError::NoIssuer { .. },
-            ..
-        } => "add the missing certificates to the file".to_owned(),
         Pkcs11Error::Salt { .. } => {
             "use an EC key of this token, or a token whose salt can be chosen; CKM_RSA_X_509, which \
              would do as well, is not offered"

@@ -3,7 +3,7 @@
 use cryptoki::object::ObjectClass;
 use cryptoki::session::Session;
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::chain::{Choice, PublicKey};
+use hardsign_plugin::chain::{self, Choice, PublicKey};
 use hardsign_plugin::proto::{Interaction, Property, Token as TokenDescription};
 use hardsign_plugin::{Context, Error, Key, KeyRequest, Purpose};
 
@@ -218,7 +218,7 @@ impl<'a> Opening<'a> {
 
     fn sources<'c>(&'c self, token: &'c Certificates) -> Result<Sources<'c>, Pkcs11Error> {
         let file = match self.config.cert_chain.as_deref() {
-            Some(path) => Some((path, certificates::read_file(path)?)),
+            Some(path) => Some((path, chain::load(path).map_err(Pkcs11Error::from)?)),
             None => None,
         };
         Ok(Sources {

@@ -1,8 +1,8 @@
 //! Certificates: read in one place, for host and plugins alike, and chosen for a key whose public
 //! half is known.
 //!
-//! [`Certificate`] is one parsed certificate, with the rules that it must meet; [`read_file`] reads
-//! files of them. Tokens hold certificates in no order, among others that have nothing to do with
+//! [`Certificate`] is one parsed certificate, with the rules that it must meet; [`load`] reads a file
+//! of them from disk, [`read_file`] its bytes. Tokens hold certificates in no order, among others that have nothing to do with
 //! the key: [`choose`] finds the leaf that can sign and orders its chain by names and key
 //! identifiers (RFC 5280 §4.1.2.4, §4.2.1.1). It proves nothing: the host checks the chain rules
 //! and every signature. Needs the feature `chain`.
@@ -12,7 +12,7 @@ use crate::Error;
 pub use certificate::{Certificate, CertificateError, Flaw, MAX_CERTIFICATE_LEN};
 pub use choice::{Choice, PassedOver, WhyNot, choose};
 pub use extension::{BasicConstraints, Extension, KeyUsage};
-pub use file::{FileError, MAX_FILE_LEN, read_file};
+pub use file::{FileError, LoadError, MAX_FILE_LEN, load, read_file};
 pub use name::{Attribute, Name, Shown};
 pub use public_key::PublicKey;
 pub use rules::{Profile, RuleError};
@@ -120,6 +120,12 @@ impl From<ChainError> for Error {
             Some(hint) => answer.with_hint(hint),
             None => answer,
         }
+    }
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        Self::from_error(crate::error::ErrorCode::ValidationError, &error)
     }
 }
 

@@ -150,6 +150,7 @@ pub mod proto;
 pub mod pss;
 pub mod secret;
 mod serve;
+pub mod settings;
 pub mod text;
 
 pub use asynchronous::{AsyncKey, AsyncPlugin};

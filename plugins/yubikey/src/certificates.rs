@@ -4,22 +4,16 @@
 //! A file that holds a signer's certificate decides which one is used; a file of CA certificates
 //! completes what the card has. A certificate that should be the key's and is not is an error.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::SystemTime;
 
 use hardsign_plugin::Error;
 use hardsign_plugin::chain::{self, ChainError, PublicKey};
-use hardsign_plugin::error::ErrorCode;
 
 use crate::error::YubiKeyError;
 use crate::piv::{CardError, Piv};
 use crate::reader::Connection;
 use crate::slot::Slot;
-
-/// The largest certificate file.
-const MAX_FILE: u64 = 1 << 20;
 
 /// Whose chain is looked for.
 pub(crate) struct Wanted<'a> {
@@ -32,7 +26,7 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// The chain, leaf to root.
     pub(crate) fn chain(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let file = self.file.map(read_file).transpose()?.unwrap_or_default();
+        let file = self.file.map(chain::load).transpose()?.unwrap_or_default();
         let is_keys = |der: &Vec<u8>| chain::matches(self.public, der);
         let mut pool = file;
         if !pool.iter().any(is_keys) {
@@ -114,23 +108,4 @@ fn others(piv: &mut Piv<'_>, own: Slot) -> Result<Vec<Vec<u8>>, CardError> {
         }
     }
     Ok(found)
-}
-
-fn read_file(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
-    let failed = |error: &dyn std::fmt::Display, code| {
-        Error::new(
-            code,
-            format!("certificate file {path:?} can't be used: {error}"),
-        )
-    };
-    let io = |error: std::io::Error| failed(&error, ErrorCode::ValidationError);
-    let mut bytes = Vec::new();
-    let limit = MAX_FILE.saturating_add(1);
-    let file = File::open(path).map_err(io)?;
-    file.take(limit).read_to_end(&mut bytes).map_err(io)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
-        let error = format!("it is larger than {MAX_FILE} bytes");
-        return Err(failed(&error, ErrorCode::ValidationError));
-    }
-    chain::parse_file(&bytes).map_err(|error| failed(&error, ErrorCode::ValidationError))
 }

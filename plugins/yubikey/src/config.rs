@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
-use hardsign_plugin::Error;
+use hardsign_plugin::pkcs11_uri::is_pin;
 use hardsign_plugin::proto::{PluginConfig, Setting};
 use hardsign_plugin::secret::PinSource;
+use hardsign_plugin::{Error, settings};
 
 use crate::manage;
 use crate::slot::Slot;
@@ -71,26 +72,20 @@ impl Config {
             ("cert-chain", &mut texts.cert_chain),
             ("management-key", &mut texts.management_key),
         ] {
-            let given = config.get(name).filter(|value| !value.is_empty());
-            match (given, place.as_deref()) {
-                (Some(given), Some(present)) if given != present => {
-                    return Err(Error::validation(format!(
-                        "the key id and the plugin config name different values for {name}"
-                    ))
-                    .with_hint(format!("leave {name} out of one of them")));
-                }
-                (Some(given), _) => *place = Some(given.clone()),
-                (None, _) => {}
-            }
+            *place = settings::either(config, name, place.as_deref())?;
         }
-        if config.contains_key("pin-value") || config.contains_key("pin") {
+        if config.keys().any(|name| is_pin(name)) {
             return Err(pin_value());
         }
         Ok(Self {
             serial: texts.serial.as_deref().map(serial).transpose()?,
             slot: texts.slot.as_deref().map(slot).transpose()?,
             pin_source: texts.pin_source.as_deref().map(str::parse).transpose()?,
-            cert_chain: texts.cert_chain.as_deref().map(absolute).transpose()?,
+            cert_chain: texts
+                .cert_chain
+                .as_deref()
+                .map(|text| settings::absolute_path("cert-chain", text))
+                .transpose()?,
             management_key: texts
                 .management_key
                 .as_deref()
@@ -125,7 +120,7 @@ fn parse(key_id: &str) -> Result<Texts, Error> {
             "pin-source" => &mut texts.pin_source,
             "cert-chain" => &mut texts.cert_chain,
             "management-key" => &mut texts.management_key,
-            "pin-value" | "pin" => return Err(pin_value()),
+            name if is_pin(name) => return Err(pin_value()),
             _ => {
                 return Err(Error::validation(format!(
                     "key id of a YubiKey has an unknown part {name:?}"
@@ -169,16 +164,6 @@ fn slot(text: &str) -> Result<Slot, Error> {
         Error::validation(error.to_string())
             .with_hint("slots are 9a, 9c (signatures), 9d, 9e and 82 to 95")
     })
-}
-
-fn absolute(text: &str) -> Result<PathBuf, Error> {
-    let path = PathBuf::from(text.strip_prefix("file:").unwrap_or(text));
-    if !path.is_absolute() {
-        return Err(Error::validation(format!(
-            "cert-chain {path:?} is not an absolute path"
-        )));
-    }
-    Ok(path)
 }
 
 #[cfg(test)]

@@ -198,3 +198,25 @@ fn env_34_sizes_are_exact() {
     assert_eq!(ec(ObjectIdentifier::new_unwrap("1.3.132.0.10"), 65), None);
     assert!(PublicKey::ec(b"\x30\x00", &[4]).is_err());
 }
+
+/// SEC-10: what is loaded is a regular file of bounded size, and each fault names it.
+#[test]
+fn a_certificate_file_is_regular_and_bounded() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("c.pem");
+    let fault = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Error::from(load(&path).unwrap_err()).to_string();
+        assert!(error.contains(&format!("{path:?}")), "{error}");
+        error
+    };
+    assert!(fault(b"").contains("there is no certificate in it"));
+    assert!(fault(b"secret").contains("neither PEM nor DER"));
+    assert!(fault(&vec![b'\n'; MAX_FILE_LEN + 1]).contains("larger than 4194304 bytes"));
+    std::fs::write(&path, file("leaf")).unwrap();
+    assert_eq!(load(&path).unwrap(), [certificate("leaf")]);
+    let missing = load(&place.path().join("none")).unwrap_err();
+    assert!(matches!(missing, LoadError::Open { .. }));
+    let error = load(place.path()).unwrap_err();
+    assert!(matches!(error, LoadError::NotAFile { .. }));
+}
