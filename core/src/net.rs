@@ -105,11 +105,10 @@ pub struct Client {
 }
 
 struct Inner {
-    /// For what goes through no proxy; made when it is first needed, since each client reads all
-    /// root certificates of the system.
-    direct: OnceLock<reqwest::Client>,
+    /// For what goes through no proxy.
+    direct: Clients,
     /// The same for what must not reach inside.
-    outside: OnceLock<reqwest::Client>,
+    outside: Clients,
     /// How far requests may reach that no redirect led to.
     reach: Reach,
     proxies: Proxies,
@@ -117,6 +116,43 @@ struct Inner {
     limits: Limits,
     round_trips: AtomicU64,
     trace: Option<Trace>,
+}
+
+/// The clients of one way out, each made when it is first needed: the one with TLS reads all root
+/// certificates of the system, which takes longer than a request over plain HTTP.
+#[derive(Default)]
+struct Clients {
+    plain: OnceLock<reqwest::Client>,
+    tls: OnceLock<reqwest::Client>,
+}
+
+impl Clients {
+    /// The client for requests over TLS, or for those that need none.
+    fn get(
+        &self,
+        tls: bool,
+        make: impl FnOnce(Roots) -> reqwest::Result<reqwest::Client>,
+    ) -> reqwest::Result<&reqwest::Client> {
+        let (client, roots) = if tls {
+            (&self.tls, Roots::System)
+        } else {
+            (&self.plain, Roots::Given)
+        };
+        if let Some(made) = client.get() {
+            return Ok(made);
+        }
+        let made = make(roots)?;
+        Ok(client.get_or_init(|| made))
+    }
+}
+
+/// Which root certificates a client trusts.
+#[derive(Clone, Copy)]
+enum Roots {
+    /// Those of the options.
+    Given,
+    /// Those of the options, and the system's.
+    System,
 }
 
 /// What clients are made with.
@@ -378,41 +414,37 @@ impl Answer {
 
 impl Inner {
     /// The client for what goes through no proxy.
-    fn direct(&self, reach: Reach) -> reqwest::Result<&reqwest::Client> {
-        let client = match reach {
+    fn direct(&self, reach: Reach, url: &Url) -> reqwest::Result<&reqwest::Client> {
+        let clients = match reach {
             Reach::Outside => &self.outside,
             Reach::Anywhere | Reach::NotLinkLocal => &self.direct,
         };
-        if let Some(made) = client.get() {
-            return Ok(made);
-        }
-        let made = self.setup.guarded(reach)?;
-        Ok(client.get_or_init(|| made))
+        clients.get(is_tls(url), |roots| self.setup.make(None, reach, roots))
     }
 }
 
 impl Setup {
-    fn client(&self, proxy: Option<&Url>) -> reqwest::Result<reqwest::Client> {
-        self.make(proxy, Reach::Anywhere)
-    }
-
     /// A client that connects, without a proxy, to what is within reach.
-    fn guarded(&self, reach: Reach) -> reqwest::Result<reqwest::Client> {
-        self.make(None, reach)
-    }
-
-    fn make(&self, proxy: Option<&Url>, reach: Reach) -> reqwest::Result<reqwest::Client> {
-        // A machine without any root certificate can still use plain HTTP and the roots given;
-        // without them, no TLS server is trusted.
-        let made = self.build(proxy, reach, true);
-        made.or_else(|_| self.build(proxy, reach, false))
+    fn make(
+        &self,
+        proxy: Option<&Url>,
+        reach: Reach,
+        roots: Roots,
+    ) -> reqwest::Result<reqwest::Client> {
+        let made = self.build(proxy, reach, roots);
+        match roots {
+            Roots::Given => made,
+            // A machine without any root certificate can still use the roots given; without them,
+            // no TLS server is trusted.
+            Roots::System => made.or_else(|_| self.build(proxy, reach, Roots::Given)),
+        }
     }
 
     fn build(
         &self,
         proxy: Option<&Url>,
         reach: Reach,
-        system_roots: bool,
+        roots: Roots,
     ) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.user_agent)
@@ -428,13 +460,16 @@ impl Setup {
         if reach != Reach::Anywhere {
             builder = builder.dns_resolver(Guard(reach));
         }
-        let roots = self.roots.clone();
-        if system_roots {
-            builder.tls_certs_merge(roots).build()
-        } else {
-            builder.tls_certs_only(roots).build()
+        let given = self.roots.clone();
+        match roots {
+            Roots::System => builder.tls_certs_merge(given).build(),
+            Roots::Given => builder.tls_certs_only(given).build(),
         }
     }
+}
+
+fn is_tls(url: &Url) -> bool {
+    url.scheme() == "https"
 }
 
 impl Client {
@@ -454,21 +489,19 @@ impl Client {
             roots,
         };
         let proxies = Proxies::from_environment();
-        let direct = OnceLock::new();
         let reach = if options.of_others {
             Reach::NotLinkLocal
         } else {
             Reach::Anywhere
         };
-        // Where it is the only client, its faults are told at once.
-        if proxies.are_none() {
-            let made = setup.guarded(reach).map_err(NetError::Setup)?;
-            direct.get_or_init(|| made);
-        }
+        let direct = Clients::default();
+        // Faults of the options are told at once.
+        let made = setup.make(None, reach, Roots::Given);
+        direct.get(false, |_| made).map_err(NetError::Setup)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 direct,
-                outside: OnceLock::new(),
+                outside: Clients::default(),
                 reach,
                 proxies,
                 setup,
@@ -612,8 +645,8 @@ impl Client {
     ) -> Result<reqwest::Response, NetError> {
         let proxy = self.inner.proxies.of(url).map_err(unusable)?;
         let client = match proxy {
-            None => self.inner.direct(reach),
-            Some(proxy) => proxy.client(&self.inner.setup),
+            None => self.inner.direct(reach, url),
+            Some(proxy) => proxy.client(&self.inner.setup, url),
         };
         let client = client.map_err(NetError::Setup)?;
         let mut builder = client

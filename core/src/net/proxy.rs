@@ -8,9 +8,9 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::OnceLock;
 
-use super::{Setup, Url, is_loopback};
+use super::reach::Reach;
+use super::{Clients, Setup, Url, is_loopback, is_tls};
 use crate::dirs::{self, ProxyVariable};
 
 /// What the environment says of proxies.
@@ -27,7 +27,7 @@ pub(super) struct Proxy {
     via: Via,
     /// Its address, with the login that may be in it; or why there is none.
     address: Result<Url, &'static str>,
-    client: OnceLock<reqwest::Client>,
+    clients: Clients,
 }
 
 /// A proxy as it may be shown: which variable names it, and its address without a login.
@@ -70,11 +70,6 @@ impl Proxies {
             exceptions: exceptions(&no_proxy.to_string_lossy()),
             cgi: variables.cgi,
         }
-    }
-
-    /// Whether no request uses a proxy.
-    pub(super) fn are_none(&self) -> bool {
-        self.http.is_none() && self.https.is_none()
     }
 
     /// The proxy for a URL, if it is to go through one.
@@ -125,7 +120,7 @@ impl Proxy {
                 address: shown,
             },
             address,
-            client: OnceLock::new(),
+            clients: Clients::default(),
         }
     }
 
@@ -133,19 +128,17 @@ impl Proxy {
         &self.via
     }
 
-    /// The client for this proxy, made when it is first needed.
-    pub(super) fn client(&self, setup: &Setup) -> reqwest::Result<&reqwest::Client> {
-        if let Some(made) = self.client.get() {
-            return Ok(made);
-        }
+    /// The client for requests to `url` through this proxy.
+    pub(super) fn client(&self, setup: &Setup, url: &Url) -> reqwest::Result<&reqwest::Client> {
         let mut address = self.address.clone().ok();
         // As in Go, a SOCKS proxy looks names up itself.
         if let Some(url) = address.as_mut().filter(|url| url.scheme() == "socks5") {
             // Never refused between schemes that the URL standard does not know.
             let _changed = url.set_scheme("socks5h");
         }
-        let made = setup.client(address.as_ref())?;
-        Ok(self.client.get_or_init(|| made))
+        let tls = is_tls(url) || address.as_ref().is_some_and(is_tls);
+        let make = |roots| setup.make(address.as_ref(), Reach::Anywhere, roots);
+        self.clients.get(tls, make)
     }
 }
 

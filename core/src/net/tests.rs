@@ -39,3 +39,32 @@ fn only_web_addresses_are_fetched() {
         assert_eq!(check_url(&url(text)).is_ok(), good, "{text}");
     }
 }
+
+/// The system's root certificates, which take longer to read than a request over plain HTTP does,
+/// are read for the first connection over TLS.
+#[tokio::test]
+async fn plain_http_reads_no_root_certificates() {
+    use std::io::{Read as _, Write as _};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let _read = stream.read(&mut [0; 4096]).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+    });
+    let mut options = ClientOptions::default();
+    options.limits.repeats = 0;
+    let client = Client::new(&options).unwrap();
+    let request = Request::new(Method::GET, url(&format!("http://{address}/")));
+    let answer = client.exchange(&request, 16).await.unwrap();
+    answering.join().unwrap();
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert!(client.inner.direct.plain.get().is_some());
+    assert!(client.inner.direct.tls.get().is_none());
+
+    let refused = Request::new(Method::GET, url(&format!("https://{address}/")));
+    client.exchange(&refused, 16).await.unwrap_err();
+    assert!(client.inner.direct.tls.get().is_some());
+}
