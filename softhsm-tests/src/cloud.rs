@@ -1,6 +1,13 @@
 //! What the tests of plugins for key management services share: a key as the command line names it, a
 //! bench of a client of the service, and what signing with a key must lead to.
 
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
+use serde_json::Value;
+
 use crate::workbench::{Ran, Workbench};
 use crate::{binaries, keys, run};
 
@@ -96,8 +103,11 @@ pub fn refused(bench: &Workbench, key: &CloudKey, name: &str, error: &str, hint:
     let ran = sign(bench, key, &[&reference]);
     let text = ran.stderr;
     assert_ne!(ran.code, Some(0), "{key:?}: {}", ran.stdout);
-    assert!(text.starts_with("Error: "), "{key:?}: {text}");
-    let (said, hinted) = text.split_once("Hint: ").unwrap_or((&text, ""));
+    // Before it, only what the plugin tells while it tries again.
+    let (told, end) = text.split_at(text.find("Error: ").unwrap_or(text.len()));
+    let notice = |line: &str| line.ends_with("trying again");
+    assert!(told.lines().all(notice), "{key:?}: {text}");
+    let (said, hinted) = end.split_once("Hint: ").unwrap_or((end, ""));
     assert!(said.contains(error), "{key:?}: {text}");
     assert!(hinted.contains(hint), "{key:?}: {text}");
     assert_eq!(bench.layout.snapshot(), before, "{key:?}");
@@ -119,4 +129,70 @@ pub fn conforms(bench: &Workbench, key: &CloudKey) {
     let output = run(&mut bench.command(&suite, &arguments));
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(report.contains(" met, 0 broken, "), "{report}");
+}
+
+/// openssl verifies the JWS signature of an artifact over the bytes that it covers: RSASSA-PSS with a salt
+/// as long as the digest, or ECDSA. `public` is the key's public half, PEM.
+pub fn openssl_verifies(bench: &Workbench, reference: &str, spec: KeySpec, public: &str) {
+    let digest = reference.rsplit('@').next().unwrap();
+    let decode = |part: &Value| URL_SAFE_NO_PAD.decode(part.as_str()?).ok();
+    let envelope = bench.layout.snapshot().into_iter().find_map(|(_, bytes)| {
+        let envelope: Value = serde_json::from_slice(&bytes).ok()?;
+        let payload = decode(&envelope["payload"])?;
+        let payload = String::from_utf8(payload).ok()?;
+        payload.contains(digest).then_some(envelope)
+    });
+    let envelope = envelope.expect("a JWS envelope over the artifact");
+    let [protected, payload] =
+        ["protected", "payload"].map(|part| envelope[part].as_str().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let message = file("message", format!("{protected}.{payload}").as_bytes());
+    let raw = decode(&envelope["signature"]).unwrap();
+    let signature = match spec.is_rsa() {
+        true => raw,
+        false => ecdsa_der(&raw),
+    };
+    let hash = match spec.hash() {
+        HashAlgorithm::Sha256 => "-sha256",
+        HashAlgorithm::Sha384 => "-sha384",
+        HashAlgorithm::Sha512 => "-sha512",
+    };
+    let mut openssl = Command::new("openssl");
+    openssl.args(["dgst", hash, "-verify"]);
+    openssl.arg(file("public", public.as_bytes()));
+    if spec.is_rsa() {
+        openssl.args("-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest".split(' '));
+    }
+    openssl.arg("-signature").arg(file("signature", &signature));
+    run(openssl.arg(message));
+}
+
+/// r‖s as RFC 3279 §2.2.3 writes it.
+fn ecdsa_der(raw: &[u8]) -> Vec<u8> {
+    let integer = |bytes: &[u8]| {
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        let mut number = bytes[zeros..].to_vec();
+        if number.first().is_none_or(|first| first & 0x80 != 0) {
+            number.insert(0, 0);
+        }
+        tagged(2, number)
+    };
+    let (r, s) = raw.split_at(raw.len() / 2);
+    tagged(0x30, [integer(r), integer(s)].concat())
+}
+
+fn tagged(tag: u8, content: Vec<u8>) -> Vec<u8> {
+    let length = u8::try_from(content.len()).unwrap();
+    let mut all = vec![tag];
+    if length >= 0x80 {
+        all.push(0x81);
+    }
+    all.push(length);
+    all.extend(content);
+    all
 }

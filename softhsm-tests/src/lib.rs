@@ -15,10 +15,13 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 pub mod authority;
+pub mod between;
 pub mod cloud;
 pub mod https;
+pub mod jwt;
 pub mod keys;
 pub mod layout;
+pub mod ministack;
 pub mod openbao;
 pub mod package;
 pub mod pair;

@@ -1,14 +1,17 @@
 //! The real OpenBao, in development mode.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{peers, run};
+use crate::between::{Between, Fate};
+use crate::{keys, peers, run};
 
 /// The root token.
 const ROOT: &str = "root-token";
@@ -65,6 +68,35 @@ impl OpenBao {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Makes a key of the transit engine, of one of its types, and a chain for it.
+    pub fn key(&self, name: &str, kind: &str) -> PathBuf {
+        let kind = format!("type={kind}");
+        self.bao(["write", "-f", &format!("transit/keys/{name}"), &kind]);
+        self.chain(name, 1)
+    }
+
+    /// A chain for a version of a key (PEM).
+    pub fn chain(&self, name: &str, version: u32) -> PathBuf {
+        let found = self.bao_json(&["read", &format!("transit/keys/{name}")]);
+        let public = found["data"]["keys"][version.to_string()]["public_key"].as_str();
+        let name = format!("{name}-{version}-{}", self.port);
+        keys::certify(public.unwrap(), &name)
+    }
+
+    /// Writes a policy.
+    pub fn policy(&self, name: &str, policy: &str) {
+        let file = self.home.path().join(format!("{name}.hcl"));
+        fs::write(&file, policy).unwrap();
+        self.bao(["policy", "write", name, file.to_str().unwrap()]);
+    }
+
+    /// Writes JSON to a path.
+    pub fn write(&self, path: &str, body: &Value) {
+        let file = self.home.path().join("body.json");
+        fs::write(&file, body.to_string()).unwrap();
+        self.bao(["write", path, &format!("@{}", file.display())]);
+    }
+
     /// `bao` with `-format=json`.
     pub fn bao_json(&self, arguments: &[&str]) -> Value {
         let (verb, rest) = arguments.split_first().unwrap();
@@ -75,6 +107,48 @@ impl OpenBao {
     }
 }
 
+/// A fake of the one request that Kubernetes logins make of a cluster: TokenReview, which knows the token of
+/// one service account (`NAMESPACE:NAME`) and no other.
+pub fn token_review(token: &str, account: &str) -> Between {
+    let fake = Between::new(0);
+    let (token, user) = (token.to_owned(), format!("system:serviceaccount:{account}"));
+    fake.rule(move |seen| {
+        let asked = seen.json();
+        let known = seen.what == "POST /apis/authentication.k8s.io/v1/tokenreviews"
+            && asked["spec"]["token"] == token.as_str();
+        let status = match known {
+            true => json!({
+                "authenticated": true,
+                "user": {"username": user, "uid": "u-1", "groups": ["system:serviceaccounts"]},
+                "audiences": asked["spec"]["audiences"],
+            }),
+            false => json!({"authenticated": false, "error": "no such token"}),
+        };
+        let review = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status,
+        });
+        let kind = ("content-type", "application/json".to_owned());
+        Fate::Answer(201, vec![kind], review.to_string())
+    });
+    fake
+}
+
+/// The claims of a service account's token, for an audience.
+pub fn service_account_claims(namespace: &str, name: &str, audience: &str) -> Value {
+    json!({
+        "iss": "https://kubernetes.default.svc",
+        "aud": [audience],
+        "sub": format!("system:serviceaccount:{namespace}:{name}"),
+        "exp": 4_000_000_000_u64,
+        "iat": 1_700_000_000,
+        "nbf": 1_700_000_000,
+        "kubernetes.io": {
+            "namespace": namespace,
+            "serviceaccount": {"name": name, "uid": "u-1"},
+        },
+    })
+}
+
 impl Drop for OpenBao {
     fn drop(&mut self) {
         drop(self.child.kill());
@@ -83,7 +157,7 @@ impl Drop for OpenBao {
 }
 
 /// A port of the loopback interface that nothing listens on.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -7,18 +7,19 @@
     reason = "tests start programs, and a failure of their helpers is a failed test"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::json;
+use softhsm_tests::between::Between;
 use softhsm_tests::cloud::{
     CloudKey, artifact, bench, conforms, refused, sign, signs_and_verifies, verify,
 };
-use softhsm_tests::openbao::OpenBao;
+use softhsm_tests::jwt::Issuer;
+use softhsm_tests::openbao::{OpenBao, service_account_claims, token_review};
 use softhsm_tests::{keys, run};
 
 const TYPES: [(KeySpec, &str); 6] = [
@@ -30,33 +31,13 @@ const TYPES: [(KeySpec, &str); 6] = [
     (KeySpec::Ec521, "ecdsa-p521"),
 ];
 
-/// Makes a key of the engine, and a chain for it.
-fn key(server: &OpenBao, name: &str, kind: &str) -> PathBuf {
-    server.bao([
-        "write",
-        "-f",
-        &format!("transit/keys/{name}"),
-        &format!("type={kind}"),
-    ]);
-    chain(server, name, 1)
-}
-
-fn chain(server: &OpenBao, name: &str, version: u32) -> PathBuf {
-    let found = server.bao_json(&["read", &format!("transit/keys/{name}")]);
-    let public = found["data"]["keys"][version.to_string()]["public_key"].as_str();
-    keys::certify(
-        public.unwrap(),
-        &format!("{name}-{version}-{}", server.port()),
-    )
-}
-
 /// ENV-32, ENV-35, ENV-37: each key type signs in both formats.
 #[test]
 fn every_key_type_signs_and_verifies() {
     let server = OpenBao::start();
     let bench = bench(&server.environment());
     for (spec, kind) in TYPES {
-        let chain = key(&server, kind, kind);
+        let chain = server.key(kind, kind);
         let key = CloudKey::new("hashivault", kind).with("cert-chain", chain.display());
         signs_and_verifies(&bench, &key, spec.name());
         conforms(&bench, &key);
@@ -69,8 +50,8 @@ fn every_key_type_signs_and_verifies() {
 fn a_chain_beside_the_key_is_used() {
     let server = OpenBao::start();
     let bench = bench(&server.environment());
-    let chain = key(&server, "release", "ecdsa-p384");
-    let other = key(&server, "other", "ecdsa-p384");
+    let chain = server.key("release", "ecdsa-p384");
+    let other = server.key("other", "ecdsa-p384");
     let set = |file: &Path| {
         let pem = fs::read_to_string(file).unwrap();
         server.bao([
@@ -95,18 +76,17 @@ fn a_chain_beside_the_key_is_used() {
     assert_eq!(kept.matches("BEGIN CERTIFICATE").count(), 3);
 }
 
+/// The least permission for signing.
+const SIGNER: &str = "path \"transit/keys/release\" { capabilities = [\"read\"] }\n\
+                      path \"transit/sign/release\" { capabilities = [\"update\"] }\n";
+
 /// AppRole with a secret id for one use: a batch costs one login, and a second run is refused.
 #[test]
 fn a_secret_id_for_one_use_signs_a_batch() {
     let server = OpenBao::start();
-    let chain = key(&server, "release", "ecdsa-p256");
+    let chain = server.key("release", "ecdsa-p256");
     server.bao(["auth", "enable", "approle"]);
-    let policy = "path \"transit/keys/release\" { capabilities = [\"read\"] }\n\
-                  path \"transit/sign/release\" { capabilities = [\"update\"] }\n";
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("policy.hcl");
-    fs::write(&file, policy).unwrap();
-    server.bao(["policy", "write", "signer", file.to_str().unwrap()]);
+    server.policy("signer", SIGNER);
     server.bao([
         "write",
         "auth/approle/role/ci",
@@ -141,26 +121,12 @@ fn a_secret_id_for_one_use_signs_a_batch() {
 #[test]
 fn a_jwt_logs_in() {
     let server = OpenBao::start();
-    let chain = key(&server, "release", "ecdsa-p256");
-    let issuer = keys::named(KeySpec::Rsa2048, "ci issuer").key;
-    let public = run(Command::new("openssl")
-        .args(["pkey", "-pubout", "-in"])
-        .arg(&issuer));
-    let public = String::from_utf8(public.stdout).unwrap();
+    let chain = server.key("release", "ecdsa-p256");
+    let issuer = Issuer::new();
     server.bao(["auth", "enable", "jwt"]);
-    server.bao([
-        "write",
-        "auth/jwt/config",
-        &format!("jwt_validation_pubkeys={public}"),
-    ]);
-    let directory = tempfile::tempdir().unwrap();
-    let policy = directory.path().join("policy.hcl");
-    fs::write(
-        &policy,
-        "path \"transit/*\" { capabilities = [\"read\", \"update\"] }\n",
-    )
-    .unwrap();
-    server.bao(["policy", "write", "signer", policy.to_str().unwrap()]);
+    let public = format!("jwt_validation_pubkeys={}", issuer.public());
+    server.bao(["write", "auth/jwt/config", &public]);
+    server.policy("signer", SIGNER);
     server.bao([
         "write",
         "auth/jwt/role/ci",
@@ -170,25 +136,13 @@ fn a_jwt_logs_in() {
         "bound_subject=repo:acme/app",
         "token_policies=signer",
     ]);
-    let token = |subject: &str| {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let head = encode(br#"{"alg":"RS256","typ":"JWT"}"#);
-        let claims =
-            json!({"sub": subject, "aud": "vault", "exp": 4_000_000_000_u64, "iat": 1_700_000_000});
-        let signed = format!("{head}.{}", encode(claims.to_string().as_bytes()));
-        let message = directory.path().join("message");
-        fs::write(&message, &signed).unwrap();
-        let sign = ["dgst", "-sha256", "-sign"];
-        let signature = run(Command::new("openssl")
-            .args(sign)
-            .arg(&issuer)
-            .arg(&message));
-        format!("{signed}.{}", encode(&signature.stdout))
-    };
+    let directory = tempfile::tempdir().unwrap();
     let bench = bench(&[("VAULT_ADDR", server.address())]);
     let key = |subject: &str| {
         let file = directory.path().join("jwt");
-        fs::write(&file, token(subject)).unwrap();
+        let claims =
+            json!({"sub": subject, "aud": "vault", "exp": 4_000_000_000_u64, "iat": 1_700_000_000});
+        fs::write(&file, issuer.token(&claims)).unwrap();
         CloudKey::new("hashivault", "release")
             .with("login", "jwt")
             .with("role", "ci")
@@ -209,7 +163,7 @@ fn a_jwt_logs_in() {
 #[test]
 fn faults_are_told() {
     let server = OpenBao::start();
-    let chain = key(&server, "release", "ecdsa-p256");
+    let chain = server.key("release", "ecdsa-p256");
     server.bao(["write", "-f", "transit/keys/symmetric", "type=aes256-gcm96"]);
     server.bao(["write", "-f", "transit/keys/ed", "type=ed25519"]);
     let known = bench(&server.environment());
@@ -272,7 +226,7 @@ fn faults_are_told() {
 fn a_rotated_key_signs_with_the_version_of_its_certificate() {
     let server = OpenBao::start();
     let bench = bench(&server.environment());
-    let chain = key(&server, "release", "rsa-2048");
+    let chain = server.key("release", "rsa-2048");
     server.bao(["write", "-f", "transit/keys/release/rotate"]);
     let first = CloudKey::new("hashivault", "release")
         .with("cert-chain", chain.display())
@@ -287,7 +241,7 @@ fn a_rotated_key_signs_with_the_version_of_its_certificate() {
 fn the_digests_that_a_build_wrote_are_signed() {
     let server = OpenBao::start();
     let bench = bench(&server.environment());
-    let chain = key(&server, "release", "ecdsa-p256");
+    let chain = server.key("release", "ecdsa-p256");
     let key = CloudKey::new("hashivault", "release").with("cert-chain", chain.display());
     let reference = artifact(&bench, "built");
     let digest = reference.rsplit('@').next().unwrap();
@@ -304,4 +258,196 @@ fn the_digests_that_a_build_wrote_are_signed() {
     let signed = bench.hardsign(flags.into_iter().chain(key.flags()));
     assert_eq!(signed.code, Some(0), "{}", signed.stderr);
     assert_eq!(verify(&bench, &reference).code, Some(0));
+}
+
+/// A pod's own token logs in, checked by a fake of the cluster's TokenReview; that of another service account
+/// is refused, and a token that is not there is named.
+#[test]
+fn a_service_account_logs_in() {
+    let server = OpenBao::start();
+    let chain = server.key("release", "ecdsa-p256");
+    let issuer = Issuer::new();
+    let audience = "https://vault.example.com";
+    let token = issuer.token(&service_account_claims("ci", "sign-release", audience));
+    let cluster = token_review(&token, "ci:sign-release");
+    server.bao(["auth", "enable", "kubernetes"]);
+    let reviewer = issuer.token(&service_account_claims("vault", "reviewer", audience));
+    server.write(
+        "auth/kubernetes/config",
+        &json!({
+            "kubernetes_host": cluster.address(),
+            "token_reviewer_jwt": reviewer,
+            "kubernetes_ca_cert": fs::read_to_string(keys::root()).unwrap(),
+            "disable_local_ca_jwt": true,
+        }),
+    );
+    server.policy("signer", SIGNER);
+    server.write(
+        "auth/kubernetes/role/ci",
+        &json!({
+            "bound_service_account_names": ["sign-release"],
+            "bound_service_account_namespaces": ["ci"],
+            "audience": audience,
+            "token_policies": ["signer"],
+        }),
+    );
+    let bench = bench(&[("VAULT_ADDR", server.address())]);
+    let file = bench.path().join("token");
+    let key = CloudKey::new("hashivault", "release")
+        .with("login", "kubernetes")
+        .with("role", "ci")
+        .with("jwt", format!("file:{}", file.display()))
+        .with("cert-chain", chain.display());
+    let text = refused(&bench, &key, "no token", "token can't be read", "");
+    assert!(text.contains(&file.display().to_string()), "{text}");
+    fs::write(&file, &token).unwrap();
+    signs_and_verifies(&bench, &key, "in a pod");
+    assert!(cluster.counts().values().sum::<usize>() > 0);
+    let other = issuer.token(&service_account_claims("ci", "build", audience));
+    fs::write(&file, &other).unwrap();
+    let text = refused(&bench, &key, "another pod", "login by JWT", "role");
+    assert!(!text.contains(&other), "{text}");
+}
+
+const SUBJECT: &str = "C=US,ST=WA,O=Example,CN=release";
+
+/// A key is made, listed, shown, requested and certified by a CA that lives there too; its chain is stored
+/// beside it, and read from there by whoever has the key's name.
+#[test]
+fn the_life_of_a_key() {
+    let server = OpenBao::start();
+    let bench = bench(&server.environment());
+    let create = |name: &str, id: &str, kind: &str| {
+        let fixed = ["key", "create", name, "--plugin", "hashivault"];
+        bench.hardsign([&fixed[..], &["--id", id, "--type", kind]].concat())
+    };
+    for (name, kind) in [("ca", "EC-384"), ("release", "RSA-3072")] {
+        let made = create(name, name, kind);
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+    }
+    let exportable = server.bao_json(&["read", "transit/keys/release"]);
+    assert_eq!(exportable["data"]["exportable"], false);
+    let again = create("another", "release", "RSA-3072");
+    assert_ne!(again.code, Some(0), "{}", again.stdout);
+    for padding in ["pkcs1v15", "pss"] {
+        let out = bench.path().join(padding).display().to_string();
+        let fixed = ["key", "request", "release", "--subject", SUBJECT];
+        bench.hardsign_ok([&fixed[..], &["--rsa-padding", padding, "--out", &out]].concat());
+        run(Command::new("openssl").args(["req", "-verify", "-noout", "-in", &out]));
+    }
+    let ca = [
+        "key",
+        "certify",
+        "ca",
+        "--subject",
+        "C=US,ST=WA,O=Example,CN=CA",
+        "--days",
+        "30",
+    ];
+    bench.hardsign_ok([&ca[..], &["--ca", "--trust", "ours"]].concat());
+    let leaf = [
+        "key",
+        "certify",
+        "release",
+        "--subject",
+        SUBJECT,
+        "--days",
+        "10",
+    ];
+    bench.hardsign_ok([&leaf[..], &["--issuer", "ca"]].concat());
+    bench.policy(&json!({
+        "name": "tests",
+        "registryScopes": ["local/test"],
+        "signatureVerification": {"level": "strict"},
+        "trustStores": ["ca:ours"],
+        "trustedIdentities": ["*"],
+    }));
+    // The key's name is enough: the chain is beside the key.
+    signs_and_verifies(
+        &bench,
+        &CloudKey::new("hashivault", "release"),
+        "with a life",
+    );
+    let listed = bench
+        .hardsign_ok(["key", "list", "--plugin", "hashivault"])
+        .stdout;
+    for word in ["ca", "release", "EC-384", "RSA-3072", "CN=release"] {
+        assert!(listed.contains(word), "{listed}");
+    }
+    let shown = bench.hardsign_ok(["key", "show", "release"]).stdout;
+    for line in [
+        "Said by the device:",
+        "exportable: no",
+        "type: rsa-3072",
+        "CN=release",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+
+    // A chain of another CA takes its place only with --force; another key's is refused.
+    let chain = server.chain("release", 1).display().to_string();
+    let import = ["key", "import-cert", "release", &chain];
+    assert_ne!(bench.hardsign(import).code, Some(0));
+    bench.hardsign_ok([&import[..], &["--force"]].concat());
+    let kept = server.bao_json(&["read", "transit/keys/release"]);
+    let kept = kept["data"]["keys"]["1"]["certificate_chain"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(kept.matches("BEGIN CERTIFICATE").count(), 3);
+    let foreign = server.key("other", "ecdsa-p256").display().to_string();
+    assert_ne!(
+        bench
+            .hardsign(["key", "import-cert", "release", &foreign])
+            .code,
+        Some(0)
+    );
+    bench.trust(&keys::root(), "strict");
+    signs_and_verifies(&bench, &CloudKey::new("hashivault", "release"), "imported");
+}
+
+/// Two hundred signatures in one session: two hundred requests, one login and one look at the key.
+#[test]
+fn a_batch_costs_one_request_a_signature() {
+    let server = OpenBao::start();
+    let fake = Between::new(server.port());
+    let chain = server.key("release", "ecdsa-p256");
+    server.bao(["auth", "enable", "approle"]);
+    server.policy("signer", SIGNER);
+    server.bao(["write", "auth/approle/role/ci", "token_policies=signer"]);
+    let role = server.bao_json(&["read", "auth/approle/role/ci/role-id"]);
+    let secret = server.bao_json(&["write", "-f", "auth/approle/role/ci/secret-id"]);
+    let secret = secret["data"]["secret_id"].as_str().unwrap().to_owned();
+    let bench = bench(&[
+        ("VAULT_ADDR", fake.address()),
+        ("SECRET_ID", secret.clone()),
+    ]);
+    let key = CloudKey::new("hashivault", "release")
+        .with("login", "approle")
+        .with("role-id", role["data"]["role_id"].as_str().unwrap())
+        .with("secret-id", "env:SECRET_ID")
+        .with("cert-chain", chain.display());
+    let references: Vec<_> = (0..200)
+        .map(|n| artifact(&bench, &format!("b{n}")))
+        .collect();
+    let all = ["sign", "-d"]
+        .into_iter()
+        .chain(key.flags())
+        .chain(["--oci-layout"]);
+    let signed = bench.hardsign(all.chain(references.iter().map(String::as_str)));
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    let wanted = [
+        ("GET /v1/transit/keys/release", 1),
+        ("POST /v1/auth/approle/login", 1),
+        ("POST /v1/transit/sign/release", 200),
+    ];
+    let wanted = wanted.map(|(what, number)| (what.to_owned(), number));
+    assert_eq!(fake.counts(), BTreeMap::from(wanted));
+    let token = fake
+        .seen()
+        .into_iter()
+        .find_map(|seen| Some(seen.header("x-vault-token")?.to_owned()));
+    for hidden in [secret, token.unwrap()] {
+        assert!(!signed.stderr.contains(&hidden) && !signed.stdout.contains(&hidden));
+    }
 }

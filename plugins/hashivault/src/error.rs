@@ -70,7 +70,7 @@ pub(crate) fn unreachable(asked: Asked<'_>, error: &reqwest::Error) -> Failure {
             "set VAULT_CACERT or the plugin config ca-cert to the CA of the server's certificate",
         ));
     }
-    Failure::passing(
+    Failure::unreached(
         Error::timeout(message).with_hint("check VAULT_ADDR, the network and the proxy settings"),
     )
 }

@@ -9,7 +9,7 @@ use hardsign_plugin::proto::{
     ImportCertificatesResponse, KeyEntry, ListKeysRequest, ListKeysResponse,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Purpose};
-use hardsign_plugin_kms::summary;
+use hardsign_plugin_kms::{no_policies, summary};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -71,6 +71,7 @@ pub(crate) async fn create_key(
     request: &CreateKeyRequest,
     context: &Context<'_>,
 ) -> Result<CreateKeyResponse, Error> {
+    no_policies(SERVICE, request)?;
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
     let mut transit = Transit::open(Config::read(&key)?.named()?, context).await?;
     let name = transit.config.key.clone();

@@ -4,7 +4,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::{Property, Token as Place};
 use hardsign_plugin::{Context, Error};
-use hardsign_plugin_kms::{Pace, key_spec, public_key_pem, refuse_key};
+use hardsign_plugin_kms::{Pace, key_spec, public_key_pem, refuse_key, warn_without_tls};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -36,10 +36,7 @@ pub(crate) struct Version {
 
 impl Transit {
     pub(crate) async fn open(config: Config, context: &Context<'_>) -> Result<Self, Error> {
-        let host = config.address.host_str().unwrap_or_default();
-        if config.address.scheme() == "http" && !is_loopback(host) {
-            context.notice(&format!("tokens go to {host} without TLS"), None);
-        }
+        warn_without_tls(config.address.as_str(), context);
         let pace = Pace::new(SERVICE, config.rate);
         let client = Client::new(&config)?;
         let token = Token::get(&config, &client, &pace, context).await?;
@@ -224,9 +221,4 @@ fn properties(number: u32, kind: &str, data: &Value) -> Vec<Property> {
         }
     }
     said
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -18,5 +18,7 @@ mod uri;
 pub use answer::{NotSigned, check_signature, key_spec, public_key_pem, refuse_key, summary};
 pub use chain::certificates;
 pub use pace::{Failure, Pace};
-pub use settings::{COMMON, common, environment, file, number};
+pub use settings::{
+    COMMON, check_endpoint, common, environment, file, no_policies, number, warn_without_tls,
+};
 pub use uri::{KeyUri, merged};

@@ -18,6 +18,9 @@ const REQUEST: Duration = Duration::from_secs(50);
 /// All that one try may take.
 const TRY: Duration = Duration::from_secs(20);
 
+/// The longest search for a service that has never answered: its address is probably wrong.
+const SEARCH: Duration = Duration::from_secs(10);
+
 /// The first pause; each one after it is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,6 +33,8 @@ pub struct Failure {
     error: Error,
     again: bool,
     missing: bool,
+    /// Whether the service said nothing at all.
+    unreached: bool,
     /// The service's own wish (`Retry-After`).
     after: Option<Duration>,
 }
@@ -41,6 +46,7 @@ impl Failure {
             error,
             again: false,
             missing: false,
+            unreached: false,
             after: None,
         }
     }
@@ -62,10 +68,17 @@ impl Failure {
     /// that broke. Asking for a signature twice does no harm.
     pub fn passing(error: Error) -> Self {
         Self {
-            error,
             again: true,
-            missing: false,
-            after: None,
+            ..Self::lasting(error)
+        }
+    }
+
+    /// A service that can't be reached: passing, but from one that has never answered no answer is
+    /// waited for longer than ten seconds.
+    pub fn unreached(error: Error) -> Self {
+        Self {
+            unreached: true,
+            ..Self::passing(error)
         }
     }
 
@@ -98,6 +111,8 @@ pub struct Pace {
     /// When the next request may start.
     next: Mutex<Option<Instant>>,
     told: AtomicBool,
+    /// Whether the service has ever said anything.
+    reached: AtomicBool,
 }
 
 impl Pace {
@@ -109,11 +124,12 @@ impl Pace {
             interval,
             next: Mutex::new(None),
             told: AtomicBool::new(false),
+            reached: AtomicBool::new(false),
         }
     }
 
     /// Does a request: waits for its turn, repeats it while it fails in passing, and gives up
-    /// after 50 seconds. `notice` is told once for the life of this value that there is a wait.
+    /// after 50 seconds, or ten if the service was never reached. `notice` is told once for the life of this value that there is a wait.
     ///
     /// # Errors
     /// The last failure, or `TIMEOUT` if the service did not answer.
@@ -125,21 +141,32 @@ impl Pace {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let end = Instant::now() + REQUEST;
+        let start = Instant::now();
+        let end = start + REQUEST;
         let mut pause = FIRST_PAUSE;
         loop {
             self.turn().await;
             let tried = timeout_at(end.min(Instant::now() + TRY), request());
             let failure = match tried.await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    self.reached.store(true, Ordering::Relaxed);
+                    return Ok(answer);
+                }
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::passing(self.silent()),
+                Err(_) => Failure::unreached(self.silent()),
             };
+            if !failure.unreached {
+                self.reached.store(true, Ordering::Relaxed);
+            }
             if !failure.again {
                 return Err(failure.error);
             }
             let wait = failure.after.unwrap_or_else(|| jittered(pause));
             pause = (pause * 2).min(LONGEST_PAUSE);
+            let end = match self.reached.load(Ordering::Relaxed) {
+                true => end,
+                false => start + SEARCH,
+            };
             if Instant::now() + wait >= end {
                 return Err(failure.error);
             }
@@ -253,6 +280,23 @@ mod tests {
         let error = silent.await.unwrap_err();
         assert_eq!(error.to_string(), "the service did not answer");
         assert!(start.elapsed() <= REQUEST);
+    }
+
+    /// A wrong address is told soon; an outage of a service that has answered before is waited out.
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_was_never_reached_is_given_up_soon() {
+        let pace = Pace::new("the service", None);
+        let unreached = || async { Err::<(), _>(Failure::unreached(Error::timeout("refused"))) };
+        let start = Instant::now();
+        let failed = pace.ask(|_| (), unreached).await;
+        assert_eq!(failed, Err(Error::timeout("refused")));
+        assert!(start.elapsed() <= SEARCH);
+        pace.ask(|_| (), || async { Ok::<_, Failure>(()) })
+            .await
+            .unwrap();
+        let start = Instant::now();
+        pace.ask(|_| (), unreached).await.unwrap_err();
+        assert!(start.elapsed() > Duration::from_secs(30));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use hardsign_plugin::proto::Setting;
-use hardsign_plugin::{Error, KeyRequest};
+use hardsign_plugin::proto::{CreateKeyRequest, Setting};
+use hardsign_plugin::{Context, Error, KeyRequest};
 
 /// The settings that every key management plugin has: name and meaning.
 pub const COMMON: [(&str, &str); 3] = [
@@ -50,6 +50,20 @@ pub fn number(request: &KeyRequest<'_>, name: &str, most: u32) -> Result<Option<
     }
 }
 
+/// A key of a service asks nobody for a PIN or a touch.
+///
+/// # Errors
+/// The request wants a policy for them.
+pub fn no_policies(service: &str, request: &CreateKeyRequest) -> Result<(), Error> {
+    if request.pin_policy.is_none() && request.touch_policy.is_none() {
+        return Ok(());
+    }
+    Err(Error::validation(format!(
+        "keys in {service} ask for neither a PIN nor a touch"
+    ))
+    .with_hint("leave the policy out; who may sign is a matter of the service's permissions"))
+}
+
 /// An environment variable; an empty one counts as absent, and so does one that is no UTF-8.
 #[allow(
     clippy::disallowed_methods,
@@ -57,6 +71,54 @@ pub fn number(request: &KeyRequest<'_>, name: &str, most: u32) -> Result<Option<
 )]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Checks that a setting is the address of a service: `https://HOST`, or `http://HOST` for what is
+/// nearby.
+///
+/// # Errors
+/// It is none, or there is a login in it. `example` is a right one, for the hint.
+pub fn check_endpoint(endpoint: &str, example: &str) -> Result<(), Error> {
+    let wrong = |what: &str| {
+        Err(Error::validation(format!("the endpoint {what}"))
+            .with_hint(format!("write it as {example}")))
+    };
+    let Some(rest) = endpoint
+        .strip_prefix("https://")
+        .or_else(|| endpoint.strip_prefix("http://"))
+    else {
+        return wrong("does not start with https:// or http://");
+    };
+    if rest.contains('@') {
+        return wrong("has a login in it");
+    }
+    let junk = |c: char| c.is_whitespace() || c.is_control() || "?#\\".contains(c);
+    if rest.is_empty() || rest.starts_with(['/', ':']) || rest.contains(junk) {
+        return wrong("is no address");
+    }
+    Ok(())
+}
+
+/// Tells the user if credentials or signatures go over a network without TLS.
+pub fn warn_without_tls(endpoint: &str, context: &Context<'_>) {
+    let Some(rest) = endpoint.strip_prefix("http://") else {
+        return;
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    if !is_loopback(host) {
+        context.notice(&format!("requests go to {host} without TLS"), None);
+    }
+}
+
+/// Whether a host, with its port or without, is this machine.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
+    };
+    let name = name.unwrap_or_default();
+    let address = name.parse::<std::net::IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Reads a file of at most 1 MiB.
@@ -101,6 +163,37 @@ mod tests {
                 ask(bad).unwrap_err().to_string().contains("from 1 to 10"),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_without_a_login() {
+        for good in ["https://kms.example.com", "http://127.0.0.1:4566/x"] {
+            check_endpoint(good, "https://HOST").unwrap();
+        }
+        for bad in [
+            "",
+            "kms.example.com",
+            "ftp://h",
+            "https://",
+            "https:///x",
+            "https://u:s3cret@h",
+            "https://h?x",
+            "https://h x",
+        ] {
+            let error = check_endpoint(bad, "https://HOST").unwrap_err();
+            assert!(!format!("{error:?}").contains("s3cret"), "{bad}");
+        }
+        for (host, loopback) in [
+            ("localhost", true),
+            ("LOCALHOST:4566", true),
+            ("127.0.0.2:1", true),
+            ("[::1]:8200", true),
+            ("::1.example.com", false),
+            ("localhost.example.com", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(host), loopback, "{host}");
         }
     }
 

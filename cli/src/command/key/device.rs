@@ -111,7 +111,7 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
             one_line(&id)
         );
         if !context.confirm(&question, args.yes)? {
-            return Ok(());
+            return Err(not_agreed());
         }
     }
     let host = signer::host(&dirs, context);
@@ -136,7 +136,7 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
                 }
                 Ok(false) => {
                     store.close().await;
-                    return Ok(None);
+                    return Err(not_agreed());
                 }
                 Err(failure) => {
                     store.close().await;
@@ -145,11 +145,8 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
             }
         }
         store.close().await;
-        Ok(Some(made?))
+        Ok(made?)
     })?;
-    let Some(made) = made else {
-        return Ok(());
-    };
     let registered = SigningKeys::update(&dirs, |keys| {
         keys.add_plugin_key(&args.name, &plugin, &made.key_id, config)?;
         if args.default {
@@ -186,6 +183,12 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
         "token": made.token,
         "replaced": made.replaced,
     }))?)
+}
+
+/// Whoever makes a key in a script has to learn that there is none.
+fn not_agreed() -> Failure {
+    Failure::failed("no key was made: the question was not answered with yes")
+        .hint("agree with --yes where nobody can be asked")
 }
 
 pub(in crate::command) fn list(
