@@ -20,6 +20,7 @@ mod completion;
 mod copy;
 mod delete;
 mod doctor;
+mod evidence;
 mod explain;
 mod inspect;
 mod interrupts;

@@ -211,6 +211,10 @@ impl From<SignError> for Failure {
             }
             error if error.is_of_the_answer() => Self::new(Exit::Unreachable, error)
                 .hint("nothing was stored; the plugin did not sign what it was asked to: tell its publisher"),
+            SignError::EvidenceOfOtherKey { .. } => Self::failed(error).hint(
+                "nothing was stored; the key id must name the key that the certificate is for",
+            ),
+            SignError::EvidenceUnsupported => Self::failed(error).hint("sign without --attest"),
             SignError::TimestampUnsupported => Self::failed(error).hint(
                 "let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out",
             ),

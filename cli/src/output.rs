@@ -18,6 +18,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use hardsign_core::text::{escaped, escaped_but, is_dangerous};
 use serde::Serialize;
 
+pub(crate) mod device;
 pub(crate) mod progress;
 pub(crate) mod signature;
 pub(crate) mod table;

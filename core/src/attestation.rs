@@ -18,7 +18,9 @@ use crate::algorithm::KeySpec;
 use crate::crypto::PublicKey;
 use crate::x509::{Certificate, CertificateError, KeyUsage, Name};
 
-pub use statement::{Device, Firmware, FormFactor, PinPolicy, StatementFault, TouchPolicy};
+pub use statement::{
+    Device, Firmware, FormFactor, PinPolicy, StatementFault, TouchPolicy, UnknownName,
+};
 
 mod statement;
 
@@ -62,8 +64,8 @@ pub enum EvidenceError {
     },
 }
 
-/// Roots that are believed, and what is known of the way to them.
-#[derive(Clone, Debug)]
+/// Roots that are believed, and what is known of the way to them. By default none are.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Roots {
     roots: Vec<Certificate>,
     /// Certificates between, which prove nothing by themselves.
@@ -85,7 +87,7 @@ pub struct Attested {
 #[non_exhaustive]
 pub enum AttestationError {
     /// The first certificate is no statement of a device on a key.
-    #[error("the first certificate of the evidence is not a device's statement on a key: {0}")]
+    #[error("the first certificate of the evidence is not a device's statement on a key")]
     Statement(#[source] StatementFault),
     /// The statement is about another key.
     #[error("the evidence is about another key than that of the certificate")]
@@ -157,6 +159,20 @@ impl Evidence {
         std::iter::once(&self.statement).chain(&self.issuers)
     }
 
+    /// What the statement says, **which nothing has proven**: for showing what evidence claims. Whether
+    /// the device is of a series (FIPS, CSPN) is never among it.
+    ///
+    /// # Errors
+    /// [`StatementFault`].
+    pub fn danger_claims(&self) -> Result<Device, StatementFault> {
+        Device::read(&self.statement)
+    }
+
+    /// Whether the statement is about this key; it may still prove nothing.
+    pub fn is_about(&self, key: &PublicKey) -> bool {
+        self.statement.public_key() == Ok(key)
+    }
+
     /// Proves that `key` was made in a device of a maker whose root is in `roots`; `now` is when its
     /// certificates must be valid.
     ///
@@ -169,7 +185,7 @@ impl Evidence {
         now: Timestamp,
     ) -> Result<Attested, AttestationError> {
         let mut device = Device::read(&self.statement).map_err(AttestationError::Statement)?;
-        if self.statement.public_key() != Ok(key) {
+        if !self.is_about(key) {
             return Err(AttestationError::OtherKey);
         }
         let chain = self.way(roots, now)?;
@@ -255,9 +271,15 @@ impl Roots {
     pub fn of(roots: Vec<Certificate>) -> Self {
         Self {
             roots,
-            between: Vec::new(),
-            unbelieved: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// These, and the roots given.
+    #[must_use]
+    pub fn and(mut self, roots: impl IntoIterator<Item = Certificate>) -> Self {
+        self.roots.extend(roots);
+        self
     }
 
     /// The certificates that are believed.
@@ -275,6 +297,17 @@ impl Attested {
     /// The way that was proven: statement, issuers, root.
     pub fn chain(&self) -> &[Certificate] {
         &self.chain
+    }
+
+    /// The way without the root: what somebody needs who has the root.
+    pub fn below_root(&self) -> &[Certificate] {
+        self.chain.split_last().map_or(&[], |(_, below)| below)
+    }
+
+    /// Whether this is about that key.
+    pub fn is_of(&self, key: &PublicKey) -> bool {
+        let statement = self.chain.first();
+        statement.is_some_and(|statement| statement.public_key() == Ok(key))
     }
 
     /// The root.

@@ -12,6 +12,7 @@
 //! whether the attributes ask for more, are `verify`'s questions.
 
 mod attributes;
+mod carried;
 mod cbor;
 mod cose;
 mod draft;
@@ -27,6 +28,7 @@ pub use attributes::{
     SigningScheme, UnsignedAttributes, VERIFICATION_PLUGIN, VERIFICATION_PLUGIN_MIN_VERSION,
     VerificationPlugin,
 };
+pub use carried::{ATTESTATION, CarriedEvidence, CarriedFault, MAX_ATTESTATION_LEN, YUBICO_PIV};
 pub use draft::{Draft, DraftAttributes, Signed, ToBeSigned};
 pub use error::{CborError, EnvelopeError};
 pub use payload::{PAYLOAD_CONTENT_TYPE, Payload, PayloadError};

@@ -41,6 +41,7 @@
 //!     expiry: None,
 //!     user_metadata: BTreeMap::new(),
 //!     timestamp: None,
+//!     evidence: None,
 //!     now: "2026-06-01T00:00:00Z".parse()?,
 //! };
 //! # let options = SignOptions { now: certificate::now(), ..options };

@@ -48,7 +48,7 @@ pub use key::{KeyChoice, PluginKey, secret_in_clear, settled};
 pub use observe::{Event, Observer};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
-pub use signer::{PluginSigner, Route};
+pub use signer::{PluginSigner, Route, UnopenedSigner};
 pub use spawn::Interrupt;
 pub use store::{KeyStore, NewKey, OpenKey};
 

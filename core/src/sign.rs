@@ -26,9 +26,12 @@ use crate::envelope::{
 };
 use crate::oci::{OciError, Pushed, Repository};
 use crate::timestamp::{OutsideValidity, Token, TokenError};
+use crate::x509::Name;
 
+pub use evidence::{ProveError, ProvenEvidence};
 pub use timestamp::{Countersigner, TimestampAuthority, TimestampError};
 
+mod evidence;
 mod timestamp;
 
 /// A key that signs digests, wherever it lives.
@@ -106,6 +109,8 @@ pub struct SignOptions {
     pub user_metadata: BTreeMap<String, String>,
     /// Who countersigns each signature with a timestamp, if anybody (TSA-01).
     pub timestamp: Option<Arc<dyn Countersigner>>,
+    /// Evidence of where the signer's key lives, which each signature is to carry.
+    pub evidence: Option<Arc<ProvenEvidence>>,
     /// The time of signing.
     pub now: Timestamp,
 }
@@ -152,6 +157,15 @@ pub enum SignError {
     /// PLG-39: an envelope plugin makes its own timestamps.
     #[error("timestamp: the plugin makes whole envelopes, which no timestamp can be added to")]
     TimestampUnsupported,
+    /// Evidence was asked for, and an envelope plugin makes envelopes without it.
+    #[error("the plugin makes whole envelopes, which no evidence can be added to")]
+    EvidenceUnsupported,
+    /// The evidence to be carried is about another key than the one that signed.
+    #[error("the evidence is about another key than that of the certificate {signer}")]
+    EvidenceOfOtherKey {
+        /// Subject of the signing certificate.
+        signer: Name,
+    },
     /// PLG-37: the timestamp in a plugin's envelope is not over its signature, or not signed.
     #[error("the timestamp in the plugin's envelope can't be relied on: {0}")]
     GeneratedTimestamp(#[source] TokenError),
@@ -292,6 +306,9 @@ async fn sign_descriptor<S: Signer>(
     if options.timestamp.is_some() && envelopes.is_some() {
         return Err(SignError::TimestampUnsupported);
     }
+    if options.evidence.is_some() && envelopes.is_some() {
+        return Err(SignError::EvidenceUnsupported);
+    }
     let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
     if let Some(signer) = envelopes {
         let request = EnvelopeRequest {
@@ -305,7 +322,7 @@ async fn sign_descriptor<S: Signer>(
         let signature = check_generated(&generated.bytes, &payload, options)?;
         return Ok((signature, generated.annotations));
     }
-    let draft = Draft::new(
+    let mut draft = Draft::new(
         options.format,
         &payload,
         &DraftAttributes {
@@ -314,9 +331,20 @@ async fn sign_descriptor<S: Signer>(
         },
         signer.key_spec().await?,
     )?;
+    if let Some(evidence) = &options.evidence {
+        draft = draft.with_attestation(evidence.carried().clone());
+    }
     let signed = signer.sign(draft.to_be_signed()).await?;
     // Nothing is shown to a timestamping authority that would not be stored.
     let mut signature = draft.assemble(signed)?;
+    if let Some(evidence) = &options.evidence {
+        let leaf = signature.chain().leaf();
+        if !evidence.is_of(leaf) {
+            return Err(SignError::EvidenceOfOtherKey {
+                signer: leaf.subject().clone(),
+            });
+        }
+    }
     if let Some(countersigner) = &options.timestamp {
         let token = countersigner.countersign(&signature, options.now).await?;
         signature = draft.stamp(&signature, &token)?;

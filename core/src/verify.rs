@@ -18,6 +18,7 @@ mod event;
 mod expiry;
 mod explain;
 mod extension;
+mod hardware;
 mod integrity;
 mod outcome;
 mod pipeline;
@@ -33,6 +34,7 @@ pub use event::{Event, Observer, Severity};
 pub use expiry::ExpiryError;
 pub use explain::{Because, ExplainedStore, Explanation};
 pub use extension::{Extension, ExtensionError, ExtensionFailure, NoPlugins};
+pub use hardware::{HardwareError, hardware};
 pub use integrity::IntegrityError;
 pub use outcome::{
     Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Outcome, PassedOver, SignatureName,

@@ -18,16 +18,20 @@ use base64::Engine as _;
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::attestation::{AttestationError, Evidence, Roots};
 use hardsign_core::crypto;
 use hardsign_core::envelope::{Envelope, Format, Payload, Signature, Signed, ToBeSigned};
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::sign::{
-    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, SignError, SignOptions,
-    SignedArtifact, Signer, SignerError, TimestampError, sign_artifact, sign_blob,
+    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, ProveError, ProvenEvidence,
+    SignError, SignOptions, SignedArtifact, Signer, SignerError, TimestampError, sign_artifact,
+    sign_blob,
 };
 use hardsign_core::timestamp::{ResponseError, Token};
+use hardsign_core::x509::Certificate;
 use hardsign_test_support::asn1::{integer, sequence};
+use hardsign_test_support::device::Maker;
 use hardsign_test_support::token::Authority;
 use hardsign_test_support::{Key, Pki, certificate, jws};
 use serde_json::{Value, json};
@@ -132,6 +136,7 @@ fn options() -> SignOptions {
         expiry: None,
         user_metadata: BTreeMap::new(),
         timestamp: None,
+        evidence: None,
         now: certificate::now(),
     }
 }
@@ -530,5 +535,104 @@ async fn plg_37_timestamps_of_plugins_are_checked() {
         let error = bench.refused(&signer, &options()).await.to_string();
         let text = format!("the timestamp in the plugin's envelope can't be relied on: {why}");
         assert!(error.starts_with(&text), "{error}");
+    }
+}
+
+fn proven(maker: &Maker, evidence: &[Vec<u8>]) -> Result<ProvenEvidence, ProveError> {
+    let evidence = Evidence::from_certificates(evidence).unwrap();
+    let root = Certificate::from_der(&maker.root.der).unwrap();
+    ProvenEvidence::prove(&evidence, &Roots::of(vec![root]), certificate::now())
+}
+
+/// SEC-30: evidence is carried in both formats, with and without a timestamp, on two and on four levels:
+/// what leads from the statement to the root, in that order, and nothing that doesn't.
+#[tokio::test]
+async fn evidence_is_carried() {
+    let maker = Maker::new();
+    let key = Key::of(KeySpec::Ec384);
+    let signer = InMemory::new(KeySpec::Ec384);
+    for timestamp in [None, with_timestamp(true).timestamp] {
+        for evidence in [maker.evidence(&key), maker.long_evidence(&key)] {
+            // Whatever order a device gives it in, with something beside.
+            let mut given = evidence.clone();
+            given[1..].reverse();
+            given.push(Maker::new().statement(&Key::P521).der);
+            let evidence_to_carry = Arc::new(proven(&maker, &given).unwrap());
+            for format in Format::ALL {
+                let bench = Bench::new().await;
+                let options = SignOptions {
+                    format,
+                    timestamp: timestamp.clone(),
+                    evidence: Some(Arc::clone(&evidence_to_carry)),
+                    ..options()
+                };
+                let signed = bench.sign(&signer, &options).await.unwrap();
+                let fetched = bench.layout.fetch_signature(&signed.pushed.manifest).await;
+                let envelope = Envelope::parse(format, &fetched.unwrap().envelope).unwrap();
+                let signature = envelope.verify_integrity().unwrap();
+                let unsigned = signature.unsigned();
+                assert_eq!(unsigned.timestamp_token.is_some(), timestamp.is_some());
+                let carried = unsigned.attestation.as_ref().unwrap().as_ref().unwrap();
+                assert_eq!(carried.certificates(), evidence);
+            }
+        }
+    }
+}
+
+/// Evidence of another key, and an envelope plugin: nothing is stored.
+#[tokio::test]
+async fn evidence_that_is_not_carried() {
+    let maker = Maker::new();
+    let bench = Bench::new().await;
+    let evidence = maker.evidence(&Key::of(KeySpec::Ec384));
+    let options = SignOptions {
+        evidence: Some(Arc::new(proven(&maker, &evidence).unwrap())),
+        ..options()
+    };
+    let signer = InMemory::new(KeySpec::Ec256);
+    let error = bench.sign(&signer, &options).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the evidence is about another key than that of the certificate CN=Signer EC-256,O=Hardsign Tests,ST=WA,C=US"
+    );
+    let whole = InMemory::new(KeySpec::Ec384).with_envelope(&json!({}), &[]);
+    let error = bench.sign(&whole, &options).await.unwrap_err();
+    assert!(matches!(error, SignError::EvidenceUnsupported));
+    let signatures = bench
+        .layout
+        .list_signatures(&bench.artifact, 10)
+        .await
+        .unwrap();
+    assert!(signatures.signatures.is_empty());
+}
+
+/// What proves nothing is found before anything is signed; so is what doesn't fit into the header.
+#[test]
+fn evidence_proves_itself_before_signing() {
+    use hardsign_core::envelope::{CarriedFault, MAX_ATTESTATION_LEN};
+    use hardsign_test_support::device::{attestation_key, statement};
+    let maker = Maker::new();
+    let key = Key::of(KeySpec::Ec384);
+    let foreign =
+        Maker::with_root(hardsign_test_support::Builder::ca("Maker Root", &key).self_signed(&key));
+    match proven(&maker, &foreign.evidence(&key)) {
+        Err(ProveError::Attestation(error)) => {
+            assert!(matches!(*error, AttestationError::Untrusted { .. }));
+        }
+        other => panic!("{other:?}"),
+    }
+    // The header's value is JSON with base64 in it, so a third of the certificates is added.
+    let of_length = |length: usize| {
+        let f9 = attestation_key(Some(0)).with("1.3.6.1.4.1.41482.9.9", false, vec![0; length]);
+        let f9 = f9.issue(&maker.root, &Key::P256_B);
+        let statement = statement([5, 7, 4], &key).issue(&f9, &key);
+        proven(&maker, &[statement.der, f9.der])
+    };
+    of_length(MAX_ATTESTATION_LEN / 4 * 3 - 1400).unwrap();
+    match of_length(MAX_ATTESTATION_LEN / 4 * 3) {
+        Err(ProveError::Carried(CarriedFault::TooLong { length })) => {
+            assert!((MAX_ATTESTATION_LEN + 1..MAX_ATTESTATION_LEN + 4000).contains(&length));
+        }
+        other => panic!("{other:?}"),
     }
 }

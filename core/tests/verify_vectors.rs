@@ -56,6 +56,7 @@ impl Asked {
             max_signatures: NonZeroUsize::new(100).unwrap(),
             user_metadata: &self.metadata,
             plugin_config: &self.plugin_config,
+            hardware: None,
             now: now(),
             observer,
         }

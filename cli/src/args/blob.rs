@@ -82,6 +82,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) media_type: Option<String>,
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
+    /// `--require-hardware`.
+    pub(crate) require_hardware: bool,
     pub(crate) policy_file: Option<String>,
     pub(crate) output: Output,
 }
@@ -181,6 +183,7 @@ fn verify() -> Command {
     .arg(flags::user_metadata(
         "Metadata that the signed payload must have (repeatable)",
     ))
+    .arg(flags::require_hardware())
     .arg(flags::policy())
     .arg(flags::output())
     .arg(flags::positional(
@@ -330,6 +333,7 @@ impl VerifyArgs {
             media_type,
             plugin_config: reader.pairs("plugin-config")?,
             user_metadata: reader.pairs("user-metadata")?,
+            require_hardware: reader.switch("require-hardware")?,
             policy_file: reader.text("policy"),
             output: reader.output()?,
         })

@@ -127,6 +127,14 @@ pub(super) fn list(long: &'static str, name: &'static str, help: &'static str) -
     value(long, name, help).action(ArgAction::Append)
 }
 
+/// `--require-hardware`.
+pub(super) fn require_hardware() -> Arg {
+    switch(
+        "require-hardware",
+        "Accept only signatures with evidence that their key lives in hardware",
+    )
+}
+
 /// The positional references or files.
 pub(super) fn positional(name: &'static str, help: &'static str) -> Arg {
     Arg::new("positional")

@@ -31,6 +31,9 @@ Examples:
     hardsign sign --timestamp-url http://tsa.example.com --timestamp-root-cert tsa-root.crt \
       registry.example.com/app@sha256:<digest>
 
+  Sign, and carry the YubiKey's evidence that the key was made in it and can't leave it:
+    hardsign sign --key release --attest registry.example.com/app@sha256:<digest>
+
   Sign an artifact in an OCI layout:
     hardsign sign --oci-layout ./layout:v1";
 
@@ -55,7 +58,15 @@ pub(crate) struct Signing {
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
     pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) attest: Option<Attest>,
     pub(crate) output: Output,
+}
+
+/// `--attest`, with `--attest-root`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Attest {
+    /// File with the roots of the device's maker, in place of those that came with hardsign.
+    pub(crate) root: Option<String>,
 }
 
 /// `--timestamp-url` and `--timestamp-root-cert` (TSA-01).
@@ -137,6 +148,15 @@ pub(super) fn signing_flags(command: Command) -> Command {
             "FILE",
             "Root certificate of the timestamping authority, PEM or DER (with --timestamp-url)",
         ))
+        .arg(flags::switch(
+            "attest",
+            "Carry the device's evidence that the key lives in hardware, with its serial number",
+        ))
+        .arg(flags::value(
+            "attest-root",
+            "FILE",
+            "Roots of the device's maker, in place of those that came with hardsign (with --attest)",
+        ))
         .arg(flags::output())
 }
 
@@ -182,8 +202,18 @@ impl Signing {
             plugin_config: reader.pairs("plugin-config")?,
             user_metadata: reader.pairs("user-metadata")?,
             timestamp: timestamp(reader)?,
+            attest: attest(reader)?,
             output: reader.output()?,
         })
+    }
+}
+
+fn attest(reader: &Reader<'_>) -> Result<Option<Attest>, Usage> {
+    let root = reader.text("attest-root");
+    match (reader.switch("attest")?, root) {
+        (true, root) => Ok(Some(Attest { root })),
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Usage("--attest-root needs --attest".to_owned())),
     }
 }
 

@@ -21,6 +21,9 @@ Examples:
   Verify, and demand an attached SBOM that the same signer signed:
     hardsign verify --with-attached application/spdx+json --same-signer registry.example.com/app@sha256:<digest>
 
+  Verify, and demand evidence that the signing key lives in hardware:
+    hardsign verify --require-hardware registry.example.com/app@sha256:<digest>
+
   Verify an artifact in an OCI layout under the statement for a scope:
     hardsign verify --oci-layout ./layout:v1 --scope local/app";
 
@@ -36,6 +39,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) scope: Option<String>,
     /// `--with-attached`, each with `--same-signer`.
     pub(crate) attached: Vec<AttachedRule>,
+    /// `--require-hardware`.
+    pub(crate) require_hardware: bool,
     /// `--policy`.
     pub(crate) policy_file: Option<String>,
     pub(crate) output: Output,
@@ -65,6 +70,7 @@ pub(super) fn definition() -> Command {
             "same-signer",
             "What --with-attached demands is signed by a signer of the artifact itself",
         ))
+        .arg(flags::require_hardware())
         .arg(flags::policy())
         .arg(flags::output())
         .arg(flags::positional(
@@ -106,6 +112,7 @@ impl VerifyArgs {
             user_metadata: reader.pairs("user-metadata")?,
             scope: reader.text("scope"),
             attached,
+            require_hardware: reader.switch("require-hardware")?,
             policy_file: reader.text("policy"),
             output: reader.output()?,
             registry: Registry::read(&reader)?,

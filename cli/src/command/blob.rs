@@ -60,9 +60,9 @@ pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let format = signer::format(&args.signing, &dirs)?;
     let jobs = jobs(&args, format)?;
     context.wait(async {
-        let signer = signer::open(&args.signing, &dirs, context).await?;
-        let result = sign_all(&args, jobs, format, &signer, &dirs, context).await;
-        signer.close().await;
+        let opened = signer::open(&args.signing, &dirs, context).await?;
+        let result = sign_all(&args, jobs, format, &opened, &dirs, context).await;
+        opened.signer.close().await;
         result
     })
 }
@@ -71,15 +71,17 @@ async fn sign_all(
     args: &SignArgs,
     all: Vec<Job>,
     format: Format,
-    signer: &PluginSigner,
+    opened: &signer::Opened,
     dirs: &hardsign_core::dirs::Dirs,
     context: &Context,
 ) -> Result<(), Failure> {
+    let signer = &opened.signer;
     let options = SignOptions {
         format,
         expiry: args.signing.expiry,
         user_metadata: args.signing.user_metadata.clone(),
         timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
+        evidence: opened.evidence.clone(),
         now: context.now(),
     };
     let hash = signer.key_spec().map_err(Failure::from)?.hash();

@@ -262,7 +262,8 @@ impl<'a> Typed<'a> {
 }
 
 fn takes_file(path: &str, what: &str) -> bool {
-    const FLAGS: [&str; 5] = [
+    const FLAGS: [&str; 6] = [
+        "attest-root",
         "policy",
         "ca-file",
         "signature",

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use hardsign_core::artifact::reference::{Reference, RepositoryName};
-use hardsign_core::policy::hardsign::{AttachedRule, Party, Signers};
+use hardsign_core::policy::hardsign::{AttachedRule, HardwareRule, Maker, Party, Signers};
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Because, Explanation, Policy, Source};
@@ -15,6 +15,7 @@ use super::verify::load;
 use crate::args::Output;
 use crate::args::policy::ExplainArgs;
 use crate::failure::Failure;
+use crate::output::device::{self, strings};
 use crate::output::one_line;
 
 /// What is demanded of the artifacts of a repository.
@@ -112,6 +113,9 @@ fn text(explained: &Explanation, repository: Option<&str>) -> String {
             signers(demanded, &mut out);
         }
         attached(&rules.attached, &mut out);
+        if let Some(rule) = &rules.hardware {
+            hardware(rule, &mut out);
+        }
     }
     out.0
 }
@@ -128,6 +132,35 @@ fn attached(rules: &[AttachedRule], out: &mut Lines) {
             ""
         };
         out.line(1, format_args!("{}, signed{by}", rule.artifact_type()));
+    }
+}
+
+fn hardware(rule: &HardwareRule, out: &mut Lines) {
+    out.line(0, "Hardware: the key of each signature lives in a device");
+    for maker in rule.makers() {
+        match maker {
+            Maker::File { path, subjects } => {
+                out.line(1, format_args!("of the maker of {}", path.display()));
+                for subject in subjects {
+                    out.line(2, subject);
+                }
+            }
+            _ => out.line(1, "of Yubico, by the roots that came with hardsign"),
+        }
+    }
+    let either = |list: Vec<String>| list.join(" or ");
+    if let Some(list) = &rule.pin_policies {
+        out.line(1, format_args!("PIN policy {}", either(strings(list))));
+    }
+    if let Some(list) = &rule.touch_policies {
+        out.line(1, format_args!("touch policy {}", either(strings(list))));
+    }
+    if let Some(least) = rule.least_firmware {
+        out.line(1, format_args!("firmware {least} or later"));
+    }
+    if let Some(serials) = &rule.serials {
+        let serials: Vec<_> = serials.iter().map(ToString::to_string).collect();
+        out.line(1, format_args!("serial number {}", either(serials)));
     }
 }
 
@@ -221,6 +254,7 @@ fn document(explained: &Explanation, repository: Option<&str>) -> Value {
             "type": rule.artifact_type(),
             "sameSigner": rule.same_signer(),
         })).collect::<Vec<_>>(),
+        "hardware": explained.rules.iter().find_map(|rules| rules.hardware.as_deref()).map(device::rule),
         "warnings": explained.warnings,
     })
 }

@@ -7,7 +7,6 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::plugin::PluginSigner;
 use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
 
@@ -41,9 +40,9 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     context.wait(async {
-        let signer = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
-        let result = sign_all(&args, references, &signer, &dirs, context).await;
-        signer.close().await;
+        let opened = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
+        let result = sign_all(&args, references, &opened, &dirs, context).await;
+        opened.signer.close().await;
         result
     })
 }
@@ -51,10 +50,11 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
 async fn sign_all(
     args: &SignArgs,
     references: Vec<Named>,
-    signer: &PluginSigner,
+    opened: &signer::Opened,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<(), Failure> {
+    let signer = &opened.signer;
     let opener = Opener::new(&args.registry, Access::Write, dirs, context)?;
     let items = selection::items(references, &opener, &args.selection, "sign", context).await?;
     let options = SignOptions {
@@ -62,6 +62,7 @@ async fn sign_all(
         expiry: args.signing.expiry,
         user_metadata: args.signing.user_metadata.clone(),
         timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
+        evidence: opened.evidence.clone(),
         now: context.now(),
     };
     let work = async |item: Item| {
@@ -107,7 +108,7 @@ async fn sign_all(
 
 pub(super) fn ends_the_batch(error: &SignError) -> bool {
     match error {
-        SignError::Signer(_) => true,
+        SignError::Signer(_) | SignError::EvidenceOfOtherKey { .. } => true,
         SignError::Timestamp(error) => error.is_unreachable(),
         _ => false,
     }

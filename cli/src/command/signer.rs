@@ -3,20 +3,29 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hardsign_core::attestation::Roots;
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::plugin::{
-    Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner,
+    Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner, UnopenedSigner,
 };
-use hardsign_core::sign::{Countersigner, SignError, Signer as _, TimestampAuthority};
+use hardsign_core::sign::{
+    Countersigner, ProvenEvidence, SignError, Signer as _, TimestampAuthority,
+};
 use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
-use super::{Context, permissions, repository, revocation};
+use super::{Context, evidence, permissions, repository, revocation};
 use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::Failure;
 use crate::output::Console;
+
+/// A signer, and the evidence that its signatures are to carry.
+pub(super) struct Opened {
+    pub(super) signer: PluginSigner,
+    pub(super) evidence: Option<Arc<ProvenEvidence>>,
+}
 
 /// Finds the key that was asked for and opens its plugin; with a session this is the login. It
 /// signs files.
@@ -24,9 +33,12 @@ pub(super) async fn open(
     signing: &Signing,
     dirs: &Dirs,
     context: &Context,
-) -> Result<PluginSigner, Failure> {
+) -> Result<Opened, Failure> {
+    let roots = roots(signing)?;
     let (host, key) = find(signing, dirs, context)?;
-    Ok(PluginSigner::open(&host, key).await?)
+    let name = key.name.clone().unwrap_or_else(|| key.id.clone());
+    let signer = UnopenedSigner::connect(&host, key).await?;
+    opened(signer, &name, roots.as_ref(), context).await
 }
 
 /// The same for signing OCI artifacts, whose error texts differ (PLG-31).
@@ -34,9 +46,43 @@ pub(super) async fn open_for_artifacts(
     signing: &Signing,
     dirs: &Dirs,
     context: &Context,
-) -> Result<PluginSigner, Failure> {
+) -> Result<Opened, Failure> {
+    let roots = roots(signing)?;
     let (host, key) = find(signing, dirs, context)?;
-    Ok(PluginSigner::open_for_artifacts(&host, key).await?)
+    let name = key.name.clone().unwrap_or_else(|| key.id.clone());
+    let signer = UnopenedSigner::connect_for_artifacts(&host, key).await?;
+    opened(signer, &name, roots.as_ref(), context).await
+}
+
+/// The roots up to which evidence must prove itself, if signatures are to carry any.
+fn roots(signing: &Signing) -> Result<Option<Roots>, Failure> {
+    let attest = signing.attest.as_ref();
+    attest
+        .map(|attest| evidence::roots(attest.root.as_deref()))
+        .transpose()
+}
+
+/// Gets the evidence, if there are roots for it, and then opens the key.
+async fn opened(
+    mut signer: UnopenedSigner,
+    name: &str,
+    roots: Option<&Roots>,
+    context: &Context,
+) -> Result<Opened, Failure> {
+    let evidence = match roots {
+        None => None,
+        Some(roots) => match evidence::to_carry(&mut signer, name, roots, context).await {
+            Ok(evidence) => Some(evidence),
+            Err(failure) => {
+                signer.close().await;
+                return Err(failure);
+            }
+        },
+    };
+    Ok(Opened {
+        signer: signer.open().await?,
+        evidence,
+    })
 }
 
 fn find(signing: &Signing, dirs: &Dirs, context: &Context) -> Result<(Host, PluginKey), Failure> {

@@ -2,13 +2,15 @@
 //! what `hardsign-core` decided.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hardsign_core::batch;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::plugin::Host;
+use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::oci;
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Document, Event, Options, Policy, Severity, Verifier};
@@ -36,10 +38,12 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let verifier = verifier(&dirs, context);
     let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
     let observe = observer(context);
+    let hardware = require_hardware(args.require_hardware);
     let options = Options {
         max_signatures: args.max_signatures,
         user_metadata: &args.user_metadata,
         plugin_config: &args.plugin_config,
+        hardware: hardware.as_ref(),
         now: context.now(),
         observer: &observe,
     };
@@ -93,6 +97,11 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     report.finish(context)
 }
 
+/// `--require-hardware`: what is demanded where the policy has no rule on hardware.
+fn require_hardware(is_given: bool) -> Option<Arc<HardwareRule>> {
+    is_given.then(|| Arc::new(HardwareRule::of_the_box()))
+}
+
 /// A verifier that runs the verification plugins that signatures name.
 fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
     let host = signer::host(dirs, context);
@@ -117,7 +126,9 @@ pub(super) fn load<D: Document>(
         context.console.warning(warning);
     }
     let rules = policy.rules_source().map(|source| source.path.as_path());
-    let files = std::iter::once(policy.source().path.as_path()).chain(rules);
+    let roots = policy.root_files().iter().map(PathBuf::as_path);
+    let files = std::iter::once(policy.source().path.as_path());
+    let files = files.chain(rules).chain(roots);
     permissions::of_trust(files, dirs, context);
     Ok(policy)
 }

@@ -3,10 +3,11 @@
 
 use std::error::Error;
 
+use hardsign_core::attestation::AttestationError;
 use hardsign_core::plugin::PluginError;
 use hardsign_core::verify::{
-    AttachedFault, Attempt, AttemptFailure, ExtensionError, PassedOver, Rejected, SignatureName,
-    Step, VerifyError,
+    AttachedFault, Attempt, AttemptFailure, ExtensionError, HardwareError, PassedOver, Rejected,
+    SignatureName, Step, VerifyError,
 };
 use serde_json::{Value, json};
 
@@ -79,8 +80,10 @@ fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
         VerifyError::LimitReached { .. } => hints.push(MORE.to_owned()),
         VerifyError::Signers { .. } if !files.is_empty() => hints.push(ALL_FILES.to_owned()),
         VerifyError::Signers { .. } => hints.push(OTHERS.to_owned()),
+        VerifyError::HardwareUnderSkip { .. } => hints.push(UNDER_SKIP.to_owned()),
         _ => {}
     }
+    hints.extend(of_hardware(error).map(str::to_owned));
     let (exit, hint) = classify(error);
     hints.extend(hint.as_deref().map(one_line));
     Failure {
@@ -185,12 +188,47 @@ fn of_plugin(rejected: &Rejected) -> (Exit, Option<String>) {
     (Exit::Unreachable, fault.and_then(PluginError::hint))
 }
 
+/// What to do about evidence of hardware that is missing, or proves nothing here.
+fn of_hardware(error: &VerifyError) -> Option<&'static str> {
+    let rejected = match error {
+        VerifyError::Rejected(rejected) => vec![rejected],
+        _ => {
+            let attempts = error.attempts().iter();
+            let rejected = attempts.filter_map(|attempt| match &attempt.failure {
+                AttemptFailure::Rejected(rejected) => Some(rejected),
+                _ => None,
+            });
+            rejected.collect()
+        }
+    };
+    let hint = |error: &HardwareError| match error {
+        HardwareError::NoEvidence => Some(NO_EVIDENCE),
+        HardwareError::Unproven(error) => match **error {
+            AttestationError::Untrusted { .. } => Some(OTHER_MAKER),
+            _ => None,
+        },
+        _ => None,
+    };
+    let errors = rejected
+        .iter()
+        .filter_map(|rejected| rejected.report().hardware.error());
+    errors.filter_map(hint).next()
+}
+
 /// A verdict, and it is no.
 const NOT_VERIFIED: (Exit, Option<String>) = (Exit::Failed, None);
 
 const MORE: &str = "there are more signatures: raise --max-signatures to look at them";
 
 const ALL_FILES: &str = "give the signature files of all signers, each with --signature";
+
+const NO_EVIDENCE: &str =
+    "evidence is added when signing: `sign --attest`, with a key that a YubiKey made";
+
+const OTHER_MAKER: &str = "if the device is of another maker, name its roots in policy.hardsign.json: \"hardware\": {\"roots\": [\"file:maker.pem\"]}";
+
+const UNDER_SKIP: &str =
+    "leave --require-hardware out, or give the statement a level that verifies";
 
 const OTHERS: &str = "let those who are missing sign it too";
 

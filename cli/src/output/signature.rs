@@ -4,10 +4,13 @@
 //! `unsigned attributes` (SEC-30).
 
 use std::collections::HashSet;
+use std::error::Error;
 
 use hardsign_core::artifact::Digest;
+use hardsign_core::attestation::{AttestationError, Device, Evidence};
 use hardsign_core::envelope::{
-    AttributeValue, Content, ExtendedAttribute, Format, PAYLOAD_CONTENT_TYPE,
+    AttributeValue, CarriedEvidence, CarriedFault, Content, ExtendedAttribute, Format,
+    PAYLOAD_CONTENT_TYPE,
 };
 use hardsign_core::json::go::is_named;
 use hardsign_core::timestamp::{Range, Token, TokenError};
@@ -15,8 +18,9 @@ use hardsign_core::x509::Certificate;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::rfc3339;
 use super::tree::Node;
+use super::{device, rfc3339};
+use crate::failure::chain;
 
 /// Adds the signature below `parent`, as a node named `name`.
 pub(crate) fn tree(parent: &mut Node, name: &str, format: Format, content: &Content) {
@@ -76,6 +80,20 @@ fn fill(node: &mut Node, format: Format, content: &Content) {
             Err(error) => node.pair("error", unreadable(&error)),
         }
     }
+    if let Some(carried) = &content.unsigned.attestation {
+        let node = unsigned.add("hardware attestation");
+        match claimed(carried) {
+            Ok((device, evidence)) => {
+                let is_about = is_about_leaf(&evidence, content);
+                node.pair("about the signing key", if is_about { "yes" } else { "no" });
+                for (name, value) in device::rows(&device) {
+                    node.pair(name, value);
+                }
+                certificate_nodes(node, evidence.certificates());
+            }
+            Err(error) => node.pair("error", error),
+        }
+    }
     certificate_nodes(node, content.chain.certificates());
     let artifact = node.add("signed artifact");
     artifact.pair("media type", &content.payload.target.media_type);
@@ -83,7 +101,24 @@ fn fill(node: &mut Node, format: Format, content: &Content) {
     artifact.pair("size", content.payload.target.size);
 }
 
-fn certificate_nodes(node: &mut Node, certificates: &[Certificate]) {
+/// What a device states in the evidence that a signature carries, and the evidence. Nobody vouches for
+/// either here.
+fn claimed(carried: &Result<CarriedEvidence, CarriedFault>) -> Result<(Device, Evidence), String> {
+    let failed =
+        |error: &dyn Error| format!("failed to read hardware attestation: {}", chain(error));
+    let carried = carried.as_ref().map_err(|fault| failed(fault))?;
+    let evidence = carried.evidence().map_err(|error| failed(&error))?;
+    let device = evidence.danger_claims();
+    let device = device.map_err(|fault| failed(&AttestationError::Statement(fault)))?;
+    Ok((device, evidence))
+}
+
+fn is_about_leaf(evidence: &Evidence, content: &Content) -> bool {
+    let key = content.chain.leaf().public_key();
+    key.is_ok_and(|key| evidence.is_about(key))
+}
+
+fn certificate_nodes<'c>(node: &mut Node, certificates: impl IntoIterator<Item = &'c Certificate>) {
     let node = node.add("certificates");
     for certificate in certificates {
         let one = node.add(format!(
@@ -185,6 +220,21 @@ fn unsigned_attributes(content: &Content) -> Value {
             Err(error) => json!({"error": unreadable(&error)}),
         };
         members.insert("timestampSignature".to_owned(), timestamp);
+    }
+    if let Some(carried) = &content.unsigned.attestation {
+        let attestation = match claimed(carried) {
+            Ok((device, evidence)) => {
+                let mut shown = Map::new();
+                let is_about = is_about_leaf(&evidence, content);
+                shown.insert("aboutSigningKey".to_owned(), json!(is_about));
+                shown.extend(device::stated(&device));
+                let above = evidence.certificates().map(certificate).collect();
+                shown.insert("certificates".to_owned(), above);
+                Value::Object(shown)
+            }
+            Err(error) => json!({"error": error}),
+        };
+        members.insert("attestation".to_owned(), attestation);
     }
     Value::Object(members)
 }

@@ -12,10 +12,12 @@
 //! The slot stands in the subject: `CN=YubiKey PIV Attestation 9c`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use der::Decode as _;
 use der::asn1::{ObjectIdentifier, UintRef};
 
+use crate::artifact::Quoted;
 use crate::x509::Certificate;
 
 /// What a device stated.
@@ -73,6 +75,16 @@ pub enum TouchPolicy {
 /// What a device looks like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FormFactor(u8);
+
+/// A text that names no version, PIN policy or touch policy.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{} is not {expected}", Quoted(text))]
+pub struct UnknownName {
+    /// The text.
+    pub text: String,
+    /// What it should have been.
+    pub expected: &'static str,
+}
 
 /// Why a certificate is no statement on a key.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -178,6 +190,54 @@ impl Firmware {
     /// Whether its RSA keys can be computed from their public halves: 4.2.0 to 4.3.4 (YSA-2017-01).
     pub fn has_roca(self) -> bool {
         (Self::new(4, 2, 0)..=Self::new(4, 3, 4)).contains(&self)
+    }
+}
+
+impl FromStr for Firmware {
+    type Err = UnknownName;
+
+    /// `5.7.4`, or `5.7` for `5.7.0`.
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let number = |part: &str| {
+            let is_plain = part.bytes().all(|byte| byte.is_ascii_digit());
+            let is_plain = is_plain && (part == "0" || !part.starts_with('0'));
+            part.parse().ok().filter(|_| is_plain)
+        };
+        let numbers: Option<Vec<u8>> = text.split('.').map(number).collect();
+        match numbers.as_deref() {
+            Some([major, minor]) => Ok(Self([*major, *minor, 0])),
+            Some([major, minor, patch]) => Ok(Self([*major, *minor, *patch])),
+            _ => Err(UnknownName {
+                text: text.to_owned(),
+                expected: "a version of firmware, for instance \"5.7\" or \"5.7.4\"",
+            }),
+        }
+    }
+}
+
+impl FromStr for PinPolicy {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let known = [Self::Never, Self::Once, Self::Always];
+        let found = known.into_iter().find(|policy| policy.to_string() == text);
+        found.ok_or_else(|| UnknownName {
+            text: text.to_owned(),
+            expected: "a PIN policy: \"never\", \"once\" or \"always\"",
+        })
+    }
+}
+
+impl FromStr for TouchPolicy {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let known = [Self::Never, Self::Always, Self::Cached];
+        let found = known.into_iter().find(|policy| policy.to_string() == text);
+        found.ok_or_else(|| UnknownName {
+            text: text.to_owned(),
+            expected: "a touch policy: \"never\", \"cached\" or \"always\"",
+        })
     }
 }
 

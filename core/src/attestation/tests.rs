@@ -1,7 +1,9 @@
 //! Genuine samples under Yubico's roots, and chains of CAs made here that break one rule each.
 
-use hardsign_test_support::asn1;
 use hardsign_test_support::certificate::{self, Builder, Issued, basic_constraints};
+use hardsign_test_support::device::{
+    FIRMWARE, Maker, POLICIES, SERIAL, attestation_key, common_name, statement,
+};
 use hardsign_test_support::{Key, certificate as support};
 
 use super::*;
@@ -157,63 +159,25 @@ fn the_box() {
     }
 }
 
-/// A maker of devices.
-struct Maker {
-    root: Issued,
-    f9: Issued,
-}
-
-const FIRMWARE: &str = "1.3.6.1.4.1.41482.3.3";
-const SERIAL: &str = "1.3.6.1.4.1.41482.3.7";
-const POLICIES: &str = "1.3.6.1.4.1.41482.3.8";
-
-impl Maker {
-    fn new() -> Self {
-        let root = Builder::ca("Maker Root", &Key::P256).self_signed(&Key::P256);
-        let f9 = attestation_key(Some(0)).issue(&root, &Key::P256_B);
-        Self { root, f9 }
-    }
-
-    fn roots(&self) -> Roots {
-        Roots::of(vec![parsed(&self.root)])
-    }
-
-    fn proves(
-        &self,
-        statement: &Issued,
-        between: &[&Issued],
-    ) -> Result<Attested, AttestationError> {
-        let certificates: Vec<_> = [statement]
-            .iter()
-            .chain(between)
-            .map(|i| parsed(i))
-            .collect();
-        let certificates: Vec<_> = certificates.iter().collect();
-        prove(&evidence(&certificates), &self.roots())
-    }
+fn proves(
+    maker: &Maker,
+    statement: &Issued,
+    between: &[&Issued],
+) -> Result<Attested, AttestationError> {
+    let certificates: Vec<_> = [statement]
+        .iter()
+        .chain(between)
+        .map(|i| parsed(i))
+        .collect();
+    let certificates: Vec<_> = certificates.iter().collect();
+    prove(
+        &evidence(&certificates),
+        &Roots::of(vec![parsed(&maker.root)]),
+    )
 }
 
 fn parsed(issued: &Issued) -> Certificate {
     Certificate::from_der(&issued.der).unwrap()
-}
-
-fn common_name(name: &str) -> Vec<u8> {
-    asn1::name(&[(asn1::attribute("CN"), name)])
-}
-
-fn attestation_key(path: Option<u32>) -> Builder {
-    Builder::bare(common_name("Maker PIV Attestation"), Key::P256_B.spki).with(
-        certificate::BASIC_CONSTRAINTS,
-        true,
-        basic_constraints(true, path),
-    )
-}
-
-fn statement(firmware: [u8; 3], key: &Key) -> Builder {
-    Builder::bare(common_name("YubiKey PIV Attestation 9c"), key.spki)
-        .with(FIRMWARE, false, firmware.to_vec())
-        .with(SERIAL, false, vec![2, 4, 0x01, 2, 3, 4])
-        .with(POLICIES, false, vec![3, 2])
 }
 
 fn ec() -> Key {
@@ -224,7 +188,7 @@ fn ec() -> Key {
 fn two_and_four_levels() {
     let maker = Maker::new();
     let good = statement([5, 7, 4], &ec()).issue(&maker.f9, &ec());
-    let attested = maker.proves(&good, &[&maker.f9]).unwrap();
+    let attested = proves(&maker, &good, &[&maker.f9]).unwrap();
     assert!(!attested.leaks_to_equipment());
     assert_eq!(attested.device().serial, Some(0x0102_0304));
     assert_eq!(attested.device().pin_policy, PinPolicy::Always);
@@ -242,10 +206,10 @@ fn two_and_four_levels() {
         let f9 = attestation_key(Some(0)).issue(&lower, &Key::P256_B);
         let statement = statement([5, 7, 4], &ec()).issue(&f9, &ec());
         for order in [[&f9, &lower, &upper], [&upper, &f9, &lower]] {
-            let proven = maker.proves(&statement, &order);
+            let proven = proves(&maker, &statement, &order);
             assert_eq!(proven.is_ok(), is_good, "{paths:?}");
         }
-        let gap = maker.proves(&statement, &[&f9, &upper]);
+        let gap = proves(&maker, &statement, &[&f9, &upper]);
         assert!(matches!(gap, Err(AttestationError::Untrusted { .. })));
     }
 }
@@ -257,18 +221,18 @@ fn a_self_made_statement() {
     let made = statement([5, 7, 4], &ec()).issue(&maker.f9, &ec());
     let key = Key::of(KeySpec::Ec256);
     let forged = statement([5, 7, 4], &key).issue(&made, &key);
-    let proven = maker.proves(&forged, &[&made, &maker.f9]);
+    let proven = proves(&maker, &forged, &[&made, &maker.f9]);
     assert!(matches!(proven, Err(AttestationError::Untrusted { .. })));
     // A maker of one's own, and an attestation key that is no CA.
     let own = Maker::new();
     let other = Builder::ca("Maker Root", &ec()).self_signed(&ec());
     let f9 = attestation_key(Some(0)).issue(&other, &Key::P256_B);
     let forged = statement([5, 7, 4], &key).issue(&f9, &key);
-    assert!(own.proves(&forged, &[&f9, &other]).is_err());
+    assert!(proves(&own, &forged, &[&f9, &other]).is_err());
     let f9 = attestation_key(None).without(certificate::BASIC_CONSTRAINTS);
     let f9 = f9.issue(&maker.root, &Key::P256_B);
     let forged = statement([5, 7, 4], &key).issue(&f9, &key);
-    assert!(maker.proves(&forged, &[&f9]).is_err());
+    assert!(proves(&maker, &forged, &[&f9]).is_err());
 }
 
 #[test]
@@ -276,7 +240,7 @@ fn roots_and_statements_out_of_date() {
     let maker = Maker::new();
     let until = |builder: Builder| builder.valid("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z");
     let old = until(statement([5, 7, 4], &ec())).issue(&maker.f9, &ec());
-    let proven = maker.proves(&old, &[&maker.f9]);
+    let proven = proves(&maker, &old, &[&maker.f9]);
     assert!(matches!(proven, Err(AttestationError::NotValidAt { .. })));
     let root = until(Builder::ca("Maker Root", &Key::P256)).self_signed(&Key::P256);
     let expired = Maker {
@@ -284,7 +248,7 @@ fn roots_and_statements_out_of_date() {
         root,
     };
     let good = statement([5, 7, 4], &ec()).issue(&expired.f9, &ec());
-    let proven = expired.proves(&good, &[&expired.f9]);
+    let proven = proves(&expired, &good, &[&expired.f9]);
     assert!(matches!(proven, Err(AttestationError::NotValidAt { .. })));
 }
 
@@ -302,7 +266,7 @@ fn roca() {
     ] {
         let statement = statement(firmware, key).without(SERIAL);
         let statement = statement.issue(&maker.f9, key);
-        let proven = maker.proves(&statement, &[&maker.f9]);
+        let proven = proves(&maker, &statement, &[&maker.f9]);
         let roca = matches!(proven, Err(AttestationError::Roca { .. }));
         assert_eq!(
             (roca, proven.is_ok()),
@@ -317,7 +281,7 @@ fn what_is_no_statement() {
     let maker = Maker::new();
     let fault = |builder: Builder| {
         let issued = builder.issue(&maker.f9, &ec());
-        match maker.proves(&issued, &[&maker.f9]) {
+        match proves(&maker, &issued, &[&maker.f9]) {
             Err(AttestationError::Statement(fault)) => fault.to_string(),
             other => panic!("{other:?}"),
         }
@@ -356,11 +320,11 @@ fn fips_is_proven_too() {
     let decoy = attestation_key(Some(0))
         .with(fips, false, vec![1])
         .self_signed(&key);
-    let attested = maker.proves(&good, &[&decoy, &maker.f9]).unwrap();
+    let attested = proves(&maker, &good, &[&decoy, &maker.f9]).unwrap();
     assert!(!attested.device().fips);
     let f9 = attestation_key(Some(0)).with(fips, false, vec![1]);
     let f9 = f9.issue(&maker.root, &Key::P256_B);
-    assert!(maker.proves(&good, &[&f9]).unwrap().device().fips);
+    assert!(proves(&maker, &good, &[&f9]).unwrap().device().fips);
 }
 
 /// The search ends, however many certificates claim to have issued each other.
@@ -390,6 +354,6 @@ fn evidence_is_bounded() {
         })
         .collect();
     let circle: Vec<&Issued> = circle.iter().collect();
-    let proven = maker.proves(&good, &circle);
+    let proven = proves(&maker, &good, &circle);
     assert!(matches!(proven, Err(AttestationError::Untrusted { .. })));
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use ciborium::Value as Cbor;
 use jiff::Timestamp;
 
+use super::{CarriedEvidence, CarriedFault};
 use crate::json;
 
 /// Extended attribute that names the verification plugin (ENV-26).
@@ -47,6 +48,9 @@ pub struct UnsignedAttributes {
     pub signing_agent: Option<String>,
     /// DER of an RFC 3161 TimeStampToken (ENV-29).
     pub timestamp_token: Option<Vec<u8>>,
+    /// Evidence of where the leaf's key lives, or why what stands there is none. It counts only once
+    /// it has proven itself for the leaf's key.
+    pub attestation: Option<Result<CarriedEvidence, CarriedFault>>,
 }
 
 /// A protected header that the specification does not define.

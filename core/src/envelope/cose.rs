@@ -9,7 +9,7 @@
 //!         ? "io.cncf.notary.expiry" => #6.1(int), * label => any },
 //!     unprotected: {
 //!         33 => [+ bstr], ? "io.cncf.notary.timestampSignature" => bstr,
-//!         ? "io.cncf.notary.signingAgent" => tstr },
+//!         ? "io.cncf.notary.signingAgent" => tstr, ? "io.hardsign.attestation" => any },
 //!     payload: bstr,
 //!     signature: bstr ])
 //! ```
@@ -20,12 +20,13 @@ use ciborium::Value;
 use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::header;
+use super::draft::Unprotected;
 use super::error::clip;
 use super::jws::require_critical;
 use super::signature::{Parts, Protected, RawProtected, check_count};
 use super::{
-    AttributeKey, AttributeValue, EnvelopeError, ExtendedAttribute, PAYLOAD_CONTENT_TYPE, Signed,
-    SignedAttributes, SigningScheme, UnsignedAttributes, cbor,
+    ATTESTATION, AttributeKey, AttributeValue, CarriedEvidence, EnvelopeError, ExtendedAttribute,
+    PAYLOAD_CONTENT_TYPE, SignedAttributes, SigningScheme, UnsignedAttributes, cbor,
 };
 use crate::algorithm::SignatureAlgorithm;
 
@@ -157,6 +158,7 @@ fn unsigned(unprotected: &Map) -> Result<UnsignedAttributes, EnvelopeError> {
     Ok(UnsignedAttributes {
         signing_agent,
         timestamp_token,
+        attestation: find_text(unprotected, ATTESTATION).map(CarriedEvidence::from_cbor),
     })
 }
 
@@ -349,17 +351,25 @@ impl Encoded {
     }
 
     /// The envelope, in deterministic encoding (COSE-12, COSE-16).
-    pub(super) fn assemble(&self, signed: &Signed, timestamp_token: Option<&[u8]>) -> Vec<u8> {
+    pub(super) fn assemble(&self, unprotected: Unprotected<'_>) -> Vec<u8> {
+        let Unprotected {
+            signed,
+            token,
+            attestation,
+        } = unprotected;
         let certificates = signed.certificate_chain.ders().iter();
         let certificates = certificates.map(|der| Value::Bytes(der.clone())).collect();
         let mut unprotected = vec![(Value::from(X5CHAIN), Value::Array(certificates))];
-        if let Some(token) = timestamp_token {
+        if let Some(token) = token {
             let token = Value::Bytes(token.to_vec());
             unprotected.push((Value::from(header::TIMESTAMP_SIGNATURE), token));
         }
         if !signed.signing_agent.is_empty() {
             let agent = Value::from(signed.signing_agent.as_str());
             unprotected.push((Value::from(header::SIGNING_AGENT), agent));
+        }
+        if let Some(evidence) = attestation {
+            unprotected.push((Value::from(ATTESTATION), evidence.to_cbor()));
         }
         cbor::write(&Value::Tag(
             18,

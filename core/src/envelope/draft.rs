@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::signature::check_times;
 use super::{
-    Envelope, EnvelopeError, Format, Payload, Signature, SignedAttributes, SignerChain,
-    SigningScheme, cose, jws,
+    CarriedEvidence, Envelope, EnvelopeError, Format, Payload, Signature, SignedAttributes,
+    SignerChain, SigningScheme, cose, jws,
 };
 use crate::algorithm::{HashAlgorithm, KeySpec};
 use crate::crypto;
@@ -21,6 +21,16 @@ pub struct Draft {
     signing_time: Timestamp,
     encoded: Encoded,
     to_be_signed: ToBeSigned,
+    attestation: Option<CarriedEvidence>,
+}
+
+/// What stands in an envelope beside that which was signed.
+#[derive(Clone, Copy)]
+pub(super) struct Unprotected<'a> {
+    pub(super) signed: &'a Signed,
+    /// DER of an RFC 3161 token.
+    pub(super) token: Option<&'a [u8]>,
+    pub(super) attestation: Option<&'a CarriedEvidence>,
 }
 
 /// What the signer decides about a signature. The scheme is always `notary.x509` (ENV-40).
@@ -103,7 +113,18 @@ impl Draft {
                 bytes,
                 key_spec,
             },
+            attestation: None,
         })
+    }
+
+    /// The same with evidence that the envelope is to carry. Whether it is about the signer's key
+    /// is not looked at here.
+    #[must_use]
+    pub fn with_attestation(self, evidence: CarriedEvidence) -> Self {
+        Self {
+            attestation: Some(evidence),
+            ..self
+        }
     }
 
     /// What a signer must sign.
@@ -203,13 +224,17 @@ impl Draft {
 
     /// The envelope, read again: it is made of what was verified.
     fn encode(&self, signed: &Signed, token: Option<&[u8]>) -> Result<Envelope, EnvelopeError> {
+        let unprotected = Unprotected {
+            signed,
+            token,
+            attestation: self.attestation.as_ref(),
+        };
         let bytes = match &self.encoded {
-            Encoded::Jws(encoded) => encoded.assemble(signed, token),
-            Encoded::Cose(encoded) => encoded.assemble(signed, token),
+            Encoded::Jws(encoded) => encoded.assemble(unprotected),
+            Encoded::Cose(encoded) => encoded.assemble(unprotected),
         };
         let envelope = Envelope::parse(self.format, &bytes)?;
-        let ders = signed.certificate_chain.ders();
-        if envelope.is_made_of(self.to_be_signed.bytes(), &signed.signature, ders, token) {
+        if envelope.is_made_of(self.to_be_signed.bytes(), unprotected) {
             Ok(envelope)
         } else {
             Err(EnvelopeError::DraftChanged)

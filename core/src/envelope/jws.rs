@@ -20,11 +20,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::header;
+use super::draft::Unprotected;
 use super::error::clip;
 use super::signature::{JSON_LIMITS, Parts, Protected, RawProtected, check_chain_len, check_count};
 use super::{
-    AttributeKey, AttributeValue, EnvelopeError, ExtendedAttribute, PAYLOAD_CONTENT_TYPE, Signed,
-    SignedAttributes, SigningScheme, UnsignedAttributes,
+    ATTESTATION, AttributeKey, AttributeValue, CarriedEvidence, EnvelopeError, ExtendedAttribute,
+    PAYLOAD_CONTENT_TYPE, SignedAttributes, SigningScheme, UnsignedAttributes,
 };
 use crate::algorithm::SignatureAlgorithm;
 use crate::json::{self, Value};
@@ -130,6 +131,7 @@ fn unprotected(envelope: &Value) -> Result<(Vec<Vec<u8>>, UnsignedAttributes), E
                     agent.ok_or_else(|| member(header::SIGNING_AGENT, "must be a string"))?;
                 unsigned.signing_agent = Some(agent.to_owned());
             }
+            ATTESTATION => unsigned.attestation = Some(CarriedEvidence::from_json(value)),
             _ => {}
         }
     }
@@ -395,9 +397,10 @@ impl Encoded {
     }
 
     /// The envelope, in the order of the reference (JWS-03, JWS-04).
-    pub(super) fn assemble(&self, signed: &Signed, timestamp_token: Option<&[u8]>) -> Vec<u8> {
+    pub(super) fn assemble(&self, unprotected: Unprotected<'_>) -> Vec<u8> {
+        let Unprotected { signed, token, .. } = unprotected;
         let mut header = Vec::new();
-        if let Some(token) = timestamp_token {
+        if let Some(token) = token {
             let token = Value::String(STANDARD.encode(token));
             header.push((header::TIMESTAMP_SIGNATURE.to_owned(), token));
         }
@@ -407,6 +410,9 @@ impl Encoded {
         if !signed.signing_agent.is_empty() {
             let agent = Value::String(signed.signing_agent.clone());
             header.push((header::SIGNING_AGENT.to_owned(), agent));
+        }
+        if let Some(evidence) = unprotected.attestation {
+            header.push((ATTESTATION.to_owned(), evidence.to_json()));
         }
         let signature = URL_SAFE_NO_PAD.encode(&signed.signature);
         let envelope = Value::Object(vec![

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::draft::Unprotected;
 use super::error::clip;
 use super::{
     EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload, SignedAttributes, UnsignedAttributes,
@@ -170,17 +171,13 @@ impl Envelope {
     }
 
     /// Whether the envelope is made of these parts and no others.
-    pub(super) fn is_made_of(
-        &self,
-        signed: &[u8],
-        signature: &[u8],
-        certificates: &[Vec<u8>],
-        timestamp_token: Option<&[u8]>,
-    ) -> bool {
+    pub(super) fn is_made_of(&self, signed: &[u8], unprotected: Unprotected<'_>) -> bool {
+        let carried = self.parts.unsigned.attestation.as_ref();
         self.parts.signed == signed
-            && self.parts.signature == signature
-            && self.parts.certificates == certificates
-            && self.parts.unsigned.timestamp_token.as_deref() == timestamp_token
+            && self.parts.signature == unprotected.signed.signature
+            && self.parts.certificates == unprotected.signed.certificate_chain.ders()
+            && self.parts.unsigned.timestamp_token.as_deref() == unprotected.token
+            && carried == unprotected.attestation.cloned().map(Ok).as_ref()
     }
 
     /// The leaf's key made the signature over the bytes as received.

@@ -29,7 +29,10 @@ use super::text::{Lines, escaped, without_pin};
 use super::{Host, PluginError, PluginKey, SessionEnd, settled};
 use crate::envelope::SignerChain;
 
+pub use unopened::UnopenedSigner;
+
 mod port;
+mod unopened;
 
 /// The way in which a plugin is asked for signatures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,6 +125,14 @@ impl PluginSigner {
     }
 
     async fn open_for(host: &Host, key: PluginKey, artifacts: bool) -> Result<Self, PluginError> {
+        Self::connect(host, key, artifacts).await?.open().await
+    }
+
+    async fn connect(
+        host: &Host,
+        key: PluginKey,
+        artifacts: bool,
+    ) -> Result<UnopenedSigner, PluginError> {
         let plugin = Plugin {
             // Before any process is started: none but the session's may have them.
             descriptors: descriptor::withhold(&key.id, &key.config),
@@ -136,7 +147,7 @@ impl PluginSigner {
             plugin: plugin.file.name.as_str(),
             route: route.name(),
         });
-        let mut signer = Self {
+        let signer = Self {
             plugin,
             id: key.id,
             config,
@@ -150,10 +161,7 @@ impl PluginSigner {
             denied: OnceLock::new(),
             artifacts,
         };
-        match signer.look_up_key(live).await {
-            Ok(()) => Ok(signer),
-            Err(error) => Err(signer.in_context(error)),
-        }
+        Ok(UnopenedSigner { signer, live })
     }
 
     async fn look_up_key(&mut self, live: Option<Live>) -> Result<(), PluginError> {

@@ -27,8 +27,7 @@
 //!
 //! The file is read strictly: an unknown member, a statement that does not exist, a rule that could
 //! never be met or never be enforced is an error, and an error fails every verification. `notation`
-//! does not read this file. Rules on hardware will stand beside `signers` and `attached`; in this
-//! version they are unknown members.
+//! does not read this file.
 //!
 //! Beside or in place of `signers`, a statement for artifacts may say what must be attached to them,
 //! be signed itself and satisfy the same statement:
@@ -36,8 +35,16 @@
 //! ```json
 //! "attached": [{ "type": "application/spdx+json", "sameSigner": true }]
 //! ```
+//!
+//! and any statement in what kind of hardware the keys of its signatures must live:
+//!
+//! ```json
+//! "hardware": { "roots": ["yubico"], "pinPolicy": ["once", "always"], "leastFirmware": "5.7" }
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::reader::{self, MalformedPolicy, Object, Place, UnknownMember};
 use super::{Kind, Verification};
@@ -48,9 +55,11 @@ use crate::x509::Certificate;
 use crate::x509::identity::{IdentityError, TrustedIdentities, TrustedIdentity};
 
 mod attached;
+mod hardware;
 mod tally;
 
 pub use attached::{AttachedRule, AttachedTypeError};
+pub use hardware::{HardwareFault, HardwareRule, Maker};
 pub use tally::{Signer, Tally};
 
 /// Rules for the statements of both documents, each by the statement's name.
@@ -68,6 +77,8 @@ pub struct StatementRules {
     pub signers: Option<Signers>,
     /// What must be attached, signed itself; for artifacts only.
     pub attached: Vec<AttachedRule>,
+    /// In what kind of hardware the key of each signature must live.
+    pub hardware: Option<Arc<HardwareRule>>,
 }
 
 /// How many of which parties must have signed.
@@ -133,8 +144,11 @@ pub enum HardsignError {
 #[non_exhaustive]
 pub enum RuleFault {
     /// No rule.
-    #[error("\"signers\" or \"attached\" is missing")]
+    #[error("\"signers\", \"attached\" or \"hardware\" is missing")]
     NoRule,
+    /// A rule on hardware that is none.
+    #[error(transparent)]
+    Hardware(Box<HardwareFault>),
     /// `attached` without an item.
     #[error("\"attached\" names no type")]
     NothingAttached,
@@ -305,6 +319,43 @@ impl Document {
         Ok(())
     }
 
+    /// Loads the roots of the makers that rules on hardware name; until then nothing satisfies these
+    /// rules. `read` gets a file's certificates, by its path as it stands in the policy.
+    ///
+    /// # Errors
+    /// The error of `read`, or inside it that the file holds no roots.
+    pub fn load_roots<E>(
+        &mut self,
+        mut read: impl FnMut(&Path) -> Result<Vec<Certificate>, E>,
+    ) -> Result<Result<(), HardsignError>, E> {
+        for kind in [Kind::Oci, Kind::Blob] {
+            for (statement, rules) in self.section_mut(kind) {
+                let Some(rule) = &mut rules.hardware else {
+                    continue;
+                };
+                if let Err(fault) = Arc::make_mut(rule).load(&mut read)? {
+                    return Ok(Err(HardsignError::Rules {
+                        kind,
+                        statement: statement.clone(),
+                        fault: Box::new(RuleFault::Hardware(Box::new(fault))),
+                    }));
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The files that roots of makers come from, as they stand in the policy.
+    pub fn root_files(&self) -> impl Iterator<Item = &Path> {
+        let rules = self.oci.values().chain(self.blob.values());
+        let makers = rules.filter_map(|rules| rules.hardware.as_deref());
+        let makers = makers.flat_map(HardwareRule::makers);
+        makers.filter_map(|maker| match maker {
+            Maker::File { path, .. } => Some(path.as_path()),
+            Maker::Yubico => None,
+        })
+    }
+
     /// The rules for a statement, if it has any.
     pub fn rules(&self, kind: Kind, statement: &str) -> Option<&StatementRules> {
         self.section(kind).get(statement)
@@ -314,6 +365,13 @@ impl Document {
         match kind {
             Kind::Oci => &self.oci,
             Kind::Blob => &self.blob,
+        }
+    }
+
+    fn section_mut(&mut self, kind: Kind) -> &mut BTreeMap<String, StatementRules> {
+        match kind {
+            Kind::Oci => &mut self.oci,
+            Kind::Blob => &mut self.blob,
         }
     }
 }
@@ -391,17 +449,27 @@ fn read_section(
             statement: statement.to_owned(),
             fault: Box::new(fault),
         };
-        known_only(&object, &["signers", "attached"])?;
+        known_only(&object, &["signers", "attached", "hardware"])?;
+        let hardware = hardware::read(&object)?.map_err(fault)?;
         let attached = attached::read(&object)?.map_err(fault)?;
         if kind == Kind::Blob && !attached.is_empty() {
             return Err(fault(RuleFault::AttachedToFile));
         }
         let signers = match object.object("signers").map_err(malformed)? {
             Some(signers) => Some(read_signers(&signers)?.map_err(fault)?),
-            None if attached.is_empty() => return Err(fault(RuleFault::NoRule)),
+            None if attached.is_empty() && hardware.is_none() => {
+                return Err(fault(RuleFault::NoRule));
+            }
             None => None,
         };
-        rules.insert(statement.to_owned(), StatementRules { signers, attached });
+        rules.insert(
+            statement.to_owned(),
+            StatementRules {
+                signers,
+                attached,
+                hardware: hardware.map(Arc::new),
+            },
+        );
     }
     Ok(rules)
 }

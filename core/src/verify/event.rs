@@ -61,6 +61,8 @@ pub enum Event<'a> {
     ValidateChain,
     /// The leaf is compared with the identities.
     ValidateIdentity,
+    /// Evidence of hardware is looked at.
+    ValidateHardware,
     /// The expiry is looked at.
     ValidateExpiry,
     /// The chain's validity at the time of signing is looked at.
@@ -181,6 +183,7 @@ impl fmt::Display for Event<'_> {
             }
             Self::ValidateChain => f.write_str("Validating cert chain"),
             Self::ValidateIdentity => f.write_str("Validating trust identity"),
+            Self::ValidateHardware => f.write_str("Validating evidence of hardware"),
             Self::ValidateExpiry => f.write_str("Validating expiry"),
             Self::ValidateTimestamp => f.write_str("Validating authentic timestamp"),
             Self::TimestampNeed(need) => f.write_str(match need {

@@ -1,12 +1,14 @@
 //! What comes out of verifying an artifact or a file.
 
+use std::sync::Arc;
+
 use super::pipeline::VerifiedSignature;
 use super::policy::Source;
 use super::report::Rejected;
 use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::blob::InvalidMediaType;
 use crate::oci::OciError;
-use crate::policy::hardsign::Tally;
+use crate::policy::hardsign::{HardwareRule, Tally};
 use crate::policy::{Level, SelectionError};
 use crate::trust::TrustError;
 
@@ -32,6 +34,7 @@ pub struct Verified {
     /// Never empty.
     pub(super) signatures: Vec<Accepted>,
     pub(super) attempts: Vec<Attempt>,
+    pub(super) hardware: Option<Arc<HardwareRule>>,
     pub(super) tally: Option<Box<Tally>>,
     pub(super) attached: Vec<Attached>,
 }
@@ -238,6 +241,17 @@ pub enum VerifyError {
         /// The statement.
         statement: String,
     },
+    /// Evidence of hardware is demanded of what the policy does not verify.
+    #[error(
+        "evidence of hardware is demanded of {reference}, but the trust policy statement {} skips signature verification",
+        Quoted(statement)
+    )]
+    HardwareUnderSkip {
+        /// The artifact or file.
+        reference: String,
+        /// The statement.
+        statement: String,
+    },
     /// The one signature of a file did not verify.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -301,6 +315,11 @@ impl Verified {
     /// The attached artifacts that were demanded, in the order of the demands.
     pub fn attached(&self) -> &[Attached] {
         &self.attached
+    }
+
+    /// The rule on hardware that every signature satisfies, where there is one.
+    pub fn hardware(&self) -> Option<&HardwareRule> {
+        self.hardware.as_deref()
     }
 
     /// Who signed, where hardsign's own policy asks.

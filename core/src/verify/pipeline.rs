@@ -4,6 +4,7 @@
 //! (VER-21).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hardsign_plugin::proto::{Capability, PluginConfig};
 use jiff::Timestamp;
@@ -14,9 +15,11 @@ use super::content::{self, Expected};
 use super::event::{Event, Observer};
 use super::expiry::expiry;
 use super::extension::{self, Extension, ExtensionError, ExtensionFailure, Plugin};
+use super::hardware::{HardwareError, hardware};
 use super::integrity::IntegrityError;
 use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
 use crate::envelope::{Signature, SigningScheme};
+use crate::policy::hardsign::HardwareRule;
 use crate::policy::{Action, Check, Rules};
 use crate::revocation::{self, Checker};
 use crate::timestamp::check_revocation;
@@ -26,6 +29,8 @@ use crate::trust::Anchor;
 pub(super) struct Context<'a, E, R> {
     pub(super) statement: &'a str,
     pub(super) rules: &'a Rules,
+    /// In what kind of hardware the key must live, if that is demanded.
+    pub(super) hardware: Option<&'a Arc<HardwareRule>>,
     pub(super) load: Load<'a>,
     pub(super) extension: &'a E,
     pub(super) revocation: &'a R,
@@ -70,7 +75,7 @@ pub(super) async fn verify<E: Extension, R: Checker>(
     integrity: Result<Signature, IntegrityError>,
     expected: Expected<'_>,
 ) -> Result<VerifiedSignature, Rejected> {
-    let mut report = Report::new(context.rules.actions());
+    let mut report = Report::new(context.rules.actions(), context.hardware.is_some());
     match context.steps(integrity, expected, &mut report).await {
         Err(Refused(step)) => Err(Rejected::new(step, report)),
         // Looked at once more as a whole: a step that was left out is not a step that passed.
@@ -135,6 +140,7 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
                 authenticity::trusted_identity(&signature, self.rules, self.statement).into();
             self.settle(report, Check::Authenticity)?;
         }
+        self.hardware(&signature, report)?;
         self.times(&signature, report).await?;
         if self.rules.action(Check::Revocation) == Action::Skip {
             report.revocation = Finding::Skipped;
@@ -146,6 +152,28 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
             None => report.extension = Finding::Passed,
         }
         Ok((signature, anchors))
+    }
+
+    /// Evidence of hardware, before anything is asked over the network. No level weakens it.
+    fn hardware(&self, signature: &Signature, report: &mut Report) -> Result<(), Refused> {
+        let Some(rule) = self.hardware else {
+            report.hardware = Finding::Skipped;
+            return enforce(report, Step::Hardware);
+        };
+        (self.observer)(&Event::ValidateHardware);
+        let carried = signature.unsigned().attestation.as_ref();
+        let judged = match signature.chain().leaf().public_key() {
+            Ok(key) => hardware(rule, carried, key, self.now),
+            Err(_) => Err(HardwareError::NoEvidence),
+        };
+        report.hardware = match judged {
+            Ok(attested) => {
+                report.attested = Some(Box::new(attested));
+                Finding::Passed
+            }
+            Err(error) => Finding::Failed(error),
+        };
+        enforce(report, Step::Hardware)
     }
 
     /// Expiry, then the chain's validity (VER-15, VER-16).

@@ -3,6 +3,7 @@
 //! A [`Policy`] is a trust policy document together with hardsign's own rules for it, which were
 //! checked against each other, and the files that both came from.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, FileError, PolicyFileError, PolicyKind};
@@ -10,6 +11,7 @@ use crate::crypto;
 use crate::dirs::Dirs;
 use crate::policy::hardsign::{self, HardsignError, StatementRules};
 use crate::policy::{Kind, PolicyError, Verification, Warning, blob, oci};
+use crate::x509::{Certificate, MAX_FILE_LEN};
 
 /// A trust policy document, hardsign's own rules for it, and where both came from.
 #[derive(Clone, Debug)]
@@ -18,6 +20,7 @@ pub struct Policy<D> {
     rules: hardsign::Document,
     source: Source,
     rules_source: Option<Source>,
+    root_files: Vec<PathBuf>,
 }
 
 /// A file as it was when it was read.
@@ -47,6 +50,15 @@ pub enum PolicyLoadError {
         /// Why.
         #[source]
         source: Box<FileError>,
+    },
+    /// A file with the roots of a maker of hardware can't be used.
+    #[error("the roots of a maker of hardware in {} can't be used", path.display())]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
     /// Hardsign's own rules can't be used.
     #[error(transparent)]
@@ -94,6 +106,7 @@ impl<D: Document> Policy<D> {
             rules: hardsign::Document::default(),
             source: Source::new(file.path, &file.bytes),
             rules_source: None,
+            root_files: Vec::new(),
         };
         let path = dirs.hardsign_policy();
         match config::read_regular(&path, MAX_POLICY) {
@@ -104,6 +117,7 @@ impl<D: Document> Policy<D> {
             }
             Ok(bytes) => {
                 policy.rules = hardsign::Document::parse(&bytes)?;
+                policy.load_roots(&path)?;
                 policy.rules_source = Some(Source::new(path, &bytes));
             }
         }
@@ -137,12 +151,14 @@ impl<D: Document> Policy<D> {
         };
         let bytes = config::read_named(path, MAX_POLICY).map_err(read)?;
         let (document, rules) = D::parse_with_rules(&bytes)?;
-        let policy = Self {
+        let mut policy = Self {
             document,
             rules,
             source: Source::new(path.to_owned(), &bytes),
             rules_source: None,
+            root_files: Vec::new(),
         };
+        policy.load_roots(path)?;
         policy.bind()?;
         // The file takes the place of both documents, so it has no statements of the other kind.
         let other = match D::KIND {
@@ -160,6 +176,7 @@ impl<D: Document> Policy<D> {
             rules: hardsign::Document::default(),
             source,
             rules_source: None,
+            root_files: Vec::new(),
         }
     }
 
@@ -178,9 +195,29 @@ impl<D: Document> Policy<D> {
         self.rules_source.as_ref()
     }
 
+    /// The files from which the roots of makers of hardware were read.
+    pub fn root_files(&self) -> &[PathBuf] {
+        &self.root_files
+    }
+
     /// Hardsign's own rules for a statement.
     pub fn rules(&self, statement: &str) -> Option<&StatementRules> {
         self.rules.rules(D::KIND, statement)
+    }
+
+    /// Loads the roots that the rules name, relative to the file that they stand in.
+    fn load_roots(&mut self, file: &Path) -> Result<(), PolicyLoadError> {
+        let directory = file.parent().unwrap_or(Path::new(""));
+        self.root_files = self.rules.root_files().map(|f| directory.join(f)).collect();
+        let read = |name: &Path| {
+            let path = directory.join(name);
+            let bytes = config::read_named(&path, MAX_FILE_LEN as u64).map_err(Box::from);
+            let read = bytes.and_then(|bytes| Certificate::parse_file(&bytes).map_err(Box::from));
+            read.map_err(
+                |source: Box<dyn Error + Send + Sync>| PolicyLoadError::Roots { path, source },
+            )
+        };
+        Ok(self.rules.load_roots(read)??)
     }
 
     fn bind(&self) -> Result<(), HardsignError> {

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use super::{
-    AuthenticityError, ContentError, ExpiryError, ExtensionError, IntegrityError, MetadataError,
-    TimestampFailure,
+    AuthenticityError, ContentError, ExpiryError, ExtensionError, HardwareError, IntegrityError,
+    MetadataError, TimestampFailure,
 };
+use crate::attestation::Attested;
 use crate::policy::{Action, Actions, Check};
 use crate::revocation;
 use crate::trust::TrustError;
@@ -29,6 +30,8 @@ pub enum Finding<E> {
 #[derive(Debug)]
 pub struct Report {
     actions: Actions,
+    /// Whether a rule demands evidence of hardware.
+    demands_hardware: bool,
     /// Well formed, and signed by the leaf's key (VER-11).
     pub integrity: Finding<IntegrityError>,
     /// Chain trusted, signer among the identities (VER-14).
@@ -48,6 +51,10 @@ pub struct Report {
     pub user_metadata: Finding<MetadataError>,
     /// Critical attributes are understood, the verification plugin did its part (VER-35 to VER-42).
     pub extension: Finding<ExtensionError>,
+    /// The key lives in hardware; skipped where no rule demands that.
+    pub hardware: Finding<HardwareError>,
+    /// What was proven of the device, where a rule demands it.
+    pub attested: Option<Box<Attested>>,
 }
 
 /// Why revocation failed.
@@ -85,6 +92,8 @@ pub enum Step {
     UserMetadata,
     /// Critical attributes and verification plugin; always enforced (VER-41).
     Extension,
+    /// Evidence of hardware; enforced at every level, where a rule demands it.
+    Hardware,
 }
 
 /// A signature that is not accepted.
@@ -148,9 +157,10 @@ impl<E: Error + Send + Sync + 'static> Finding<E> {
 
 impl Report {
     /// A report in which nothing has been checked yet.
-    pub(super) fn new(actions: Actions) -> Self {
+    pub(super) fn new(actions: Actions, demands_hardware: bool) -> Self {
         Self {
             actions,
+            demands_hardware,
             integrity: Finding::NotReached,
             authenticity: Finding::NotReached,
             authentic_timestamp: Finding::NotReached,
@@ -160,6 +170,8 @@ impl Report {
             content: Finding::NotReached,
             user_metadata: Finding::NotReached,
             extension: Finding::NotReached,
+            hardware: Finding::NotReached,
+            attested: None,
         }
     }
 
@@ -187,6 +199,8 @@ impl Report {
         let action = match step {
             Step::Policy(check) => self.actions.action(check),
             Step::Content | Step::UserMetadata | Step::Extension => Action::Enforce,
+            Step::Hardware if self.demands_hardware => Action::Enforce,
+            Step::Hardware => Action::Skip,
         };
         match (self.finding(step), action) {
             (Erased::Passed, _)
@@ -221,17 +235,19 @@ impl Report {
             Step::Content => self.content.erase(),
             Step::UserMetadata => self.user_metadata.erase(),
             Step::Extension => self.extension.erase(),
+            Step::Hardware => self.hardware.erase(),
         }
     }
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Policy(Check::Integrity),
         Self::Content,
         Self::UserMetadata,
         Self::Policy(Check::Authenticity),
+        Self::Hardware,
         Self::Policy(Check::Expiry),
         Self::Policy(Check::AuthenticTimestamp),
         Self::Policy(Check::Revocation),
@@ -245,6 +261,7 @@ impl Step {
             Self::Content => "content",
             Self::UserMetadata => "userMetadata",
             Self::Extension => "extension",
+            Self::Hardware => "hardware",
         }
     }
 }
@@ -321,6 +338,7 @@ mod tests {
     fn passed(actions: Actions) -> Report {
         Report {
             actions,
+            demands_hardware: true,
             integrity: Finding::Passed,
             authenticity: Finding::Passed,
             authentic_timestamp: Finding::Passed,
@@ -330,6 +348,8 @@ mod tests {
             content: Finding::Passed,
             user_metadata: Finding::Passed,
             extension: Finding::Passed,
+            hardware: Finding::Passed,
+            attested: None,
         }
     }
 
@@ -382,6 +402,7 @@ mod tests {
                     plugin: String::new(),
                 },
             ),
+            Step::Hardware => set(&mut report.hardware, kind, HardwareError::NoEvidence),
         }
         report
     }
@@ -429,6 +450,25 @@ mod tests {
                     assert_eq!(warned.len(), usize::from(kind == "failed" && is_logged));
                 }
             }
+        }
+    }
+
+    /// Without a rule on hardware the step is skipped, and a failure is a failure all the same.
+    #[test]
+    fn hardware_that_nobody_demands() {
+        for (kind, allowed) in [
+            ("not reached", false),
+            ("skipped", true),
+            ("passed", true),
+            ("failed", false),
+        ] {
+            let mut report = with(
+                passed(Level::Audit.actions().unwrap()),
+                Step::Hardware,
+                kind,
+            );
+            report.demands_hardware = false;
+            assert_eq!(report.allows(Step::Hardware), allowed, "{kind}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::blob::{Digests, check_media_type};
 use crate::envelope::{Format, Signature};
 use crate::json;
 use crate::oci::{FetchedSignature, OciError, Repository};
-use crate::policy::hardsign::{AttachedRule, Signer, Signers, StatementRules, Tally};
+use crate::policy::hardsign::{AttachedRule, HardwareRule, Signer, Signers, StatementRules, Tally};
 use crate::policy::{Level, Rules, Verification, blob, oci};
 use crate::revocation::{self, Checker};
 use crate::trust::{Loader, StoreRef, StoreType, TrustError, TrustStore};
@@ -49,6 +49,9 @@ pub struct Options<'a> {
     pub user_metadata: &'a BTreeMap<String, String>,
     /// Settings for a verification plugin (PLG-16).
     pub plugin_config: &'a PluginConfig,
+    /// In what kind of hardware the key of each signature must live, where the policy has no rule of
+    /// its own on that: what is demanded for this run.
+    pub hardware: Option<&'a Arc<HardwareRule>>,
     /// The time of verification.
     pub now: Timestamp,
     /// Hears what happens.
@@ -206,7 +209,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         let statement = policy.document().statement_for(&reference)?;
         tell_statement(statement.name(), statement.verification(), options);
         let Verification::Verify(rules) = statement.verification() else {
-            return Ok(skipped(shown, statement.name(), policy.source(), options));
+            return skipped(shown, statement.name(), policy.source(), options);
         };
         let limit = options.max_signatures.get();
         let listing = repository
@@ -229,8 +232,9 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         order(&mut candidates, &stores);
 
         let load = |store: &StoreRef| self.find(&stores, store);
-        let context = self.context(statement.name(), rules, &load, options);
-        let mut gathered = Gathered::new(policy.rules(statement.name()), truncated);
+        let own = policy.rules(statement.name());
+        let context = self.context(statement.name(), rules, own, &load, options);
+        let mut gathered = Gathered::new(own, hardware_rule(own, options), truncated);
         let mut queue = candidates.iter();
         let mut window = Window::new();
         loop {
@@ -273,12 +277,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         let statement = policy.document().statement_for(statement)?;
         tell_statement(statement.name(), statement.verification(), options);
         let Verification::Verify(rules) = statement.verification() else {
-            return Ok(skipped(
-                reference,
-                statement.name(),
-                policy.source(),
-                options,
-            ));
+            return skipped(reference, statement.name(), policy.source(), options);
         };
         let limit = options.max_signatures.get();
         let tried = signatures.get(..limit).unwrap_or(signatures);
@@ -297,9 +296,10 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         })?;
         let stores = self.load(rules, options.observer);
         let load = |store: &StoreRef| self.find(&stores, store);
-        let context = self.context(statement.name(), rules, &load, options);
+        let own = policy.rules(statement.name());
+        let context = self.context(statement.name(), rules, own, &load, options);
         let truncated = tried.len() < signatures.len();
-        let mut gathered = Gathered::new(policy.rules(statement.name()), truncated);
+        let mut gathered = Gathered::new(own, hardware_rule(own, options), truncated);
         for (position, (format, integrity)) in intact.into_iter().enumerate() {
             (options.observer)(&Event::VerifyBlobSignature {
                 media_type: format.media_type(),
@@ -334,12 +334,14 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         &'c self,
         statement: &'c str,
         rules: &'c Rules,
+        own: Option<&'c StatementRules>,
         load: super::authenticity::Load<'c>,
         options: Options<'c>,
     ) -> Context<'c, E, R> {
         Context {
             statement,
             rules,
+            hardware: hardware_rule(own, options),
             load,
             extension: &self.extension,
             revocation: &self.revocation,
@@ -426,6 +428,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
 struct Gathered<'a> {
     /// Who must have signed.
     demanded: Option<&'a Signers>,
+    /// In what kind of hardware the keys had to live.
+    hardware: Option<&'a Arc<HardwareRule>>,
     /// Whether there are more signatures than may be tried.
     truncated: bool,
     accepted: Vec<Accepted>,
@@ -434,8 +438,13 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(rules: Option<&'a StatementRules>, truncated: bool) -> Self {
+    fn new(
+        rules: Option<&'a StatementRules>,
+        hardware: Option<&'a Arc<HardwareRule>>,
+        truncated: bool,
+    ) -> Self {
         Self {
+            hardware,
             demanded: rules.and_then(|rules| rules.signers.as_ref()),
             truncated,
             accepted: Vec::new(),
@@ -525,24 +534,46 @@ impl<'a> Gathered<'a> {
             policy: policy.clone(),
             signatures: self.accepted,
             attempts,
+            hardware: self.hardware.cloned(),
             tally: tally.map(Box::new),
             attached: Vec::new(),
         }))
     }
 }
 
+/// The rule on hardware in force: the policy's own, else what is demanded for this run.
+fn hardware_rule<'a>(
+    own: Option<&'a StatementRules>,
+    options: Options<'a>,
+) -> Option<&'a Arc<HardwareRule>> {
+    let own = own.and_then(|own| own.hardware.as_ref());
+    own.or(options.hardware)
+}
+
 fn tell_statement(name: &str, demands: &Verification, options: Options<'_>) {
     (options.observer)(&Event::Statement { name, demands });
 }
 
-/// The policy's leave not to verify (VER-04, BLOB-12).
-fn skipped(reference: String, statement: &str, policy: &Source, options: Options<'_>) -> Outcome {
+/// The policy's leave not to verify (VER-04, BLOB-12), unless more is demanded for this run.
+fn skipped(
+    reference: String,
+    statement: &str,
+    policy: &Source,
+    options: Options<'_>,
+) -> Result<Outcome, VerifyError> {
+    let statement = statement.to_owned();
+    if options.hardware.is_some() {
+        return Err(VerifyError::HardwareUnderSkip {
+            reference,
+            statement,
+        });
+    }
     (options.observer)(&Event::Skipping);
-    Outcome::Skipped(Skipped {
+    Ok(Outcome::Skipped(Skipped {
         reference,
-        statement: statement.to_owned(),
+        statement,
         policy: policy.clone(),
-    })
+    }))
 }
 
 /// Puts the signatures first whose annotation names a trusted certificate. The annotation is

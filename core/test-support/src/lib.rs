@@ -12,6 +12,7 @@
 pub mod asn1;
 pub mod certificate;
 pub mod cose;
+pub mod device;
 pub mod jws;
 pub mod key;
 pub mod registry;

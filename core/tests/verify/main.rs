@@ -5,6 +5,7 @@
 mod attached;
 mod attributes;
 mod blobs;
+mod hardware;
 mod levels;
 mod policies;
 mod several;

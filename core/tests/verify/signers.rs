@@ -233,7 +233,7 @@ async fn faults_fail_closed() {
         // Rules that this version does not know, and misspellings.
         (
             good.replace(r#""signers""#, r#""hardware""#),
-            "hardsign policy: unknown member oci.n.hardware".to_owned(),
+            "hardsign policy: unknown member oci.n.hardware.atLeast".to_owned(),
         ),
         (
             good.replace(r#""signers""#, r#""signer""#),
@@ -258,7 +258,7 @@ async fn faults_fail_closed() {
         // Rules that are missing or could never be met.
         (
             r#"{"version":"1.0","oci":{"n":{}}}"#.to_owned(),
-            format!("{of_rule}\"signers\" or \"attached\" is missing"),
+            format!("{of_rule}\"signers\", \"attached\" or \"hardware\" is missing"),
         ),
         (
             of("null"),

@@ -184,6 +184,7 @@ impl World {
             max_signatures: NonZeroUsize::new(self.limit).unwrap(),
             user_metadata: &self.metadata,
             plugin_config: &self.plugin_config,
+            hardware: None,
             now: self.now,
             observer,
         }

@@ -49,6 +49,7 @@ async fn sign(fault: &str, format: Format) -> Result<Signature, SignError> {
         expiry: Some(Duration::from_secs(3600)),
         user_metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         timestamp: None,
+        evidence: None,
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
     };
     sign_blob(&signer, &target, &options).await
@@ -134,6 +135,7 @@ async fn blob_13_envelope_plugins() {
         expiry: None,
         user_metadata: BTreeMap::new(),
         timestamp: None,
+        evidence: None,
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
     };
     assert_eq!(

@@ -66,6 +66,7 @@ async fn envelope(attributes: &[(&str, &str)]) -> Vec<u8> {
         expiry: None,
         user_metadata: BTreeMap::new(),
         timestamp: None,
+        evidence: None,
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
     };
     let signature = sign_blob(&signer, &target, &options).await.unwrap();

@@ -39,10 +39,12 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
     let policy: Policy<Document> = super::load(args.policy_file.as_deref(), &dirs, context)?;
     let verifier = super::verifier(&dirs, context);
     let observe = super::observer(context);
+    let hardware = super::require_hardware(args.require_hardware);
     let options = Options {
         max_signatures: NonZeroUsize::MAX,
         user_metadata: &args.user_metadata,
         plugin_config: &args.plugin_config,
+        hardware: hardware.as_ref(),
         now: context.now(),
         observer: &observe,
     };

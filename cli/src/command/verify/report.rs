@@ -9,7 +9,7 @@ use super::super::Context;
 use crate::args::Output;
 use crate::failure::verification::{Refusal, not_accepted};
 use crate::failure::{Failure, chain};
-use crate::output::{Mark, one_line, table::table};
+use crate::output::{Mark, device, one_line, table::table};
 
 /// What became of one artifact or file: its name, and the answer.
 pub(super) struct Checked {
@@ -163,6 +163,7 @@ fn describe(verified: &Verified, files: &[String]) -> Value {
             "path": verified.policy().path,
             "sha256": hex::encode(verified.policy().sha256),
         },
+        "hardwareRule": verified.hardware().map(device::rule),
         "signatures": verified.signatures().iter().map(accepted).collect::<Vec<_>>(),
         "attached": verified.attached().iter().map(attached).collect::<Vec<_>>(),
         "notAccepted": not_accepted(verified.attempts(), files),
@@ -203,6 +204,7 @@ fn accepted(accepted: &Accepted) -> Value {
         "expiry": signature.attributes().expiry.map(|expiry| expiry.to_string()),
         "signer": {"subject": leaf.subject().to_string(), "sha256Thumbprint": leaf.thumbprint_hex()},
         "logged": logged,
+        "hardware": accepted.signature.report().attested.as_deref().map(device::proven),
         "revocation": revocation(accepted),
     })
 }

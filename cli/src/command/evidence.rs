@@ -1,0 +1,110 @@
+//! Evidence of where a key lives: the makers' roots, what `sign --attest` carries, and how it is told
+//! that evidence proves nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hardsign_core::attestation::{AttestationError, Evidence, Roots};
+use hardsign_core::config::read_named;
+use hardsign_core::envelope::YUBICO_PIV;
+use hardsign_core::plugin::UnopenedSigner;
+use hardsign_core::sign::{ProveError, ProvenEvidence};
+use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
+use hardsign_plugin::proto::AttestKeyResponse;
+
+use super::Context;
+use crate::failure::{Failure, chain};
+use crate::output::one_line;
+
+/// The makers' roots: those of a file that the user names, else those that came with hardsign.
+pub(super) fn roots(file: Option<&str>) -> Result<Roots, Failure> {
+    match file {
+        Some(path) => Ok(Roots::of(certificates(path)?)),
+        None => Ok(Roots::in_the_box()),
+    }
+}
+
+/// The certificates of a file; at least one.
+pub(super) fn certificates(path: &str) -> Result<Vec<Certificate>, Failure> {
+    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::failed)?;
+    let read = Certificate::parse_file(&bytes)
+        .map_err(|error| Failure::failed(format!("{}: {}", one_line(path), chain(&error))))?;
+    if read.is_empty() {
+        return Err(Failure::failed(format!(
+            "{} holds no certificate",
+            one_line(path)
+        )));
+    }
+    Ok(read)
+}
+
+/// The certificates of an answer that can prove something.
+pub(super) fn evidence(answer: &AttestKeyResponse) -> Result<Evidence, Failure> {
+    let ders: Vec<_> = answer.certificates.iter().map(|der| &der.0).collect();
+    Evidence::from_certificates(&ders).map_err(|error| Failure::chain(&error))
+}
+
+/// The evidence that signatures are to carry: gotten from the device and proven, before anybody is
+/// asked for a PIN.
+pub(super) async fn to_carry(
+    signer: &mut UnopenedSigner,
+    name: &str,
+    roots: &Roots,
+    context: &Context,
+) -> Result<Arc<ProvenEvidence>, Failure> {
+    let plugin = signer.plugin_name();
+    if signer.makes_envelopes() {
+        return Err(Failure::failed(format!(
+            "plugin {plugin} makes whole envelopes, which no evidence can be added to"
+        ))
+        .hint("sign without --attest"));
+    }
+    if !signer.gives_evidence() {
+        return Err(Failure::failed(format!(
+            "plugin {plugin} gives no evidence of where its keys live, so signatures can't carry any"
+        ))
+        .hint(OTHER_KEY));
+    }
+    let answer = signer.evidence().await?;
+    if answer.format != YUBICO_PIV {
+        return Err(Failure::failed(format!(
+            "nothing proves where the key {} lives: its key store says so on its own word ({}), which no verifier accepts",
+            one_line(name),
+            one_line(&answer.format)
+        ))
+        .hint(OTHER_KEY));
+    }
+    let proven = ProvenEvidence::prove(&evidence(&answer)?, roots, context.now());
+    let proven = proven.map_err(|error| match error {
+        ProveError::Attestation(error) => refused(name, &error, "--attest-root"),
+        other => Failure::chain(&other),
+    })?;
+    context.console.warning(match proven.attested().device().serial {
+        Some(serial) => {
+            format!("each signature will publish the serial number of the device that made the key, {serial}")
+        }
+        None => "each signature will publish by which device its key was made".to_owned(),
+    });
+    Ok(Arc::new(proven))
+}
+
+/// Evidence that proves nothing; `flag` names a file with other roots.
+pub(super) fn refused(name: &str, error: &AttestationError, flag: &str) -> Failure {
+    let name = one_line(name);
+    let failure = Failure::failed(format!(
+        "nothing proves where the key {name} was made: {}",
+        chain(error)
+    ));
+    match error {
+        AttestationError::Roca { .. } => {
+            failure.hint("stop using the key, and make another on a device that is not affected")
+        }
+        AttestationError::Untrusted { .. } => failure.hint(format!(
+            "if the device is of another maker, name a file with its root: {flag} maker.pem"
+        )),
+        _ => failure,
+    }
+}
+
+const OTHER_KEY: &str =
+    "YubiKeys prove it, through the plugin yubikey: sign with a key of one, or without --attest";
