@@ -13,7 +13,9 @@ use hardsign_core::plugin::Host;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::oci;
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{Document, Event, Options, Policy, Severity, Verifier};
+use hardsign_core::verify::{
+    Document, Event, Options, Policy, PolicyLoadError, Severity, Verifier,
+};
 
 use super::repository::{self, Opener};
 use super::revocation;
@@ -121,7 +123,12 @@ pub(super) fn load<D: Document>(
         Some(path) => Policy::<D>::from_file(Path::new(path)),
         None => Policy::load(dirs),
     };
-    let policy = policy.map_err(|error| super::policy::refused(&error))?;
+    let policy = policy.map_err(|error| match &error {
+        PolicyLoadError::Roots { .. } => Failure::chain(&error).hint(
+            "the path after \"file:\" is relative to the policy's file, or absolute; the file holds certificates in PEM or DER",
+        ),
+        other => super::policy::refused(other),
+    })?;
     for warning in policy.document().warnings() {
         context.console.warning(warning);
     }

@@ -58,6 +58,11 @@ impl Machine {
         ] {
             file(reference.join(from), to);
         }
+        // A genuine YubiKey's evidence, of a key that signed nothing here.
+        for (from, to) in [("9c", "statement.pem"), ("f9", "f9.pem")] {
+            let from = format!("attestation/attestation-validator-{from}.pem");
+            file(vectors.join(from), to);
+        }
         machine.install();
         machine.wabbit();
         private(&machine.path().join("config"));

@@ -87,6 +87,8 @@ pub struct Counters {
     pub signatures: u32,
     /// GENERATE ASYMMETRIC KEY PAIR that made a key.
     pub generated: u32,
+    /// ATTEST of a key that was made here.
+    pub attested: u32,
     /// Commands of any kind.
     pub commands: u32,
 }
@@ -900,6 +902,7 @@ impl VirtualYubiKey {
         if !s.generated {
             return Err(BAD_DATA);
         }
+        self.counters.attested += 1;
         let yubico = [1, 3, 6, 1, 4, 1, 41482, 3];
         let ext = |n: u32, v: &[u8]| seq(&[&oid(&[&yubico[..], &[n]].concat()), &tlv(4, v)]);
         let mut exts = ext(3, &self.config.version);
