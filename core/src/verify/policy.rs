@@ -211,11 +211,7 @@ impl<D: Document> Policy<D> {
         self.root_files = self.rules.root_files().map(|f| directory.join(f)).collect();
         let read = |name: &Path| {
             let path = directory.join(name);
-            let bytes = config::read_named(&path, MAX_FILE_LEN as u64).map_err(Box::from);
-            let read = bytes.and_then(|bytes| Certificate::parse_file(&bytes).map_err(Box::from));
-            read.map_err(
-                |source: Box<dyn Error + Send + Sync>| PolicyLoadError::Roots { path, source },
-            )
+            read_roots(&path).map_err(|source| PolicyLoadError::Roots { path, source })
         };
         Ok(self.rules.load_roots(read)??)
     }
@@ -223,6 +219,12 @@ impl<D: Document> Policy<D> {
     fn bind(&self) -> Result<(), HardsignError> {
         bind(&self.rules, &self.document)
     }
+}
+
+fn read_roots(path: &Path) -> Result<Vec<Certificate>, Box<dyn Error + Send + Sync>> {
+    // The text has the system's reason in it already.
+    let bytes = config::read_named(path, MAX_FILE_LEN as u64).map_err(|error| error.to_string())?;
+    Ok(Certificate::parse_file(&bytes)?)
 }
 
 fn bind<D: Document>(rules: &hardsign::Document, document: &D) -> Result<(), HardsignError> {
