@@ -26,6 +26,8 @@ pub mod openbao;
 pub mod package;
 pub mod pair;
 pub mod peers;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod scene;
 pub mod token;
 pub mod tree;

@@ -875,3 +875,50 @@ fn a_batch_costs_one_request_a_signature_and_shows_no_credential() {
     }
     assert_eq!(verify(&bench, &references[199]).code, Some(0));
 }
+
+/// The memory of `hardsign` itself has no credential in it, but for the environment that it was started
+/// with.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_credential_is_in_memory() {
+    use softhsm_tests::process::{holds, initial_environment, memory};
+    let server = Ministack::start();
+    let fake = Between::new(server.port());
+    let mut environment = environment(&fake.address());
+    environment.push(("NOTATION_PASSWORD", "of-a-registry".to_owned()));
+    // As long as a job's token.
+    let token = format!("{}-end-of-Zq7-token", "eyJ".repeat(400));
+    environment.push(("AWS_SESSION_TOKEN", token.clone()));
+    let bench = new_bench(&environment);
+    let key = server.key(KeySpec::Ec256);
+    let id = named(&key, &key.arn);
+    let references = ["a", "b"].map(|name| artifact(&bench, name));
+    fake.rule(|seen| match (seen.what.as_str(), seen.number) {
+        ("Sign", 2) => Fate::Silence,
+        _ => Fate::Pass,
+    });
+    let all = ["sign"].into_iter().chain(id.flags());
+    let all = all.chain(["--plugin-config", "max-in-flight=1", "--oci-layout"]);
+    let hardsign = binaries().join("hardsign");
+    let mut command = bench.command(&hardsign, all.chain(references.iter().map(String::as_str)));
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while fake.counts().get("Sign") != Some(&2) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let initial = initial_environment(child.id());
+    let (whole, rest) = (memory(child.id(), &(0..0)), memory(child.id(), &initial));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // It is the memory of this run, and only the environment is left out.
+    assert!(holds(&whole, SECRET_KEY.as_bytes()) && holds(&rest, key.arn.as_bytes()));
+    for secret in [SECRET_KEY, ACCESS_KEY, &token] {
+        // Freed memory is overwritten at its beginning alone.
+        let end = &secret[secret.len() - 10..];
+        assert!(!holds(&rest, end.as_bytes()), "{secret} is in memory");
+    }
+}

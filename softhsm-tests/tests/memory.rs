@@ -7,45 +7,20 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "a test starts processes")]
 
-use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use softhsm_tests::process::{holds, memory};
 use softhsm_tests::token::{Token, module};
 use softhsm_tests::workbench::Workbench;
 use softhsm_tests::{binaries, run};
 
 /// Found nowhere else.
 const SECRET_PIN: &str = "pin-Zq7-unlikely-93";
-
-/// All readable memory of a process.
-fn memory(process: u32) -> Vec<u8> {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
-    let mut file = File::open(format!("/proc/{process}/mem")).unwrap();
-    let mut all = Vec::new();
-    for line in maps.lines().filter(|line| line.contains(" rw")) {
-        let (from, rest) = line.split_once('-').unwrap();
-        let (to, _) = rest.split_once(' ').unwrap();
-        let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
-        if to - from > 1 << 30 {
-            continue;
-        }
-        let mut part = vec![0; usize::try_from(to - from).unwrap()];
-        file.seek(SeekFrom::Start(from)).unwrap();
-        // A guard page can't be read.
-        if file.read_exact(&mut part).is_ok() {
-            all.extend(part);
-        }
-    }
-    all
-}
-
-fn holds(memory: &[u8], needle: &[u8]) -> bool {
-    memory.windows(needle.len()).any(|part| part == needle)
-}
 
 /// Waits until somebody asks the authority for a timestamp, which it never gives.
 fn asked(authority: &TcpListener) -> std::net::TcpStream {
@@ -71,7 +46,7 @@ fn look(command: &mut Command, authority: &TcpListener, typed: Option<&str>) -> 
     }
     let held = asked(authority);
     let process = hardsign_below(child.id());
-    let memory = memory(process);
+    let memory = memory(process, &(0..0));
     drop(held);
     child.kill().unwrap();
     child.wait().unwrap();

@@ -314,9 +314,7 @@ fn command(launch: Launch<'_>) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    for name in CREDENTIALS {
-        command.env_remove(name);
-    }
+    host::withhold_variables(command.as_std_mut(), &CREDENTIALS);
     if launch.wish == Wish::Signature {
         host::give_nothing(command.as_std_mut());
     }

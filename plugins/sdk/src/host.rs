@@ -1,4 +1,4 @@
-//! For hosts: which child process gets a descriptor that the user opened.
+//! For hosts: which child process gets a descriptor that the user opened, and which variables none gets.
 //!
 //! A PIN may come from a descriptor, `fd:N` (see [`secret`](crate::secret)). The user opens it for
 //! the host, which hands it down to the session's process and to no other child. It is never read
@@ -35,4 +35,11 @@ impl Withheld {
 /// user opened for this process.
 pub fn give_nothing(command: &mut Command) {
     os::give_nothing(command);
+}
+
+/// Lets the child that `command` starts have none of these environment variables. Nothing else of the
+/// environment may be changed for it: then nothing of it is copied in this process, where credentials would
+/// stay in freed memory.
+pub fn withhold_variables(command: &mut Command, names: &'static [&'static str]) {
+    os::withhold_variables(command, names);
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hardsign_plugin::host::withhold_variables;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -23,6 +24,9 @@ use crate::artifact::Quoted;
 use crate::json::go::Login;
 use crate::json::{self, JsonError};
 use crate::net::Trace;
+
+/// Registry credentials, which no child process sees (CFG-27).
+const CREDENTIALS: [&str; 2] = ["NOTATION_USERNAME", "NOTATION_PASSWORD"];
 
 /// Largest answer, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -256,12 +260,11 @@ async fn run_unbounded(
     let mut command = Command::new(program);
     command
         .arg(action)
-        .env_remove("NOTATION_USERNAME")
-        .env_remove("NOTATION_PASSWORD")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
+    withhold_variables(command.as_std_mut(), &CREDENTIALS);
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that ends without reading says why on its output.

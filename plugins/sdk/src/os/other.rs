@@ -52,6 +52,13 @@ pub(crate) fn give(_: &mut Command, _: i32) {}
 /// Children inherit nothing but their standard streams here.
 pub(crate) fn give_nothing(_: &mut Command) {}
 
+/// Takes variables out of the environment of the child of `command`. The rest is copied for it.
+pub(crate) fn withhold_variables(command: &mut Command, names: &'static [&'static str]) {
+    for name in names {
+        command.env_remove(name);
+    }
+}
+
 /// What can be waited for: everything, since nothing is polled.
 pub(crate) trait Source {}
 

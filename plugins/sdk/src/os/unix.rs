@@ -134,6 +134,72 @@ pub(crate) fn give_nothing(command: &mut Command) {
     }
 }
 
+/// Takes variables out of the environment of the child of `command`, in the child: a changed environment
+/// would be copied here first, and what is secret in it would stay in freed memory.
+pub(crate) fn withhold_variables(command: &mut Command, names: &'static [&'static str]) {
+    let withhold = move || {
+        // SAFETY: this is the child, with one thread and memory of its own. The list ends with a null
+        // pointer, and is only made shorter; no entry is written to.
+        unsafe {
+            let mut from = environment();
+            let mut to = from;
+            while !from.is_null() && !(*from).is_null() {
+                if !names.iter().any(|name| is_variable(*from, name.as_bytes())) {
+                    *to = *from;
+                    to = to.add(1);
+                }
+                from = from.add(1);
+            }
+            if !to.is_null() {
+                *to = std::ptr::null_mut();
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure reads and writes memory of its own; it neither
+    // allocates nor locks.
+    unsafe {
+        command.pre_exec(withhold);
+    }
+}
+
+/// Whether an entry of the environment is that of a variable.
+///
+/// # Safety
+/// `entry` must point to a text that ends with a zero.
+unsafe fn is_variable(entry: *const libc::c_char, name: &[u8]) -> bool {
+    let byte = |at: usize| {
+        // SAFETY: read up to the first difference, so not beyond the zero.
+        let [byte] = unsafe { *entry.add(at) }.to_ne_bytes();
+        byte
+    };
+    let mut expected = name.iter().chain(b"=").enumerate();
+    expected.all(|(at, expected)| byte(at) == *expected)
+}
+
+/// The list of this process's variables.
+///
+/// # Safety
+/// Nobody may change it meanwhile.
+#[cfg(not(target_vendor = "apple"))]
+unsafe fn environment() -> *mut *mut libc::c_char {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: only the pointer is read.
+    unsafe { environ }
+}
+
+/// The list of this process's variables.
+///
+/// # Safety
+/// Nobody may change it meanwhile.
+#[cfg(target_vendor = "apple")]
+unsafe fn environment() -> *mut *mut libc::c_char {
+    // SAFETY: the function gives a pointer to the pointer.
+    unsafe { *libc::_NSGetEnviron() }
+}
+
 /// Marks all descriptors above the standard ones at once, where the system can (Linux 5.11).
 #[cfg(target_os = "linux")]
 fn mark_all() -> bool {
@@ -413,6 +479,33 @@ mod tests {
         assert!(has(&seen(&|command| give(command, number))));
         assert!(!has(&seen(&|_| ())));
         assert!(withhold(number).is_err(), "this process's own by now");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "children are what this is about")]
+    fn a_variable_is_withheld_from_one_child_alone() {
+        let seen = |names: &'static [&'static str]| {
+            let mut command = Command::new("env");
+            withhold_variables(&mut command, names);
+            let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+            let lines = output.lines().filter(|line| line.starts_with("CARGO_PKG_"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = seen(&[]);
+        let without = seen(&[
+            "CARGO_PKG_NAME",
+            "CARGO_PKG_VERSION",
+            "CARGO_PKG",
+            "",
+            "ABSENT",
+        ]);
+        let taken = |line: &&String| {
+            line.starts_with("CARGO_PKG_NAME=") || line.starts_with("CARGO_PKG_VERSION=")
+        };
+        assert_eq!(all.iter().filter(taken).count(), 2, "{all:?}");
+        let rest: Vec<_> = all.iter().filter(|line| !taken(line)).collect();
+        assert_eq!(without.iter().collect::<Vec<_>>(), rest);
+        assert_eq!(seen(&[]), all);
     }
 
     #[test]
