@@ -12,6 +12,7 @@
 //! Sources: Yubico's "PIV attestation", RFC 5280 §6.1 for the chain, and Yubico's advisories
 //! YSA-2017-01 (ROCA) and YSA-2024-03.
 
+use der::asn1::ObjectIdentifier;
 use jiff::Timestamp;
 
 use crate::algorithm::KeySpec;
@@ -112,6 +113,16 @@ pub enum AttestationError {
         /// The time.
         time: Timestamp,
     },
+    /// A certificate of the way says something that must be understood and is not (RFC 5280 §4.2).
+    #[error(
+        "the certificate {subject} of the evidence has the critical extension {oid}, which is not understood"
+    )]
+    UnknownCritical {
+        /// Its subject.
+        subject: Name,
+        /// The extension's type.
+        oid: ObjectIdentifier,
+    },
     /// The key can be computed from its public half.
     #[error(
         "the key is an RSA key that was made by firmware {firmware}, whose RSA keys can be computed from their \
@@ -209,6 +220,7 @@ impl Evidence {
             roots: &roots.roots,
             between: self.issuers.iter().chain(&roots.between).collect(),
             time: Some(now),
+            any_critical: false,
             budget: BUDGET,
         };
         let start = vec![&self.statement];
@@ -220,6 +232,18 @@ impl Evidence {
         search.time = None;
         if search.extend(&start).is_some() {
             return Err(AttestationError::NotValidAt { time: now });
+        }
+        search.budget = BUDGET;
+        search.any_critical = true;
+        let way = search.extend(&start).unwrap_or_default();
+        let unknown = way
+            .iter()
+            .find_map(|one| Some((one, unknown_critical(one)?)));
+        if let Some((one, oid)) = unknown {
+            return Err(AttestationError::UnknownCritical {
+                subject: one.subject().clone(),
+                oid,
+            });
         }
         let by_unbelieved = self.issuers.iter().any(|issuer| {
             self.statement.check_issued_by(issuer).is_ok()
@@ -329,6 +353,8 @@ struct Search<'a> {
     between: Vec<&'a Certificate>,
     /// When all must be valid; `None` while the reason of a failure is looked for.
     time: Option<Timestamp>,
+    /// Whether critical extensions that are not understood are passed over, likewise.
+    any_critical: bool,
     budget: usize,
 }
 
@@ -336,15 +362,14 @@ impl<'a> Search<'a> {
     /// Extends a way to a root.
     fn extend(&mut self, way: &[&'a Certificate]) -> Option<Vec<&'a Certificate>> {
         let last = *way.last()?;
-        if self.time.is_some_and(|time| !last.is_valid_at(time)) {
+        if !self.may_stand(last) {
             return None;
         }
         // Certificates of issuers between the statement and the next one.
         let below = way.len().saturating_sub(1);
         let extended = |next| way.iter().copied().chain([next]).collect::<Vec<_>>();
         for root in self.roots {
-            let is_valid = self.time.is_none_or(|time| root.is_valid_at(time));
-            if is_valid && may_issue(root, below) && self.issued(last, root) {
+            if self.may_stand(root) && may_issue(root, below) && self.issued(last, root) {
                 return Some(extended(root));
             }
         }
@@ -361,6 +386,12 @@ impl<'a> Search<'a> {
             }
         }
         None
+    }
+
+    /// Whether a certificate may stand in a way at all, whatever its place.
+    fn may_stand(&self, certificate: &Certificate) -> bool {
+        let is_valid = self.time.is_none_or(|time| certificate.is_valid_at(time));
+        is_valid && (self.any_critical || unknown_critical(certificate).is_none())
     }
 
     fn issued(&mut self, child: &Certificate, issuer: &Certificate) -> bool {
@@ -387,6 +418,13 @@ fn may_issue(issuer: &Certificate, below: usize) -> bool {
         && usage.is_none_or(|usage| usage.allows(KeyUsage::KEY_CERT_SIGN))
 }
 
+/// The first critical extension that is neither basicConstraints nor keyUsage (RFC 5280 §4.2).
+fn unknown_critical(certificate: &Certificate) -> Option<ObjectIdentifier> {
+    let mut extensions = certificate.extensions().iter();
+    let unknown = extensions.find(|e| e.critical && !UNDERSTOOD.contains(&e.oid));
+    unknown.map(|extension| extension.oid)
+}
+
 /// Whether the key of a certificate is an RSA key, of whatever size.
 fn is_rsa(certificate: &Certificate) -> bool {
     spki::SubjectPublicKeyInfoRef::try_from(certificate.spki_der())
@@ -394,8 +432,13 @@ fn is_rsa(certificate: &Certificate) -> bool {
 }
 
 /// rsaEncryption (RFC 8017 §A.1).
-const RSA_ENCRYPTION: der::asn1::ObjectIdentifier =
-    der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// basicConstraints and keyUsage (RFC 5280 §4.2.1.9, §4.2.1.3).
+const UNDERSTOOD: [ObjectIdentifier; 2] = [
+    ObjectIdentifier::new_unwrap("2.5.29.19"),
+    ObjectIdentifier::new_unwrap("2.5.29.15"),
+];
 
 #[cfg(test)]
 mod tests;

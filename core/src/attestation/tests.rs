@@ -1,5 +1,6 @@
 //! Genuine samples under Yubico's roots, and chains of CAs made here that break one rule each.
 
+use hardsign_test_support::asn1;
 use hardsign_test_support::certificate::{self, Builder, Issued, basic_constraints};
 use hardsign_test_support::device::{
     FIRMWARE, Maker, POLICIES, SERIAL, attestation_key, common_name, statement,
@@ -149,6 +150,7 @@ fn the_box() {
             roots: &roots.roots,
             between: roots.between.iter().collect(),
             time: Some(far),
+            any_critical: false,
             budget: BUDGET,
         };
         assert!(
@@ -302,11 +304,176 @@ fn what_is_no_statement() {
         let fault = fault(good().with(oid, false, value));
         assert!(fault.ends_with("can't be read"), "{fault}");
     }
-    for name in ["YubiKey PIV Attestation", "YubiKey PIV Attestation 9", "9c"] {
+    for name in [
+        "YubiKey PIV Attestation",
+        "YubiKey PIV Attestation 9",
+        "YubiKey PIV Attestation 9c9c",
+        "YubiKey PIV Attestation zz",
+        "9c",
+    ] {
         assert_eq!(
             fault(good().named(common_name(name))),
             "its subject names no slot"
         );
+    }
+}
+
+/// Who may stand between statement and root: a CA by that name, for certificates, at that depth, that
+/// says nothing which isn't understood.
+#[test]
+fn what_may_issue() {
+    let maker = Maker::new();
+    let proven_by = |f9: Builder| {
+        let f9 = f9.issue(&maker.root, &Key::P256_B);
+        // Whatever F9 is called, the statement names the maker's.
+        let statement = statement([5, 7, 4], &ec()).issue(&maker.f9, &ec());
+        proves(&maker, &statement, &[&f9])
+    };
+    let f9 = || attestation_key(Some(0));
+    let usage = |bits| asn1::named_bits(bits);
+    assert!(proven_by(f9()).is_ok());
+    assert!(proven_by(f9().with(certificate::KEY_USAGE, true, usage(1 << 5))).is_ok());
+    let any_other = "1.3.6.1.4.1.41482.9.9";
+    assert!(proven_by(f9().with(any_other, false, vec![5, 0])).is_ok());
+    let untrusted = [
+        (
+            "another name",
+            f9().named(common_name("Other PIV Attestation")),
+        ),
+        (
+            "no CA",
+            f9().with(
+                certificate::BASIC_CONSTRAINTS,
+                true,
+                basic_constraints(false, None),
+            ),
+        ),
+        (
+            "not for certificates",
+            f9().with(certificate::KEY_USAGE, true, usage(1)),
+        ),
+        (
+            "another signature",
+            f9().change(|f9| f9.bad_signature = true),
+        ),
+    ];
+    for (case, f9) in untrusted {
+        match proven_by(f9) {
+            Err(AttestationError::Untrusted { issuer }) => {
+                let named = match case {
+                    "another signature" | "no CA" | "not for certificates" => "CN=Maker Root,",
+                    _ => "CN=Maker PIV Attestation",
+                };
+                assert!(issuer.to_string().starts_with(named), "{case}: {issuer}");
+            }
+            other => panic!("{case}: {other:?}"),
+        }
+    }
+    // In the statement, between, and in the root.
+    for oid in [
+        any_other,
+        "2.5.29.30",
+        "2.5.29.36",
+        certificate::EXT_KEY_USAGE,
+    ] {
+        let critical = |builder: Builder| {
+            builder.with(
+                oid,
+                true,
+                certificate::purposes(&[certificate::CODE_SIGNING]),
+            )
+        };
+        let root = critical(Builder::ca("Maker Root", &Key::P256)).self_signed(&Key::P256);
+        let other = Maker::with_root(root);
+        let by_root = proves(&other, &other.statement(&ec()), &[&other.f9]);
+        let stated = critical(statement([5, 7, 4], &ec())).issue(&maker.f9, &ec());
+        let by_statement = proves(&maker, &stated, &[&maker.f9]);
+        for proven in [by_root, by_statement, proven_by(critical(f9()))] {
+            match proven {
+                Err(AttestationError::UnknownCritical { oid: found, .. }) => {
+                    assert_eq!(found.to_string(), oid);
+                }
+                other => panic!("{oid}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// A way of six certificates below the root is the longest, and each signature check is counted.
+#[test]
+fn long_ways() {
+    let maker = Maker::new();
+    let ca = |name: &str| Builder::ca(name, &Key::P384);
+    let proven_by = |cas: usize| {
+        let mut above = maker.root.clone();
+        let mut all = Vec::new();
+        for number in 0..cas {
+            above = ca(&format!("CA {number}")).issue(&above, &Key::P384);
+            all.push(above.clone());
+        }
+        let f9 = attestation_key(Some(0)).issue(&above, &Key::P256_B);
+        all.push(f9.clone());
+        let statement = statement([5, 7, 4], &ec()).issue(&f9, &ec());
+        let all: Vec<_> = all.iter().collect();
+        proves(&maker, &statement, &all).is_ok()
+    };
+    assert_eq!([0, 1, 4, 5].map(proven_by), [true, true, true, false]);
+    let statement = parsed(&maker.statement(&ec()));
+    let (f9, root) = (parsed(&maker.f9), parsed(&maker.root));
+    // The statement by F9, F9 by the root.
+    for (budget, is_found) in [(0, false), (1, false), (2, true)] {
+        let mut search = Search {
+            roots: std::slice::from_ref(&root),
+            between: vec![&f9],
+            time: None,
+            any_critical: false,
+            budget,
+        };
+        assert_eq!(search.extend(&[&statement]).is_some(), is_found, "{budget}");
+    }
+}
+
+/// Firmware, policies and the warning for keys that equipment gets at, at their edges.
+#[test]
+fn what_is_stated() {
+    let maker = Maker::new();
+    let rsa = Key::of(KeySpec::Rsa2048);
+    for (firmware, key, leaks) in [
+        ([5, 4, 3], ec(), true),
+        ([5, 6, 255], ec(), true),
+        ([5, 7, 0], ec(), false),
+        ([5, 4, 3], rsa, false),
+    ] {
+        let statement = statement(firmware, &key).issue(&maker.f9, &key);
+        let attested = proves(&maker, &statement, &[&maker.f9]).unwrap();
+        assert_eq!(attested.leaks_to_equipment(), leaks, "{firmware:?}");
+        assert!(attested.is_of(parsed(&statement).public_key().unwrap()));
+        assert!(!attested.is_of(parsed(&maker.f9).public_key().unwrap()));
+        assert_eq!(
+            attested.below_root(),
+            [parsed(&statement), parsed(&maker.f9)]
+        );
+    }
+    for (byte, text) in [
+        (1, "never"),
+        (2, "once"),
+        (3, "always"),
+        (4, "once"),
+        (5, "always"),
+    ] {
+        let statement = statement([5, 7, 4], &ec()).with(POLICIES, false, vec![byte, 3]);
+        let statement = statement.issue(&maker.f9, &ec());
+        let device = proves(&maker, &statement, &[&maker.f9]).unwrap();
+        assert_eq!(device.device().pin_policy.to_string(), text);
+        assert_eq!(device.device().touch_policy, TouchPolicy::Cached);
+        assert_eq!(text.parse(), Ok(device.device().pin_policy));
+    }
+    for (text, firmware) in [
+        ("5.0", Firmware::new(5, 0, 0)),
+        ("5.7.0", Firmware::new(5, 7, 0)),
+        ("0.10.255", Firmware::new(0, 10, 255)),
+    ] {
+        assert_eq!(text.parse(), Ok(firmware));
     }
 }
 

@@ -284,6 +284,15 @@ fn genuine_samples() {
         signature.unsigned().attestation.clone()
     };
     let rule = HardwareRule::of_the_box();
+    // Of another maker's rule, Yubico's devices are none.
+    let foreign = world_of(&pki, &Maker::new(), MAKER, &strict()).policy();
+    let foreign = foreign.rules("n").unwrap().hardware.clone().unwrap();
+    let (statement, f9) = &pairs[0];
+    let genuine = carried(Format::Jws, statement, f9);
+    let key = statement.public_key().unwrap();
+    assert!(hardware(&rule, genuine.as_ref(), key, certificate::now()).is_ok());
+    let judged = hardware(&foreign, genuine.as_ref(), key, certificate::now());
+    assert!(matches!(judged, Err(HardwareError::Unproven(_))));
     for format in Format::ALL {
         for (a, (statement, _)) in pairs.iter().enumerate() {
             let key = statement.public_key().unwrap();
@@ -971,6 +980,18 @@ fn req_13_faults_fail_closed() {
     for (rule, text) in texts.iter().zip(versions) {
         cases.push((rule, name("leastFirmware", text, firmware)));
     }
+    let roots: Vec<_> = (0..17).map(|n| format!("\"file:{n}.pem\"")).collect();
+    let roots = format!(r#"{{"roots":[{}]}}"#, roots.join(","));
+    cases.push((
+        &roots,
+        format!("{of_rule}\"hardware.roots\" has 17 items, more than 16"),
+    ));
+    let serials: Vec<_> = (1..=10_001).map(|n| n.to_string()).collect();
+    let serials = format!(r#"{{"serials":[{}]}}"#, serials.join(","));
+    cases.push((
+        &serials,
+        format!("{of_rule}\"hardware.serials\" has 10001 items, more than 10000"),
+    ));
     let leaf = signer(&pki, "signer", &Key::P384);
     for (rule, expected) in cases {
         let world = world_of(&pki, &maker, rule, &strict());
