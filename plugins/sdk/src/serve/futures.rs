@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 
 use super::Engine;
@@ -18,21 +18,37 @@ use crate::error::ErrorCode;
 const MAX_FUTURES: u32 = 256;
 
 /// Waits on a runtime.
-pub(super) struct Futures(Runtime);
+pub(super) struct Futures {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
 
 impl Futures {
     pub(super) fn new() -> Result<Self, Error> {
-        Builder::new_multi_thread()
+        let runtime = Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map(Self)
-            .map_err(|error| Error::from_error(ErrorCode::Error, &error))
+            .map_err(|error| Error::from_error(ErrorCode::Error, &error))?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for Futures {
+    /// Ends without what nobody waits for any more, such as the look-up of a host's name, which can't be
+    /// cut short.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
 impl Engine for Futures {
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.0.block_on(work)
+        self.handle.block_on(work)
     }
 
     fn session<P: AsyncPlugin>(
@@ -82,11 +98,14 @@ impl Engine for Futures {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
 
     use serde_json::{Value, json};
     use tokio::sync::Barrier;
 
-    use super::super::serve_async_on;
+    use super::super::{Engine as _, serve_async_on};
+    use super::Futures;
     use crate::algorithm::KeySpec;
     use crate::proto::{Base64, ListKeysRequest, ListKeysResponse, Metadata};
     use crate::{AsyncKey, AsyncPlugin, Context, Error, KeyRequest};
@@ -201,6 +220,20 @@ mod tests {
             let text = &answer["error"]["errorMessage"];
             assert_eq!(text, "the plugin panicked: of superstition");
         }
+    }
+
+    /// A look-up that hangs is not waited for at the end.
+    #[test]
+    fn the_end_waits_for_nothing() {
+        let start = Instant::now();
+        let engine = Futures::new().unwrap();
+        engine.wait(async {
+            drop(tokio::task::spawn_blocking(|| {
+                sleep(Duration::from_secs(20))
+            }));
+        });
+        drop(engine);
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
