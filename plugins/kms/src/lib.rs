@@ -12,13 +12,16 @@
 mod answer;
 mod chain;
 mod pace;
+mod said;
 mod settings;
 mod uri;
 
 pub use answer::{NotSigned, check_signature, key_spec, public_key_pem, refuse_key, summary};
 pub use chain::certificates;
 pub use pace::{Failure, Pace};
+pub use said::{brief, innermost};
 pub use settings::{
-    COMMON, check_endpoint, common, environment, file, no_policies, number, warn_without_tls,
+    COMMON, check_endpoint, common, environment, file, is_loopback, no_policies, number,
+    warn_without_tls,
 };
 pub use uri::{KeyUri, merged};

@@ -111,7 +111,7 @@ pub fn warn_without_tls(endpoint: &str, context: &Context<'_>) {
 }
 
 /// Whether a host, with its port or without, is this machine.
-fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
         None => host.split(':').next(),
