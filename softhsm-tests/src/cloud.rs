@@ -8,6 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use serde_json::Value;
 
+use crate::peers::registry::Registry;
+use crate::scene::{Scene, Tool};
 use crate::workbench::{Ran, Workbench};
 use crate::{binaries, keys, run};
 
@@ -195,4 +197,28 @@ fn tagged(tag: u8, content: Vec<u8>) -> Vec<u8> {
     all.push(length);
     all.extend(content);
     all
+}
+
+/// `hardsign` and the real `notation` sign through the plugin, and each verifies what the other
+/// signed.
+pub fn both_tools_sign_and_verify(bench: Workbench, keys: &[(&str, &CloudKey)]) {
+    let (_, first) = keys.first().unwrap();
+    let plugin = binaries().join(format!("notation-{}", first.plugin));
+    bench.install_plugin(first.plugin, &plugin);
+    let scene = Scene::with(&Registry::ggcr(), bench);
+    scene.policy_for("tests");
+    for (name, key) in keys {
+        for (tool, format) in [
+            (Tool::Hardsign, "jws"),
+            (Tool::Hardsign, "cose"),
+            (Tool::Notation, "jws"),
+        ] {
+            let tag = format!("{name}-{tool:?}:{format}").to_lowercase();
+            let reference = scene.push(&tag, &tag);
+            let flags = ["sign", "--signature-format", format];
+            let all = flags.into_iter().chain(key.flags());
+            scene.ok(tool, all.chain([reference.as_str()]));
+            scene.both_verify(&reference);
+        }
+    }
 }
