@@ -16,6 +16,8 @@ use hardsign_plugin::algorithm::KeySpec;
 use serde_json::json;
 use softhsm_tests::between::{Between, Fate, aws_error};
 use softhsm_tests::cloud::bench;
+use softhsm_tests::fakes::azure::FakeKeyVault;
+use softhsm_tests::fakes::google::{FakeCloudKms, RING};
 use softhsm_tests::jwt::Issuer;
 use softhsm_tests::ministack::{self, Ministack};
 use softhsm_tests::openbao::{OpenBao, service_account_claims, token_review};
@@ -179,6 +181,36 @@ fn aws_by_web_identity() {
         ("KEY", "alias/release".to_owned()),
     ]);
     job.signs("aws-web-identity");
+}
+
+/// A credentials file as an action leaves it, and the address that only a test needs.
+#[test]
+fn google() {
+    let fake = FakeCloudKms::start();
+    let key = keys::key(KeySpec::Ec384);
+    fake.add("release", "EC_SIGN_P384_SHA384", KeySpec::Ec384, &key.key);
+    let mut job = Job::new(&key.chain);
+    job.set(fake.environment());
+    job.set(vec![
+        ("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS", fake.endpoint()),
+        (
+            "KEY",
+            format!("gcpkms://{RING}/cryptoKeys/release/cryptoKeyVersions/1"),
+        ),
+    ]);
+    job.signs("google");
+}
+
+/// A token in a file, and the way to the fake.
+#[test]
+fn azure() {
+    let fake = FakeKeyVault::start();
+    let key = keys::key(KeySpec::Rsa3072);
+    let address = fake.add("release", "RSA-HSM", KeySpec::Rsa3072, &key.key);
+    let mut job = Job::new(&key.chain);
+    job.set(fake.workload_identity());
+    job.set(vec![("KEY", address)]);
+    job.signs("azure");
 }
 
 /// A server with the policy and the key of the document.

@@ -54,7 +54,7 @@ fn settings() -> Vec<Setting> {
         ),
         (
             "endpoint",
-            "the service's address, for private endpoints and emulators",
+            "the service's address, for private endpoints and emulators; CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS if it is not set",
         ),
         (
             "protection",

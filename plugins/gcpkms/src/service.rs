@@ -12,7 +12,8 @@ use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::chain::PublicKey;
 use hardsign_plugin::{Context, Error, KeyRequest};
 use hardsign_plugin_kms::{
-    Pace, check_endpoint, check_signature, is_loopback, key_spec, number, public_key_pem,
+    Pace, check_endpoint, check_signature, environment, is_loopback, key_spec, number,
+    public_key_pem,
 };
 
 use crate::error::{Asked, failed};
@@ -24,6 +25,9 @@ const PAGE: i32 = 1000;
 
 /// The most pages that are read of a list.
 const MAX_PAGES: usize = 5;
+
+/// The variable by which the service's own tool finds another address.
+const ENDPOINT: &str = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS";
 
 /// What signing needs.
 const SIGN: &str =
@@ -56,7 +60,9 @@ pub(crate) struct Version {
 impl Service {
     pub(crate) async fn open(request: &KeyRequest<'_>) -> Result<Self, Error> {
         let pace = Pace::new(SERVICE, number(request, "rate", 10_000)?);
-        let endpoint = request.setting("endpoint").map(endpoint).transpose()?;
+        let given = request.setting("endpoint").map(str::to_owned);
+        let given = given.or_else(|| environment(ENDPOINT));
+        let endpoint = given.as_deref().map(endpoint).transpose()?;
         let client = credentials::client(endpoint.as_deref()).await?;
         Ok(Self { client, pace })
     }
