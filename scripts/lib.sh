@@ -29,6 +29,18 @@ require_cargo() {
     return 1
 }
 
+# plugins [local]: prints the name of each plugin of the box, one a line; with "local" those alone that bring
+# no client of a service in the cloud.
+plugins() {
+    local manifest name
+    for manifest in plugins/*/Cargo.toml; do
+        name=$(basename "$(dirname "$manifest")")
+        case $name in sdk | testkit | kms) continue ;; esac
+        [ "${1:-}" = local ] && grep -q '^hardsign-plugin-kms' "$manifest" && continue
+        echo "$name"
+    done
+}
+
 # softhsm_module: prints the path of SoftHSM's PKCS#11 module.
 softhsm_module() {
     local path

@@ -38,8 +38,8 @@ impl Seen {
 pub enum Fate {
     /// The service answers.
     Pass,
-    /// The service answers after a while.
-    Late(Duration),
+    /// The same after a while.
+    After(Duration, Box<Fate>),
     /// This answers: status, further headers, body.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// The service's answer, its JSON changed.
@@ -63,7 +63,7 @@ type Rule = Box<dyn Fn(&Seen) -> Fate + Send>;
 
 struct Shared {
     upstream: u16,
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<(Vec<Seen>, BTreeMap<String, usize>)>,
     rule: Mutex<Rule>,
 }
 
@@ -101,35 +101,31 @@ impl Between {
     /// From now on, requests fare like this; what was counted is forgotten.
     pub fn rule(&self, rule: impl Fn(&Seen) -> Fate + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
-        self.shared.seen.lock().unwrap().clear();
+        *self.shared.seen.lock().unwrap() = Default::default();
     }
 
     /// The requests since the last rule.
     pub fn seen(&self) -> Vec<Seen> {
-        self.shared.seen.lock().unwrap().clone()
+        self.shared.seen.lock().unwrap().0.clone()
     }
 
     /// How many requests of each kind there were since the last rule.
     pub fn counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for seen in self.seen() {
-            *counts.entry(seen.what).or_default() += 1;
-        }
-        counts
+        self.shared.seen.lock().unwrap().1.clone()
     }
 }
 
 fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     while let Some((head, body)) = read_message(&mut client)? {
         let seen = note(shared, head, body);
-        let fate = (shared.rule.lock().unwrap())(&seen);
+        let mut fate = (shared.rule.lock().unwrap())(&seen);
+        while let Fate::After(pause, then) = fate {
+            thread::sleep(pause);
+            fate = *then;
+        }
         let pass = || pass_on(shared.upstream, &seen.head, &seen.body);
         let whole = match fate {
-            Fate::Pass => pass()?,
-            Fate::Late(by) => {
-                thread::sleep(by);
-                pass()?
-            }
+            Fate::Pass | Fate::After(..) => pass()?,
             Fate::Answer(status, headers, body) => answer(status, &headers, body.as_bytes()),
             Fate::Change(change) => changed(&pass()?, change)?,
             Fate::Redirect(body, change) => {
@@ -157,15 +153,16 @@ fn note(shared: &Shared, head: String, body: Vec<u8>) -> Seen {
     let line: Vec<&str> = head.split(' ').take(2).collect();
     let what = operation.map_or_else(|| line.join(" "), str::to_owned);
     let mut all = shared.seen.lock().unwrap();
-    let before = all.iter().filter(|seen| seen.what == what).count();
+    let number = all.1.entry(what.clone()).or_default();
+    *number += 1;
     let seen = Seen {
+        number: *number,
         what,
-        number: before + 1,
         head,
         body,
         came: Instant::now(),
     };
-    all.push(seen.clone());
+    all.0.push(seen.clone());
     seen
 }
 

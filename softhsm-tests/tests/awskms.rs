@@ -830,7 +830,7 @@ fn a_batch_costs_one_request_a_signature_and_shows_no_credential() {
         .collect();
     fake.rule(|seen: &Seen| match seen.number {
         // While it waits, processes are looked at.
-        1 => Fate::Late(Duration::from_millis(500)),
+        1 => Fate::After(Duration::from_millis(500), Box::new(Fate::Pass)),
         _ => Fate::Pass,
     });
     let all = ["sign", "-d"]
