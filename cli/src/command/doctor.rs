@@ -22,7 +22,7 @@ use serde_json::json;
 use super::{Context, signer};
 use crate::args::Output;
 use crate::args::doctor::DoctorArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::output::{Mark, one_line, rfc3339};
 
 mod keys;
@@ -241,7 +241,7 @@ fn policy<D: Document + Demands>(dirs: &Dirs, context: &Context, findings: &mut 
                 context.program,
                 D::IMPORT
             );
-            return findings.fail(subject, error.to_string(), &mend);
+            return findings.fail(subject, chain(&error), &mend);
         }
     };
     findings.ok(

@@ -7,6 +7,7 @@ use hardsign_core::algorithm::KeySpec;
 use hardsign_core::crypto::{PublicKey, sha256};
 use hardsign_core::plugin::{
     KeyStore, NewKey, Origin, PluginError, PluginFile, PluginKey, PluginName, PluginSigner,
+    UnopenedSigner,
 };
 use hardsign_plugin::Purpose;
 use hardsign_plugin::proto::{Capability, SignatureScheme};
@@ -114,6 +115,39 @@ async fn one_process_for_the_life_of_a_key() {
         let expected = if origin == Origin::Box { 1 } else { 2 };
         assert_eq!(started.matches("started").count(), expected, "{started}");
     }
+}
+
+/// Evidence of a signer's key is asked for before the key is opened, in the process that then signs; a
+/// plugin that gives none, or can't add any, is known by that.
+#[tokio::test]
+async fn evidence_comes_before_the_key() {
+    for origin in [Origin::User, Origin::Box] {
+        let stage = Stage::new(PATIENT);
+        let key = PluginKey::new(toy(origin), "bear", settings(&stage));
+        let mut unopened = UnopenedSigner::connect(&stage.host, key).await.unwrap();
+        assert!(unopened.gives_evidence() && !unopened.makes_envelopes());
+        let evidence = unopened.evidence().await.unwrap();
+        assert_eq!(evidence.format, "toy");
+        let signer = unopened.open().await.unwrap();
+        let digest = sha256(b"x");
+        signer.sign_bytes(b"x", &digest).await.unwrap();
+        signer.close().await;
+        let expected = ["attest-key", "open", "sign-digest"].map(str::to_owned);
+        assert_eq!(done(&stage), (expected.to_vec(), 1));
+        // Without the key being opened.
+        let stage = Stage::new(PATIENT);
+        let key = PluginKey::new(toy(origin), "bear", settings(&stage));
+        let mut unopened = UnopenedSigner::connect(&stage.host, key).await.unwrap();
+        unopened.evidence().await.unwrap();
+        unopened.close().await;
+        assert_eq!(done(&stage), (vec!["attest-key".to_owned()], 1));
+    }
+    let stage = Stage::new(PATIENT);
+    let key = PluginKey::new(rude(), "good", BTreeMap::new());
+    let mut unopened = UnopenedSigner::connect(&stage.host, key).await.unwrap();
+    assert!(!unopened.gives_evidence());
+    let error = unopened.evidence().await.unwrap_err();
+    assert!(matches!(error, PluginError::Lacks { .. }), "{error}");
 }
 
 /// What the user has to agree to is a question; agreed to, it is done.
