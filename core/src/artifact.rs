@@ -1,6 +1,7 @@
 //! What is signed: digests and descriptors (OCI image specification, "Content Descriptors"), and
 //! the text a user names an artifact by.
 
+mod kind;
 mod quote;
 pub mod reference;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::algorithm::HashAlgorithm;
 
+pub use kind::Kind;
 pub use quote::Quoted;
 
 /// An OCI digest, `<algorithm>:<lower-case hex>`, of SHA-256, SHA-384 or SHA-512.

@@ -27,7 +27,7 @@ pub use file::{
     write_atomic,
 };
 pub use keys::{KeyEntry, KeyLocation, SigningKeys};
-pub use policy::{PolicyFile, PolicyFileError, PolicyKind, read_policy};
+pub use policy::{PolicyFile, PolicyFileError, read_policy};
 
 /// What can be wrong with the user's configuration.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! Trust policies: read once into types, then asked which statement applies.
 //!
 //! Implements "Trust Policy" of the Notary Project trust store and trust policy specification
-//! (TP-05 to TP-45): [`oci`] for `trustpolicy.oci.json` and `trustpolicy.json`, [`blob`] for
-//! `trustpolicy.blob.json`. A document that was read satisfies every rule, so nothing after the
+//! (TP-05 to TP-45): one [`Document`] for both kinds, of which [`oci`] is that for
+//! `trustpolicy.oci.json` and `trustpolicy.json`, [`blob`] that for `trustpolicy.blob.json`. A document that was read satisfies every rule, so nothing after the
 //! reader can meet an unknown level, a malformed scope or an identity that can't be matched; one
 //! fault anywhere fails the whole document (TP-07). [`hardsign`] reads the policy of our own,
 //! which stands in a file beside them.
@@ -22,19 +22,12 @@ mod reader;
 mod scope;
 mod statement;
 
+pub use crate::artifact::Kind;
+pub use document::{Applicability, Document, Statement};
 pub use level::{Action, Actions, Check, Level, LevelFault, VerifyTimestamp};
 pub use reader::{MalformedPolicy, Place, UnknownMember};
 pub use scope::{InvalidScope, Scope, Scopes};
 pub use statement::{Rules, StatementError, StatementFault, Verification};
-
-/// What a policy document is about; the first word of its messages.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Kind {
-    /// OCI artifacts.
-    Oci,
-    /// Files.
-    Blob,
-}
 
 /// Why a policy document can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -209,15 +202,6 @@ impl PolicyError {
     /// rules.
     pub fn is_malformed(&self) -> bool {
         matches!(self, Self::Malformed(_))
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Oci => "oci",
-            Self::Blob => "blob",
-        })
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::algorithm::KeySpec;
-use crate::artifact::Descriptor;
+use crate::artifact::{Descriptor, Kind};
 use crate::envelope::{
     Draft, DraftAttributes, Envelope, EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload,
     Signature, Signed, SigningScheme, ToBeSigned,
@@ -79,8 +79,8 @@ pub struct EnvelopeRequest<'a> {
     pub format: Format,
     /// Time from signing to expiry, if any.
     pub expiry: Option<Duration>,
-    /// Whether a file is signed rather than an OCI artifact (BLOB-13).
-    pub blob: bool,
+    /// What is signed (BLOB-13).
+    pub kind: Kind,
 }
 
 /// What an envelope-generating signer answers (PLG-33), unchecked.
@@ -271,7 +271,7 @@ pub async fn sign_artifact<S: Signer, R: Repository>(
     artifact: &Descriptor,
     options: &SignOptions,
 ) -> Result<SignedArtifact, SignError> {
-    let (signature, annotations) = sign_descriptor(signer, artifact, options, false).await?;
+    let (signature, annotations) = sign_descriptor(signer, artifact, options, Kind::Oci).await?;
     let annotations = manifest_annotations(&signature, annotations)?;
     let pushed = repository
         .push_signature(artifact, options.format, signature.bytes(), annotations)
@@ -293,14 +293,14 @@ pub async fn sign_blob<S: Signer>(
     blob: &Descriptor,
     options: &SignOptions,
 ) -> Result<Signature, SignError> {
-    Ok(sign_descriptor(signer, blob, options, true).await?.0)
+    Ok(sign_descriptor(signer, blob, options, Kind::Blob).await?.0)
 }
 
 async fn sign_descriptor<S: Signer>(
     signer: &S,
     target: &Descriptor,
     options: &SignOptions,
-    blob: bool,
+    kind: Kind,
 ) -> Result<(Signature, BTreeMap<String, String>), SignError> {
     let envelopes = signer.envelopes();
     if options.timestamp.is_some() && envelopes.is_some() {
@@ -316,7 +316,7 @@ async fn sign_descriptor<S: Signer>(
             payload_type: PAYLOAD_CONTENT_TYPE,
             format: options.format,
             expiry: options.expiry,
-            blob,
+            kind,
         };
         let generated = signer.envelope(&request).await?;
         let signature = check_generated(&generated.bytes, &payload, options)?;

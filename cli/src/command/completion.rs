@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use clap::{Arg, Command};
-use hardsign_core::config::{PolicyKind, SigningKeys, read_policy};
+use hardsign_core::artifact::Kind;
+use hardsign_core::config::{SigningKeys, read_policy};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::Finder;
 use hardsign_core::trust::edit;
@@ -230,7 +231,7 @@ impl<'a> Typed<'a> {
                 dirs.map(|dirs| self.certificates(dirs))
             }
             (_, "policy-name") => {
-                dirs.map(|dirs| statements(dirs, PolicyKind::Blob, |s| vec![s["name"].clone()]))
+                dirs.map(|dirs| statements(dirs, Kind::Blob, |s| vec![s["name"].clone()]))
             }
             (_, "scope") | ("policy explain", POSITIONAL) => dirs.map(scopes),
             ("inspect" | "blob inspect", "output") => Some(plain(&["tree", "json"])),
@@ -365,7 +366,7 @@ fn scopes(dirs: &Dirs) -> Vec<(String, String)> {
             .cloned()
             .unwrap_or_default()
     };
-    let mut found = statements(dirs, PolicyKind::Oci, scopes);
+    let mut found = statements(dirs, Kind::Oci, scopes);
     found.retain(|(scope, _)| scope != "*");
     found
 }
@@ -373,7 +374,7 @@ fn scopes(dirs: &Dirs) -> Vec<(String, String)> {
 /// Texts out of the statements of a trust policy, whether or not it is valid.
 fn statements(
     dirs: &Dirs,
-    kind: PolicyKind,
+    kind: Kind,
     texts: impl Fn(&Value) -> Vec<Value>,
 ) -> Vec<(String, String)> {
     let Ok(file) = read_policy(dirs, kind) else {

@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use hardsign_core::artifact::Kind;
 use hardsign_core::config::permissions::{Exposure, exposed, exposed_below};
 use hardsign_core::config::{ConfigFile, PolicyFileError};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{Finder, Host, Installer, Pins, PluginError, PluginName};
-use hardsign_core::policy::{Verification, blob, oci};
+use hardsign_core::policy::blob::Global;
+use hardsign_core::policy::{Applicability, Document, Scopes};
 use hardsign_core::trust::{Loader, StoreName, StoreRef, StoreType};
-use hardsign_core::verify::{Document, Policy, PolicyLoadError};
+use hardsign_core::verify::{Policy, PolicyLoadError};
 use hardsign_core::x509::Certificate;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -88,8 +90,8 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
     directories(&dirs, &mut findings);
     surroundings::look(&dirs, context, &mut findings);
     configuration(&dirs, &mut findings);
-    policy::<oci::Document>(&dirs, context, &mut findings);
-    policy::<blob::Document>(&dirs, context, &mut findings);
+    policy::<Scopes>(&dirs, context, &mut findings);
+    policy::<Global>(&dirs, context, &mut findings);
     stores(&dirs, context.now(), &mut findings);
     let host = signer::host(&dirs, context);
     permissions(&dirs, &host, &mut findings);
@@ -222,24 +224,22 @@ fn configuration(dirs: &Dirs, findings: &mut Findings) {
 }
 
 /// A policy, and the stores that it names.
-fn policy<D: Document + Demands>(dirs: &Dirs, context: &Context, findings: &mut Findings) {
-    let subject = D::SUBJECT;
-    let policy = match Policy::<D>::load(dirs) {
+fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findings) {
+    let (subject, things, import) = match A::KIND {
+        Kind::Oci => ("OCI trust policy", "artifacts", "policy import"),
+        Kind::Blob => ("blob trust policy", "files", "blob policy import"),
+    };
+    let policy = match Policy::<Document<A>>::load(dirs) {
         Ok(policy) => policy,
         Err(PolicyLoadError::File(PolicyFileError::NotPresent)) => {
-            let message = format!("there is none, so {} cannot be verified", D::THINGS);
-            let mend = format!(
-                "`{} {} <file>` puts one in place",
-                context.program,
-                D::IMPORT
-            );
+            let message = format!("there is none, so {things} cannot be verified");
+            let mend = format!("`{} {import} <file>` puts one in place", context.program);
             return findings.warn(subject, message, &mend);
         }
         Err(error) => {
             let mend = format!(
-                "mend it, and put it in place with `{} {}`",
-                context.program,
-                D::IMPORT
+                "mend it, and put it in place with `{} {import}`",
+                context.program
             );
             return findings.fail(subject, chain(&error), &mend);
         }
@@ -256,7 +256,8 @@ fn policy<D: Document + Demands>(dirs: &Dirs, context: &Context, findings: &mut 
         );
     }
     let loader = Loader::new(dirs.trust_stores());
-    for (statement, verification) in policy.document().demands() {
+    for statement in policy.document().statements() {
+        let (statement, verification) = (statement.name(), statement.verification());
         for store in verification.rules().map(|r| r.stores()).unwrap_or_default() {
             if let Err(error) = loader.load(store) {
                 findings.fail(
@@ -269,34 +270,6 @@ fn policy<D: Document + Demands>(dirs: &Dirs, context: &Context, findings: &mut 
                 );
             }
         }
-    }
-}
-
-/// What differs between the documents here.
-trait Demands {
-    const SUBJECT: &'static str;
-    const THINGS: &'static str;
-    const IMPORT: &'static str;
-    fn demands(&self) -> Vec<(&str, &Verification)>;
-}
-
-impl Demands for oci::Document {
-    const SUBJECT: &'static str = "OCI trust policy";
-    const THINGS: &'static str = "artifacts";
-    const IMPORT: &'static str = "policy import";
-    fn demands(&self) -> Vec<(&str, &Verification)> {
-        let statements = self.statements().iter();
-        statements.map(|s| (s.name(), s.verification())).collect()
-    }
-}
-
-impl Demands for blob::Document {
-    const SUBJECT: &'static str = "blob trust policy";
-    const THINGS: &'static str = "files";
-    const IMPORT: &'static str = "blob policy import";
-    fn demands(&self) -> Vec<(&str, &Verification)> {
-        let statements = self.statements().iter();
-        statements.map(|s| (s.name(), s.verification())).collect()
     }
 }
 

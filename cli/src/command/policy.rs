@@ -6,7 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hardsign_core::config::{PolicyFileError, PolicyKind, read_named, read_policy, write_atomic};
+use hardsign_core::artifact::Kind;
+use hardsign_core::config::{PolicyFileError, read_named, read_policy, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::policy::{PolicyError, Warning, blob, oci};
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 
 /// What differs between the policy for artifacts and the one for files.
 pub(super) struct Subject {
-    kind: PolicyKind,
+    kind: Kind,
     /// `OCI` or `blob`.
     noun: &'static str,
     /// The commands are `<program> <command> import` and `show`.
@@ -35,7 +36,7 @@ pub(super) struct Subject {
 }
 
 pub(super) const OCI: Subject = Subject {
-    kind: PolicyKind::Oci,
+    kind: Kind::Oci,
     noun: "OCI",
     command: "policy",
     read: "configuration",
@@ -47,7 +48,7 @@ pub(super) const OCI: Subject = Subject {
 };
 
 pub(super) const BLOB: Subject = Subject {
-    kind: PolicyKind::Blob,
+    kind: Kind::Blob,
     noun: "blob",
     command: "blob policy",
     read: "file",
@@ -64,11 +65,12 @@ pub(super) fn import(
     context: &Context,
 ) -> Result<(), Failure> {
     let Subject { noun, read, .. } = subject;
-    let bytes = read_named(Path::new(&args.path), MAX_POLICY).map_err(|error| {
-        Failure::failed(format!(
-            "failed to read {noun} trust policy {read}: {error}"
-        ))
-    })?;
+    let bytes =
+        read_named(Path::new(&args.path), Kind::MAX_POLICY_LEN as u64).map_err(|error| {
+            Failure::failed(format!(
+                "failed to read {noun} trust policy {read}: {error}"
+            ))
+        })?;
     let warnings = check(subject, &bytes).map_err(|error| {
         // What the parser says tells more than that the policy is malformed.
         let (doing, what) = match error.source() {
@@ -87,7 +89,7 @@ pub(super) fn import(
         return Ok(());
     }
     let path = write(subject, &bytes, &dirs)?;
-    if subject.kind == PolicyKind::Oci {
+    if subject.kind == Kind::Oci {
         delete_old(&dirs, context)?;
     }
     context.console.line(format_args!(
@@ -206,8 +208,5 @@ fn delete_old(dirs: &Dirs, context: &Context) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-/// Largest policy file, in bytes.
-const MAX_POLICY: u64 = 4 << 20;
 
 const SPECIFICATION: &str = "https://github.com/notaryproject/specifications/blob/8cf800c60b7315a43f0adbcae463d848a353b412/specs/trust-store-trust-policy.md";

@@ -11,11 +11,9 @@ use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::plugin::Host;
 use hardsign_core::policy::hardsign::HardwareRule;
-use hardsign_core::policy::oci;
+use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{
-    Document, Event, Options, Policy, PolicyLoadError, Severity, Verifier,
-};
+use hardsign_core::verify::{Event, Options, Policy, PolicyLoadError, Severity, Verifier};
 
 use super::repository::{self, Opener};
 use super::revocation;
@@ -114,13 +112,13 @@ fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
 }
 
 /// The policy in use: the user's, or that of `--policy` for this run.
-pub(super) fn load<D: Document>(
+pub(super) fn load<A: Applicability>(
     file: Option<&str>,
     dirs: &Dirs,
     context: &Context,
-) -> Result<Policy<D>, Failure> {
+) -> Result<Policy<Document<A>>, Failure> {
     let policy = match file {
-        Some(path) => Policy::<D>::from_file(Path::new(path)),
+        Some(path) => Policy::from_file(Path::new(path)),
         None => Policy::load(dirs),
     };
     let policy = policy.map_err(|error| match &error {

@@ -3,16 +3,8 @@
 use std::path::PathBuf;
 
 use super::{FileError, read_regular};
+use crate::artifact::Kind;
 use crate::dirs::Dirs;
-
-/// What a trust policy is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PolicyKind {
-    /// OCI artifacts: `trustpolicy.oci.json`, else `trustpolicy.json`.
-    Oci,
-    /// Files: `trustpolicy.blob.json`.
-    Blob,
-}
 
 /// A trust policy file as it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -57,20 +49,21 @@ pub enum PolicyFileError {
     File(FileError),
 }
 
-/// Reads the trust policy file of `kind`.
+/// Reads the trust policy file of `kind`: `trustpolicy.oci.json`, else `trustpolicy.json`, or
+/// `trustpolicy.blob.json`.
 ///
 /// `trustpolicy.json` is looked at only when there is no `trustpolicy.oci.json` at all: one that
 /// can't be read is an error, since an older policy must not take its place (TP-02).
 ///
 /// # Errors
 /// See [`PolicyFileError`].
-pub fn read_policy(dirs: &Dirs, kind: PolicyKind) -> Result<PolicyFile, PolicyFileError> {
+pub fn read_policy(dirs: &Dirs, kind: Kind) -> Result<PolicyFile, PolicyFileError> {
     let candidates = match kind {
-        PolicyKind::Oci => vec![dirs.oci_policy(), dirs.old_policy()],
-        PolicyKind::Blob => vec![dirs.blob_policy()],
+        Kind::Oci => vec![dirs.oci_policy(), dirs.old_policy()],
+        Kind::Blob => vec![dirs.blob_policy()],
     };
     for path in candidates {
-        match read_regular(&path, MAX_POLICY) {
+        match read_regular(&path, Kind::MAX_POLICY_LEN as u64) {
             Ok(bytes) => return Ok(PolicyFile { path, bytes }),
             Err(error) if error.is_not_found() => {}
             Err(FileError::NotRegular { path }) => {
@@ -84,9 +77,6 @@ pub fn read_policy(dirs: &Dirs, kind: PolicyKind) -> Result<PolicyFile, PolicyFi
     }
     Err(PolicyFileError::NotPresent)
 }
-
-/// More than any policy needs: 4 MiB.
-const MAX_POLICY: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -107,14 +97,14 @@ mod tests {
         let (_root, dirs) = dirs();
         fs::write(dirs.old_policy(), "old").unwrap();
         fs::write(dirs.blob_policy(), "blob").unwrap();
-        assert_eq!(read_policy(&dirs, PolicyKind::Oci).unwrap().bytes, b"old");
+        assert_eq!(read_policy(&dirs, Kind::Oci).unwrap().bytes, b"old");
         fs::write(dirs.oci_policy(), "oci").unwrap();
-        let file = read_policy(&dirs, PolicyKind::Oci).unwrap();
+        let file = read_policy(&dirs, Kind::Oci).unwrap();
         assert_eq!(
             (file.path, file.bytes),
             (dirs.oci_policy(), b"oci".to_vec())
         );
-        assert_eq!(read_policy(&dirs, PolicyKind::Blob).unwrap().bytes, b"blob");
+        assert_eq!(read_policy(&dirs, Kind::Blob).unwrap().bytes, b"blob");
     }
 
     /// TP-02, TP-04: a file that is there but can't be read never falls back to the older one.
@@ -125,14 +115,14 @@ mod tests {
         fs::write(dirs.old_policy(), "old").unwrap();
         fs::create_dir(dirs.oci_policy()).unwrap();
         assert_eq!(
-            read_policy(&dirs, PolicyKind::Oci).unwrap_err().to_string(),
+            read_policy(&dirs, Kind::Oci).unwrap_err().to_string(),
             "trust policy is not a regular file (symlinks are not supported). To create a trust \
              policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
         );
         fs::remove_dir(dirs.oci_policy()).unwrap();
         std::os::unix::fs::symlink(dirs.old_policy(), dirs.oci_policy()).unwrap();
         assert!(matches!(
-            read_policy(&dirs, PolicyKind::Oci),
+            read_policy(&dirs, Kind::Oci),
             Err(PolicyFileError::NotRegular { path }) if path == dirs.oci_policy()
         ));
     }
@@ -141,7 +131,7 @@ mod tests {
     #[test]
     fn tp_03_not_present() {
         let (_root, dirs) = dirs();
-        for kind in [PolicyKind::Oci, PolicyKind::Blob] {
+        for kind in [Kind::Oci, Kind::Blob] {
             assert_eq!(
                 read_policy(&dirs, kind).unwrap_err().to_string(),
                 "trust policy is not present. To create a trust policy, see: \

@@ -13,85 +13,58 @@
 //! }
 //! ```
 
-use super::document;
-use super::hardsign::{self, HardsignError};
-use super::reader::Object;
-use super::statement::{self, RawStatement, Verification};
-use super::{Kind, PolicyError, SelectionError, Warning};
+use super::document::{self, Applicability, Read};
+use super::reader::{MalformedPolicy, Object};
+use super::statement::Verification;
+use super::{Kind, PolicyError, SelectionError};
 
 /// A policy document for files that satisfies every rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Document {
-    statements: Vec<Statement>,
-    warnings: Vec<Warning>,
-}
+pub type Document = document::Document<Global>;
 
 /// One statement.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Statement {
-    name: String,
-    global: bool,
-    verification: Verification,
+pub type Statement = document::Statement<Global>;
+
+/// Whether a statement applies where no name is given, and not by its name alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Global(bool);
+
+impl Applicability for Global {
+    const KIND: Kind = Kind::Blob;
+}
+
+impl Read for Global {
+    const MEMBER: &'static str = "globalPolicy";
+    type Text = bool;
+
+    fn read(statement: &Object<'_>) -> Result<bool, MalformedPolicy> {
+        statement.boolean(Self::MEMBER)
+    }
+
+    fn check(_: &str, global: &bool) -> Result<Self, PolicyError> {
+        Ok(Self(*global))
+    }
+
+    /// At most one global statement, and that one verifies (TP-43, TP-44, DIF-28).
+    fn check_all(statements: &[Statement], _: &[bool]) -> Result<(), PolicyError> {
+        let mut globals = statements.iter().filter(|s| s.is_global());
+        let first = globals.next();
+        if let Some(second) = globals.next() {
+            return Err(PolicyError::SeveralGlobal {
+                statement: second.name().to_owned(),
+            });
+        }
+        match first {
+            Some(global) if *global.verification() == Verification::Skip => {
+                Err(PolicyError::GlobalSkip {
+                    statement: global.name().to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Document {
-    /// Reads a document.
-    ///
-    /// # Errors
-    /// The first fault, in the order in which the reference looks for them.
-    pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        document::parse(bytes, Self::read)
-    }
-
-    /// Reads a document that may carry hardsign's own rules in its member `hardsign`, which are
-    /// not yet checked against its statements. The two layers of errors are those of the two.
-    ///
-    /// # Errors
-    /// As [`Document::parse`].
-    pub fn parse_with_rules(
-        bytes: &[u8],
-    ) -> Result<Result<(Self, hardsign::Document), HardsignError>, PolicyError> {
-        document::parse_with_rules(bytes, Self::read)
-    }
-
-    /// Reads a document from an object with the members `known`.
-    fn read(object: &Object<'_>, known: &[&'static str]) -> Result<Self, PolicyError> {
-        let mut unknown = object.unknown(known).map_err(PolicyError::Malformed)?;
-        let mut globals = Vec::new();
-        let raw = statement::read_all(object, Kind::Blob, |statement| {
-            let members = [&statement::MEMBERS[..], &["globalPolicy"]].concat();
-            unknown.extend(statement.unknown(&members)?);
-            globals.push(statement.boolean("globalPolicy")?);
-            RawStatement::read(statement, &mut unknown)
-        })?;
-        let verifications = statement::check_all(&raw, Kind::Blob)?;
-        let statements: Vec<_> = raw
-            .iter()
-            .zip(verifications)
-            .zip(globals)
-            .map(|((raw, verification), global)| Statement {
-                name: raw.name().to_owned(),
-                global,
-                verification,
-            })
-            .collect();
-        check_global(&statements)?;
-        Ok(Self {
-            statements,
-            warnings: unknown.into_iter().map(Warning::UnknownMember).collect(),
-        })
-    }
-
-    /// The statements, in the order of the document.
-    pub fn statements(&self) -> &[Statement] {
-        &self.statements
-    }
-
-    /// What the document says that is accepted but should be known.
-    pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
-    }
-
     /// The statement that applies: the one named, else the global one (TP-45).
     ///
     /// # Errors
@@ -99,9 +72,9 @@ impl Document {
     pub fn statement_for(&self, name: Option<&str>) -> Result<&Statement, SelectionError> {
         match name {
             None => self
-                .statements
+                .statements()
                 .iter()
-                .find(|s| s.global)
+                .find(|s| s.is_global())
                 .ok_or(SelectionError::NoGlobal),
             Some(name) if name.trim().is_empty() => Err(SelectionError::EmptyName),
             Some(name) => self
@@ -111,44 +84,12 @@ impl Document {
                 }),
         }
     }
-
-    /// The statement with that name.
-    pub fn statement(&self, name: &str) -> Option<&Statement> {
-        self.statements.iter().find(|s| s.name == name)
-    }
 }
 
 impl Statement {
-    /// The name, unique in its document.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Whether it applies where no name is given.
     pub fn is_global(&self) -> bool {
-        self.global
-    }
-
-    /// What it demands.
-    pub fn verification(&self) -> &Verification {
-        &self.verification
-    }
-}
-
-/// At most one global statement, and that one verifies (TP-43, TP-44, DIF-28).
-fn check_global(statements: &[Statement]) -> Result<(), PolicyError> {
-    let mut globals = statements.iter().filter(|s| s.global);
-    let first = globals.next();
-    if let Some(second) = globals.next() {
-        return Err(PolicyError::SeveralGlobal {
-            statement: second.name.clone(),
-        });
-    }
-    match first {
-        Some(global) if global.verification == Verification::Skip => Err(PolicyError::GlobalSkip {
-            statement: global.name.clone(),
-        }),
-        _ => Ok(()),
+        self.applies_to().0
     }
 }
 

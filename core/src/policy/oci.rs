@@ -15,90 +15,47 @@
 
 use std::collections::BTreeMap;
 
-use super::document;
-use super::hardsign::{self, HardsignError};
-use super::reader::Object;
-use super::statement::{self, RawStatement, Verification};
+use super::document::{self, Applicability, Read};
+use super::reader::{MalformedPolicy, Object};
+use super::statement::Verification;
 use super::{Kind, PolicyError, Scope, Scopes, SelectionError, Warning};
 
 /// A policy document for OCI artifacts that satisfies every rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Document {
-    statements: Vec<Statement>,
-    warnings: Vec<Warning>,
-}
+pub type Document = document::Document<Scopes>;
 
 /// One statement.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Statement {
-    name: String,
-    scopes: Scopes,
-    verification: Verification,
+pub type Statement = document::Statement<Scopes>;
+
+impl Applicability for Scopes {
+    const KIND: Kind = Kind::Oci;
+}
+
+impl Read for Scopes {
+    const MEMBER: &'static str = "registryScopes";
+    type Text = Vec<String>;
+
+    fn read(statement: &Object<'_>) -> Result<Self::Text, MalformedPolicy> {
+        statement.strings_or_null(Self::MEMBER)
+    }
+
+    fn check(statement: &str, texts: &Self::Text) -> Result<Self, PolicyError> {
+        scopes(statement, texts)
+    }
+
+    fn check_all(_: &[Statement], texts: &[Self::Text]) -> Result<(), PolicyError> {
+        refuse_duplicate_scopes(texts.iter().flatten())
+    }
+
+    fn warning(statement: &Statement) -> Option<Warning> {
+        let skips_all =
+            *statement.scopes() == Self::Any && *statement.verification() == Verification::Skip;
+        skips_all.then(|| Warning::WildcardSkip {
+            statement: statement.name().to_owned(),
+        })
+    }
 }
 
 impl Document {
-    /// Reads a document.
-    ///
-    /// # Errors
-    /// The first fault, in the order in which the reference looks for them.
-    pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        document::parse(bytes, Self::read)
-    }
-
-    /// Reads a document that may carry hardsign's own rules in its member `hardsign`, which are
-    /// not yet checked against its statements. The two layers of errors are those of the two.
-    ///
-    /// # Errors
-    /// As [`Document::parse`].
-    pub fn parse_with_rules(
-        bytes: &[u8],
-    ) -> Result<Result<(Self, hardsign::Document), HardsignError>, PolicyError> {
-        document::parse_with_rules(bytes, Self::read)
-    }
-
-    /// Reads a document from an object with the members `known`.
-    fn read(object: &Object<'_>, known: &[&'static str]) -> Result<Self, PolicyError> {
-        let mut unknown = object.unknown(known).map_err(PolicyError::Malformed)?;
-        let mut scope_texts = Vec::new();
-        let raw = statement::read_all(object, Kind::Oci, |statement| {
-            let members = [&statement::MEMBERS[..], &["registryScopes"]].concat();
-            unknown.extend(statement.unknown(&members)?);
-            scope_texts.push(statement.strings_or_null("registryScopes")?);
-            RawStatement::read(statement, &mut unknown)
-        })?;
-        let verifications = statement::check_all(&raw, Kind::Oci)?;
-        let mut statements = Vec::new();
-        for ((raw, verification), texts) in raw.iter().zip(verifications).zip(&scope_texts) {
-            statements.push(Statement {
-                name: raw.name().to_owned(),
-                scopes: scopes(raw.name(), texts)?,
-                verification,
-            });
-        }
-        refuse_duplicate_scopes(scope_texts.iter().flatten())?;
-        let mut warnings: Vec<_> = unknown.into_iter().map(Warning::UnknownMember).collect();
-        warnings.extend(statements.iter().filter_map(Statement::warning));
-        Ok(Self {
-            statements,
-            warnings,
-        })
-    }
-
-    /// The statements, in the order of the document.
-    pub fn statements(&self) -> &[Statement] {
-        &self.statements
-    }
-
-    /// What the document says that is accepted but should be known.
-    pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
-    }
-
-    /// The statement with that name.
-    pub fn statement(&self, name: &str) -> Option<&Statement> {
-        self.statements.iter().find(|s| s.name == name)
-    }
-
     /// The statement for `reference`, `<repository>@<digest>`: the one that names the repository,
     /// else the one with `*` (TP-40).
     ///
@@ -111,43 +68,41 @@ impl Document {
                 .ok_or_else(|| SelectionError::NoScope {
                     reference: reference.to_owned(),
                 })?;
+        self.statement_for_repository(repository, || reference.to_owned())
+    }
+
+    /// The statement for a repository, `domain[:port]/name`; `reference` says for an error what was
+    /// looked for.
+    ///
+    /// # Errors
+    /// If the repository is none, or no statement applies.
+    pub fn statement_for_repository(
+        &self,
+        repository: &str,
+        reference: impl FnOnce() -> String,
+    ) -> Result<&Statement, SelectionError> {
         self.statement_for_scope(&Scope::parse(repository)?)
             .ok_or_else(|| SelectionError::NoneApplies {
-                reference: reference.to_owned(),
+                reference: reference(),
             })
     }
 
     /// The statement for a repository, if one applies.
     pub fn statement_for_scope(&self, scope: &Scope) -> Option<&Statement> {
-        let exact = self
-            .statements
-            .iter()
-            .find(|s| s.scopes.named(scope).is_some());
-        exact.or_else(|| self.statements.iter().find(|s| s.scopes == Scopes::Any))
+        let mut statements = self.statements().iter();
+        let exact = statements.find(|s| s.scopes().named(scope).is_some());
+        exact.or_else(|| {
+            self.statements()
+                .iter()
+                .find(|s| *s.scopes() == Scopes::Any)
+        })
     }
 }
 
 impl Statement {
-    /// The name, unique in its document.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The repositories it speaks about.
     pub fn scopes(&self) -> &Scopes {
-        &self.scopes
-    }
-
-    /// What it demands.
-    pub fn verification(&self) -> &Verification {
-        &self.verification
-    }
-
-    fn warning(&self) -> Option<Warning> {
-        let skips_all = self.scopes == Scopes::Any && self.verification == Verification::Skip;
-        skips_all.then(|| Warning::WildcardSkip {
-            statement: self.name.clone(),
-        })
+        self.applies_to()
     }
 }
 

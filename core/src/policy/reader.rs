@@ -9,13 +9,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::artifact::Quoted;
+use crate::artifact::{Kind, Quoted};
 use crate::json::{self, JsonError, Value};
 use crate::text::escaped;
 
 /// Limits of one policy document.
 pub(super) const LIMITS: json::Limits = json::Limits {
-    bytes: 4 << 20,
+    bytes: Kind::MAX_POLICY_LEN,
     depth: 16,
     values: 200_000,
 };
@@ -56,7 +56,7 @@ pub struct Place(String);
 pub struct UnknownMember(pub Place);
 
 /// An object of the document, and where it stands.
-pub(super) struct Object<'a> {
+pub struct Object<'a> {
     place: Place,
     members: &'a [(String, Value)],
 }

@@ -19,9 +19,11 @@ use crate::revocation::Checker;
 /// Most artifacts of one type attached to one artifact that are looked at.
 const MAX_CANDIDATES: usize = 100;
 
-/// What one look at the attached artifacts works with.
+/// What an artifact, and what is attached to it, is verified by.
 pub(super) struct Search<'a, P> {
     pub(super) policy: &'a Policy<oci::Document>,
+    /// That of the artifact, which what is attached has to satisfy as well.
+    pub(super) statement: &'a oci::Statement,
     pub(super) repository: &'a P,
     pub(super) scope: &'a str,
     pub(super) options: Options<'a>,
@@ -104,14 +106,7 @@ impl<P: Repository> Search<'_, P> {
             });
         }
         let outcome = verifier
-            .verify_one(
-                self.policy,
-                self.repository,
-                self.scope,
-                &attached,
-                self.options,
-                rule.same_signer(),
-            )
+            .verify_one(self, &attached, rule.same_signer())
             .await
             .map_err(|error| AttachedFault::NotVerified(Box::new(error)))?;
         let Outcome::Verified(verified) = outcome else {

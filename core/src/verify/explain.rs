@@ -1,10 +1,11 @@
 //! What a policy would demand of an artifact or a file, without looking at any signature and
 //! without the network: the data behind `policy explain`.
 
-use super::policy::{Document, Policy, Source};
+use super::policy::{Policy, Source};
 use crate::policy::hardsign::StatementRules;
 use crate::policy::{
-    Action, Check, Level, Scope, SelectionError, Verification, VerifyTimestamp, blob, oci,
+    Action, Applicability, Check, Document, Level, Scope, SelectionError, Verification,
+    VerifyTimestamp, blob, oci,
 };
 use crate::trust::{Loader, StoreRef};
 
@@ -72,10 +73,9 @@ impl Policy<oci::Document> {
         stores: &Loader,
     ) -> Result<Explanation, SelectionError> {
         let scope = Scope::parse(repository)?;
-        let statement = self.document().statement_for_scope(&scope);
-        let statement = statement.ok_or_else(|| SelectionError::NoneApplies {
-            reference: repository.to_owned(),
-        })?;
+        let statement = self
+            .document()
+            .statement_for_repository(repository, || repository.to_owned())?;
         let because = match statement.scopes().named(&scope) {
             None => Because::Wildcard,
             Some(named) => Because::Scope(named.clone()),
@@ -104,7 +104,7 @@ impl Policy<blob::Document> {
     }
 }
 
-impl<D: Document> Policy<D> {
+impl<A: Applicability> Policy<Document<A>> {
     fn explained(
         &self,
         statement: &str,

@@ -6,11 +6,11 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, FileError, PolicyFileError, PolicyKind};
+use crate::config::{self, FileError, PolicyFileError};
 use crate::crypto;
 use crate::dirs::Dirs;
 use crate::policy::hardsign::{self, HardsignError, StatementRules};
-use crate::policy::{Kind, PolicyError, Verification, Warning, blob, oci};
+use crate::policy::{Applicability, Document, Kind, PolicyError, Statement, blob, oci};
 use crate::x509::{Certificate, MAX_FILE_LEN};
 
 /// A trust policy document, hardsign's own rules for it, and where both came from.
@@ -65,33 +65,7 @@ pub enum PolicyLoadError {
     Hardsign(#[from] HardsignError),
 }
 
-/// A kind of trust policy document.
-pub trait Document: Sized {
-    /// The kind.
-    const KIND: Kind;
-    /// The same, for finding its file.
-    const FILE: PolicyKind;
-
-    /// Reads a document.
-    ///
-    /// # Errors
-    /// See [`PolicyError`].
-    fn parse(bytes: &[u8]) -> Result<Self, PolicyError>;
-
-    /// Reads a document that may carry hardsign's own rules in the member `hardsign`.
-    ///
-    /// # Errors
-    /// See [`PolicyError`] and [`HardsignError`].
-    fn parse_with_rules(bytes: &[u8]) -> Result<(Self, hardsign::Document), PolicyLoadError>;
-
-    /// What the statement with that name demands.
-    fn verification(&self, statement: &str) -> Option<&Verification>;
-
-    /// What the document says that is accepted but should be known.
-    fn warnings(&self) -> &[Warning];
-}
-
-impl<D: Document> Policy<D> {
+impl<A: Applicability> Policy<Document<A>> {
     /// The user's policy: the trust policy file, and `policy.hardsign.json` beside it if there is
     /// one. Rules for statements of the other kind make that kind's document needed too, since a
     /// name that does not exist fails every verification.
@@ -99,8 +73,8 @@ impl<D: Document> Policy<D> {
     /// # Errors
     /// See [`PolicyLoadError`].
     pub fn load(dirs: &Dirs) -> Result<Self, PolicyLoadError> {
-        let file = config::read_policy(dirs, D::FILE)?;
-        let document = D::parse(&file.bytes)?;
+        let file = config::read_policy(dirs, A::KIND)?;
+        let document = Document::parse(&file.bytes)?;
         let mut policy = Self {
             document,
             rules: hardsign::Document::default(),
@@ -109,7 +83,7 @@ impl<D: Document> Policy<D> {
             root_files: Vec::new(),
         };
         let path = dirs.hardsign_policy();
-        match config::read_regular(&path, MAX_POLICY) {
+        match config::read_regular(&path, Kind::MAX_POLICY_LEN as u64) {
             Err(error) if error.is_not_found() => return Ok(policy),
             Err(source) => {
                 let source = Box::new(source);
@@ -123,16 +97,13 @@ impl<D: Document> Policy<D> {
         }
         policy.bind()?;
         let rules = &policy.rules;
-        match D::KIND {
-            Kind::Oci if rules.concerns(Kind::Blob) => {
-                let file = config::read_policy(dirs, PolicyKind::Blob)?;
-                bind(rules, &<blob::Document as Document>::parse(&file.bytes)?)?;
+        let other = A::KIND.other();
+        if rules.concerns(other) {
+            let file = config::read_policy(dirs, other)?;
+            match other {
+                Kind::Oci => bind(rules, &oci::Document::parse(&file.bytes)?)?,
+                Kind::Blob => bind(rules, &blob::Document::parse(&file.bytes)?)?,
             }
-            Kind::Blob if rules.concerns(Kind::Oci) => {
-                let file = config::read_policy(dirs, PolicyKind::Oci)?;
-                bind(rules, &<oci::Document as Document>::parse(&file.bytes)?)?;
-            }
-            Kind::Oci | Kind::Blob => {}
         }
         Ok(policy)
     }
@@ -149,8 +120,8 @@ impl<D: Document> Policy<D> {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let bytes = config::read_named(path, MAX_POLICY).map_err(read)?;
-        let (document, rules) = D::parse_with_rules(&bytes)?;
+        let bytes = config::read_named(path, Kind::MAX_POLICY_LEN as u64).map_err(read)?;
+        let (document, rules) = Document::parse_with_rules(&bytes)??;
         let mut policy = Self {
             document,
             rules,
@@ -161,16 +132,12 @@ impl<D: Document> Policy<D> {
         policy.load_roots(path)?;
         policy.bind()?;
         // The file takes the place of both documents, so it has no statements of the other kind.
-        let other = match D::KIND {
-            Kind::Oci => Kind::Blob,
-            Kind::Blob => Kind::Oci,
-        };
-        policy.rules.bind(other, |_| None)?;
+        policy.rules.bind(A::KIND.other(), |_| None)?;
         Ok(policy)
     }
 
     /// A policy that is at hand already, without rules of hardsign's own.
-    pub fn from_document(document: D, source: Source) -> Self {
+    pub fn from_document(document: Document<A>, source: Source) -> Self {
         Self {
             document,
             rules: hardsign::Document::default(),
@@ -181,7 +148,7 @@ impl<D: Document> Policy<D> {
     }
 
     /// The trust policy.
-    pub fn document(&self) -> &D {
+    pub fn document(&self) -> &Document<A> {
         &self.document
     }
 
@@ -202,7 +169,7 @@ impl<D: Document> Policy<D> {
 
     /// Hardsign's own rules for a statement.
     pub fn rules(&self, statement: &str) -> Option<&StatementRules> {
-        self.rules.rules(D::KIND, statement)
+        self.rules.rules(A::KIND, statement)
     }
 
     /// Loads the roots that the rules name, relative to the file that they stand in.
@@ -227,8 +194,12 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, Box<dyn Error + Send + Sy
     Ok(Certificate::parse_file(&bytes)?)
 }
 
-fn bind<D: Document>(rules: &hardsign::Document, document: &D) -> Result<(), HardsignError> {
-    rules.bind(D::KIND, |statement| document.verification(statement))
+fn bind<A: Applicability>(
+    rules: &hardsign::Document,
+    document: &Document<A>,
+) -> Result<(), HardsignError> {
+    let verification = |name: &str| document.statement(name).map(Statement::verification);
+    rules.bind(A::KIND, verification)
 }
 
 impl Source {
@@ -240,48 +211,3 @@ impl Source {
         }
     }
 }
-
-impl Document for oci::Document {
-    const KIND: Kind = Kind::Oci;
-    const FILE: PolicyKind = PolicyKind::Oci;
-
-    fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        Self::parse(bytes)
-    }
-
-    fn parse_with_rules(bytes: &[u8]) -> Result<(Self, hardsign::Document), PolicyLoadError> {
-        Ok(Self::parse_with_rules(bytes)??)
-    }
-
-    fn verification(&self, statement: &str) -> Option<&Verification> {
-        self.statement(statement).map(oci::Statement::verification)
-    }
-
-    fn warnings(&self) -> &[Warning] {
-        self.warnings()
-    }
-}
-
-impl Document for blob::Document {
-    const KIND: Kind = Kind::Blob;
-    const FILE: PolicyKind = PolicyKind::Blob;
-
-    fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        Self::parse(bytes)
-    }
-
-    fn parse_with_rules(bytes: &[u8]) -> Result<(Self, hardsign::Document), PolicyLoadError> {
-        Ok(Self::parse_with_rules(bytes)??)
-    }
-
-    fn verification(&self, statement: &str) -> Option<&Verification> {
-        self.statement(statement).map(blob::Statement::verification)
-    }
-
-    fn warnings(&self) -> &[Warning] {
-        self.warnings()
-    }
-}
-
-/// Longest policy file, in bytes.
-const MAX_POLICY: u64 = 4 << 20;

@@ -150,8 +150,9 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         demanded: &[AttachedRule],
         options: Options<'_>,
     ) -> Result<Outcome, VerifyError> {
-        let reference = format!("{scope}@{}", artifact.digest);
-        let statement = policy.document().statement_for(&reference)?;
+        let statement = policy
+            .document()
+            .statement_for_repository(scope, || format!("{scope}@{}", artifact.digest))?;
         let rules = policy.rules(statement.name());
         let rules: Vec<_> = rules
             .iter()
@@ -160,9 +161,14 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             .collect();
         // A signer of both is looked for among all signatures, not only the first good one.
         let all = rules.iter().any(|rule| rule.same_signer());
-        let outcome = self
-            .verify_one(policy, repository, scope, artifact, options, all)
-            .await?;
+        let search = Search {
+            policy,
+            statement,
+            repository,
+            scope,
+            options,
+        };
+        let outcome = self.verify_one(&search, artifact, all).await?;
         let mut verified = match outcome {
             Outcome::Verified(verified) => verified,
             Outcome::Skipped(skipped) if rules.is_empty() => return Ok(Outcome::Skipped(skipped)),
@@ -175,13 +181,11 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         };
         let nothing = BTreeMap::new();
         let search = Search {
-            policy,
-            repository,
-            scope,
             options: Options {
                 user_metadata: &nothing,
                 ..options
             },
+            ..search
         };
         let mut attached = Vec::new();
         for rule in rules {
@@ -191,22 +195,26 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         Ok(Outcome::Verified(verified))
     }
 
-    /// Verifies one artifact by its own signatures; with `all`, every signature is tried.
+    /// Verifies one artifact of the scope by its own signatures under its statement; with `all`, every
+    /// signature is tried.
     pub(super) async fn verify_one<P: Repository>(
         &self,
-        policy: &Policy<oci::Document>,
-        repository: &P,
-        scope: &str,
+        search: &Search<'_, P>,
         artifact: &Descriptor,
-        options: Options<'_>,
         all: bool,
     ) -> Result<Outcome, VerifyError> {
+        let Search {
+            policy,
+            statement,
+            repository,
+            scope,
+            options,
+        } = *search;
         let shown = format!("{}@{}", repository.name(), artifact.digest);
         let reference = format!("{scope}@{}", artifact.digest);
         (options.observer)(&Event::CheckLevel {
             reference: &reference,
         });
-        let statement = policy.document().statement_for(&reference)?;
         tell_statement(statement.name(), statement.verification(), options);
         let Verification::Verify(rules) = statement.verification() else {
             return skipped(shown, statement.name(), policy.source(), options);

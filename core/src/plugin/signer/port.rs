@@ -7,6 +7,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::Capability;
 
 use super::{PluginSigner, Route};
+use crate::artifact::Kind;
 use crate::envelope::{Signed, ToBeSigned};
 use crate::plugin::{Event, PluginError};
 use crate::sign::{EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, Signer, SignerError};
@@ -59,11 +60,12 @@ impl PluginSigner {
     ) -> Result<GeneratedEnvelope, PluginError> {
         // BLOB-13: each kind of artifact has a capability of its own.
         let plugin = self.plugin.file.name.clone();
-        let (needed, missing) = if request.blob {
-            let missing = PluginError::CannotSignBlobs { plugin };
-            (Capability::EnvelopeForBlob, missing)
-        } else {
-            (Capability::Envelope, PluginError::CannotSign { plugin })
+        let (needed, missing) = match request.kind {
+            Kind::Blob => {
+                let missing = PluginError::CannotSignBlobs { plugin };
+                (Capability::EnvelopeForBlob, missing)
+            }
+            Kind::Oci => (Capability::Envelope, PluginError::CannotSign { plugin }),
         };
         if !self.metadata.capabilities.contains(&needed) {
             return Err(missing);
