@@ -217,7 +217,12 @@ fn credentials_that_give_no_token_are_told() {
         "{:?}",
         start.elapsed()
     );
+}
 
+/// A credential that is configured is the one that is meant: no other is tried, and its secret is not told.
+#[test]
+fn a_configured_credential_is_the_only_one() {
+    let (fake, _, key) = with_release();
     let with = |name: &'static str, value: &str| {
         let environment = fake.environment().into_iter();
         let others = environment.filter(|(known, _)| *known != name);
@@ -258,8 +263,12 @@ fn credentials_that_give_no_token_are_told() {
         "not supported",
         "workload identity",
     );
+}
 
-    // A command that does not end is ended.
+/// A command and a token service that do not end their answer; tokens that are refused.
+#[test]
+fn tokens_that_do_not_come_or_do_not_do_are_told() {
+    let (fake, _, key) = with_release();
     let mut slow = bench(&fake.network());
     program(&slow.path().join("az"), "exec sleep 100");
     let path = std::env::var("PATH").unwrap();
@@ -290,6 +299,15 @@ fn credentials_that_give_no_token_are_told() {
         "denied",
         "not authorized",
         "Key Vault Crypto User",
+    );
+    fake.mend();
+    fake.distort("/oauth2/v2.0/token", Fault::Silent);
+    refused(
+        &known,
+        &key,
+        "a silent token service",
+        "no answer in 15 seconds",
+        "AZURE_CLIENT_ID",
     );
     fake.mend();
     fake.distort("/token", Fault::Broken(u32::MAX));
@@ -549,15 +567,8 @@ fn a_key_lives_in_the_service() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     fake.allow("release", &["verify"]);
-    let list = [
-        "key",
-        "list",
-        "--plugin",
-        "azurekms",
-        "--plugin-config",
-        "vault=contoso",
-    ];
-    let listed = bench.hardsign_ok(list).stdout;
+    let list = "key list --plugin azurekms --plugin-config vault=contoso";
+    let listed = bench.hardsign_ok(list.split(' ')).stdout;
     for part in ["keys/release", "(unusable)", "keys/team", "EC-384"] {
         assert!(listed.contains(part), "{part}: {listed}");
     }
@@ -578,16 +589,8 @@ fn a_key_lives_in_the_service() {
     let id = format!("azurekms://{VAULT}/ca");
     let ca = ["key", "create", "ca", "--type", "RSA-3072", "--yes"];
     bench.hardsign_ok(ca.iter().chain(&["--plugin", "azurekms", "--id", &id]));
-    bench.hardsign_ok([
-        "key",
-        "certify",
-        "ca",
-        "--ca",
-        "--subject",
-        "C=US,O=Example,CN=ca",
-        "--days",
-        "30",
-    ]);
+    let certify = "key certify ca --ca --subject C=US,O=Example,CN=ca --days 30";
+    bench.hardsign_ok(certify.split(' '));
 }
 
 /// SEC-01: no part of a credential is in any output at `-d`, nor in the arguments of a process.

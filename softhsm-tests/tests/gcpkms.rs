@@ -224,7 +224,7 @@ fn refusals_are_told() {
 /// order; no wait of a minute.
 #[test]
 fn credentials_that_give_no_access_are_told() {
-    let (fake, known, key) = with_release();
+    let (_fake, _, key) = with_release();
     let start = Instant::now();
     let nobody = bench(&[("GCE_METADATA_HOST", "127.0.0.1:9".to_owned())]);
     let text = refused(
@@ -261,7 +261,12 @@ fn credentials_that_give_no_access_are_told() {
         "{:?}",
         start.elapsed()
     );
+}
 
+/// Files that are no credentials, or those of another; tokens that are refused.
+#[test]
+fn credentials_that_are_refused_are_told() {
+    let (fake, known, key) = with_release();
     let of = |file: &str| bench(&[("GOOGLE_APPLICATION_CREDENTIALS", file.to_owned())]);
     refused(
         &of("/nowhere/c.json"),
@@ -504,59 +509,41 @@ fn a_key_lives_in_the_service() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+}
 
+/// Keys are listed and get new versions by force alone; a CA of a team lives there too; what the service
+/// can't make is told.
+#[test]
+fn keys_are_listed_and_get_versions() {
+    let (fake, bench, _) = with_release();
+    let endpoint = format!("endpoint={}", fake.endpoint());
+    let of_service = ["--plugin", "gcpkms", "--plugin-config", &endpoint];
+    let create = |entry: &str, key: &str, kind: &str, more: &[&str]| {
+        let id = format!("gcpkms://{}", name(key));
+        let command = ["key", "create", entry, "--yes", "--type", kind, "--id", &id];
+        bench.hardsign(command.iter().chain(&of_service).chain(more))
+    };
+    let made = create("team", "team", "EC-384", &[]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
     let ring = format!("gcpkms://{RING}");
-    let list = [
-        "key",
-        "list",
-        "--plugin",
-        "gcpkms",
-        "--plugin-config",
-        &endpoint,
-    ];
-    let listed = bench
-        .hardsign_ok(list.iter().chain(&["--id", &ring]))
-        .stdout;
+    let list = ["key", "list", "--id", &ring];
+    let listed = bench.hardsign_ok(list.iter().chain(&of_service)).stdout;
     for part in ["cryptoKeys/release", "cryptoKeys/team", "EC-384"] {
         assert!(listed.contains(part), "{part}: {listed}");
     }
-
-    // A CA's certificate by the key itself, and a second version, with consent and by force.
-    let again = ["key", "create", "again", "--type", "EC-384", "--yes"];
-    let again = again.iter().chain(&named);
-    let refused = bench.hardsign(again.clone());
-    assert!(
-        refused.stderr.contains("exists already"),
-        "{}",
-        refused.stderr
-    );
-    let made = bench
-        .hardsign_ok(again.chain(&["--force", "--output", "json"]))
-        .stdout;
-    assert!(made.contains("cryptoKeyVersions/2"), "{made}");
-    let ca = ["key", "create", "ca", "--type", "EC-256", "--yes"];
-    let id = format!("gcpkms://{}", name("ca"));
-    bench.hardsign_ok(ca.iter().chain(&[
-        "--plugin",
-        "gcpkms",
-        "--id",
-        &id,
-        "--plugin-config",
-        &endpoint,
-    ]));
-    bench.hardsign_ok([
-        "key",
-        "certify",
-        "ca",
-        "--ca",
-        "--subject",
-        "C=US,O=Example,CN=ca",
-        "--days",
-        "30",
-    ]);
-    let wrong = ["key", "create", "p521", "--type", "EC-521", "--yes"];
-    let wrong = bench.hardsign(wrong.iter().chain(&named));
-    assert!(wrong.stderr.contains("EC-384"), "{}", wrong.stderr);
+    let again = create("again", "team", "EC-384", &[]);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+    let made = create("again", "team", "EC-384", &["--force", "--output", "json"]);
+    assert!(made.stdout.contains("cryptoKeyVersions/2"), "{made:?}");
+    let other = create("other", "team", "RSA-2048", &["--force"]);
+    assert!(other.stderr.contains("choose another name"), "{other:?}");
+    assert_eq!(create("ca", "ca", "EC-256", &[]).code, Some(0));
+    let certify = ["key", "certify", "ca", "--ca", "--days", "30"];
+    bench.hardsign_ok(certify.iter().chain(&["--subject", "C=US,O=Example,CN=ca"]));
+    for kind in ["EC-521", "RSA-3072"] {
+        let wrong = create("wrong", "wrong", kind, &[]);
+        assert!(wrong.stderr.contains("EC-384"), "{}", wrong.stderr);
+    }
 }
 
 /// SEC-01: no part of a credential is in any output at `-d`, nor in the arguments of a process.

@@ -101,23 +101,13 @@ impl Place {
     fn check(&self) -> Result<(), Error> {
         let name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         let project = |c: char| c.is_ascii_alphanumeric() || "-.:".contains(c);
-        let digit = |c: char| c.is_ascii_digit();
-        let rules: [(&str, &Option<String>, &dyn Fn(char) -> bool, usize); 5] = [
-            ("project", &self.project, &project, 100),
-            ("location", &self.location, &name, 63),
-            ("key ring", &self.ring, &name, 63),
-            ("key", &self.key, &name, 63),
-            ("version", &self.version, &digit, 19),
-        ];
-        for (what, value, legal, most) in rules {
-            let Some(value) = value else { continue };
-            let dots = value.chars().all(|c| c == '.');
-            if value.is_empty() || value.len() > most || !value.chars().all(legal) || dots {
-                return Err(Error::validation(format!("{value:?} can't be the {what}"))
-                    .with_hint(format!("write the key id as {EXAMPLE}")));
-            }
-        }
-        Ok(())
+        fits("project", self.project.as_deref(), 100, project)?;
+        fits("location", self.location.as_deref(), 63, name)?;
+        fits("key ring", self.ring.as_deref(), 63, name)?;
+        fits("key", self.key.as_deref(), 63, name)?;
+        fits("version", self.version.as_deref(), 19, |c| {
+            c.is_ascii_digit()
+        })
     }
 
     /// The project and the location, for lists.
@@ -151,6 +141,22 @@ impl Place {
             version: self.version,
         })
     }
+}
+
+/// Whether a value can be a part of a resource name.
+fn fits(
+    what: &str,
+    value: Option<&str>,
+    most: usize,
+    legal: impl Fn(char) -> bool,
+) -> Result<(), Error> {
+    let Some(value) = value else { return Ok(()) };
+    let dots = value.chars().all(|c| c == '.');
+    if dots || value.len() > most || !value.chars().all(legal) {
+        return Err(Error::validation(format!("{value:?} can't be the {what}"))
+            .with_hint(format!("write the key id as {EXAMPLE}")));
+    }
+    Ok(())
 }
 
 /// What neither key id nor settings say.

@@ -173,7 +173,7 @@ fn connection<S: Read + Write>(stream: &mut BufReader<S>, host: &str, handler: &
         if write(stream.get_mut(), &reply).is_none() {
             if reply.whole == Whole::Never {
                 // Until the client has had enough.
-                stream.read(&mut [0]).ok();
+                stream.read_exact(&mut [0]).ok();
             }
             return;
         }
