@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::session::{Session, SessionState, UserType};
 use hardsign_plugin::secret::PinSource;
-use hardsign_plugin::{Context, Error};
+use hardsign_plugin::{Context, Error, Once};
 
 use crate::config::Config;
 use crate::error::Pkcs11Error;
@@ -17,11 +17,11 @@ use crate::module::{Module, Token};
 pub(crate) struct Shared {
     modules: Mutex<Vec<Arc<Module>>>,
     /// By token; a failure stays one.
-    logins: Mutex<Vec<(String, Login)>>,
+    logins: Mutex<Vec<(String, Arc<Login>)>>,
 }
 
-/// What came of a login.
-type Login = Result<Arc<Proof>, Error>;
+/// A login to a token, with what was used.
+type Login = Once<Arc<Proof>>;
 
 impl Shared {
     /// The module of the configuration, loaded if it is not yet.
@@ -58,25 +58,33 @@ impl Shared {
             token.label(),
             token.serial()
         );
-        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = logins.iter().find(|(known, _)| *known == place);
-        if let Some((_, outcome)) = known {
-            let proof = outcome.clone()?;
-            if !is_logged_in(session) {
+        let login = self.login_to(&place);
+        let mut is_first = false;
+        let proof = login.get(|| {
+            is_first = true;
+            let first = || -> Result<Arc<Proof>, Error> {
                 check_tries(module, token)?;
+                let proof = proof(token, source, context)?;
                 prove(module, token, session, UserType::User, &proof, context)?;
-            }
-            return Ok(Some(proof));
-        }
-        let outcome = || -> Result<Arc<Proof>, Error> {
+                Ok(Arc::new(proof))
+            };
+            first().map_err(|error| token.named_in(error))
+        })?;
+        if !is_first && !is_logged_in(session) {
             check_tries(module, token)?;
-            let proof = proof(token, source, context)?;
-            prove(module, token, session, UserType::User, &proof, context)?;
-            Ok(Arc::new(proof))
-        }()
-        .map_err(|error| token.named_in(error));
-        logins.push((place, outcome.clone()));
-        outcome.map(Some)
+            prove(module, token, session, UserType::User, proof, context)?;
+        }
+        Ok(Some(Arc::clone(proof)))
+    }
+
+    fn login_to(&self, place: &str) -> Arc<Login> {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, login)) = logins.iter().find(|(known, _)| known == place) {
+            return Arc::clone(login);
+        }
+        let login = Arc::new(Login::new());
+        logins.push((place.to_owned(), Arc::clone(&login)));
+        login
     }
 }
 

@@ -5,14 +5,15 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::token::{Session, Token, bytes, run, texts};
+use crate::plugin::{Plugin, Session, bytes, texts};
+use softhsm_tests::run;
 
 const SIGNING: &str = "keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n";
 
-impl Token {
+impl Plugin {
     /// A further certificate for the key of `public`, issued by `ca`, under the key's id.
     fn further(&self, name: &str, ca: &str, days: &str, extensions: &str) {
-        fs::write(self.path("ext"), extensions).unwrap();
+        fs::write(self.file("ext"), extensions).unwrap();
         let (pem, der) = (format!("{name}.pem"), format!("{name}.der"));
         run(self.tool("openssl").args([
             "x509",
@@ -63,8 +64,8 @@ impl Token {
 }
 
 /// A token whose key has only certificates that the test adds.
-fn token() -> Token {
-    let token = Token::new();
+fn token() -> Plugin {
+    let token = Plugin::new();
     token.generate("EC:prime256v1", "01", &[]);
     token.certify("01");
     run(token
@@ -76,7 +77,7 @@ fn token() -> Token {
 }
 
 /// Opens the key: the answer, and what the user was told before it.
-fn open(token: &Token) -> (Session, Value, Vec<String>) {
+fn open(token: &Plugin) -> (Session, Value, Vec<String>) {
     let mut session = token.session();
     session.open(&token.uri("K01"));
     let mut told = Vec::new();
@@ -137,7 +138,7 @@ fn x509_09_the_one_that_can_sign() {
         let leaf = bytes(&opened["response"]["certificateChain"][0]);
         assert_eq!(
             leaf,
-            fs::read(first.path("right.der")).unwrap(),
+            fs::read(first.file("right.der")).unwrap(),
             "{name}: {opened}"
         );
         assert_eq!(told.len(), 2, "{told:?}");
@@ -154,7 +155,7 @@ fn x509_09_the_one_that_can_sign() {
     drop(first);
     let (session, opened, told) = open(&every);
     let leaf = bytes(&opened["response"]["certificateChain"][0]);
-    assert_eq!(leaf, fs::read(every.path("right.der")).unwrap());
+    assert_eq!(leaf, fs::read(every.file("right.der")).unwrap());
     assert_eq!(told.len(), 1 + wrong.len(), "{told:?}");
     assert_eq!(session.end().0, Some(0));
 }
@@ -174,7 +175,7 @@ fn the_latest_of_several() {
     token.further("renewed", "ca", "30", SIGNING);
     let (session, opened, told) = open(&token);
     let leaf = bytes(&opened["response"]["certificateChain"][0]);
-    assert_eq!(leaf, fs::read(token.path("renewed.der")).unwrap());
+    assert_eq!(leaf, fs::read(token.file("renewed.der")).unwrap());
     assert!(
         told[1].contains("CN=old") && told[1].contains("became valid later"),
         "{told:?}"
@@ -192,7 +193,7 @@ fn x509_10_one_for_code_signing_comes_first() {
     token.further("bare", "ca", "300", "keyUsage=critical,digitalSignature\n");
     let (session, opened, told) = open(&token);
     let leaf = bytes(&opened["response"]["certificateChain"][0]);
-    assert_eq!(leaf, fs::read(token.path("right.der")).unwrap());
+    assert_eq!(leaf, fs::read(token.file("right.der")).unwrap());
     assert!(told[1].contains("does not name code signing"), "{told:?}");
     assert_eq!(session.end().0, Some(0));
 }

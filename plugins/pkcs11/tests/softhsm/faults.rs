@@ -3,17 +3,17 @@
 
 use std::fs;
 
-use crate::token::{SOFTHSM, SPY, Token, bytes, texts};
+use crate::plugin::{Plugin, SOFTHSM, SPY, bytes, texts};
 use serde_json::{Value, json};
 
 /// Signing with a P-256 key fails: message and hint.
-fn fails(token: &Token, uri: &str, config: &Value) -> (String, String) {
+fn fails(token: &Plugin, uri: &str, config: &Value) -> (String, String) {
     texts(&token.sign(uri, 3, config).unwrap_err())
 }
 
 #[test]
 fn module_token_and_key_that_are_not_there() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let none = json!({});
     let uri = token.uri("K01");
@@ -33,7 +33,7 @@ fn module_token_and_key_that_are_not_there() {
         hint.contains("module-path") && hint.contains(SOFTHSM),
         "{hint}"
     );
-    let no_module = token.path("pin").display().to_string();
+    let no_module = token.file("pin").display().to_string();
     let (message, _) = fails(&token, &uri.replace(SOFTHSM, &no_module), &none);
     assert!(message.contains("can't be loaded"), "{message}");
 
@@ -56,7 +56,7 @@ fn module_token_and_key_that_are_not_there() {
 
 #[test]
 fn keys_that_are_no_use() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("rsa:1024", "01", &[]);
     let (message, hint) = fails(&token, &token.uri("K01"), &json!({}));
     assert!(message.contains("RSA with 1024 bits"), "{message}");
@@ -73,7 +73,7 @@ fn keys_that_are_no_use() {
 
 #[test]
 fn certificates_that_do_not_fit() {
-    let token = Token::new();
+    let token = Plugin::new();
     let none = json!({});
     token.generate("EC:prime256v1", "01", &[]);
     token.generate("EC:prime256v1", "02", &[]);
@@ -116,20 +116,20 @@ fn certificates_that_do_not_fit() {
         "{message}: {hint}"
     );
 
-    let key = token.path("ca.key");
+    let key = token.file("ca.key");
     let (message, _) = fails(&token, &uri, &json!({"cert-chain": key}));
     assert!(message.contains("private key"), "{message}");
-    let (message, _) = fails(&token, &uri, &json!({"cert-chain": token.path("none")}));
+    let (message, _) = fails(&token, &uri, &json!({"cert-chain": token.file("none")}));
     assert!(message.contains("can't be read"), "{message}");
-    fs::write(token.path("garbage"), "garbage").unwrap();
-    let (message, _) = fails(&token, &uri, &json!({"cert-chain": token.path("garbage")}));
+    fs::write(token.file("garbage"), "garbage").unwrap();
+    let (message, _) = fails(&token, &uri, &json!({"cert-chain": token.file("garbage")}));
     assert!(message.contains("x509: malformed certificate"), "{message}");
 }
 
 /// Requests that are wrong in themselves never reach the token.
 #[test]
 fn wrong_requests_touch_nothing() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let uri = token.uri_at(SPY, "K01", "pin");
     for uri in [
@@ -184,11 +184,11 @@ fn wrong_requests_touch_nothing() {
 /// A request that the session refuses leaves the others alone.
 #[test]
 fn wrong_digests_in_a_session() {
-    let token = Token::new();
+    let token = Plugin::new();
     let uri = token.ready("EC:secp384r1", "01", &[]);
     // A PIN file for all to read is used, and told of.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(token.path("pin"), mode).unwrap();
+    fs::set_permissions(token.file("pin"), mode).unwrap();
     let mut session = token.session();
     session.open(&uri);
     let notice = session.receive();

@@ -7,21 +7,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::token::{KINDS, PIN, Session, Token, bytes, run, texts};
+use crate::plugin::{KINDS, Plugin, Session, bytes, texts};
+use softhsm_tests::run;
+use softhsm_tests::token::PIN;
 
 /// A token with one key behind the module with habits.
 struct Habits {
-    token: Token,
+    token: Plugin,
     kind: usize,
 }
 
 impl Habits {
     /// The certificates stand in `chain.pem` and in the token.
     fn new(kind: usize) -> Self {
-        let token = Token::new();
+        let token = Plugin::new();
         token.ready(KINDS[kind].0, "01", &[]);
-        let (leaf, ca) = (token.path("01.pem"), token.path("ca.pem"));
-        crate::token::write(&token.path("chain.pem"), &[&leaf, &ca]);
+        let (leaf, ca) = (token.file("01.pem"), token.file("ca.pem"));
+        crate::plugin::write(&token.file("chain.pem"), &[&leaf, &ca]);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/softhsm/habits.c");
         run(token
             .tool("cc")
@@ -30,20 +32,20 @@ impl Habits {
     }
 
     fn uri(&self) -> String {
-        let module = self.token.path("habits.so");
+        let module = self.token.file("habits.so");
         self.token
             .uri_at(&module.display().to_string(), "K01", "pin")
     }
 
     fn uri_with_file(&self) -> String {
-        let chain = self.token.path("chain.pem");
+        let chain = self.token.file("chain.pem");
         format!("{}&cert-chain={}", self.uri(), chain.display())
     }
 
     fn environment(&self, plugin: &mut Command, environment: &[(&str, &str)]) {
-        fs::remove_file(self.token.path("logins")).unwrap_or(());
+        fs::remove_file(self.token.file("logins")).unwrap_or(());
         plugin
-            .env("HABIT_LOG", self.token.path("logins"))
+            .env("HABIT_LOG", self.token.file("logins"))
             .env("HABIT_PIN", PIN)
             .envs(environment.iter().copied());
     }
@@ -59,7 +61,7 @@ impl Habits {
 
     /// A letter for each login.
     fn logins(&self) -> String {
-        fs::read_to_string(self.token.path("logins")).unwrap_or_default()
+        fs::read_to_string(self.token.file("logins")).unwrap_or_default()
     }
 
     fn sign(&self, session: &mut Session, id: u64) {
@@ -119,7 +121,7 @@ fn no_question_for_the_length() {
         }
     }
     let habits = Habits::new(3);
-    let uri = habits.token.uri_at(crate::token::SPY, "K01", "pin");
+    let uri = habits.token.uri_at(crate::plugin::SPY, "K01", "pin");
     habits.signs(&uri, &[]);
     assert_eq!(habits.token.calls("C_Sign"), 2);
 }
@@ -503,7 +505,7 @@ fn modules_that_are_initialized_already() {
 /// No advice that was followed already.
 #[test]
 fn keys_that_nothing_tells_apart() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     token.generate("EC:prime256v1", "01", &[]);
     let uri = token.uri("K01");

@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::token::{PIN, Session, Token, bytes, run, texts};
+use crate::plugin::{Plugin, Session, bytes, texts};
+use softhsm_tests::run;
+use softhsm_tests::token::PIN;
 
 const FINAL_TRY: &str = "20000";
 const LOCKED: &str = "40000";
@@ -16,7 +18,7 @@ const PIN_PAD: &str = "100";
 const LOGIN_REQUIRED: &str = "4";
 
 /// A token with a P-256 key behind the shim.
-struct Shimmed(Token);
+struct Shimmed(Plugin);
 
 impl Shimmed {
     fn new() -> Self {
@@ -25,7 +27,7 @@ impl Shimmed {
 
     /// The key has what `more` says to pkcs11-tool.
     fn with_key(more: &[&str]) -> Self {
-        let token = Token::new();
+        let token = Plugin::new();
         token.ready("EC:prime256v1", "01", more);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/softhsm/shim.c");
         run(token
@@ -36,26 +38,26 @@ impl Shimmed {
 
     /// The key's URI, without a PIN source.
     fn uri(&self) -> String {
-        let module = self.0.path("shim.so");
+        let module = self.0.file("shim.so");
         format!("pkcs11:token=T;object=K01?module-path={}", module.display())
     }
 
     fn uri_with_pin(&self) -> String {
-        let pin = self.0.path("pin");
+        let pin = self.0.file("pin");
         format!("{}&pin-source=file:{}", self.uri(), pin.display())
     }
 
     fn session(&self, environment: &[(&str, &str)]) -> Session {
         let mut plugin = self.0.plugin("session");
         plugin
-            .env("SHIM_LOGINS", self.0.path("logins"))
+            .env("SHIM_LOGINS", self.0.file("logins"))
             .env("SHIM_PIN", PIN)
             .envs(environment.iter().copied());
         Session::start(plugin)
     }
 
     fn logins(&self) -> String {
-        fs::read_to_string(self.0.path("logins")).unwrap_or_default()
+        fs::read_to_string(self.0.file("logins")).unwrap_or_default()
     }
 }
 
@@ -170,7 +172,7 @@ fn pin_pads_at_each_use_of_a_key() {
 #[test]
 fn pins_of_user_and_password() {
     let pin = "crypto_user:Pa55:w0rd with more";
-    let token = Token::new();
+    let token = Plugin::new();
     let uri = token.ready("EC:prime256v1", "01", &[]);
     run(token.pkcs11_tool().args(["--change-pin", "--new-pin", pin]));
     token.write_pin("pin", pin);
@@ -229,16 +231,16 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(token: &Token, script: &str) -> Self {
+    fn start(token: &Plugin, script: &str) -> Self {
         let plugin = env!("CARGO_BIN_EXE_notation-pkcs11");
         let script = script.replace("PLUGIN", &format!("{plugin} sign-digest <request"));
-        fs::write(token.path("script.sh"), script).unwrap();
+        fs::write(token.file("script.sh"), script).unwrap();
         let request = json!({
             "contractVersion": "1.0", "keyId": token.uri("K01").replace("&pin-source=file:", "&x="),
             "keySpec": "EC-256", "hashAlgorithm": "SHA-256",
             "digest": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
         });
-        fs::write(token.path("request"), request.to_string()).unwrap();
+        fs::write(token.file("request"), request.to_string()).unwrap();
         let mut terminal = token.tool("script");
         terminal.args([
             "--quiet",
@@ -280,14 +282,14 @@ impl Terminal {
     }
 }
 
-fn read(token: &Token, name: &str) -> Value {
-    serde_json::from_slice(&fs::read(token.path(name)).unwrap()).unwrap()
+fn read(token: &Plugin, name: &str) -> Value {
+    serde_json::from_slice(&fs::read(token.file(name)).unwrap()).unwrap()
 }
 
 /// All three streams are taken, yet the user is asked, and what they type is not shown.
 #[test]
 fn a_pin_typed_at_the_terminal() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let mut terminal =
         Terminal::start(&token, "PLUGIN >out 2>err\necho done $?; stty -a; echo .\n");
@@ -303,7 +305,7 @@ fn a_pin_typed_at_the_terminal() {
 /// Interrupted at the prompt: no login, an error that says so, and the terminal as it was.
 #[test]
 fn an_interrupt_at_the_prompt() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let script = "trap : INT\nPLUGIN >out 2>err\necho done $?; stty -a; echo .\n";
     let mut terminal = Terminal::start(&token, script);
@@ -320,13 +322,13 @@ fn an_interrupt_at_the_prompt() {
 /// The host goes away while the user is asked: the plugin ends, and the terminal is as it was.
 #[test]
 fn a_host_that_ends_at_the_prompt() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let plugin = env!("CARGO_BIN_EXE_notation-pkcs11");
     let uri = token.uri("K01").replace("&pin-source=file:", "&x=");
     let open =
         json!({"id": 1, "command": "open", "request": {"contractVersion": "1.0", "keyId": uri}});
-    fs::write(token.path("open"), format!("{open}\n")).unwrap();
+    fs::write(token.file("open"), format!("{open}\n")).unwrap();
     // The reader of the pipe waits for a line from the keyboard, then the pipe ends.
     let script = format!(
         "mkfifo go\n(cat open; cat go) | {plugin} session >out 2>err &\n\
@@ -334,11 +336,11 @@ fn a_host_that_ends_at_the_prompt() {
     );
     let mut terminal = Terminal::start(&token, &script);
     terminal.wait_for("PIN of token \"T\": ");
-    fs::write(token.path("go"), "").unwrap();
+    fs::write(token.file("go"), "").unwrap();
     terminal.wait_for("done 0");
     terminal.wait_for("\n.");
     assert!(terminal.seen.contains(" echo "), "{}", terminal.seen);
-    let out = fs::read_to_string(token.path("out")).unwrap();
+    let out = fs::read_to_string(token.file("out")).unwrap();
     let lines: Vec<Value> = out
         .lines()
         .map(|l| serde_json::from_str(l).unwrap())
@@ -351,16 +353,16 @@ fn a_host_that_ends_at_the_prompt() {
 /// A PIN from a program that speaks Assuan.
 #[test]
 fn a_pin_from_pinentry() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let script = format!(
         "#!/bin/sh\necho OK\nwhile read -r line; do\n  echo \"$line\" >>asked\n  \
          case $line in GETPIN) echo 'D {PIN}';; esac\n  echo OK\ndone\n"
     );
-    fs::create_dir(token.path("bin")).unwrap();
-    fs::write(token.path("bin/pinentry"), script).unwrap();
+    fs::create_dir(token.file("bin")).unwrap();
+    fs::write(token.file("bin/pinentry"), script).unwrap();
     run(token.tool("chmod").args(["+x", "bin/pinentry"]));
-    let path = format!("{}:/usr/bin:/bin", token.path("bin").display());
+    let path = format!("{}:/usr/bin:/bin", token.file("bin").display());
     let mut plugin = token.plugin("session");
     plugin.env("PATH", path);
     let mut session = Session::start(plugin);
@@ -370,14 +372,14 @@ fn a_pin_from_pinentry() {
     assert_eq!(session.receive()["event"], "prompted");
     assert!(session.receive()["response"].is_object());
     assert_eq!(session.end().0, Some(0));
-    let asked = fs::read_to_string(token.path("asked")).unwrap();
+    let asked = fs::read_to_string(token.file("asked")).unwrap();
     assert!(asked.contains("SETDESC PIN of token \"T\""), "{asked}");
 }
 
 /// A descriptor that the host hands down, read once; `7<pin` is how a shell does it.
 #[test]
 fn a_pin_from_a_descriptor() {
-    let token = Token::new();
+    let token = Plugin::new();
     let uri = token.ready("EC:prime256v1", "01", &[]);
     let uri = uri.replace("file:", "fd:7&x=");
     let mut plugin = token.tool("sh");
@@ -406,7 +408,7 @@ fn a_pin_from_a_descriptor() {
 /// The interrupt is the host's to deal with: the session goes on until stdin ends.
 #[test]
 fn an_interrupt_while_the_host_lives() {
-    let token = Token::new();
+    let token = Plugin::new();
     let uri = token.ready("EC:prime256v1", "01", &[]);
     let mut session = token.session();
     session.open(&uri);

@@ -12,5 +12,5 @@ mod choice;
 mod faults;
 mod habits;
 mod login;
+mod plugin;
 mod signing;
-mod token;

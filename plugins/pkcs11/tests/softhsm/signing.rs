@@ -4,12 +4,13 @@ use std::fs;
 
 use hardsign_plugin::chain::{self, PublicKey};
 
-use crate::token::{KINDS, PIN, SOFTHSM, SPY, Token, bytes, texts};
+use crate::plugin::{KINDS, Plugin, SOFTHSM, SPY, bytes, texts};
 use serde_json::{Value, json};
+use softhsm_tests::token::PIN;
 
 /// All six kinds of keys, one-shot and in a session: PLG-27, ENV-32, ENV-35, ENV-37.
 fn signs(kind: usize) {
-    let token = Token::new();
+    let token = Plugin::new();
     let (key_type, spec, hash, _) = KINDS[kind];
     let uri = token.ready(key_type, "01", &[]);
     let described = token.describe(&uri).unwrap();
@@ -26,8 +27,8 @@ fn signs(kind: usize) {
     assert_eq!(signed["keyId"], *uri);
     let chain = signed["certificateChain"].as_array().unwrap();
     let leaf = bytes(&chain[0]);
-    assert_eq!(leaf, fs::read(token.path("01.der")).unwrap());
-    assert_eq!(bytes(&chain[1]), fs::read(token.path("ca.der")).unwrap());
+    assert_eq!(leaf, fs::read(token.file("01.der")).unwrap());
+    assert_eq!(bytes(&chain[1]), fs::read(token.file("ca.der")).unwrap());
     assert_eq!(chain.len(), 2);
     assert_eq!(described["certificateChain"], signed["certificateChain"]);
     let of_leaf = chain::public_key(&leaf).unwrap();
@@ -94,7 +95,7 @@ fn signs_p521() {
 /// One module load, one login, one key look-up for a hundred signatures; logged out at the end.
 #[test]
 fn a_session_logs_in_once() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let mut session = token.session();
     session.open(&token.uri_at(SPY, "K01", "pin"));
@@ -111,7 +112,7 @@ fn a_session_logs_in_once() {
     assert_eq!(token.calls("C_SignInit"), 100);
     assert_eq!(token.calls("C_FindObjectsInit"), looked_up);
     assert_eq!(token.calls("C_OpenSession"), token.calls("C_CloseSession"));
-    let log = fs::read_to_string(token.path("spy.log")).unwrap();
+    let log = fs::read_to_string(token.file("spy.log")).unwrap();
     for secret in ["CKA_PRIVATE_EXPONENT", "CKA_PRIME_1"] {
         assert!(!log.contains(secret), "{secret} was asked for");
     }
@@ -120,7 +121,7 @@ fn a_session_logs_in_once() {
 /// A hundred requests with a wrong PIN are one login attempt.
 #[test]
 fn a_wrong_pin_is_tried_once() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     token.write_pin("wrong", "000000");
     let mut session = token.session();
@@ -146,7 +147,7 @@ fn a_wrong_pin_is_tried_once() {
 /// A key that is seen without login is described without one.
 #[test]
 fn describing_needs_no_login() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("rsa:2048", "01", &[]);
     let uri = format!("pkcs11:token=T;id=%01?module-path={SPY}&pin-source=file:/none");
     assert_eq!(token.describe(&uri).unwrap()["keySpec"], "RSA-2048");
@@ -156,7 +157,7 @@ fn describing_needs_no_login() {
 /// CKA_ALWAYS_AUTHENTICATE: a login before each signature, one request at a time.
 #[test]
 fn keys_that_want_a_login_each_time() {
-    let token = Token::new();
+    let token = Plugin::new();
     for (kind, key_type) in [(0, "rsa:2048"), (3, "EC:prime256v1")] {
         let id = format!("0{kind}");
         token.ready(key_type, &id, &["--always-auth"]);
@@ -180,7 +181,7 @@ fn keys_that_want_a_login_each_time() {
 /// ENV-35: a token without CKM_RSA_PKCS_PSS signs a block that is encoded here.
 #[test]
 fn tokens_without_pss() {
-    let token = Token::with_conf("slots.mechanisms = -CKM_RSA_PKCS_PSS\n");
+    let token = Plugin::with_conf("slots.mechanisms = -CKM_RSA_PKCS_PSS\n");
     for kind in [0, 1] {
         let (key_type, ..) = KINDS[kind];
         let id = format!("0{kind}");
@@ -190,21 +191,21 @@ fn tokens_without_pss() {
         let leaf = bytes(&signed["certificateChain"][0]);
         token.verify(kind, &leaf, &bytes(&signed["signature"]));
     }
-    let log = fs::read_to_string(token.path("spy.log")).unwrap();
+    let log = fs::read_to_string(token.file("spy.log")).unwrap();
     assert!(log.contains("CKM_RSA_X_509"), "PSS was not missing");
 }
 
 /// Keys by plugin config, by label and by id; certificates from a file.
 #[test]
 fn plugin_config_and_certificate_file() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.generate("EC:prime256v1", "01", &[]);
     let leaf = token.certify("01");
-    crate::token::write(&token.path("chain.pem"), &[&leaf, &token.path("ca.pem")]);
+    crate::plugin::write(&token.file("chain.pem"), &[&leaf, &token.file("ca.pem")]);
     let config = json!({
         "module-path": SOFTHSM, "token-label": "T",
-        "pin-source": format!("file:{}", token.path("pin").display()),
-        "cert-chain": token.path("chain.pem"),
+        "pin-source": format!("file:{}", token.file("pin").display()),
+        "cert-chain": token.file("chain.pem"),
     });
     for key_id in ["K01", "id=01", "pkcs11:id=%01"] {
         let signed = token.sign(key_id, 3, &config).unwrap();
@@ -214,7 +215,7 @@ fn plugin_config_and_certificate_file() {
     // The leaf from the token, the CA from the file.
     token.store_certificate("01.der", "01");
     let mut config = config;
-    config["cert-chain"] = json!(token.path("ca.pem"));
+    config["cert-chain"] = json!(token.file("ca.pem"));
     let signed = token.sign("K01", 3, &config).unwrap();
     assert_eq!(signed["certificateChain"].as_array().unwrap().len(), 2);
 }
@@ -222,12 +223,12 @@ fn plugin_config_and_certificate_file() {
 /// PIN sources: environment, and a descriptor in a session only.
 #[test]
 fn pins_from_the_environment() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let uri = format!("pkcs11:token=T;object=K01?module-path={SOFTHSM}&pin-source=env:MY_PIN");
     let mut plugin = token.plugin("session");
     plugin.env("MY_PIN", PIN);
-    let mut session = crate::token::Session::start(plugin);
+    let mut session = crate::plugin::Session::start(plugin);
     session.open(&uri);
     assert!(session.receive()["response"].is_object());
     assert_eq!(session.end().0, Some(0));
@@ -244,7 +245,7 @@ fn pins_from_the_environment() {
 
 #[test]
 fn list_keys() {
-    let token = Token::new();
+    let token = Plugin::new();
     token.init("Other");
     token.generate("EC:prime256v1", "01", &[]);
     token.generate("rsa:1024", "02", &[]);
@@ -257,7 +258,7 @@ fn list_keys() {
         keys.sort_by_key(|key| key["keyId"].to_string());
         keys
     };
-    let pin = token.path("pin");
+    let pin = token.file("pin");
     let with_login = list(&format!("pkcs11:token=T?pin-source=file:{}", pin.display()));
     for keys in [list(""), with_login] {
         assert_eq!(keys.len(), 2);
