@@ -17,6 +17,7 @@ pub mod jws;
 pub mod key;
 pub mod registry;
 pub mod revocation;
+pub mod schemas;
 #[cfg(unix)]
 pub mod terminal;
 pub mod token;

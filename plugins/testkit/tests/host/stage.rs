@@ -15,6 +15,8 @@ use hardsign_core::plugin::{
     PluginSigner,
 };
 use hardsign_core::sign::Signer as _;
+use hardsign_test_support::schemas::{self, Kind};
+use serde_json::Value;
 
 pub(crate) const RUDE: &str = env!("CARGO_BIN_EXE_notation-rude");
 
@@ -45,6 +47,68 @@ pub(crate) struct Stage {
     pub(crate) host: Host,
     pub(crate) events: Arc<Mutex<Vec<String>>>,
     pub(crate) interrupt: Interrupt,
+    traffic: Arc<Mutex<Traffic>>,
+}
+
+/// Every message that goes by, held against the protocol's schemas: what the host says always, what
+/// the plugin says if it is the well-behaved one.
+#[derive(Default)]
+struct Traffic {
+    /// Whether the process that was started last behaves well.
+    polite: bool,
+    /// What was asked of it, in the order of the ids.
+    asked: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Traffic {
+    fn watch(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { path, .. } => {
+                self.polite = path.ends_with("notation-toy");
+                self.asked.clear();
+            }
+            Event::Request { command, json } => {
+                self.asked.push((*command).to_owned());
+                self.judge(Kind::Request, command, &message(json));
+            }
+            Event::Response { command, json } if self.polite => match *command {
+                "session" => self.judge_line(&message(json)),
+                command => self.judge(Kind::Answer, command, &message(json)),
+            },
+            _ => {}
+        }
+    }
+
+    fn judge_line(&mut self, line: &Value) {
+        self.judge(Kind::Line, "session", line);
+        let at = line["id"].as_u64().and_then(|id| usize::try_from(id).ok());
+        let command = at.and_then(|id| self.asked.get(id.checked_sub(1)?).cloned());
+        if let (Some(command), Some(answer)) = (command, line.get("response")) {
+            self.judge(Kind::Answer, &command, answer);
+        }
+    }
+
+    fn judge(&mut self, kind: Kind, command: &str, message: &Value) {
+        let faults = schemas::faults(kind, command, message);
+        if !faults.is_empty() {
+            let fault = format!("{command} {kind:?} {message}: {faults:?}");
+            self.faults.push(fault);
+        }
+    }
+}
+
+fn message(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|error| format!("{json}: {error}").into())
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let faults = &self.traffic.lock().unwrap().faults;
+            assert!(faults.is_empty(), "against the schemas: {faults:#?}");
+        }
+    }
 }
 
 impl Stage {
@@ -52,18 +116,22 @@ impl Stage {
         let root = tempfile::tempdir().unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
+        let traffic = Arc::new(Mutex::new(Traffic::default()));
+        let watched = Arc::clone(&traffic);
         let interrupt = Interrupt::new();
         let host = Host::new(Finder::with_box(&Dirs::below(root.path()), Vec::new()))
             .with_clocks(clocks)
             .with_interrupt(interrupt.clone())
             .with_observer(Arc::new(move |event: &Event<'_>| {
                 heard.lock().unwrap().push(event.to_string());
+                watched.lock().unwrap().watch(event);
             }));
         Self {
             root,
             host,
             events,
             interrupt,
+            traffic,
         }
     }
 
