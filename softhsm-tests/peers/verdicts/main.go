@@ -4,6 +4,8 @@
 // Envelopes (*.json, *.jws.sig as JWS, *.cose and *.cose.sig as COSE) are parsed and verified as
 // notation does in its integrity step. Chains (*.pem) are held against the rules for code signing,
 // or for timestamping below a directory of that name.
+//
+// With -serve it answers cases from stdin instead, see serve.go.
 package main
 
 import (
@@ -27,6 +29,12 @@ type verdict struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "-serve" {
+		if err := serve(os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	out := json.NewEncoder(os.Stdout)
 	for _, file := range os.Args[1:] {
 		v := verdict{File: file, Good: true}
@@ -51,6 +59,10 @@ func check(file string) error {
 	if err != nil {
 		return err
 	}
+	return checkEnvelope(mediaType, content)
+}
+
+func checkEnvelope(mediaType string, content []byte) error {
 	envelope, err := signature.ParseEnvelope(mediaType, content)
 	if err != nil {
 		return err
@@ -83,4 +95,3 @@ func checkChain(file string) error {
 	}
 	return corex509.ValidateCodeSigningCertChain(chain, (*time.Time)(nil))
 }
-
