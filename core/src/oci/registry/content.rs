@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_core::Stream;
+use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use super::host::unexpected;
