@@ -124,6 +124,7 @@ impl Place {
             max_signatures: NonZeroUsize::new(1).unwrap(),
             user_metadata: &BTreeMap::new(),
             plugin_config: &config,
+            hardware: None,
             now: "2027-01-01T00:00:00Z".parse().unwrap(),
             observer: &|_| (),
         };
