@@ -136,7 +136,14 @@ pub(crate) fn give_nothing(command: &mut Command) {
 
 /// Takes variables out of the environment of the child of `command`, in the child: a changed environment
 /// would be copied here first, and what is secret in it would stay in freed memory.
+///
+/// Where there are none of them nothing is changed: a child that is prepared after the fork is started by
+/// execvp(3), which gives a file that is no program to the shell.
 pub(crate) fn withhold_variables(command: &mut Command, names: &'static [&'static str]) {
+    // SAFETY: no code of this process changes its environment.
+    if !unsafe { has_any(names) } {
+        return;
+    }
     let withhold = move || {
         // SAFETY: this is the child, with one thread and memory of its own. The list ends with a null
         // pointer, and is only made shorter; no entry is written to.
@@ -161,6 +168,27 @@ pub(crate) fn withhold_variables(command: &mut Command, names: &'static [&'stati
     unsafe {
         command.pre_exec(withhold);
     }
+}
+
+/// Whether this process has any of these variables; none is copied to see that.
+///
+/// # Safety
+/// Nobody may change the environment meanwhile.
+unsafe fn has_any(names: &[&str]) -> bool {
+    // SAFETY: the caller's; the list ends with a null pointer, and each entry with a zero.
+    unsafe {
+        let mut entry = environment();
+        while !entry.is_null() && !(*entry).is_null() {
+            if names
+                .iter()
+                .any(|name| is_variable(*entry, name.as_bytes()))
+            {
+                return true;
+            }
+            entry = entry.add(1);
+        }
+    }
+    false
 }
 
 /// Whether an entry of the environment is that of a variable.
