@@ -3,7 +3,7 @@
 use azure_security_keyvault_keys::models::SignatureAlgorithm;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::proto::{Property, Token};
-use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest, Purpose};
+use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest};
 use hardsign_plugin_kms::{certificates, number};
 
 use crate::id::Place;
@@ -35,10 +35,7 @@ impl VaultKey {
             false => None,
         };
         let at_hand: Vec<Vec<u8>> = at_hand.into_iter().collect();
-        let chain = match request.purpose {
-            Purpose::Sign => certificates(request, &version.public, &at_hand)?,
-            _ => at_hand,
-        };
+        let chain = certificates(request, &version.public, &at_hand)?;
         Ok(Self {
             vault,
             version,

@@ -2,7 +2,7 @@
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{Property, Token};
-use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest, Purpose};
+use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest};
 use hardsign_plugin_kms::{certificates, number};
 
 use crate::SERVICE;
@@ -30,10 +30,7 @@ impl CloudKey {
         let name = Place::read(request)?.named()?;
         let service = Service::open(request).await?;
         let version = service.version(&name, context).await?;
-        let chain = match request.purpose {
-            Purpose::Sign => certificates(request, &version.public, &[])?,
-            _ => Vec::new(),
-        };
+        let chain = certificates(request, &version.public, &[])?;
         Ok(Self {
             service,
             name,
