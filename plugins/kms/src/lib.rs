@@ -21,7 +21,6 @@ pub use chain::certificates;
 pub use pace::{Failure, Pace};
 pub use said::{brief, innermost};
 pub use settings::{
-    COMMON, check_endpoint, common, environment, file, is_loopback, no_policies, number,
-    warn_without_tls,
+    check_endpoint, common, environment, file, is_loopback, no_policies, number, warn_without_tls,
 };
 pub use uri::{KeyUri, merged};

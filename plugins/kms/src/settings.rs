@@ -7,28 +7,22 @@ use std::path::Path;
 use hardsign_plugin::proto::{CreateKeyRequest, Setting};
 use hardsign_plugin::{Context, Error, KeyRequest};
 
-/// The settings that every key management plugin has: name and meaning.
-pub const COMMON: [(&str, &str); 3] = [
-    (
-        "cert-chain",
-        "a file with the signer's certificate and those above it, in PEM or DER",
-    ),
-    (
-        "rate",
-        "the most requests per second, for a quota that is shared",
-    ),
-    (
-        "max-in-flight",
-        "the most requests under way at once, from 1 to 256; 64 if it is not set",
-    ),
-];
-
-/// The settings of [`COMMON`], for metadata.
-pub fn common() -> impl Iterator<Item = Setting> {
-    COMMON.into_iter().map(|(name, meaning)| match name {
-        "cert-chain" => Setting::path(name, meaning),
-        _ => Setting::new(name, meaning),
-    })
+/// The settings that every plugin for a key management service has, for its metadata.
+pub fn common() -> [Setting; 3] {
+    [
+        Setting::path(
+            "cert-chain",
+            "a file with the signer's certificate and those above it, in PEM or DER",
+        ),
+        Setting::new(
+            "rate",
+            "the most requests per second, for a quota that is shared",
+        ),
+        Setting::new(
+            "max-in-flight",
+            "the most requests under way at once, from 1 to 256; 64 if it is not set",
+        ),
+    ]
 }
 
 /// The largest file that a setting may name.
