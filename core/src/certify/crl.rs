@@ -31,7 +31,7 @@ pub struct CrlEntry {
     pub serial: Serial,
     /// When it was revoked.
     pub at: Timestamp,
-    /// Why.
+    /// The reason code of the CRL (RFC 5280 §5.3.1).
     pub reason: Reason,
 }
 

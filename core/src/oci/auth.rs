@@ -103,7 +103,7 @@ pub enum AuthError {
         registry: String,
         /// The token service.
         realm: String,
-        /// Why.
+        /// What makes it unfit to be sent a password.
         reason: &'static str,
     },
     /// An answer without a token.
@@ -121,7 +121,7 @@ pub enum AuthError {
         registry: String,
         /// The token service.
         realm: String,
-        /// Why.
+        /// Which rule of JSON it breaks, and where.
         #[source]
         source: JsonError,
     },
@@ -130,7 +130,7 @@ pub enum AuthError {
     Net {
         /// The registry.
         registry: String,
-        /// Why.
+        /// How the request failed.
         #[source]
         source: NetError,
     },
@@ -139,7 +139,7 @@ pub enum AuthError {
     Credential {
         /// The registry.
         registry: String,
-        /// Why.
+        /// What keeps stored credentials from being used.
         #[source]
         source: CredentialError,
     },

@@ -149,7 +149,7 @@ pub enum LayoutError {
     Json {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with its JSON.
         #[source]
         source: ManifestError,
     },

@@ -83,7 +83,7 @@ pub enum Event<'a> {
     Again {
         /// The plugin.
         plugin: &'a str,
-        /// Why.
+        /// What happened to the first attempt.
         reason: &'a str,
     },
 }

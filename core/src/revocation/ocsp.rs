@@ -96,7 +96,7 @@ pub enum OcspError {
     /// Something else than DER, known by its first bytes.
     #[error("malformed OCSP response: it is {wrapping}")]
     Wrapped {
-        /// What it is.
+        /// What its first bytes say that it is.
         wrapping: Wrapping,
     },
     /// Longer than [`MAX_RESPONSE_LEN`].

@@ -25,7 +25,7 @@ pub enum AuthorityRevocation {
     Unknown {
         /// Its subject.
         subject: String,
-        /// Why.
+        /// What kept the status from being found.
         #[source]
         reason: Unknown,
     },

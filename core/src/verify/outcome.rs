@@ -61,7 +61,7 @@ pub struct Attached {
 pub struct PassedOver {
     /// Its manifest, as listed.
     pub digest: Digest,
-    /// Why.
+    /// What keeps it from counting.
     pub fault: AttachedFault,
 }
 
@@ -153,7 +153,7 @@ pub enum VerifyError {
     List {
         /// The artifact.
         reference: String,
-        /// Why.
+        /// What the registry said, or how the request failed.
         #[source]
         source: OciError,
     },
@@ -208,7 +208,7 @@ pub enum VerifyError {
     ListAttached {
         /// The artifact.
         reference: String,
-        /// Why.
+        /// What the registry said, or how the request failed.
         #[source]
         source: OciError,
     },
@@ -269,7 +269,7 @@ pub enum VerifyError {
     ReadBlob {
         /// The file.
         reference: String,
-        /// Why.
+        /// What the operating system said.
         #[source]
         source: std::io::Error,
     },

@@ -149,13 +149,13 @@ pub enum PinError {
     /// The terminal failed.
     #[error("PIN can't be read from the terminal")]
     Terminal {
-        /// Why.
+        /// What the operating system said.
         source: io::Error,
     },
     /// The program can't be started or spoke out of turn.
     #[error("pinentry failed")]
     Pinentry {
-        /// Why.
+        /// What the operating system said.
         source: io::Error,
     },
     /// The user gave none.

@@ -53,7 +53,7 @@ pub enum CredentialError {
     Config {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the configuration file.
         #[source]
         source: ConfigError,
     },
@@ -62,7 +62,7 @@ pub enum CredentialError {
     Helper {
         /// Its name.
         name: String,
-        /// Why.
+        /// How the helper failed.
         #[source]
         source: HelperError,
     },

@@ -71,7 +71,7 @@ pub enum HelperError {
     Run {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// What the operating system said.
         #[source]
         source: io::Error,
     },
@@ -96,7 +96,7 @@ pub enum HelperError {
     Answer {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// Which rule of JSON it breaks, and where.
         #[source]
         source: JsonError,
     },

@@ -106,7 +106,7 @@ pub enum RegistryError {
     Referrers {
         /// URL of the request, without its query.
         url: String,
-        /// Why.
+        /// What is wrong with the list.
         #[source]
         source: ManifestError,
     },

@@ -67,7 +67,7 @@ pub enum FileError {
     /// Certificates in another wrapping, or something else.
     #[error("x509: malformed certificate: it is {wrapping}, not certificates in PEM or DER; {}", wrapping.advice())]
     Wrapped {
-        /// What it is.
+        /// What its first bytes say that it is.
         wrapping: Wrapping,
     },
     /// Nothing that is known.
