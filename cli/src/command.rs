@@ -53,7 +53,7 @@ pub(crate) struct Context {
 impl Context {
     /// The user's directories (CFG-01 to CFG-05).
     pub(crate) fn dirs(&self) -> Result<Dirs, Failure> {
-        Dirs::from_environment().map_err(Failure::failed)
+        Dirs::from_environment().map_err(Failure::error)
     }
 
     /// Asks `question` and reads one line (CLI-13). Without a line the answer is a silent no.
@@ -80,7 +80,7 @@ impl Context {
         }
         self.console.hold_progress(false);
         let (read, answer) = answer
-            .map_err(Failure::failed)?
+            .map_err(Failure::error)?
             .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
         let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
         if !yes && self.console.prints_json() {
@@ -107,7 +107,7 @@ impl Context {
         let interrupt = self.interrupts.interrupt();
         let attended = self.interrupts.attend(&self.console);
         if interrupt.is_raised() {
-            return Err(Failure::failed(interrupts::interrupted()));
+            return Err(Failure::error(interrupts::interrupted()));
         }
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -131,7 +131,7 @@ impl Context {
             }
             tokio::select! {
                 result = work => result,
-                () = tokio::time::sleep(FAREWELL) => Err(Failure::failed(interrupts::interrupted())),
+                () = tokio::time::sleep(FAREWELL) => Err(Failure::error(interrupts::interrupted())),
             }
         });
         drop(attended);

@@ -1,7 +1,6 @@
 //! How a command fails: messages, one hint, and an exit code that a script can tell apart.
 
 use std::error::Error;
-use std::fmt::Display;
 use std::process::ExitCode;
 
 use hardsign_core::config::ConfigError;
@@ -9,11 +8,13 @@ use hardsign_core::envelope::EnvelopeError;
 use hardsign_core::oci::OciError;
 use hardsign_core::plugin::PluginError;
 use hardsign_core::sign::{BAD_ANSWER, SignError, TimestampError};
+use hardsign_core::text::WithCauses;
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
 
 use crate::args::Usage;
 use crate::output::{one_line, own_lines};
 
+pub(crate) mod plugin;
 pub(crate) mod registry;
 pub(crate) mod verification;
 
@@ -41,26 +42,31 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
-            messages: vec![own_lines(&message.to_string())],
+            messages: vec![own_lines(&message.into())],
             hint: None,
         }
     }
 
     /// A failure of the ordinary kind, exit code 1.
-    pub(crate) fn failed(message: impl Display) -> Self {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
 
-    /// A failure of the ordinary kind with all its causes.
-    pub(crate) fn chain(error: &dyn Error) -> Self {
-        Self::failed(chain(error))
+    /// What an error and its causes say, with an exit code.
+    pub(crate) fn of(exit: Exit, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, WithCauses(error).to_string())
+    }
+
+    /// A failure of the ordinary kind: what an error and its causes say.
+    pub(crate) fn error(error: impl Error + 'static) -> Self {
+        Self::of(Exit::Failed, &error)
     }
 
     /// A fault in how the command was called.
-    pub(crate) fn usage(message: impl Display) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
@@ -101,23 +107,9 @@ impl Failure {
     }
 }
 
-/// An error with its causes, those that it does not already name.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
 impl From<Usage> for Failure {
     fn from(usage: Usage) -> Self {
-        Self::new(Exit::Usage, usage)
+        Self::new(Exit::Usage, usage.to_string())
     }
 }
 
@@ -140,7 +132,7 @@ impl From<Exit> for ExitCode {
 
 /// A signature that has no timestamp and was not stored (TSA-09).
 fn timestamp(error: &TimestampError) -> Failure {
-    let message = format!("timestamp: {}", chain(error));
+    let message = format!("timestamp: {}", WithCauses(error));
     let hint = match error {
         TimestampError::Client(_) => {
             return Failure::new(Exit::Unreachable, message).hint(
@@ -166,7 +158,7 @@ fn timestamp(error: &TimestampError) -> Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let hint = match error {
+        let hint = match &error {
             ConfigError::KeyNotFound { .. } => Some("`hardsign key list` shows the keys there are"),
             ConfigError::NoDefaultKey => Some(
                 "name a key with --key, or with --plugin and --id, or make one the default with `hardsign key set --default <name>`",
@@ -175,7 +167,7 @@ impl From<ConfigError> for Failure {
         };
         Self {
             hint: hint.map(str::to_owned),
-            ..Self::failed(error)
+            ..Self::error(error)
         }
     }
 }
@@ -186,14 +178,14 @@ impl From<PluginError> for Failure {
             PluginError::Key(error) => error.into(),
             // The command or the key list is wrong, and no plugin was at work.
             PluginError::Setting(_) | PluginError::Lacks { .. } => Self {
-                hint: error.hint(),
-                ..Self::failed(error)
+                hint: plugin::hint(&error),
+                ..Self::error(error)
             },
             // CLI-16.
-            other if other.is_interrupted() => Self::failed(other),
+            other if other.is_interrupted() => Self::error(other),
             other => Self {
-                hint: other.hint().as_deref().map(own_lines),
-                ..Self::new(Exit::Unreachable, other)
+                hint: plugin::hint(&other).as_deref().map(own_lines),
+                ..Self::of(Exit::Unreachable, &other)
             },
         }
     }
@@ -204,18 +196,18 @@ impl From<SignError> for Failure {
         match error {
             SignError::Signer(error) => match error.downcast::<PluginError>() {
                 Ok(error) => error.into(),
-                Err(error) => Self::failed(error),
+                Err(error) => Self::error(error),
             },
             SignError::Envelope(error @ EnvelopeError::GeneratedInvalid { .. }) => {
-                Self::new(Exit::Unreachable, error).hint(BAD_ANSWER)
+                Self::of(Exit::Unreachable, &error).hint(BAD_ANSWER)
             }
-            error if error.is_of_the_answer() => Self::new(Exit::Unreachable, error)
+            error if error.is_of_the_answer() => Self::of(Exit::Unreachable, &error)
                 .hint("nothing was stored; the plugin did not sign what it was asked to: tell its publisher"),
-            SignError::EvidenceOfOtherKey { .. } => Self::failed(error).hint(
+            SignError::EvidenceOfOtherKey { .. } => Self::error(error).hint(
                 "nothing was stored; the key id must name the key that the certificate is for",
             ),
-            SignError::EvidenceUnsupported => Self::failed(error).hint("sign without --attest"),
-            SignError::TimestampUnsupported => Self::failed(error).hint(
+            SignError::EvidenceUnsupported => Self::error(error).hint("sign without --attest"),
+            SignError::TimestampUnsupported => Self::error(error).hint(
                 "let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out",
             ),
             SignError::Timestamp(error) => timestamp(&error),
@@ -223,10 +215,10 @@ impl From<SignError> for Failure {
                 let (exit, hint) = registry::classify(&error);
                 let message = match &error {
                     // It was pushed: what follows it failed.
-                    OciError::NotListed { .. } => format!("signature {}", chain(&error)),
+                    OciError::NotListed { .. } => format!("signature {}", WithCauses(&error)),
                     _ => format!(
                         "failed to push signature to registry with error: {}",
-                        chain(&error)
+                        WithCauses(&error)
                     ),
                 };
                 Self {
@@ -234,7 +226,7 @@ impl From<SignError> for Failure {
                     ..Self::new(exit, message)
                 }
             }
-            other => Self::failed(other),
+            other => Self::error(other),
         }
     }
 }

@@ -160,6 +160,8 @@ const BUFFER: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// A reader of zeros that never has more than one buffer at hand and counts what was asked.
@@ -219,7 +221,7 @@ mod tests {
         }
         let reader = b"abc".chain(Broken);
         let error = Digests::of(reader, &HashAlgorithm::ALL).unwrap_err();
-        assert_eq!(error.to_string(), "broken");
+        assert_eq!(error.told(), "broken");
     }
 
     /// BLOB-01, DIF-25.
@@ -243,7 +245,7 @@ mod tests {
     /// BLOB-06, BLOB-07.
     #[test]
     fn formats_by_name() {
-        let format = |name: &str| signature_format(Path::new(name)).map_err(|e| e.to_string());
+        let format = |name: &str| signature_format(Path::new(name)).map_err(|e| e.told());
         for (name, expected) in [
             ("a.jws.sig", Format::Jws),
             ("x/y.z/a.b.COSE.Sig", Format::Cose),

@@ -40,7 +40,7 @@ mod tests;
 #[non_exhaustive]
 pub enum CertifyError {
     /// The public key is none that can be certified.
-    #[error("the public key can't be certified: {0}")]
+    #[error("the public key can't be certified")]
     Key(#[from] KeyError),
     /// The key is outside the profile (ENV-32).
     #[error(
@@ -52,7 +52,7 @@ pub enum CertifyError {
     #[error("RSASSA-PKCS1-v1_5 is for RSA keys; this one is {0}")]
     NotRsa(KeySpec),
     /// The signature that the key made is wrong.
-    #[error("the signature that the key made does not verify: {0}")]
+    #[error("the signature that the key made does not verify")]
     Signature(#[from] SignedDataError),
     /// The signature has another form than the key's.
     #[error("the key made a signature of {length} bytes, which is none of {key_spec}")]
@@ -126,7 +126,7 @@ pub enum CertifyError {
         label: String,
     },
     /// A request that its own key did not sign.
-    #[error("the certificate request is not signed by its own key: {0}")]
+    #[error("the certificate request is not signed by its own key")]
     RequestSignature(#[source] SignedDataError),
     /// A number that is no serial number.
     #[error(

@@ -37,7 +37,7 @@ pub enum ConfigError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file is not the JSON that it should be (CFG-12).
-    #[error("malformed {file}: {source}")]
+    #[error("malformed {file}")]
     Malformed {
         /// The name of the file.
         file: &'static str,
@@ -46,7 +46,7 @@ pub enum ConfigError {
         source: JsonError,
     },
     /// A file can't be written as JSON.
-    #[error("failed to write {file}: {source}")]
+    #[error("failed to write {file}")]
     Serialize {
         /// The name of the file.
         file: &'static str,
@@ -354,6 +354,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use std::fs;
 
     use super::*;
@@ -462,7 +464,7 @@ mod tests {
             r#"{"insecureRegistries":"r"}"#,
             r#"{"credHelpers":{"a":1}}"#,
         ] {
-            let text = load(json).unwrap_err().to_string();
+            let text = load(json).unwrap_err().told();
             assert!(text.starts_with("malformed config.json: "), "{text}");
         }
     }
@@ -496,7 +498,7 @@ mod tests {
         let path = root.path().join("config.json");
         fs::create_dir(&path).unwrap();
         assert_eq!(
-            ConfigFile::load_from(&path).unwrap_err().to_string(),
+            ConfigFile::load_from(&path).unwrap_err().told(),
             format!(
                 "\"{}\" is not a regular file (symlinks are not supported)",
                 path.display()

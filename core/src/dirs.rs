@@ -358,6 +358,8 @@ const NOTATION: &str = "notation";
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     fn resolve(set: &[(&'static str, &str)], platform: Platform) -> Result<Dirs, DirsError> {
@@ -443,7 +445,7 @@ mod tests {
     #[test]
     fn cfg_05_no_fallback_into_the_working_directory() {
         assert_eq!(
-            resolve(&[], Platform::Unix).unwrap_err().to_string(),
+            resolve(&[], Platform::Unix).unwrap_err().told(),
             "no configuration directory: none of the environment variables \
              NOTATION_CONFIG, XDG_CONFIG_HOME, HOME is set"
         );

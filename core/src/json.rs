@@ -281,6 +281,8 @@ fn fold(c: char) -> char {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     fn read(text: &str) -> Result<Value, JsonError> {
@@ -376,7 +378,7 @@ mod tests {
         ] {
             let error = parse(bytes, Limits::default()).unwrap_err();
             assert!(matches!(error, JsonError::Wrapped { .. }), "{error}");
-            assert!(error.to_string().contains(what), "{error}");
+            assert!(error.told().contains(what), "{error}");
             assert!(from_slice::<Vec<u8>>(bytes).is_err());
         }
     }

@@ -74,7 +74,6 @@ pub mod config;
 pub mod crypto;
 pub mod dirs;
 pub mod envelope;
-pub mod io_text;
 pub mod json;
 pub mod net;
 pub mod oci;

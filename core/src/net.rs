@@ -30,7 +30,7 @@ pub use retry::jitter;
 pub use trace::Trace;
 
 use crate::artifact::Quoted;
-use crate::io_text::io_text;
+use crate::text::io_text;
 use proxy::{Proxies, Unusable};
 use reach::{Guard, Reach, came_from_inside};
 

@@ -551,15 +551,3 @@ fn check_content(descriptor: &Descriptor, content: &[u8]) -> Result<(), OciError
         })
     }
 }
-
-/// An error and its causes in one line, for a warning.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

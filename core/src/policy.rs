@@ -77,7 +77,7 @@ pub enum PolicyError {
         name: String,
     },
     /// A fault of one statement (TP-12).
-    #[error("{kind} trust policy: {error}")]
+    #[error("{kind} trust policy")]
     Statement {
         /// The kind of document.
         kind: Kind,

@@ -215,6 +215,7 @@ pub fn conclude(certificates: &[Certificate], checked: &[Checked]) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
 
     fn chain() -> Vec<Certificate> {

@@ -152,7 +152,7 @@ pub enum SignError {
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     /// A timestamp was asked for and there is none that holds (TSA-01, TSA-09).
-    #[error("timestamp: {0}")]
+    #[error("timestamp")]
     Timestamp(#[from] TimestampError),
     /// PLG-39: an envelope plugin makes its own timestamps.
     #[error("timestamp: the plugin makes whole envelopes, which no timestamp can be added to")]
@@ -167,10 +167,10 @@ pub enum SignError {
         signer: Name,
     },
     /// PLG-37: the timestamp in a plugin's envelope is not over its signature, or not signed.
-    #[error("the timestamp in the plugin's envelope can't be relied on: {0}")]
+    #[error("the timestamp in the plugin's envelope can't be relied on")]
     GeneratedTimestamp(#[source] TokenError),
     /// PLG-37: the timestamp in a plugin's envelope does not show that the chain was valid.
-    #[error("the timestamp in the plugin's envelope can't be relied on: {0}")]
+    #[error("the timestamp in the plugin's envelope can't be relied on")]
     GeneratedTimestampOutside(#[source] OutsideValidity),
     /// PLG-36: an envelope plugin signed something else.
     #[error("during signing descriptor subject has changed from {requested} to {signed}")]
@@ -201,7 +201,7 @@ pub enum SignError {
         key: String,
     },
     /// OCI-26.
-    #[error("failed to push signature to registry with error: {0}")]
+    #[error("failed to push signature to registry with error")]
     Push(#[source] OciError),
 }
 

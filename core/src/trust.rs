@@ -175,7 +175,7 @@ pub enum TrustError {
         source: Box<Unsuitable>,
     },
     /// A certificate that no `tsa` store may hold (TST-11).
-    #[error("trusted certificate {} in trust store {} of type {} is invalid: {source}", file.escape_debug(), store.name, store.store_type)]
+    #[error("trusted certificate {} in trust store {} of type {} is invalid", file.escape_debug(), store.name, store.store_type)]
     UnsuitableForTsa {
         /// The store.
         store: StoreRef,
@@ -210,7 +210,7 @@ pub enum Unsuitable {
     },
     /// Not a root: its own key does not verify it, or names differ (TST-11).
     #[error(
-        "certificate with subject {} is not a root CA certificate: {source}",
+        "certificate with subject {} is not a root CA certificate",
         Quoted(subject)
     )]
     NotSelfSigned {
@@ -510,6 +510,8 @@ impl fmt::Display for StoreRef {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// TST-04, TST-05, SEC-27: the grammar, and the two names that would leave the directory.
@@ -525,7 +527,7 @@ mod tests {
             assert!(StoreName::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(
-            StoreName::parse("a/b").unwrap_err().to_string(),
+            StoreName::parse("a/b").unwrap_err().told(),
             "trust store name needs to follow [a-zA-Z0-9_.-]+ format, a/b is invalid"
         );
     }
@@ -554,11 +556,7 @@ mod tests {
                 "uses an unsupported trust store name \"a:b\" in trust store value \"ca:a:b\". Named store name needs to follow [a-zA-Z0-9_.-]+ format",
             ),
         ] {
-            assert_eq!(
-                StoreRef::parse(text).unwrap_err().to_string(),
-                fault,
-                "TP-21"
-            );
+            assert_eq!(StoreRef::parse(text).unwrap_err().told(), fault, "TP-21");
         }
     }
 }

@@ -33,7 +33,7 @@ use hardsign_core::x509::Certificate;
 use hardsign_test_support::asn1::{integer, sequence};
 use hardsign_test_support::device::Maker;
 use hardsign_test_support::token::Authority;
-use hardsign_test_support::{Key, Pki, certificate, jws};
+use hardsign_test_support::{Key, Pki, Told, certificate, jws};
 use serde_json::{Value, json};
 
 /// Signs with a test key, as a plugin would.
@@ -324,7 +324,7 @@ async fn env_13_env_14_user_metadata() {
     .await
     .unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.told(),
         "error adding user metadata: metadata key build is already present in the target artifact"
     );
 }
@@ -335,7 +335,7 @@ async fn env_39_a_bad_answer_stores_nothing() {
     let bench = Bench::new().await;
     let mut signer = InMemory::new(KeySpec::Ec256);
     signer.key = Key::other_of(KeySpec::Ec256);
-    let error = bench.refused(&signer, &options()).await.to_string();
+    let error = bench.refused(&signer, &options()).await.told();
     assert!(
         error.starts_with("generated signature failed verification: "),
         "{error}"
@@ -346,7 +346,7 @@ async fn env_39_a_bad_answer_stores_nothing() {
         now: certificate::not_after() + Duration::from_secs(1),
         ..options()
     };
-    let error = bench.refused(&signer, &late).await.to_string();
+    let error = bench.refused(&signer, &late).await.told();
     assert!(error.contains("was invalid at signing time of"), "{error}");
 }
 
@@ -430,7 +430,7 @@ async fn plg_36_envelopes_of_plugins_are_checked() {
     let mut broken = signer().with_envelope(&payload, &[]);
     broken.chain.pop();
     let broken = broken.with_envelope(&payload, &[]);
-    let error = bench.refused(&broken, &options()).await.to_string();
+    let error = bench.refused(&broken, &options()).await.told();
     assert!(
         error.starts_with("generated signature failed verification: "),
         "{error}"
@@ -467,7 +467,7 @@ async fn tsa_09_no_timestamp_no_signature() {
     let signer = InMemory::new(KeySpec::Ec256);
     let error = bench.refused(&signer, &with_timestamp(false)).await;
     assert_eq!(
-        error.to_string(),
+        error.told(),
         "timestamp: invalid timestamping response: it carries no token"
     );
     assert!(bench.sign(&signer, &with_timestamp(true)).await.is_ok());
@@ -481,7 +481,7 @@ async fn plg_39_envelope_plugins_get_no_timestamp() {
     let signer = InMemory::new(KeySpec::Ec256).with_envelope(&payload, &[]);
     let error = bench.refused(&signer, &with_timestamp(true)).await;
     assert_eq!(
-        error.to_string(),
+        error.told(),
         "timestamp: the plugin makes whole envelopes, which no timestamp can be added to"
     );
 }
@@ -532,7 +532,7 @@ async fn plg_37_timestamps_of_plugins_are_checked() {
         (mangled, "cms: syntax error: "),
         (outside, "timestamp can be before certificate "),
     ] {
-        let error = bench.refused(&signer, &options()).await.to_string();
+        let error = bench.refused(&signer, &options()).await.told();
         let text = format!("the timestamp in the plugin's envelope can't be relied on: {why}");
         assert!(error.starts_with(&text), "{error}");
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
 
+use hardsign_test_support::Told;
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -116,7 +117,7 @@ async fn reference_blob_signatures() {
         let metadata = if expired { &[][..] } else { &metadata };
         let result = verify_blob(&name, &artifact(), Some(DEFAULT_MEDIA_TYPE), metadata).await;
         if expired {
-            let error = result.unwrap_err().to_string();
+            let error = result.unwrap_err().told();
             assert!(
                 error.starts_with("digital signature has expired on \""),
                 "{name}: {error}"
@@ -148,18 +149,18 @@ async fn reference_blob_signatures_of_something_else() {
     for name in ["p256-jws", "p384-cose", "rsa4096-jws"] {
         for other in [&longer[..], &flipped, b""] {
             let error = verify_blob(name, other, None, &[]).await.unwrap_err();
-            assert_eq!(error.to_string(), mismatch);
+            assert_eq!(error.told(), mismatch);
         }
         let other_type = verify_blob(name, &artifact(), Some("text/plain"), &[]).await;
-        assert_eq!(other_type.unwrap_err().to_string(), mismatch);
+        assert_eq!(other_type.unwrap_err().told(), mismatch);
         let other_metadata = verify_blob(name, &artifact(), None, &[("build", "18")]).await;
         assert_eq!(
-            other_metadata.unwrap_err().to_string(),
+            other_metadata.unwrap_err().told(),
             "unable to find specified metadata in the signature"
         );
         let no_type = verify_blob(name, &artifact(), Some("a b"), &[]).await;
         assert_eq!(
-            no_type.unwrap_err().to_string(),
+            no_type.unwrap_err().told(),
             "invalid content media-type \"a b\": mime: expected slash after first token"
         );
     }
@@ -213,7 +214,7 @@ async fn reference_layout() {
             .await
             .unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.told(),
             "integrity check failed. signature does not match the given blob"
         );
     }

@@ -324,7 +324,7 @@ fn pli_06_slow_downloads_end() {
     let error = runtime
         .block_on(installer.install(order, &|_| {}))
         .unwrap_err();
-    let text = error.to_string();
+    let text = hardsign_core::text::WithCauses(&error).to_string();
     assert!(text.contains("no complete answer within"), "{text}");
     assert_eq!(
         entries(&root.path().join("libexec/plugins")),

@@ -15,6 +15,7 @@ use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::plugin::PluginSigner;
 use hardsign_core::sign::{SignOptions, sign_blob};
+use hardsign_core::text::WithCauses;
 use serde_json::{Map, Value, json};
 
 use super::interrupts::Heeding;
@@ -55,7 +56,7 @@ struct Done {
 }
 
 pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
-    check_media_type(&args.media_type).map_err(Failure::failed)?;
+    check_media_type(&args.media_type).map_err(Failure::error)?;
     let dirs = context.dirs()?;
     let format = signer::format(&args.signing, &dirs)?;
     let jobs = jobs(&args, format)?;
@@ -159,7 +160,7 @@ async fn sign_one(
         |error| Failure::failed(format!("failed to read {}: {error}", one_line(&job.blob)));
     let (progress, reader) = open(&job.blob, context).map_err(unreadable)?;
     let read = tokio::task::spawn_blocking(move || describe(reader, hash, &media_type));
-    let descriptor = read.await.map_err(Failure::failed)?.map_err(unreadable)?;
+    let descriptor = read.await.map_err(Failure::error)?.map_err(unreadable)?;
     drop(progress);
     let options = SignOptions {
         now: context.now(),
@@ -171,8 +172,10 @@ async fn sign_one(
             ends_the_batch: ends_the_batch(&error),
             failure: signer::failure(signer, error),
         })?;
-    write_atomic(&job.signature, signed.bytes(), 0o600)
-        .map_err(|error| Failure::failed(format!("failed to write signature to file: {error}")))?;
+    write_atomic(&job.signature, signed.bytes(), 0o600).map_err(|error| {
+        let causes = WithCauses(&error);
+        Failure::failed(format!("failed to write signature to file: {causes}"))
+    })?;
     Ok(Done {
         descriptor,
         signature: job.signature.clone(),
@@ -280,12 +283,17 @@ fn may_write(signature: &Path, force: bool, context: &Context) -> Result<bool, F
 
 pub(super) fn inspect(args: InspectArgs, context: &Context) -> Result<(), Failure> {
     let path = Path::new(&args.signature);
-    let format = blob::signature_format(path).map_err(Failure::failed)?;
-    let bytes = read_named(path, MAX_ENVELOPE_LEN as u64)
-        .map_err(|error| Failure::failed(format!("failed to read signature file: {error}")))?;
+    let format = blob::signature_format(path).map_err(Failure::error)?;
+    let bytes = read_named(path, MAX_ENVELOPE_LEN as u64).map_err(|error| {
+        let causes = WithCauses(&error);
+        Failure::failed(format!("failed to read signature file: {causes}"))
+    })?;
     let parsed = Envelope::parse(format, &bytes)
         .and_then(Envelope::danger_unverified)
-        .map_err(|error| Failure::failed(format!("failed to parse signature: {error}")))?;
+        .map_err(|error| {
+            let causes = WithCauses(&error);
+            Failure::failed(format!("failed to parse signature: {causes}"))
+        })?;
     let content = parsed.danger_content();
     match args.output {
         Output::Json => context
@@ -317,9 +325,11 @@ pub(super) fn policy_init(args: InitArgs, context: &Context) -> Result<(), Failu
         statement.insert("globalPolicy".to_owned(), Value::Bool(true));
     }
     let policy = json!({"version": "1.0", "trustPolicies": [statement]});
-    let bytes = serde_json::to_vec_pretty(&policy).map_err(Failure::failed)?;
-    policy::check(&policy::BLOB, &bytes)
-        .map_err(|error| Failure::failed(format!("invalid blob policy: {error}")))?;
+    let bytes = serde_json::to_vec_pretty(&policy).map_err(Failure::error)?;
+    policy::check(&policy::BLOB, &bytes).map_err(|error| {
+        let causes = WithCauses(&error);
+        Failure::failed(format!("invalid blob policy: {causes}"))
+    })?;
     let dirs = context.dirs()?;
     if !policy::may_replace(&policy::BLOB, args.force, &dirs, context)? {
         return Ok(());

@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 use hardsign_core::config::{ConfigError, SigningKeys};
-use hardsign_core::io_text::io_text;
 use hardsign_core::plugin::KeyStore;
+use hardsign_core::text::{WithCauses, io_text};
 use hardsign_core::trust::edit::{self, EditError, Emptied};
 use hardsign_core::trust::{StoreRef, StoreType};
 use hardsign_core::x509::Certificate;
@@ -37,8 +37,9 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
             }
             Err(error) => {
                 let path = one_line(path);
-                failed.push_str(&format!("{path}, with error {:?}\n", error.to_string()));
-                failures.push(json!({"path": path, "error": error.to_string()}));
+                let error = WithCauses(&error).to_string();
+                failed.push_str(&format!("{path}, with error {error:?}\n"));
+                failures.push(json!({"path": path, "error": error}));
             }
         }
     }
@@ -103,7 +104,8 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
                         name.as_str()
                     ),
                 };
-                Failure::failed(format!("failed to list {what}, with error: {error}"))
+                let causes = WithCauses(&error);
+                Failure::failed(format!("failed to list {what}, with error: {causes}"))
             })?
         }
     };
@@ -142,8 +144,9 @@ struct Shown {
 pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
     let certificates = edit::read(&context.dirs()?, &args.store, &args.file).map_err(|error| {
         Failure::failed(format!(
-            "failed to show details of certificate {}, with error: {error}",
-            args.file
+            "failed to show details of certificate {}, with error: {}",
+            args.file,
+            WithCauses(&error)
         ))
     })?;
     if args.output == Output::Json {
@@ -206,7 +209,8 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
                 return Ok(());
             }
             let directory = edit::delete_store(&dirs, &args.store).map_err(|error| {
-                Failure::failed(format!("failed to delete the named trust store: {error}"))
+                let causes = WithCauses(&error);
+                Failure::failed(format!("failed to delete the named trust store: {causes}"))
             })?;
             context
                 .console
@@ -221,7 +225,8 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             }
             delete_file(&args.store, file, context).map_err(|error| match error {
                 Ok(error) => {
-                    Failure::failed(format!("failed to delete the certificate file: {error}"))
+                    let causes = WithCauses(&error);
+                    Failure::failed(format!("failed to delete the certificate file: {causes}"))
                 }
                 Err(failure) => failure,
             })?;
@@ -315,7 +320,7 @@ pub(super) fn generate_test(args: GenerateTestArgs, context: &Context) -> Result
         store_type: StoreType::Ca,
         name: args.name.clone(),
     };
-    edit::add(&dirs, &store, &certificate_path).map_err(Failure::failed)?;
+    edit::add(&dirs, &store, &certificate_path).map_err(Failure::error)?;
     console.line(format_args!(
         "Successfully added {name}.crt to named store {name} of type ca"
     ))?;
@@ -370,7 +375,8 @@ pub(super) fn cleanup_test(args: CleanupTestArgs, context: &Context) -> Result<(
         ))?,
         Err(Ok(error)) => {
             return Err(Failure::failed(format!(
-                "failed to delete certificate {file} from trust store {name} of type ca: {error}"
+                "failed to delete certificate {file} from trust store {name} of type ca: {}",
+                WithCauses(&error)
             )));
         }
     }
@@ -383,7 +389,8 @@ pub(super) fn cleanup_test(args: CleanupTestArgs, context: &Context) -> Result<(
         }
         Err(error) => {
             return Err(Failure::failed(format!(
-                "failed to remove key {name} from the key list: {error}"
+                "failed to remove key {name} from the key list: {}",
+                WithCauses(&error)
             )));
         }
     }

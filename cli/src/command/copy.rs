@@ -206,7 +206,7 @@ fn full(text: &str, layout: bool) -> Result<Named, Failure> {
     }
     let Reference { repository, target } = text
         .parse()
-        .map_err(|error: ReferenceError| Failure::failed(error))?;
+        .map_err(|error: ReferenceError| Failure::error(error))?;
     Ok(Named::Registry(repository, Some(target)))
 }
 
@@ -222,6 +222,6 @@ fn open_ended(text: &str, layout: bool) -> Result<Named, Failure> {
     }
     let repository = text
         .parse()
-        .map_err(|error: ReferenceError| Failure::failed(error))?;
+        .map_err(|error: ReferenceError| Failure::error(error))?;
     Ok(Named::Registry(repository, None))
 }

@@ -14,6 +14,7 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{Finder, Host, Installer, Pins, PluginError, PluginName};
 use hardsign_core::policy::blob::Global;
 use hardsign_core::policy::{Applicability, Document, Scopes};
+use hardsign_core::text::WithCauses;
 use hardsign_core::trust::{Loader, StoreName, StoreRef, StoreType};
 use hardsign_core::verify::{Policy, PolicyLoadError};
 use hardsign_core::x509::Certificate;
@@ -24,7 +25,7 @@ use serde_json::json;
 use super::{Context, signer};
 use crate::args::Output;
 use crate::args::doctor::DoctorArgs;
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, plugin};
 use crate::output::{Mark, one_line, rfc3339};
 
 mod keys;
@@ -193,7 +194,7 @@ fn configuration(dirs: &Dirs, findings: &mut Findings) {
         Ok(config) => config,
         Err(error) => {
             let mend = "mend the file by hand; it must be a JSON object";
-            return findings.fail("config.json", error.to_string(), mend);
+            return findings.fail("config.json", WithCauses(&error).to_string(), mend);
         }
     };
     let format = config.signature_format();
@@ -241,7 +242,7 @@ fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findi
                 "mend it, and put it in place with `{} {import}`",
                 context.program
             );
-            return findings.fail(subject, chain(&error), &mend);
+            return findings.fail(subject, WithCauses(&error).to_string(), &mend);
         }
     };
     findings.ok(
@@ -262,7 +263,7 @@ fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findi
             if let Err(error) = loader.load(store) {
                 findings.fail(
                     format!("{subject}, statement {statement:?}"),
-                    format!("everything fails under it: {error}"),
+                    format!("everything fails under it: {}", WithCauses(&error)),
                     &format!(
                         "`{} certificate add --type {} --store {} <file>` adds certificates",
                         context.program, store.store_type, store.name
@@ -294,7 +295,7 @@ fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
                         true => "add certificates to it, or remove the directory",
                         false => "take what is wrong out of the directory",
                     };
-                    findings.fail(subject, error.to_string(), mend);
+                    findings.fail(subject, WithCauses(&error).to_string(), mend);
                     continue;
                 }
             };
@@ -363,7 +364,7 @@ async fn plugins(host: &Host, findings: &mut Findings) {
     match finder.list() {
         Err(error) => {
             let mend = "see that you may read the plugin directory";
-            findings.fail("plugins", error.to_string(), mend);
+            findings.fail("plugins", WithCauses(&error).to_string(), mend);
         }
         Ok(listed) => {
             for plugin in listed {
@@ -399,7 +400,7 @@ fn installations(host: &Host, findings: &mut Findings) {
     match Pins::load(host.finder().pins_file()) {
         Err(error) => findings.fail(
             "pins of plugins",
-            format!("no plugin that you installed runs: {error}"),
+            format!("no plugin that you installed runs: {}", WithCauses(&error)),
             "mend the file; without it, plugins run unpinned until `hardsign plugin trust` pins them anew",
         ),
         Ok(pins) => {
@@ -426,8 +427,12 @@ fn installations(host: &Host, findings: &mut Findings) {
 }
 
 fn fault(subject: String, error: &PluginError, findings: &mut Findings) {
-    let mend = error.hint();
-    findings.fail(subject, error.to_string(), mend.as_deref().unwrap_or(SAID));
+    let mend = plugin::hint(error);
+    findings.fail(
+        subject,
+        WithCauses(error).to_string(),
+        mend.as_deref().unwrap_or(SAID),
+    );
 }
 
 /// What to do where the plugin itself said what it misses: neither the plugin nor the key has to be

@@ -9,11 +9,12 @@ use hardsign_core::config::read_named;
 use hardsign_core::envelope::YUBICO_PIV;
 use hardsign_core::plugin::UnopenedSigner;
 use hardsign_core::sign::{ProveError, ProvenEvidence};
+use hardsign_core::text::WithCauses;
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
 use hardsign_plugin::proto::AttestKeyResponse;
 
 use super::Context;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::output::one_line;
 
 /// The makers' roots: those of a file that the user names, else those that came with hardsign.
@@ -26,9 +27,9 @@ pub(super) fn roots(file: Option<&str>) -> Result<Roots, Failure> {
 
 /// The certificates of a file; at least one.
 pub(super) fn certificates(path: &str) -> Result<Vec<Certificate>, Failure> {
-    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::failed)?;
+    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::error)?;
     let read = Certificate::parse_file(&bytes)
-        .map_err(|error| Failure::failed(format!("{}: {}", one_line(path), chain(&error))))?;
+        .map_err(|error| Failure::failed(format!("{}: {}", one_line(path), WithCauses(&error))))?;
     if read.is_empty() {
         return Err(Failure::failed(format!(
             "{} holds no certificate",
@@ -41,7 +42,7 @@ pub(super) fn certificates(path: &str) -> Result<Vec<Certificate>, Failure> {
 /// The certificates of an answer that can prove something.
 pub(super) fn evidence(answer: &AttestKeyResponse) -> Result<Evidence, Failure> {
     let ders: Vec<_> = answer.certificates.iter().map(|der| &der.0).collect();
-    Evidence::from_certificates(&ders).map_err(|error| Failure::chain(&error))
+    Evidence::from_certificates(&ders).map_err(Failure::error)
 }
 
 /// The evidence that signatures are to carry: gotten from the device and proven, before anybody is
@@ -77,7 +78,7 @@ pub(super) async fn to_carry(
     let proven = ProvenEvidence::prove(&evidence(&answer)?, roots, context.now());
     let proven = proven.map_err(|error| match error {
         ProveError::Attestation(error) => refused(name, &error, "--attest-root"),
-        other => Failure::chain(&other),
+        other => Failure::error(other),
     })?;
     context.console.warning(match proven.attested().device().serial {
         Some(serial) => {
@@ -93,7 +94,7 @@ pub(super) fn refused(name: &str, error: &AttestationError, flag: &str) -> Failu
     let name = one_line(name);
     let failure = Failure::failed(format!(
         "nothing proves where the key {name} was made: {}",
-        chain(error)
+        WithCauses(error)
     ));
     match error {
         AttestationError::Roca { .. } => {

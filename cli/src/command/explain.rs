@@ -31,7 +31,7 @@ pub(super) fn artifact(args: &ExplainArgs, context: &Context) -> Result<(), Fail
     };
     let explained = policy
         .explain(&scope, &Loader::new(dirs.trust_stores()))
-        .map_err(Failure::failed)?;
+        .map_err(Failure::error)?;
     warn(&explained, policy.document().warnings().len(), context);
     print(&explained, Some(&scope), args.output, context)
 }
@@ -42,7 +42,7 @@ pub(super) fn blob(args: &ExplainArgs, context: &Context) -> Result<(), Failure>
     let policy: Policy<blob::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let explained = policy
         .explain(args.subject.as_deref(), &Loader::new(dirs.trust_stores()))
-        .map_err(Failure::failed)?;
+        .map_err(Failure::error)?;
     warn(&explained, policy.document().warnings().len(), context);
     print(&explained, None, args.output, context)
 }

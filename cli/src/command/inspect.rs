@@ -7,6 +7,7 @@ use hardsign_core::batch;
 use hardsign_core::envelope::{Envelope, EnvelopeError, Format, Unverified};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{FetchedSignature, OciError, Repository as _};
+use hardsign_core::text::WithCauses;
 use serde_json::json;
 
 use super::Context;
@@ -47,15 +48,17 @@ pub(super) fn run(args: InspectArgs, context: &Context) -> Result<(), Failure> {
                 Inspected::Unfetchable(manifest, error) => {
                     skipped = true;
                     console.warning(format_args!(
-                        "unable to fetch signature {} due to error: {error}",
-                        manifest.digest
+                        "unable to fetch signature {} due to error: {}",
+                        manifest.digest,
+                        WithCauses(&error)
                     ));
                 }
                 Inspected::Unreadable(manifest, error) => {
                     skipped = true;
                     console.warning(format_args!(
-                        "Skipping signature {} because of error: {error}",
-                        manifest.digest
+                        "Skipping signature {} because of error: {}",
+                        manifest.digest,
+                        WithCauses(&error)
                     ));
                 }
             }

@@ -4,6 +4,7 @@
 use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{secret_in_clear, settled};
+use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::PluginConfig;
 use serde::Serialize;
 use serde_json::json;
@@ -77,7 +78,7 @@ fn checked(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<PluginConfi
         false => match context.wait(async { Ok(plugin.metadata(&PluginConfig::new()).await) })? {
             Ok(metadata) => Some(metadata),
             Err(error) => {
-                let text = format_args!("the settings were not checked: {error}");
+                let text = format!("the settings were not checked: {}", WithCauses(&error));
                 context.console.log("warning", text);
                 None
             }

@@ -43,7 +43,7 @@ pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
 /// A machine without a credential store gets a way that needs none.
 fn failure(error: LoginError) -> Failure {
     match error {
-        LoginError::Registry(_) => Failure::failed(error)
+        LoginError::Registry(_) => Failure::error(error)
             .hint("give the host, with its port if it has one, for instance registry.example.com"),
         LoginError::Refused { server, source } => {
             let refused = registry::refuses_credential(&source);
@@ -56,9 +56,9 @@ fn failure(error: LoginError) -> Failure {
             }
             failure
         }
-        LoginError::NoStore { .. } => Failure::failed(error).hint(WITHOUT_STORE),
-        LoginError::Store { .. } => Failure::chain(&error).hint(WITHOUT_STORE),
-        other => Failure::failed(other),
+        LoginError::NoStore { .. } => Failure::error(error).hint(WITHOUT_STORE),
+        LoginError::Store { .. } => Failure::error(error).hint(WITHOUT_STORE),
+        other => Failure::error(other),
     }
 }
 

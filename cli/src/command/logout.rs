@@ -37,12 +37,12 @@ pub(super) fn run(args: &LogoutArgs, context: &Context) -> Result<(), Failure> {
 
 fn failure(error: LogoutError) -> Failure {
     match error {
-        LogoutError::Registry(_) => Failure::failed(error)
+        LogoutError::Registry(_) => Failure::error(error)
             .hint("give the host, with its port if it has one, for instance registry.example.com"),
         LogoutError::Store { ref source, .. } => {
             let hint = registry::hint_of_credential(source);
-            Failure::chain(&error).hint(hint)
+            Failure::error(error).hint(hint)
         }
-        other => Failure::failed(other),
+        other => Failure::error(other),
     }
 }

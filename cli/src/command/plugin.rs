@@ -5,6 +5,7 @@ use hardsign_core::plugin::{
     Candidacy, InstallError, Installer, Order, PinState, PluginError, Source as From, Step,
     download_limits,
 };
+use hardsign_core::text::WithCauses;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use super::{Context, signer};
 use crate::args::Output;
 use crate::args::plugin::{InstallArgs, Source, TrustArgs, UninstallArgs};
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::output::one_line;
 
 mod inspect;
@@ -90,15 +91,15 @@ fn client(context: &Context) -> Result<Client, Failure> {
         let console = Arc::clone(&context.console);
         options.trace = Some(Trace::new(move |message| console.log("debug", message)));
     }
-    Client::new(&options).map_err(|error| Failure::chain(&error))
+    Client::new(&options).map_err(Failure::error)
 }
 
 /// CLI-02: the reference's texts stand alone, without a hint.
 fn refused(error: &InstallError) -> Failure {
     let message = if error.is_about_download() {
-        chain(error)
+        WithCauses(error).to_string()
     } else {
-        format!("plugin installation failed: {error}")
+        format!("plugin installation failed: {}", WithCauses(error))
     };
     let exit = match error {
         InstallError::ChecksumMissing | InstallError::Scheme { .. } | InstallError::Url { .. } => {
@@ -131,7 +132,10 @@ pub(super) fn uninstall(args: &UninstallArgs, context: &Context) -> Result<(), F
     }
     context.wait(async {
         let done = installer.uninstall(name.as_str()).await;
-        done.map_err(|error| Failure::failed(format!("failed to uninstall plugin {name}: {error}")))
+        done.map_err(|error| {
+            let causes = WithCauses(&error);
+            Failure::failed(format!("failed to uninstall plugin {name}: {causes}"))
+        })
     })?;
     context
         .console
@@ -148,12 +152,12 @@ fn not_removed(error: InstallError, context: &Context) -> Failure {
             context.program
         )),
         InstallError::Plugin(error) => error.into(),
-        InstallError::Pins(error) => Failure::failed(error).hint(MEND_PINS),
+        InstallError::Pins(error) => Failure::error(error).hint(MEND_PINS),
         InstallError::Existing(PluginError::NotRegular { ref path, .. }) => {
             let directory = path.parent().unwrap_or(path).display().to_string();
-            Failure::failed(error).hint(format!("remove it yourself: {directory}"))
+            Failure::error(error).hint(format!("remove it yourself: {directory}"))
         }
-        other => Failure::failed(other),
+        other => Failure::error(other),
     }
 }
 
@@ -217,11 +221,11 @@ fn describe(found: &Candidacy, context: &Context) -> Result<(), Failure> {
 fn untrusted(error: InstallError) -> Failure {
     match error {
         InstallError::Plugin(error @ PluginError::NotFound { .. }) => {
-            Failure::failed(error).hint("`hardsign plugin list` shows the installed plugins")
+            Failure::error(error).hint("`hardsign plugin list` shows the installed plugins")
         }
         InstallError::Plugin(error) => error.into(),
-        InstallError::Pins(error) => Failure::failed(error).hint(MEND_PINS),
-        other => Failure::failed(other),
+        InstallError::Pins(error) => Failure::error(error).hint(MEND_PINS),
+        other => Failure::error(other),
     }
 }
 

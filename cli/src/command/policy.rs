@@ -10,6 +10,8 @@ use hardsign_core::artifact::Kind;
 use hardsign_core::config::{PolicyFileError, read_named, read_policy, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::policy::{PolicyError, Warning, blob, oci};
+use hardsign_core::text::WithCauses;
+use hardsign_core::verify::PolicyLoadError;
 use serde_json::json;
 
 use super::Context;
@@ -68,14 +70,15 @@ pub(super) fn import(
     let bytes =
         read_named(Path::new(&args.path), Kind::MAX_POLICY_LEN as u64).map_err(|error| {
             Failure::failed(format!(
-                "failed to read {noun} trust policy {read}: {error}"
+                "failed to read {noun} trust policy {read}: {}",
+                WithCauses(&error)
             ))
         })?;
     let warnings = check(subject, &bytes).map_err(|error| {
         // What the parser says tells more than that the policy is malformed.
         let (doing, what) = match error.source() {
-            Some(fault) if error.is_malformed() => ("parse", fault.to_string()),
-            _ => ("validate", error.to_string()),
+            Some(fault) if error.is_malformed() => ("parse", WithCauses(fault).to_string()),
+            _ => ("validate", WithCauses(&error).to_string()),
         };
         Failure::failed(format!(
             "failed to {doing} {noun} trust policy configuration: {what}"
@@ -110,7 +113,7 @@ pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> 
             "{}\nYou can import one using `{command}`",
             subject.absent
         )),
-        other => Failure::failed(format!("{}: {other}", subject.unreadable)),
+        other => refused(other.into()).about(subject.unreadable),
     })?;
     if file.path == dirs.old_policy() {
         context.console.warning(format_args!(
@@ -126,17 +129,19 @@ pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> 
         ));
     }
     context.console.bytes(&file.bytes)?;
-    parsed.map(drop).map_err(|error| refused(&error))
+    parsed.map(drop).map_err(|error| refused(error.into()))
 }
 
-/// A policy that can't be used, and as a hint what a parser found wrong with it.
-pub(super) fn refused(error: &dyn Error) -> Failure {
-    let failure = Failure::failed(error);
-    match error.source() {
-        Some(fault) if !failure.messages.concat().contains(&fault.to_string()) => {
-            failure.hint(fault.to_string())
-        }
-        _ => failure,
+/// A policy that can't be used. Where the text ends with what to do, the hint is what was found wrong.
+pub(super) fn refused(error: PolicyLoadError) -> Failure {
+    let cause = match &error {
+        PolicyLoadError::Policy(policy) if policy.is_malformed() => policy.source(),
+        PolicyLoadError::File(PolicyFileError::Permission { source, .. }) => Some(source as _),
+        _ => None,
+    };
+    match cause {
+        Some(cause) => Failure::failed(error.to_string()).hint(WithCauses(cause).to_string()),
+        None => Failure::error(error),
     }
 }
 
@@ -173,8 +178,11 @@ pub(super) fn may_replace(
 pub(super) fn write(subject: &Subject, bytes: &[u8], dirs: &Dirs) -> Result<PathBuf, Failure> {
     let path = (subject.path)(dirs);
     back_up(&path)
-        .map_err(|error| error.to_string())
-        .and_then(|()| write_atomic(&path, bytes, 0o600).map_err(|error| error.to_string()))
+        .map_err(|error| WithCauses(&error).to_string())
+        .and_then(|()| {
+            let written = write_atomic(&path, bytes, 0o600);
+            written.map_err(|error| WithCauses(&error).to_string())
+        })
         .map_err(|error| {
             Failure::failed(format!(
                 "failed to write {} trust policy configuration: {error}",

@@ -98,7 +98,7 @@ impl Opener {
         };
         let Reference { repository, target } = reference
             .parse()
-            .map_err(|e: ReferenceError| Failure::failed(e))?;
+            .map_err(|e: ReferenceError| Failure::error(e))?;
         let registry = connector.repository(repository, self.access);
         let registry = registry.map_err(|error| {
             let other =
@@ -146,7 +146,7 @@ impl From<Failure> for Unopened {
 /// What the user typed for an OCI layout; of the ways to read it the one whose directory is there.
 pub(super) fn layout_reference(text: &str) -> Result<LayoutReference, Failure> {
     let read = LayoutReference::find(text, |path| path.is_dir());
-    read.map_err(|error: LayoutReferenceError| Failure::failed(error))
+    read.map_err(|error: LayoutReferenceError| Failure::error(error))
 }
 
 impl Target {
@@ -276,7 +276,7 @@ fn options(
         None => Credentials::Store(Arc::new(credential_store(dirs, context))),
     };
     if let Some(path) = &flags.ca_file {
-        let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::failed)?;
+        let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::error)?;
         if !pem.windows(PEM.len()).any(|window| window == PEM) {
             return Err(Failure::failed(format!(
                 "{path} holds no certificate in PEM"

@@ -18,7 +18,7 @@ use hardsign_core::x509::MAX_FILE_LEN;
 
 use super::{Context, evidence, permissions, repository, revocation};
 use crate::args::sign::{self as args, KeyChoice, Signing};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::Console;
 
 /// A signer, and the evidence that its signatures are to carry.
@@ -132,10 +132,11 @@ pub(super) fn timestamp(
     if signer.envelopes().is_some() {
         return Err(SignError::TimestampUnsupported.into());
     }
-    let client = Client::new(&asked.url, repository::trace(context)).map_err(Failure::usage)?;
+    let client = Client::new(&asked.url, repository::trace(context))
+        .map_err(|error| Failure::of(Exit::Usage, &error))?;
     let path = &asked.root_certificate;
-    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::failed)?;
-    let root = root_from_file(&bytes, path).map_err(Failure::failed)?;
+    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::error)?;
+    let root = root_from_file(&bytes, path).map_err(Failure::error)?;
     let console = Arc::clone(&context.console);
     console.log(
         "info",

@@ -121,8 +121,8 @@ pub(super) fn load<A: Applicability>(
         Some(path) => Policy::from_file(Path::new(path)),
         None => Policy::load(dirs),
     };
-    let policy = policy.map_err(|error| match &error {
-        PolicyLoadError::Roots { .. } => Failure::chain(&error).hint(
+    let policy = policy.map_err(|error| match error {
+        error @ PolicyLoadError::Roots { .. } => Failure::error(error).hint(
             "the path after \"file:\" is relative to the policy's file, or absolute; the file holds certificates in PEM or DER",
         ),
         other => super::policy::refused(other),

@@ -10,8 +10,9 @@ use hardsign_core::oci::auth::{AuthError, CredentialError};
 use hardsign_core::oci::layout::LayoutError;
 use hardsign_core::oci::manifest::is_manifest;
 use hardsign_core::oci::registry::{Faults, RegistryError};
+use hardsign_core::text::WithCauses;
 
-use super::{Exit, Failure, chain};
+use super::{Exit, Failure};
 use crate::output::own_lines;
 
 impl From<OciError> for Failure {
@@ -19,7 +20,7 @@ impl From<OciError> for Failure {
         let (exit, hint) = classify(&error);
         Self {
             hint: hint.as_deref().map(own_lines),
-            ..Self::new(exit, chain(&error))
+            ..Self::of(exit, &error)
         }
     }
 }
@@ -258,13 +259,8 @@ fn hint_of_net(error: &NetError) -> Option<String> {
     }
     let hint = match error {
         NetError::Transport { cause, .. } => {
-            let mut causes = String::new();
-            let mut next = cause.source();
-            while let Some(cause) = next {
-                causes = format!("{causes}: {cause}");
-                next = cause.source();
-            }
-            transport(&causes.to_lowercase())
+            let causes = cause.source().map(|cause| WithCauses(cause).to_string());
+            transport(&causes.unwrap_or_default().to_lowercase())
         }
         NetError::Timeout { .. } | NetError::Wait { .. } => "try again later",
         NetError::Redirect { .. } | NetError::TooManyRedirects { .. } => NO_REGISTRY,

@@ -5,13 +5,15 @@ use std::error::Error;
 
 use hardsign_core::attestation::AttestationError;
 use hardsign_core::plugin::PluginError;
+use hardsign_core::text::WithCauses;
+use hardsign_core::trust::TrustError;
 use hardsign_core::verify::{
     AttachedFault, Attempt, AttemptFailure, ExtensionError, HardwareError, PassedOver, Rejected,
     SignatureName, Step, VerifyError,
 };
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, chain, registry};
+use super::{Exit, Failure, plugin, registry};
 use crate::output::one_line;
 
 /// A verification that did not succeed.
@@ -36,7 +38,7 @@ pub(crate) fn refusal(error: &VerifyError, files: &[String], program: &str) -> R
     let not_accepted = match error {
         VerifyError::Attached { passed_over, .. } => passed_over
             .iter()
-            .map(|p| json!({"artifact": p.digest, "error": chain(&p.fault)}))
+            .map(|p| json!({"artifact": p.digest, "error": WithCauses(&p.fault).to_string()}))
             .collect(),
         _ => not_accepted(error.attempts(), files),
     };
@@ -50,7 +52,7 @@ pub(crate) fn refusal(error: &VerifyError, files: &[String], program: &str) -> R
 pub(crate) fn not_accepted(attempts: &[Attempt], files: &[String]) -> Vec<Value> {
     attempts
         .iter()
-        .map(|a| json!({"signature": name(&a.signature, files), "error": chain(&a.failure)}))
+        .map(|a| json!({"signature": name(&a.signature, files), "error": WithCauses(&a.failure).to_string()}))
         .collect()
 }
 
@@ -61,15 +63,18 @@ fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
                 "{fault}. Use command '{program} cert add' to create and add trusted certificates to the trust store"
             )
         } else {
-            match fault.source() {
-                Some(cause) => format!("{fault}. {cause}"),
-                None => fault.to_string(),
+            // The reference's texts.
+            match (fault, fault.source()) {
+                (TrustError::UnsuitableForTsa { .. }, _) | (_, None) => {
+                    WithCauses(fault).to_string()
+                }
+                (_, Some(cause)) => format!("{fault}. {}", WithCauses(cause)),
             }
         });
     }
     let message = match error {
         VerifyError::AllFailed { .. } => error.to_string(),
-        _ => format!("signature verification failed: {}", chain(error)),
+        _ => format!("signature verification failed: {}", WithCauses(error)),
     };
     let mut hints = Vec::new();
     match error {
@@ -97,7 +102,11 @@ fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
 fn of_attempts(attempts: &[Attempt], files: &[String]) -> Option<String> {
     let reason = |a: &Attempt| {
         let name = name(&a.signature, files);
-        format!("{}: {}", one_line(&name), one_line(&chain(&a.failure)))
+        format!(
+            "{}: {}",
+            one_line(&name),
+            one_line(&WithCauses(&a.failure).to_string())
+        )
     };
     match attempts {
         [] => None,
@@ -111,7 +120,11 @@ fn of_attached(passed_over: &[PassedOver]) -> String {
         return "nothing of that type is attached: attach it with the tool that makes it, then sign it by its own digest".to_owned();
     }
     first_few("attached, and not accepted:", passed_over, |p| {
-        format!("{}: {}", p.digest, one_line(&chain(&p.fault)))
+        format!(
+            "{}: {}",
+            p.digest,
+            one_line(&WithCauses(&p.fault).to_string())
+        )
     })
 }
 
@@ -185,7 +198,7 @@ fn of_plugin(rejected: &Rejected) -> (Exit, Option<String>) {
         return NOT_VERIFIED;
     };
     let fault = source.downcast_ref::<PluginError>();
-    (Exit::Unreachable, fault.and_then(PluginError::hint))
+    (Exit::Unreachable, fault.and_then(plugin::hint))
 }
 
 /// What to do about evidence of hardware that is missing, or proves nothing here.

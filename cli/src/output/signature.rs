@@ -13,6 +13,7 @@ use hardsign_core::envelope::{
     PAYLOAD_CONTENT_TYPE,
 };
 use hardsign_core::json::go::is_named;
+use hardsign_core::text::WithCauses;
 use hardsign_core::timestamp::{Range, Token, TokenError};
 use hardsign_core::x509::Certificate;
 use jiff::Timestamp;
@@ -20,7 +21,6 @@ use serde_json::{Map, Value, json};
 
 use super::tree::Node;
 use super::{device, rfc3339};
-use crate::failure::chain;
 
 /// Adds the signature below `parent`, as a node named `name`.
 pub(crate) fn tree(parent: &mut Node, name: &str, format: Format, content: &Content) {
@@ -104,8 +104,9 @@ fn fill(node: &mut Node, format: Format, content: &Content) {
 /// What a device states in the evidence that a signature carries, and the evidence. Nobody vouches for
 /// either here.
 fn claimed(carried: &Result<CarriedEvidence, CarriedFault>) -> Result<(Device, Evidence), String> {
-    let failed =
-        |error: &dyn Error| format!("failed to read hardware attestation: {}", chain(error));
+    let failed = |error: &(dyn Error + 'static)| {
+        format!("failed to read hardware attestation: {}", WithCauses(error))
+    };
     let carried = carried.as_ref().map_err(|fault| failed(fault))?;
     let evidence = carried.evidence().map_err(|error| failed(&error))?;
     let device = evidence.danger_claims();
@@ -141,7 +142,8 @@ fn timestamp(token: &[u8], content: &Content) -> Result<(Range, Token), TokenErr
 }
 
 fn unreadable(error: &TokenError) -> String {
-    format!("failed to parse timestamp countersignature: {error}")
+    let causes = WithCauses(error);
+    format!("failed to parse timestamp countersignature: {causes}")
 }
 
 /// The signature as JSON, members in the reference's order (CLI-52, CLI-53).

@@ -386,6 +386,8 @@ pub fn is_tag(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     fn digest() -> String {
@@ -465,7 +467,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                text.parse::<Reference>().unwrap_err().to_string(),
+                text.parse::<Reference>().unwrap_err().told(),
                 format!("{}: invalid reference: {why}. {expecting}", Quoted(text))
             );
         }
@@ -527,7 +529,7 @@ mod tests {
             ("job@2/layout", "missing tag or digest"),
         ] {
             assert_eq!(
-                text.parse::<LayoutReference>().unwrap_err().to_string(),
+                text.parse::<LayoutReference>().unwrap_err().told(),
                 format!("{}: invalid reference: {why}. {expecting}", Quoted(text))
             );
         }

@@ -5,7 +5,7 @@ use hardsign_test_support::certificate::{self, Builder, Issued, basic_constraint
 use hardsign_test_support::device::{
     FIRMWARE, Maker, POLICIES, SERIAL, attestation_key, common_name, statement,
 };
-use hardsign_test_support::{Key, certificate as support};
+use hardsign_test_support::{Key, Told, certificate as support};
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn genuine_samples() {
                     serial.unwrap()
                 )
             }
-            Err(error) => error.to_string(),
+            Err(error) => error.told(),
         }
     });
     assert_eq!(
@@ -284,7 +284,7 @@ fn what_is_no_statement() {
     let fault = |builder: Builder| {
         let issued = builder.issue(&maker.f9, &ec());
         match proves(&maker, &issued, &[&maker.f9]) {
-            Err(AttestationError::Statement(fault)) => fault.to_string(),
+            Err(AttestationError::Statement(fault)) => fault.told(),
             other => panic!("{other:?}"),
         }
     };

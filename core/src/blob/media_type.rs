@@ -10,7 +10,7 @@ pub const DEFAULT_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// A text that is no media type (BLOB-03).
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("invalid content media-type {}: {fault}", Quoted(media_type))]
+#[error("invalid content media-type {}", Quoted(media_type))]
 pub struct InvalidMediaType {
     /// The text as given.
     pub media_type: String,
@@ -148,6 +148,8 @@ fn is_special(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// BLOB-03.
@@ -179,7 +181,7 @@ mod tests {
             assert_eq!(check(bad), Err(fault), "{bad}");
         }
         assert_eq!(
-            check_media_type("a b").unwrap_err().to_string(),
+            check_media_type("a b").unwrap_err().told(),
             "invalid content media-type \"a b\": mime: expected slash after first token"
         );
     }

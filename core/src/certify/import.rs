@@ -68,35 +68,8 @@ pub enum ImportError {
         why: CertifyError,
     },
     /// A rule of the Notary Project is broken.
-    #[error("the certificates do not meet the rules for signing: {0}")]
+    #[error("the certificates do not meet the rules for signing")]
     Rules(#[from] ChainError),
-}
-
-impl ImportError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::OtherKey { .. } => {
-                "give the file that was issued for the request of this key; `hardsign key request` makes a new one"
-                    .to_owned()
-            }
-            Self::Gap { issuer, .. } => format!(
-                "give a file with the certificate of {issuer:?} too, and those above it up to the root"
-            ),
-            Self::Expired { .. } => {
-                "have a new one issued: `hardsign key request` makes the request".to_owned()
-            }
-            Self::IsCa { .. } => {
-                "have a certificate for signing issued; if the key is to be a CA's, say --ca".to_owned()
-            }
-            Self::NotCa { .. } => "for a key that signs artifacts leave --ca out".to_owned(),
-            Self::Rules(_) => {
-                "a signing certificate has the critical key usage digitalSignature alone; where extended key usage is there, codeSigning"
-                    .to_owned()
-            }
-            _ => return None,
-        })
-    }
 }
 
 /// Puts certificates in order for the key of `spki` and checks that they can be used with it now:

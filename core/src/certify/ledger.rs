@@ -64,7 +64,7 @@ pub enum LedgerError {
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not the JSON that it should be.
-    #[error("the CA's ledger {file:?} is malformed: {source}")]
+    #[error("the CA's ledger {file:?} is malformed")]
     Malformed {
         /// Its path.
         file: std::path::PathBuf,

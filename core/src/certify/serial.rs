@@ -71,6 +71,8 @@ impl fmt::Display for Serial {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     #[test]
@@ -80,7 +82,7 @@ mod tests {
         }
         assert_eq!(Serial::parse("a").unwrap().to_string(), "0a");
         for text in ["", "0", "xyz", "1.5", "-1", &"1a".repeat(21)] {
-            let error = Serial::parse(text).unwrap_err().to_string();
+            let error = Serial::parse(text).unwrap_err().told();
             assert!(error.contains("is not a serial number"), "{error}");
         }
     }

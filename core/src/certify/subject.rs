@@ -266,6 +266,8 @@ fn attribute(
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     fn shown(text: &str) -> String {
@@ -325,7 +327,7 @@ mod tests {
             (&long, "longer than 64"),
             ("CN=a\u{7}", "control character"),
         ] {
-            let error = Subject::parse(text).unwrap_err().to_string();
+            let error = Subject::parse(text).unwrap_err().told();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

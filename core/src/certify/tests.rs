@@ -1,6 +1,7 @@
 //! What is made, read again by the code that verifies.
 
 use hardsign_test_support::Key;
+use hardsign_test_support::Told;
 
 use super::*;
 use crate::x509::{Certificate, Chain, CodeSigning};
@@ -92,7 +93,7 @@ fn a_ca_of_two_and_of_three_levels() {
             &new("C=US,ST=WA,O=E,CN=m", Some(0)),
         );
         if length == 0 {
-            let error = middle.unwrap_err().to_string();
+            let error = middle.unwrap_err().told();
             assert!(error.contains("own path length is 0"), "{error}");
             continue;
         }
@@ -110,18 +111,16 @@ fn who_may_issue() {
     let ca_key = key(KeySpec::Ec256);
     let leaf = self_signed(&ca_key, &new(SUBJECT, None)).unwrap();
     let leaf = finish(&leaf.unsigned, KeySpec::Ec256);
-    let error = Issuer::new(ca_key.clone(), &leaf).unwrap_err().to_string();
+    let error = Issuer::new(ca_key.clone(), &leaf).unwrap_err().told();
     assert!(error.contains("it is no CA certificate"), "{error}");
     let ca = self_signed(&ca_key, &new(SUBJECT, Some(0))).unwrap();
     let ca = finish(&ca.unsigned, KeySpec::Ec256);
-    let error = Issuer::new(key(KeySpec::Ec384), &ca)
-        .unwrap_err()
-        .to_string();
+    let error = Issuer::new(key(KeySpec::Ec384), &ca).unwrap_err().told();
     assert!(
         error.contains("not the certificate of the CA's key"),
         "{error}"
     );
-    let error = Issuer::new(ca_key.clone(), b"x").unwrap_err().to_string();
+    let error = Issuer::new(ca_key.clone(), b"x").unwrap_err().told();
     assert!(error.contains("can't be read"), "{error}");
     let issuer = Issuer::new(ca_key, &ca).unwrap();
     for at in ["2026-11-28T11:00:00Z", "2027-01-28T11:00:00Z"] {
@@ -130,7 +129,7 @@ fn who_may_issue() {
             ..new(SUBJECT, None)
         };
         let error = issue(&issuer, &spki(KeySpec::Ec384), &late).unwrap_err();
-        assert!(error.to_string().contains("is valid from"), "{error}");
+        assert!(error.told().contains("is valid from"), "{error}");
     }
 }
 
@@ -201,9 +200,7 @@ fn what_cannot_be_certified() {
             days,
             ..new(SUBJECT, None)
         };
-        let error = self_signed(&key(KeySpec::Ec256), &bad)
-            .unwrap_err()
-            .to_string();
+        let error = self_signed(&key(KeySpec::Ec256), &bad).unwrap_err().told();
         assert!(
             error.contains("can't be written into a certificate"),
             "{error}"
@@ -232,9 +229,7 @@ fn what_cannot_be_certified() {
             crl_url: Some(url.to_owned()),
             ..new(SUBJECT, None)
         };
-        let error = self_signed(&key(KeySpec::Ec256), &bad)
-            .unwrap_err()
-            .to_string();
+        let error = self_signed(&key(KeySpec::Ec256), &bad).unwrap_err().told();
         assert!(error.contains("is not an http address"), "{error}");
     }
     assert!(SigningKey::new(b"x", RsaPadding::Pss).is_err());
@@ -306,6 +301,6 @@ fn a_ledger_remembers() {
     assert_eq!(ledger.crl_urls(), ["http://a/b"]);
     assert_eq!(ledger.crl_entries().unwrap()[0].reason, Reason::Superseded);
     std::fs::write(&path, "{").unwrap();
-    let error = Ledger::load(&path).unwrap_err().to_string();
+    let error = Ledger::load(&path).unwrap_err().told();
     assert!(error.contains("is malformed"), "{error}");
 }

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::io_text::io_text;
-
 /// Why a file of the user's could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,7 +31,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The operating system refused.
-    #[error("{action} {}: {}", .path.display(), io_text(.source))]
+    #[error("{action} {}", .path.display())]
     Io {
         /// What was being done, for instance `open`.
         action: &'static str,
@@ -279,6 +277,8 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     #[cfg(unix)]
@@ -325,7 +325,7 @@ mod tests {
         for path in [&link, &pipe, root.path(), Path::new("/dev/zero")] {
             let error = read_regular(path, 10).unwrap_err();
             assert_eq!(
-                error.to_string(),
+                error.told(),
                 format!(
                     "\"{}\" is not a regular file (symlinks are not supported)",
                     path.display()

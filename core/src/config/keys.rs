@@ -302,6 +302,8 @@ const FILE: &str = "signingkeys.json";
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use std::fs;
     use std::process::{Command, Stdio};
     use std::thread;
@@ -401,11 +403,7 @@ mod tests {
             }
         );
         assert_eq!(
-            keys.get("neither")
-                .unwrap()
-                .location()
-                .unwrap_err()
-                .to_string(),
+            keys.get("neither").unwrap().location().unwrap_err().told(),
             "unsupported key, either provide a local key and certificate file paths, or a key name \
              in config.json, check https://notaryproject.dev/docs/user-guides/how-to/\
              notation-config-file/ for details"
@@ -433,12 +431,12 @@ mod tests {
                 "malformed signingkeys.json: default key 'b' not found",
             ),
         ] {
-            assert_eq!(load(json).unwrap_err().to_string(), text);
+            assert_eq!(load(json).unwrap_err().told(), text);
         }
         assert!(
             load("{")
                 .unwrap_err()
-                .to_string()
+                .told()
                 .starts_with("malformed signingkeys.json: ")
         );
     }
@@ -462,11 +460,11 @@ mod tests {
     fn cfg_18_lookup() {
         let mut keys = SigningKeys::default();
         assert_eq!(
-            keys.choose(None).unwrap_err().to_string(),
+            keys.choose(None).unwrap_err().told(),
             "default signing key not set. Please set default signing key or specify a key name"
         );
         assert_eq!(
-            keys.choose(Some("x")).unwrap_err().to_string(),
+            keys.choose(Some("x")).unwrap_err().told(),
             "signing key x not found"
         );
         keys.add_files("x", "k", "c").unwrap();
@@ -490,7 +488,7 @@ mod tests {
                 "key name cannot be empty",
             ),
         ] {
-            assert_eq!(result.unwrap_err().to_string(), text);
+            assert_eq!(result.unwrap_err().told(), text);
         }
         assert!(keys.remove("x").unwrap());
         assert_eq!(keys.default_name(), None);
@@ -508,9 +506,9 @@ mod tests {
             "\"{}\" is not a regular file (symlinks are not supported)",
             dirs.signing_keys().display()
         );
-        assert_eq!(SigningKeys::load(&dirs).unwrap_err().to_string(), text);
+        assert_eq!(SigningKeys::load(&dirs).unwrap_err().told(), text);
         let changed = SigningKeys::update(&dirs, |keys| keys.add_files("a", "k", "c"));
-        assert_eq!(changed.unwrap_err().to_string(), text);
+        assert_eq!(changed.unwrap_err().told(), text);
         assert!(dirs.signing_keys().is_symlink());
     }
 

@@ -80,6 +80,8 @@ pub fn read_policy(dirs: &Dirs, kind: Kind) -> Result<PolicyFile, PolicyFileErro
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use std::fs;
 
     use super::*;
@@ -115,7 +117,7 @@ mod tests {
         fs::write(dirs.old_policy(), "old").unwrap();
         fs::create_dir(dirs.oci_policy()).unwrap();
         assert_eq!(
-            read_policy(&dirs, Kind::Oci).unwrap_err().to_string(),
+            read_policy(&dirs, Kind::Oci).unwrap_err().told(),
             "trust policy is not a regular file (symlinks are not supported). To create a trust \
              policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
         );
@@ -133,7 +135,7 @@ mod tests {
         let (_root, dirs) = dirs();
         for kind in [Kind::Oci, Kind::Blob] {
             assert_eq!(
-                read_policy(&dirs, kind).unwrap_err().to_string(),
+                read_policy(&dirs, kind).unwrap_err().told(),
                 "trust policy is not present. To create a trust policy, see: \
                  https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
             );

@@ -294,7 +294,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 mod tests {
     use std::collections::BTreeMap;
 
-    use hardsign_test_support::{Key, Pki, certificate};
+    use hardsign_test_support::{Key, Pki, Told, certificate};
 
     use super::*;
     use crate::artifact::Descriptor;
@@ -373,7 +373,7 @@ mod tests {
                 certificate_chain: chain.into(),
                 signing_agent: String::new(),
             });
-            error.unwrap_err().to_string()
+            error.unwrap_err().told()
         };
         let mut reversed = good.clone();
         reversed.reverse();

@@ -21,13 +21,13 @@ pub enum EnvelopeError {
         length: usize,
     },
     /// A JWS envelope that is not strict JSON.
-    #[error("malformed JWS envelope: {source}")]
+    #[error("malformed JWS envelope")]
     Json {
         /// Why.
         source: JsonError,
     },
     /// A COSE envelope that is not CBOR as COSE wants it.
-    #[error("malformed COSE envelope: {source}")]
+    #[error("malformed COSE envelope")]
     Cbor {
         /// Why.
         source: CborError,
@@ -50,7 +50,7 @@ pub enum EnvelopeError {
         fault: &'static str,
     },
     /// A protected header that is not what its format wants (JWS-28).
-    #[error("jws envelope protected header can't be decoded: {source}")]
+    #[error("jws envelope protected header can't be decoded")]
     ProtectedJson {
         /// Why.
         source: JsonError,
@@ -81,13 +81,13 @@ pub enum EnvelopeError {
     #[error("COSE envelope malformed leaf certificate")]
     CoseMalformedLeaf,
     /// Another certificate does not parse (JWS-28).
-    #[error("certificate-chain is invalid, {source}")]
+    #[error("certificate-chain is invalid,")]
     Certificate {
         /// Why.
         source: CertificateError,
     },
     /// The certificates break a rule (X509-01).
-    #[error("certificate-chain is invalid, {source}")]
+    #[error("certificate-chain is invalid,")]
     Chain {
         /// Which.
         source: ChainError,
@@ -96,7 +96,7 @@ pub enum EnvelopeError {
     #[error("protected and unprotected header carry different certificate chains")]
     ConflictingChains,
     /// A certificate was not valid at signing time (X509-19).
-    #[error("certificate-chain is invalid, {source}")]
+    #[error("certificate-chain is invalid,")]
     NotValidAtSigningTime {
         /// Which.
         source: NotValidAt,
@@ -105,7 +105,7 @@ pub enum EnvelopeError {
     #[error("signing key is not supported")]
     UnsupportedKey,
     /// The signature does not verify (JWS-27, COSE-23).
-    #[error("signature is invalid. Error: {source}")]
+    #[error("signature is invalid. Error")]
     Signature {
         /// Why.
         source: SignatureInvalid,
@@ -145,7 +145,7 @@ pub enum EnvelopeError {
         content_type: String,
     },
     /// The payload is not a Notary Project payload (ENV-04).
-    #[error("malformed payload: {source}")]
+    #[error("malformed payload")]
     Payload {
         /// Why.
         #[from]
@@ -245,7 +245,7 @@ pub enum EnvelopeError {
         size: u64,
     },
     /// A fresh signature that does not pass verification (ENV-39). Nothing was kept.
-    #[error("generated signature failed verification: {source}")]
+    #[error("generated signature failed verification")]
     GeneratedInvalid {
         /// Why.
         source: Box<EnvelopeError>,

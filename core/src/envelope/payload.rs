@@ -56,7 +56,7 @@ pub enum PayloadError {
         name: String,
     },
     /// The digest.
-    #[error("\"digest\" is malformed: {0}")]
+    #[error("\"digest\" is malformed")]
     Digest(#[from] DigestError),
 }
 

@@ -113,6 +113,8 @@ impl<'de> Deserialize<'de> for Login {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     #[test]
@@ -149,18 +151,18 @@ mod tests {
             r#"{"username":"u","SECRET":"s"}"#,
             r#"{"Secret":"x","Username":"u","secret":"s"}"#,
         ] {
-            assert_eq!(read(text).map_err(|e| e.to_string()), both, "{text}");
+            assert_eq!(read(text).map_err(|e| e.told()), both, "{text}");
         }
         let empty = Ok((String::new(), String::new()));
         for text in ["{}", r#"{"Username":"","Secret":null}"#] {
-            assert_eq!(read(text).map_err(|e| e.to_string()), empty, "{text}");
+            assert_eq!(read(text).map_err(|e| e.told()), empty, "{text}");
         }
         for text in [
             r#"{"Secret":1234}"#,
             r#"{"Secret":["1234"]}"#,
             r#"{"Username":1234}"#,
         ] {
-            let error = read(text).unwrap_err().to_string();
+            let error = read(text).unwrap_err().told();
             assert!(!error.contains("1234"), "{error}");
         }
     }

@@ -13,9 +13,10 @@ use std::collections::HashSet;
 
 use super::manifest::{Entry, Manifest};
 use super::storage::{Place, Storage, parsed_manifest};
-use super::{OciError, Warning, causes};
+use super::{OciError, Warning};
 use crate::artifact::Descriptor;
 use crate::artifact::reference::TagOrDigest;
+use crate::text::WithCauses;
 
 /// What to copy.
 #[derive(Clone, Debug)]
@@ -136,7 +137,7 @@ impl<S: Storage, D: Storage> Copier<'_, S, D> {
                     Err(error) if error.is_about_content() => {
                         self.done.warnings.push(Warning::Unreadable {
                             referrer: entry.descriptor.digest.to_string(),
-                            reason: causes(&error),
+                            reason: WithCauses(&error).to_string(),
                         });
                     }
                     Err(error) => return Err(error),

@@ -20,10 +20,11 @@ use super::manifest::{
 };
 use super::registry::host::unexpected;
 use super::registry::{Registry, RegistryError, media_type};
-use super::{OciError, Referrers, Warning, causes};
+use super::{OciError, Referrers, Warning};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
+use crate::text::WithCauses;
 use index::Standing;
 pub(super) use index::{IndexChange, OwnList, Writers, update_index};
 use known::Proof;
@@ -214,7 +215,7 @@ async fn is_listed(
             Err(error) => {
                 warnings.push(Warning::ListUnread {
                     digest: entry.descriptor.digest.clone(),
-                    reason: causes(&error),
+                    reason: WithCauses(&error).to_string(),
                 });
                 Proof::Unanswered
             }
@@ -468,7 +469,7 @@ impl<'a> Collector<'a> {
             let entry = match Entry::from_value(value) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    self.unreadable(&causes(&error));
+                    self.unreadable(&WithCauses(&error).to_string());
                     continue;
                 }
             };

@@ -574,6 +574,8 @@ const MAX_CHAIN_BYTES: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use hardsign_plugin::proto::Capability;
 
     use super::*;
@@ -623,7 +625,7 @@ mod tests {
         let fault = |change: fn(&mut Metadata)| {
             let mut metadata = good.clone();
             change(&mut metadata);
-            check_metadata(&metadata).unwrap_err().to_string()
+            check_metadata(&metadata).unwrap_err().told()
         };
         assert_eq!(fault(|m| m.name.clear()), "empty name");
         assert_eq!(fault(|m| m.description.clear()), "empty description");

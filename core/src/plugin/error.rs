@@ -17,9 +17,9 @@ use super::text::{Lines, escaped};
 use super::{PluginName, go};
 use crate::config::ConfigError;
 use crate::envelope::EnvelopeError;
-use crate::io_text::io_text;
 use crate::json::JsonError;
 use crate::sign::BAD_ANSWER;
+use crate::text::{WithCauses, io_text};
 
 /// Why a plugin could not be found, run or believed.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,8 @@ pub enum PluginError {
     },
     /// No executable (PLG-03).
     #[error(
-        "plugin executable file is either not found or inaccessible: stat {}: {}",
-        .path.display(), io_text(.source)
+        "plugin executable file is either not found or inaccessible: stat {}",
+        .path.display()
     )]
     NotFound {
         /// The plugin.
@@ -62,14 +62,13 @@ pub enum PluginError {
     /// The plugin directory can't be read (PLI-02).
     #[error(
         "failed to list plugin: {}.\nPlease ensure that the current user has permission to access the plugin directory: {}",
-        io_text(.source), .directory.display()
+        io_text(.reason), .directory.display()
     )]
     List {
         /// The directory.
         directory: PathBuf,
-        /// The answer of the operating system.
-        #[source]
-        source: io::Error,
+        /// The answer of the operating system, in the middle of the text.
+        reason: io::Error,
     },
     /// The executable is not the one that was installed or trusted.
     #[error(
@@ -92,7 +91,7 @@ pub enum PluginError {
     #[error(transparent)]
     Key(#[from] ConfigError),
     /// The executable could not be started.
-    #[error("failed to start {} for the {command} command: {}", .path.display(), io_text(.source))]
+    #[error("failed to start {} for the {command} command", .path.display())]
     Start {
         /// The plugin.
         plugin: PluginName,
@@ -105,7 +104,7 @@ pub enum PluginError {
         source: io::Error,
     },
     /// A pipe to the plugin failed.
-    #[error("lost the connection to plugin {plugin} during {command}: {}", io_text(.source))]
+    #[error("lost the connection to plugin {plugin} during {command}")]
     Pipe {
         /// The plugin.
         plugin: PluginName,
@@ -322,7 +321,7 @@ pub enum PluginError {
     },
     /// A certificate chain that breaks a rule, found before the signature could be looked at
     /// (PLG-30).
-    #[error("generated signature failed verification: {source}")]
+    #[error("generated signature failed verification")]
     Chain {
         /// The plugin.
         plugin: PluginName,
@@ -336,7 +335,7 @@ pub enum PluginError {
         plugin: PluginName,
     },
     /// `generate-envelope` failed (PLG-34).
-    #[error("plugin failed to sign with following error: {0}")]
+    #[error("plugin failed to sign with following error")]
     Envelope(#[source] Box<PluginError>),
     /// An envelope of another kind than asked for (PLG-34).
     #[error(
@@ -351,7 +350,7 @@ pub enum PluginError {
         asked: String,
     },
     /// What went wrong after the plugin had said who it is, when an OCI artifact is signed (PLG-31).
-    #[error("failed to sign with the plugin {plugin}: {source}")]
+    #[error("failed to sign with the plugin {plugin}")]
     Signing {
         /// The plugin.
         plugin: PluginName,
@@ -366,13 +365,12 @@ pub enum PluginError {
         plugin: PluginName,
     },
     /// A session broke.
-    #[error("plugin {plugin}: {source}{end}")]
+    #[error("plugin {plugin}: {}{end}", WithCauses(.broken))]
     Session {
         /// The plugin.
         plugin: PluginName,
-        /// How it broke.
-        #[source]
-        source: Arc<SessionError>,
+        /// How it broke, in the middle of the text.
+        broken: Arc<SessionError>,
         /// How the process ended and what it said.
         end: SessionEnd,
     },
@@ -541,13 +539,14 @@ impl PluginError {
     pub fn is_interrupted(&self) -> bool {
         match self {
             Self::Interrupted { .. } => true,
-            Self::Session { source, .. } => matches!(**source, SessionError::Interrupted),
+            Self::Session { broken, .. } => matches!(**broken, SessionError::Interrupted),
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.is_interrupted(),
             _ => false,
         }
     }
 
-    /// What the user can do next, if that is known: the plugin's own hint first.
+    /// What the user can do next, if that is known and no matter of the program that runs the plugin:
+    /// the plugin's own hint first.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { error, .. } => match (error.hint(), &error.error_code) {
@@ -558,16 +557,9 @@ impl PluginError {
                 (None, Some(ErrorCode::Throttled | ErrorCode::Timeout)) => {
                     Some("try again later, with fewer signatures at once".into())
                 }
-                (None, _) if says_why(error) => None,
-                (None, _) => Some(
-                    "the plugin says no more; run it again with -d to see what was asked".into(),
-                ),
+                (None, _) => None,
             },
             Self::Envelope(inner) | Self::Signing { source: inner, .. } => inner.hint(),
-            Self::NotFound { path, .. } => Some(format!(
-                "`hardsign plugin install` puts it at {}; `hardsign plugin list --all` shows the plugins there are",
-                path.display()
-            )),
             Self::NotRegular { path, .. } => Some(format!(
                 "put the executable itself at {}; symbolic links are not followed",
                 path.display()
@@ -575,13 +567,6 @@ impl PluginError {
             Self::NotInTheBox { plugin } => Some(format!(
                 "reinstall hardsign: notation-{plugin} belongs beside it or in ../libexec/hardsign"
             )),
-            Self::Changed { plugin, .. } => Some(format!(
-                "if it was you who changed it, `hardsign plugin trust {plugin}` accepts it as it is now; if not, find out who did, and install it again with --force"
-            )),
-            Self::Pins(_) => Some(
-                "mend the file; without it, installed plugins run unpinned until `hardsign plugin trust` pins them anew"
-                    .into(),
-            ),
             Self::Start { .. } => Some(format!(
                 "Please ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
                 go::platform()
@@ -610,19 +595,7 @@ impl PluginError {
             Self::InvalidName { .. } => {
                 Some("give the plugin's name, for instance pkcs11, not a path".into())
             }
-            Self::List { .. } | Self::Key(_) | Self::Interrupted { .. } => None,
             Self::Setting(unknown) => Some(unknown.hint()),
-            Self::CannotSign { .. } | Self::CannotSignBlobs { .. } | Self::Lacks { .. } => Some(
-                "choose a plugin that can; `hardsign plugin list --all` shows what each one does".into(),
-            ),
-            Self::Failed { end, .. } if !end.stderr.is_empty() => None,
-            Self::Pipe { plugin, .. }
-            | Self::Failed { plugin, .. }
-            | Self::EmptyRefusal { plugin, .. }
-            | Self::Session { plugin, .. }
-            | Self::Closed { plugin } => Some(format!(
-                "run it again with -d to see what hardsign and plugin {plugin} said to each other"
-            )),
             Self::TooMuchOutput { .. }
             | Self::WrongName { .. }
             | Self::WrongKey { .. }
@@ -635,16 +608,9 @@ impl PluginError {
                 "the plugin broke the plugin contract, and nothing of its answer was used; tell its publisher"
                     .into(),
             ),
+            _ => None,
         }
     }
-}
-
-/// Whether the plugin gave a reason in words.
-fn says_why(error: &ErrorResponse) -> bool {
-    error
-        .error_message
-        .as_ref()
-        .is_some_and(|text| !text.trim().is_empty())
 }
 
 fn refusal_text(error: &ErrorResponse) -> String {

@@ -203,9 +203,9 @@ impl Finder {
     /// # Errors
     /// [`PluginError::List`] if the directory can't be read (PLI-02).
     pub fn list(&self) -> Result<Vec<Listed>, PluginError> {
-        let unreadable = |source| PluginError::List {
+        let unreadable = |reason| PluginError::List {
             directory: self.user.clone(),
-            source,
+            reason,
         };
         let entries = match fs::read_dir(&self.user) {
             Ok(entries) => entries,
@@ -287,6 +287,8 @@ const MAX_NAME: usize = 240;
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     struct Place {
@@ -412,7 +414,7 @@ mod tests {
         let finder = place.finder();
         let path = place.user("foo");
         assert_eq!(
-            finder.find("foo").unwrap_err().to_string(),
+            finder.find("foo").unwrap_err().told(),
             format!(
                 "plugin executable file is either not found or inaccessible: stat {}: no such file or directory",
                 path.display()
@@ -420,7 +422,7 @@ mod tests {
         );
         fs::create_dir_all(&path).unwrap();
         assert_eq!(
-            finder.find("foo").unwrap_err().to_string(),
+            finder.find("foo").unwrap_err().told(),
             "plugin executable file is not a regular file"
         );
         let target = place.user("bar");
@@ -479,7 +481,7 @@ mod tests {
         let place = Place::new();
         put(&place.dirs.plugins());
         let error = place.finder().list().unwrap_err();
-        let text = error.to_string();
+        let text = error.told();
         assert!(text.starts_with("failed to list plugin: "), "{text}");
         assert!(
             text.ends_with(&format!(

@@ -223,12 +223,12 @@ impl Installer {
                 if path.file_name() == Some(candidate.name.file_name().as_ref()) =>
             {
                 InstallError::NewMetadata {
-                    source: error,
+                    error,
                     shown: path.to_owned(),
                 }
             }
             (false, _) => InstallError::NewMetadata {
-                source: error,
+                error,
                 shown: candidate.name.file_name().into(),
             },
         })

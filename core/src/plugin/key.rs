@@ -175,6 +175,8 @@ const CERTIFICATE: &str = "cert-chain";
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use std::fs;
     use std::path::PathBuf;
 
@@ -210,7 +212,7 @@ mod tests {
         }
         let wrong = PluginConfig::from([("cert_chain".into(), "x".into())]);
         let error = super::settled(&declaring(), wrong.clone()).unwrap_err();
-        assert_eq!(error.to_string(), "plugin m has no setting \"cert_chain\"");
+        assert_eq!(error.told(), "plugin m has no setting \"cert_chain\"");
         assert_eq!(error.hint().as_deref(), Some("did you mean cert-chain?"));
         // A plugin that declares none takes what it is given.
         let silent = Metadata::new("m", "d", "1.0.0", "u");

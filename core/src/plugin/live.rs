@@ -169,7 +169,7 @@ impl Live {
     pub(super) async fn broken(&self, plugin: &Plugin, source: Arc<SessionError>) -> PluginError {
         PluginError::Session {
             plugin: plugin.file.name.clone(),
-            source,
+            broken: source,
             end: SessionEnd(self.end().await),
         }
     }

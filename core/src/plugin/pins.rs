@@ -48,10 +48,10 @@ use crate::json::{self, JsonError};
 #[non_exhaustive]
 pub enum PinsError {
     /// It can't be read or written.
-    #[error("the pins of plugins: {0}")]
+    #[error("the pins of plugins")]
     File(#[from] FileError),
     /// It is not the JSON that it should be.
-    #[error("malformed {}: {source}", .path.display())]
+    #[error("malformed {}", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum PinsError {
         entry: String,
     },
     /// It can't be put into JSON.
-    #[error("failed to write the pins of plugins: {0}")]
+    #[error("failed to write the pins of plugins")]
     Serialize(#[source] serde_json::Error),
 }
 

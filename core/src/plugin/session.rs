@@ -39,7 +39,7 @@ pub enum SessionError {
     #[error("it ended its session before every request was answered")]
     Ended,
     /// A line that is too long, or half a line at the end.
-    #[error("its session is unreadable: {0}")]
+    #[error("its session is unreadable")]
     Frame(#[source] FrameError),
     /// A line that is no message of the protocol.
     #[error("it wrote a line that is no message of a session: {line:?}")]
@@ -51,7 +51,7 @@ pub enum SessionError {
         source: JsonError,
     },
     /// An answer of the wrong shape.
-    #[error("it answered {command} with something else than the protocol's answer: {source}")]
+    #[error("it answered {command} with something else than the protocol's answer")]
     Answer {
         /// The command.
         command: &'static str,
@@ -107,7 +107,7 @@ pub enum SessionError {
         after: Duration,
     },
     /// A pipe failed.
-    #[error("its pipe failed: {0}")]
+    #[error("its pipe failed")]
     Pipe(#[source] io::Error),
     /// It closed its stdin but kept its stdout open.
     #[error("it closed its stdin while requests were being sent")]

@@ -379,7 +379,7 @@ impl PluginSigner {
                     let may_start_again = source.is_death() && !end.was_interrupted();
                     let broken = PluginError::Session {
                         plugin: self.plugin.file.name.clone(),
-                        source: Arc::clone(&source),
+                        broken: Arc::clone(&source),
                         end: SessionEnd(end),
                     };
                     if !may_start_again {

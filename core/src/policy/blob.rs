@@ -95,6 +95,8 @@ impl Statement {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     const STRICT: &str = r#""signatureVerification":{"level":"strict"},"trustStores":["ca:a"],"trustedIdentities":["*"]"#;
@@ -120,7 +122,7 @@ mod tests {
         assert_eq!(
             parse(&[("a", STRICT, GLOBAL), ("b", STRICT, GLOBAL)])
                 .unwrap_err()
-                .to_string(),
+                .told(),
             "multiple blob trust policy statements have globalPolicy set to true. Only one trust policy statement can be marked as global policy"
         );
         assert!(parse(&[("a", STRICT, ""), ("b", STRICT, "")]).is_ok());
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn global_statement_never_skips() {
         assert_eq!(
-            parse(&[("a", SKIP, GLOBAL)]).unwrap_err().to_string(),
+            parse(&[("a", SKIP, GLOBAL)]).unwrap_err().told(),
             "global blob trust policy statement cannot have verification level set to skip"
         );
         assert!(parse(&[("a", SKIP, r#","globalPolicy":false"#)]).is_ok());
@@ -148,11 +150,11 @@ mod tests {
             (Some(" "), "policy name cannot be empty"),
             (Some(""), "policy name cannot be empty"),
         ] {
-            assert_eq!(name(given).unwrap_err().to_string(), text);
+            assert_eq!(name(given).unwrap_err().told(), text);
         }
         let policy = parse(&[("a", STRICT, "")]).unwrap();
         assert_eq!(
-            policy.statement_for(None).unwrap_err().to_string(),
+            policy.statement_for(None).unwrap_err().told(),
             "no global blob trust policy"
         );
     }
@@ -175,7 +177,7 @@ mod tests {
             ),
         ] {
             let error = Document::parse(text.as_bytes()).unwrap_err();
-            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.told(), expected);
         }
     }
 }

@@ -101,7 +101,7 @@ pub struct Party {
 #[non_exhaustive]
 pub enum HardsignError {
     /// Not such a document at all.
-    #[error("malformed hardsign policy: {0}")]
+    #[error("malformed hardsign policy")]
     Malformed(#[source] MalformedPolicy),
     /// A member that this version does not know, so can't enforce.
     #[error("hardsign policy: unknown member {}", .0.0)]
@@ -125,7 +125,7 @@ pub enum HardsignError {
     },
     /// A fault in the rules for one statement.
     #[error(
-        "hardsign policy: rules for the {kind} trust policy statement {}: {fault}",
+        "hardsign policy: rules for the {kind} trust policy statement {}",
         Quoted(statement)
     )]
     Rules {
@@ -159,7 +159,7 @@ pub enum RuleFault {
         rules: usize,
     },
     /// A type that can't be demanded.
-    #[error("\"attached\": {0}")]
+    #[error("\"attached\"")]
     AttachedType(#[source] AttachedTypeError),
     /// Two rules for one type.
     #[error("\"attached\" names the type {} more than once", Quoted(artifact_type))]
@@ -211,7 +211,6 @@ pub enum RuleFault {
         /// The party.
         party: String,
         /// What is wrong.
-        #[source]
         fault: IdentityError,
     },
     /// An identity that is not `x509.subject`.
@@ -232,7 +231,6 @@ pub enum RuleFault {
         /// The party.
         party: String,
         /// What is wrong.
-        #[source]
         fault: StoreRefFault,
     },
     /// A store that trusts no signers.
@@ -591,6 +589,8 @@ const MAX_PARTIES: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// TP-06, REQ-13: `null` in place of a rule is refused with its place, whichever member it is.
@@ -649,7 +649,7 @@ mod tests {
             let null = value.replace(value.trim_matches([':', ',']), "null");
             let text = good.replacen(value, &null, 1);
             assert_ne!(text, good, "{place}");
-            let error = Document::parse(text.as_bytes()).unwrap_err().to_string();
+            let error = Document::parse(text.as_bytes()).unwrap_err().told();
             let wanted =
                 format!("malformed hardsign policy: {place}: must be {expected}, but is null");
             assert_eq!(error, wanted);
@@ -667,7 +667,7 @@ mod tests {
             ),
             ("null", "document"),
         ] {
-            let error = Document::parse(text.as_bytes()).unwrap_err().to_string();
+            let error = Document::parse(text.as_bytes()).unwrap_err().told();
             let wanted = format!("malformed hardsign policy: {place}: must be an ");
             assert!(
                 error.starts_with(&wanted) && error.ends_with("but is null"),

@@ -321,6 +321,8 @@ impl fmt::Display for VerifyTimestamp {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// The table of the specification (VER-01 to VER-04, DIF-27).
@@ -344,7 +346,7 @@ mod tests {
         for level in Level::ALL {
             assert_eq!(Level::parse(level.name()), Ok(level));
         }
-        let text = |t: &str| Level::parse(t).unwrap_err().to_string();
+        let text = |t: &str| Level::parse(t).unwrap_err().told();
         assert_eq!(
             text(""),
             "signature verification level is empty or missing in the trust policy statement"
@@ -424,7 +426,7 @@ mod tests {
                 "\"authenticity\" verification can not be skipped in custom signature verification".to_owned(),
             ),
         ] {
-            assert_eq!(one(check, action).unwrap_err().to_string(), text);
+            assert_eq!(one(check, action).unwrap_err().told(), text);
         }
     }
 
@@ -436,7 +438,7 @@ mod tests {
             assert_eq!(VerifyTimestamp::parse(value.name()), Ok(value));
         }
         assert_eq!(
-            VerifyTimestamp::parse("never").unwrap_err().to_string(),
+            VerifyTimestamp::parse("never").unwrap_err().told(),
             "verifyTimestamp must be \"always\" or \"afterCertExpiry\", but got \"never\""
         );
     }

@@ -154,6 +154,8 @@ fn refuse_duplicate_scopes<'a>(
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     fn statement(name: &str, scopes: &str) -> String {
@@ -170,7 +172,7 @@ mod tests {
     }
 
     fn fault(text: &str) -> String {
-        Document::parse(text.as_bytes()).unwrap_err().to_string()
+        Document::parse(text.as_bytes()).unwrap_err().told()
     }
 
     fn fault_of(statements: &[String]) -> String {
@@ -430,13 +432,13 @@ mod tests {
             ("b@x", "registry scope \"b\" is not valid"),
             ("a.io/b@x@y", "registry scope \"a.io/b@x\" is not valid"),
         ] {
-            let error = policy.statement_for(reference).unwrap_err().to_string();
+            let error = policy.statement_for(reference).unwrap_err().told();
             assert!(error.starts_with(expected), "{error}");
         }
         let text = document(&[statement("two", r#"["docker.io/library/x"]"#)]);
         let policy = Document::parse(text.as_bytes()).unwrap();
         assert_eq!(
-            policy.statement_for("a/x@d").unwrap_err().to_string(),
+            policy.statement_for("a/x@d").unwrap_err().told(),
             "artifact \"a/x@d\" has no applicable oci trust policy statement. Trust policy applicability for a given artifact is determined by registryScopes. To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
         );
     }

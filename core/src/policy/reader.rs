@@ -25,8 +25,8 @@ pub(super) const LIMITS: json::Limits = json::Limits {
 #[non_exhaustive]
 pub enum MalformedPolicy {
     /// Not JSON, or JSON that this crate does not accept.
-    #[error("{0}")]
-    Json(#[source] JsonError),
+    #[error(transparent)]
+    Json(JsonError),
     /// A member of the wrong type.
     #[error("{place}: must be {expected}, but is {found}")]
     Type {

@@ -132,6 +132,8 @@ fn is_component(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// TP-38: what the reference's two expressions accept and refuse; and beyond them the registries
@@ -187,7 +189,7 @@ mod tests {
             "a/b\n",
             "é/b",
         ] {
-            let error = Scope::parse(bad).unwrap_err().to_string();
+            let error = Scope::parse(bad).unwrap_err().told();
             assert_eq!(
                 error,
                 format!(
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn wild_cards_have_their_own_text() {
         for bad in ["**", "a/*", "*.io/b"] {
-            let error = Scope::parse(bad).unwrap_err().to_string();
+            let error = Scope::parse(bad).unwrap_err().told();
             assert!(
                 error.starts_with(&format!(
                     "registry scope \"{bad}\" with wild card(s) is not valid, make sure"

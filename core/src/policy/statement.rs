@@ -43,7 +43,6 @@ pub enum StatementError {
         /// The statement.
         statement: String,
         /// What is wrong.
-        #[source]
         fault: StatementFault,
     },
 }
@@ -54,7 +53,7 @@ pub enum StatementError {
 pub enum StatementFault {
     /// A fault in `signatureVerification` (TP-13 to TP-17).
     #[error("has invalid signatureVerification: {0}")]
-    SignatureVerification(#[source] LevelFault),
+    SignatureVerification(LevelFault),
     /// Level skip with stores or identities (TP-18).
     #[error(
         "is set to skip signature verification but configured with trust stores and/or trusted identities, remove them if signature verification needs to be skipped"
@@ -276,6 +275,8 @@ impl RawStatement {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
     use crate::policy::{blob, oci};
     use crate::x509::identity::TrustedIdentity;
@@ -293,14 +294,14 @@ mod tests {
         );
         oci::Document::parse(text.as_bytes())
             .map(|d| d.statements()[0].verification().clone())
-            .map_err(|e| e.to_string())
+            .map_err(|e| e.told())
     }
 
     fn parse_blob(statement: &str) -> Result<Verification, String> {
         let text = format!(r#"{{"version":"1.0","trustPolicies":[{{{statement}}}]}}"#);
         blob::Document::parse(text.as_bytes())
             .map(|d| d.statements()[0].verification().clone())
-            .map_err(|e| e.to_string())
+            .map_err(|e| e.told())
     }
 
     const STRICT: &str = r#"{"level":"strict"}"#;

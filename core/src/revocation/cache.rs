@@ -21,7 +21,6 @@ use super::crl::{Crl, CrlError, MAX_CRL_LEN};
 use crate::artifact::Quoted;
 use crate::config::{FileError, create_private_directory, read_regular};
 use crate::crypto;
-use crate::io_text::io_text;
 use crate::json::{self, JsonError, Value};
 
 /// Longest file: two CRLs in base64, and some more.
@@ -49,17 +48,14 @@ pub(super) enum Cached {
 #[non_exhaustive]
 pub enum CacheError {
     /// The directory can't be made.
-    #[error("failed to create crl file cache: {source}")]
+    #[error("failed to create crl file cache")]
     Create {
         /// Why.
         #[source]
         source: FileError,
     },
     /// A file can't be read.
-    #[error(
-        "failed to get crl bundle from file cache with key {}: {source}",
-        Quoted(url)
-    )]
+    #[error("failed to get crl bundle from file cache with key {}", Quoted(url))]
     Read {
         /// The address.
         url: String,
@@ -68,7 +64,7 @@ pub enum CacheError {
         source: FileError,
     },
     /// A file is not what the cache holds.
-    #[error("failed to decode file retrieved from file cache: {source}")]
+    #[error("failed to decode file retrieved from file cache")]
     Json {
         /// Why.
         #[source]
@@ -81,7 +77,7 @@ pub enum CacheError {
         member: &'static str,
     },
     /// A CRL of a file can't be parsed.
-    #[error("failed to parse {member} of file retrieved from file cache: {source}")]
+    #[error("failed to parse {member} of file retrieved from file cache")]
     Crl {
         /// The member.
         member: &'static str,
@@ -94,7 +90,7 @@ pub enum CacheError {
     NoNextUpdate,
     /// A file can't be written.
     #[error(
-        "failed to store crl bundle in file cache: {action} {}: {}", path.display(), io_text(source)
+        "failed to store crl bundle in file cache: {action} {}", path.display()
     )]
     Write {
         /// What was being done.

@@ -123,7 +123,7 @@ pub enum CrlError {
         issuer: Name,
     },
     /// The issuer's key did not sign it (REV-33, REV-34).
-    #[error("CRL is not signed by CA {}: {source}", issuer.quoted())]
+    #[error("CRL is not signed by CA {}", issuer.quoted())]
     NotSigned {
         /// The issuer.
         issuer: Name,

@@ -9,6 +9,7 @@ use super::cache::CacheError;
 use super::crl::{CrlError, go_time};
 use super::{Attempt, Method};
 use crate::artifact::Quoted;
+use crate::text::WithCauses;
 use crate::verify::Severity;
 
 /// Receives what happens.
@@ -103,7 +104,7 @@ impl Event<'_> {
     /// What the user should be told in any case.
     pub fn warning(&self) -> Option<String> {
         match self {
-            Self::CacheUnavailable(error) => Some(error.to_string()),
+            Self::CacheUnavailable(error) => Some(WithCauses(*error).to_string()),
             Self::CacheFault { first: true, .. } => Some(
                 "CRL cache error discarded. Enable debug log through '-d' for error details."
                     .to_owned(),
@@ -137,7 +138,7 @@ impl fmt::Display for Event<'_> {
                 Quoted(subject),
                 attempt.source.method,
                 Quoted(&attempt.source.url),
-                attempt.error
+                WithCauses(&attempt.error)
             ),
             Self::CacheRead { url } => write!(
                 f,
@@ -154,8 +155,9 @@ impl fmt::Display for Event<'_> {
             ),
             Self::CacheRefused { url, error } => write!(
                 f,
-                "CRL bundle retrieved from file cache with key {} is not used: {error}",
-                Quoted(url)
+                "CRL bundle retrieved from file cache with key {} is not used: {}",
+                Quoted(url),
+                WithCauses(*error)
             ),
             Self::CacheOutdated { url } => write!(
                 f,
@@ -167,7 +169,9 @@ impl fmt::Display for Event<'_> {
                 "Storing crl bundle to file cache with key {} ...",
                 Quoted(url)
             ),
-            Self::CacheUnavailable(error) | Self::CacheFault { error, .. } => error.fmt(f),
+            Self::CacheUnavailable(error) | Self::CacheFault { error, .. } => {
+                WithCauses(*error).fmt(f)
+            }
         }
     }
 }

@@ -222,6 +222,8 @@ const OCSP_REQUEST: HeaderValue = HeaderValue::from_static("application/ocsp-req
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// REV-16, REV-17: what Go's `url.JoinPath` makes of it.
@@ -272,8 +274,8 @@ mod tests {
             ),
             ("nothing", "\"nothing\" is no URL", "\"nothing\" is no URL"),
         ] {
-            assert_eq!(fetcher.ocsp(url, b"").await.unwrap_err().to_string(), ocsp);
-            assert_eq!(fetcher.crl(url).await.unwrap_err().to_string(), crl);
+            assert_eq!(fetcher.ocsp(url, b"").await.unwrap_err().told(), ocsp);
+            assert_eq!(fetcher.crl(url).await.unwrap_err().told(), crl);
         }
         assert!(fetcher.client.get().is_none());
     }

@@ -22,6 +22,7 @@ use super::points::{DistributionPoint, Reasons, distribution_points};
 use super::shared::{Found, Shared};
 use super::{Checked, Checker, Method, Source, Status, Unknown, names_addresses};
 use crate::net::ClientOptions;
+use crate::text::WithCauses;
 use crate::x509::{Certificate, Chain};
 
 /// Most responders that are asked about one certificate (REV-12).
@@ -108,7 +109,7 @@ pub enum ServerError {
     #[error(transparent)]
     Crl(#[from] CrlError),
     /// No delta CRL could be had (REV-40).
-    #[error("failed to get the delta CRL from {url}: {source}")]
+    #[error("failed to get the delta CRL from {url}")]
     Delta {
         /// The last address that was tried.
         url: String,
@@ -471,7 +472,9 @@ impl fmt::Display for Attempt {
         write!(
             f,
             "{} at {}: {}",
-            self.source.method, self.source.url, self.error
+            self.source.method,
+            self.source.url,
+            WithCauses(&self.error)
         )
     }
 }

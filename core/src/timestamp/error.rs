@@ -14,14 +14,14 @@ use crate::x509::{CertificateError, ChainError, Name, NotValidAt, rfc1123};
 #[non_exhaustive]
 pub enum TokenError {
     /// Not even BER (TSA-17, TSA-39).
-    #[error("cms: syntax error: invalid signed data: failed to convert from BER to DER: {source}")]
+    #[error("cms: syntax error: invalid signed data: failed to convert from BER to DER")]
     Ber {
         /// Where it breaks off.
         #[from]
         source: BerError,
     },
     /// Not the structure that RFC 5652 demands.
-    #[error("cms: syntax error: invalid {part}: {source}")]
+    #[error("cms: syntax error: invalid {part}")]
     Malformed {
         /// The part that is malformed.
         part: &'static str,
@@ -53,7 +53,7 @@ pub enum TokenError {
     #[error("a timestamp token has exactly one signer")]
     Signers,
     /// A certificate that can't be read.
-    #[error("cms: syntax error: failed to parse X.509 certificates from signed data: {source}")]
+    #[error("cms: syntax error: failed to parse X.509 certificates from signed data")]
     Certificate {
         /// What is wrong with it.
         source: CertificateError,
@@ -97,13 +97,13 @@ pub enum TokenError {
     #[error("the certificate of the signer is not the one that signing-certificate-v2 names")]
     CertificateMismatch,
     /// The signer's key can't be used.
-    #[error("cms verification failure: {source}")]
+    #[error("cms verification failure")]
     Key {
         /// Why.
         source: KeyError,
     },
     /// The signature is wrong, or of a kind that is not accepted (TSA-19).
-    #[error("cms verification failure: {source}")]
+    #[error("cms verification failure")]
     Signature {
         /// Why.
         source: SignedDataError,
@@ -126,19 +126,19 @@ pub enum TokenError {
     #[error("the certificates of the timestamp token lead to too many paths")]
     Paths,
     /// The chain breaks a rule for timestamping chains (TSA-30).
-    #[error("invalid timestamping certificate chain: {source}")]
+    #[error("invalid timestamping certificate chain")]
     Chain {
         /// The rule.
         source: ChainError,
     },
     /// A certificate of the chain was not valid when the token was made.
-    #[error("invalid timestamping certificate chain: {source}")]
+    #[error("invalid timestamping certificate chain")]
     NotValidAt {
         /// Which, and when.
         source: NotValidAt,
     },
     /// What the token says is no use.
-    #[error("invalid TSTInfo: {source}")]
+    #[error("invalid TSTInfo")]
     Info {
         /// Why.
         #[from]
@@ -151,7 +151,7 @@ pub enum TokenError {
 #[non_exhaustive]
 pub enum InfoError {
     /// Not the structure of RFC 3161.
-    #[error("malformed: {source}")]
+    #[error("malformed")]
     Malformed {
         /// What the DER decoder met.
         source: der::Error,
@@ -181,14 +181,14 @@ pub enum InfoError {
 #[non_exhaustive]
 pub enum ResponseError {
     /// Not even BER.
-    #[error("invalid timestamping response: {source}")]
+    #[error("invalid timestamping response")]
     Ber {
         /// Where it breaks off.
         #[from]
         source: BerError,
     },
     /// Not the structure of RFC 3161 §2.4.2.
-    #[error("invalid timestamping response: {source}")]
+    #[error("invalid timestamping response")]
     Malformed {
         /// What the DER decoder met.
         source: der::Error,
@@ -254,7 +254,7 @@ pub enum RootError {
         path: String,
     },
     /// The certificate is not signed with its own key.
-    #[error("failed to check root certificate with error: {source}")]
+    #[error("failed to check root certificate with error")]
     NotSelfSigned {
         /// Why.
         source: crate::x509::NotIssued,

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use super::{StoreName, StoreRef, StoreType};
 use crate::config::{FileError, create_private_directory, read_named, read_regular, write_atomic};
 use crate::dirs::Dirs;
-use crate::io_text::io_text;
 use crate::x509::{Certificate, FileError as CertificateFileError};
 
 /// One certificate file in a store.
@@ -70,7 +69,7 @@ pub enum EditError {
     #[error(transparent)]
     Certificate(#[from] CertificateFileError),
     /// A file or directory can't be listed or removed.
-    #[error("{action} {}: {}", path.display(), io_text(error))]
+    #[error("{action} {}", path.display())]
     Io {
         /// What was being done, for instance `stat`.
         action: &'static str,

@@ -239,6 +239,8 @@ impl EntryStamp {
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
     use crate::trust::{StoreType, Untrusted, decide};
     use crate::x509::Certificate;
@@ -297,7 +299,7 @@ mod tests {
         let name = store("ca:acme");
         let error = loader.load(&name).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.told(),
             "the trust store \"acme\" of type \"ca\" does not exist"
         );
         assert!(error.is_not_found());
@@ -307,7 +309,7 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere.path(), loader.directory(&name)).unwrap();
         let error = loader.load(&name).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.told(),
             format!(
                 "the trust store acme of type ca with path {} is not a regular directory (symlinks are not supported)",
                 loader.directory(&name).display()
@@ -323,7 +325,7 @@ mod tests {
         let (_root, loader, directory) = stored("ca:acme", &[("a", ROOT)]);
         std::os::unix::fs::symlink(directory.join("a"), directory.join("link")).unwrap();
         assert_eq!(
-            loader.load(&store("ca:acme")).unwrap_err().to_string(),
+            loader.load(&store("ca:acme")).unwrap_err().told(),
             "trusted certificate link in trust store acme of type ca is not a regular file (directories or symlinks are not supported)"
         );
     }
@@ -376,7 +378,7 @@ mod tests {
         let (_root, loader, _) = stored("tsa:acme", &[("root", ROOT)]);
         let loaded = loader.load(&store("tsa:acme"));
         assert!(loaded.is_ok(), "{loaded:?}");
-        let error = fault("tsa:acme", &[("int", INTERMEDIATE)]).to_string();
+        let error = fault("tsa:acme", &[("int", INTERMEDIATE)]).told();
         let subject = chain()[1].subject().to_string();
         assert!(
             error.starts_with(&format!(
@@ -437,7 +439,7 @@ mod tests {
         ];
         for files in lists {
             let error = fault("ca:acme", files);
-            assert_eq!(error.to_string(), none);
+            assert_eq!(error.told(), none);
             assert!(error.is_not_found());
         }
         let error = fault("ca:acme", &[("a", ROOT), ("b", b"rubbish")]);
@@ -481,7 +483,7 @@ mod tests {
         let cut = &chain()[..2];
         let error = decide(cut, [&*root].into_iter()).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.told(),
             "the signature's certificate chain does not contain any trusted certificate"
         );
         assert_eq!(

@@ -45,10 +45,10 @@ pub enum TimestampFailure {
     #[error("no timestamp countersignature was found in the signature envelope")]
     NoToken,
     /// A `tsa` store can't be used.
-    #[error("failed to load tsa trust store: {0}")]
-    Store(Arc<TrustError>),
+    #[error("failed to load tsa trust store")]
+    Store(#[source] Arc<TrustError>),
     /// A timestamp is needed and the one there can't be relied on.
-    #[error("failed to verify the timestamp countersignature: {0}")]
+    #[error("failed to verify the timestamp countersignature")]
     Token(#[from] TokenError),
     /// The timestamp does not show that the chain was valid (TSA-31).
     #[error(transparent)]

@@ -8,6 +8,7 @@ use super::Need;
 use crate::artifact::{Digest, Quoted};
 use crate::policy::{Check, Verification};
 use crate::revocation;
+use crate::text::WithCauses;
 
 /// Receives what happens. It is called from the task that verifies, so it should be quick.
 pub type Observer<'a> = &'a (dyn Fn(&Event<'_>) + Send + Sync);
@@ -220,18 +221,24 @@ impl fmt::Display for Event<'_> {
                 Quoted(name)
             ),
             Self::Failed { check, error } => {
-                write!(f, "{check} validation failed. Failure reason: {error}")
+                write!(f, "{check} validation failed. Failure reason: {}", WithCauses(*error))
             }
             Self::Logged { check, error } => write!(
                 f,
-                "{check} validation failed with validation action set to \"logged\". Failure reason: {error}"
+                "{check} validation failed with validation action set to \"logged\". Failure reason: {}",
+                WithCauses(*error)
             ),
             Self::SignatureFailed { digest, error } => {
-                write!(f, "Signature {digest} failed verification with error: {error}")
+                write!(
+                    f,
+                    "Signature {digest} failed verification with error: {}",
+                    WithCauses(*error)
+                )
             }
             Self::SignatureUnreadable { digest, error } => write!(
                 f,
-                "unable to retrieve digital signature with digest \"{digest}\", error : {error}"
+                "unable to retrieve digital signature with digest \"{digest}\", error : {}",
+                WithCauses(*error)
             ),
             Self::Listing(warning) => warning.fmt(f),
             Self::Store(warning) => warning.fmt(f),

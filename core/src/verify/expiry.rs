@@ -20,6 +20,8 @@ pub(super) fn expiry(expiry: Option<Timestamp>, now: Timestamp) -> Result<(), Ex
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// VER-15, DIF-24: the boundary belongs to the expired side.
@@ -34,7 +36,7 @@ mod tests {
         );
         for now in [end, at("2026-11-23T01:02:04Z")] {
             assert_eq!(
-                expiry(Some(end), now).unwrap_err().to_string(),
+                expiry(Some(end), now).unwrap_err().told(),
                 "digital signature has expired on \"Mon, 23 Nov 2026 01:02:03 +0000\""
             );
         }

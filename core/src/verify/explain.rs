@@ -7,6 +7,7 @@ use crate::policy::{
     Action, Applicability, Check, Document, Level, Scope, SelectionError, Verification,
     VerifyTimestamp, blob, oci,
 };
+use crate::text::WithCauses;
 use crate::trust::{Loader, StoreRef};
 
 /// What applies, and what it says.
@@ -132,7 +133,7 @@ impl<A: Applicability> Policy<Document<A>> {
                     store: store.clone(),
                     subjects: match loaded {
                         Ok(store) => Ok(store.certificates().iter().map(subject).collect()),
-                        Err(error) => Err(error.to_string()),
+                        Err(error) => Err(WithCauses(&error).to_string()),
                     },
                 }
             })

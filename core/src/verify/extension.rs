@@ -90,7 +90,7 @@ pub enum ExtensionError {
     },
     /// Not installed (VER-35).
     #[error(
-        "error while locating the verification plugin {}, make sure the plugin is installed successfully before verifying the signature. error: {source}",
+        "error while locating the verification plugin {}, make sure the plugin is installed successfully before verifying the signature. error",
         Quoted(plugin)
     )]
     NotFound {
@@ -145,7 +145,7 @@ pub enum ExtensionError {
         plugin: String,
     },
     /// It could not be run or broke off (VER-41).
-    #[error("failed to verify with plugin {plugin}: {source}")]
+    #[error("failed to verify with plugin {plugin}")]
     Run {
         /// The plugin.
         plugin: String,

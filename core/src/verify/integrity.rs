@@ -7,7 +7,7 @@ use crate::envelope::{Envelope, EnvelopeError, Format, Signature};
 #[non_exhaustive]
 pub enum IntegrityError {
     /// Not an envelope.
-    #[error("unable to parse the digital signature, error : {0}")]
+    #[error("unable to parse the digital signature, error ")]
     Parse(#[source] EnvelopeError),
     /// An envelope whose signature, attributes or chain break a rule.
     #[error(transparent)]

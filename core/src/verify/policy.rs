@@ -43,7 +43,7 @@ pub enum PolicyLoadError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// The file given for this run, or hardsign's own policy, can't be read.
-    #[error("policy file {}: {source}", path.display())]
+    #[error("policy file {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -189,8 +189,7 @@ impl<A: Applicability> Policy<Document<A>> {
 }
 
 fn read_roots(path: &Path) -> Result<Vec<Certificate>, Box<dyn Error + Send + Sync>> {
-    // The text has the system's reason in it already.
-    let bytes = config::read_named(path, MAX_FILE_LEN as u64).map_err(|error| error.to_string())?;
+    let bytes = config::read_named(path, MAX_FILE_LEN as u64)?;
     Ok(Certificate::parse_file(&bytes)?)
 }
 

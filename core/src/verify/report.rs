@@ -10,6 +10,7 @@ use super::{
 use crate::attestation::Attested;
 use crate::policy::{Action, Actions, Check};
 use crate::revocation;
+use crate::text::WithCauses;
 use crate::trust::TrustError;
 
 /// The result of one check.
@@ -325,7 +326,8 @@ impl fmt::Display for Logged<'_> {
         write!(
             f,
             "{} was set to \"log\" and failed with error: {}",
-            self.check, self.error
+            self.check,
+            WithCauses(self.error)
         )
     }
 }

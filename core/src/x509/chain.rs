@@ -33,7 +33,7 @@ pub enum ChainError {
         length: usize,
     },
     /// A single certificate that is not self-signed (X509-04).
-    #[error("invalid self-signed certificate with subject {}: {source}", subject.quoted())]
+    #[error("invalid self-signed certificate with subject {}", subject.quoted())]
     SingleNotSelfSigned {
         /// Its subject.
         subject: Name,
@@ -41,7 +41,7 @@ pub enum ChainError {
         source: NotIssued,
     },
     /// The last certificate is not self-signed (X509-03).
-    #[error("the chain ends in {}, which is not a self-signed root certificate: {source}", subject.quoted())]
+    #[error("the chain ends in {}, which is not a self-signed root certificate", subject.quoted())]
     RootNotSelfSigned {
         /// Its subject.
         subject: Name,
@@ -55,7 +55,7 @@ pub enum ChainError {
         subject: Name,
     },
     /// A certificate is not issued by the next (X509-02, X509-15, X509-16).
-    #[error("certificate with subject {} is not issued by {}: {source}", subject.quoted(), next.quoted())]
+    #[error("certificate with subject {} is not issued by {}", subject.quoted(), next.quoted())]
     NotIssuedByNext {
         /// Its subject.
         subject: Name,
@@ -65,19 +65,19 @@ pub enum ChainError {
         source: NotIssued,
     },
     /// A certificate that breaks a rule for its place (X509-05 to X509-14).
-    #[error("{}", broken(subject, source))]
+    #[error("{}", broken(subject, rule))]
     Rule {
         /// Its subject.
         subject: Name,
-        /// Told in the text already.
-        source: RuleError,
+        /// Which; it ends the text.
+        rule: RuleError,
     },
     /// A CA certificate that lets nobody below it, or not this one, make timestamps.
-    #[error("certificate with subject {}: {source}", subject.quoted())]
+    #[error("certificate with subject {}", subject.quoted())]
     Constraint {
         /// Its subject.
         subject: Name,
-        /// Told in the text already.
+        /// Which.
         source: ConstraintError,
     },
 }
@@ -244,10 +244,10 @@ fn check_links(certificates: &[Certificate]) -> Result<(), ChainError> {
     root.check_signed_by(root).map_err(no_root)
 }
 
-fn rule(certificate: &Certificate, source: RuleError) -> ChainError {
+fn rule(certificate: &Certificate, rule: RuleError) -> ChainError {
     ChainError::Rule {
         subject: certificate.subject().clone(),
-        source,
+        rule,
     }
 }
 

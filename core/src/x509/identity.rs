@@ -76,14 +76,14 @@ pub enum IdentityError {
     },
     /// Not a distinguished name of the required form (TP-22).
     #[error(
-        "has trusted identity {} with invalid identity value: {source}",
+        "has trusted identity {} with invalid identity value: {fault}",
         quote(identity)
     )]
     InvalidValue {
         /// The item.
         identity: String,
         /// Why.
-        source: NameError,
+        fault: NameError,
     },
     /// One item is a subset of another (TP-24).
     #[error(
@@ -288,10 +288,10 @@ pub enum IdentityMismatch {
         policy: String,
     },
     /// The subject can match nothing but `*` (TP-31).
-    #[error("error while parsing the certificate subject from the digital signature. error : {}", quote(&source.to_string()))]
+    #[error("error while parsing the certificate subject from the digital signature. error : {}", quote(&fault.to_string()))]
     Subject {
         /// Why.
-        source: SubjectFault,
+        fault: SubjectFault,
     },
     /// None of the identities is the subject's (TP-34).
     #[error(
@@ -368,7 +368,7 @@ impl TrustedIdentities {
             });
         }
         let subject = DistinguishedName::from_subject(leaf.subject())
-            .map_err(|source| IdentityMismatch::Subject { source })?;
+            .map_err(|fault| IdentityMismatch::Subject { fault })?;
         let mut identities = Vec::new();
         for (text, name) in subjects {
             if name.is_subset_of(&subject) {
@@ -439,9 +439,9 @@ impl FromStr for TrustedIdentity {
                 text: identity(),
                 name,
             }),
-            Err(source) => Err(IdentityError::InvalidValue {
+            Err(fault) => Err(IdentityError::InvalidValue {
                 identity: identity(),
-                source,
+                fault,
             }),
         }
     }

@@ -2,7 +2,7 @@
 
 use hardsign_core::x509::{Certificate, CertificateError, Chain, CodeSigning, FileError};
 use hardsign_test_support::asn1::{self, attribute, oid, rdn, sequence, tlv};
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 fn parse(der: &[u8]) -> Certificate {
     Certificate::from_der(der).unwrap()
@@ -50,7 +50,7 @@ fn x509_21_certificate_files() {
         let file = [pem("CERTIFICATE", a), pem(label, b)].concat();
         let error = Certificate::parse_file(file.as_bytes()).unwrap_err();
         assert!(matches!(error, FileError::PrivateKey { .. }));
-        assert!(error.to_string().contains("private key"), "{error}");
+        assert!(error.told().contains("private key"), "{error}");
     }
     let error = Certificate::parse_file(pem("PUBLIC KEY", a).as_bytes()).unwrap_err();
     assert!(matches!(error, FileError::UnexpectedLabel { .. }));
@@ -65,7 +65,7 @@ fn x509_21_certificate_files() {
         b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n".to_vec(),
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END X-----\n".to_vec(),
     ] {
-        let error = Certificate::parse_file(&bad).unwrap_err().to_string();
+        let error = Certificate::parse_file(&bad).unwrap_err().told();
         assert!(error.starts_with("x509: malformed certificate"), "{error}");
     }
     let huge = vec![0; 5 * 1024 * 1024];
@@ -248,7 +248,7 @@ fn times_of_every_century() {
     assert_eq!(read.not_after().to_string(), "9999-12-31T23:59:59Z");
     let chain = Chain::<CodeSigning>::prove(vec![certificate]).unwrap();
     let early = "1960-01-01T00:00:00Z".parse().unwrap();
-    let error = chain.check_validity_at(early).unwrap_err().to_string();
+    let error = chain.check_validity_at(early).unwrap_err().told();
     assert!(
         error.ends_with("to [9999-12-31 23:59:59 +0000 UTC]"),
         "{error}"

@@ -11,7 +11,7 @@ use hardsign_test_support::certificate::{
     now, purposes, subject,
 };
 use hardsign_test_support::key::REFUSED_SPKI;
-use hardsign_test_support::{Builder, Issued, Key, Pki};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told};
 
 fn clock() -> SystemTime {
     let seconds = u64::try_from(now().as_second()).unwrap();
@@ -186,7 +186,7 @@ fn none_that_fits() {
         .with(EXT_KEY_USAGE, false, purposes(&["1.3.6.1.5.5.7.3.1"]))
         .issue(&pki.ca, &Key::P384);
     let pool = ders(&[&expired, &tls, &pki.ca, &pki.root]);
-    let error = choose(&key(), &pool, clock()).unwrap_err().to_string();
+    let error = choose(&key(), &pool, clock()).unwrap_err().told();
     for text in [
         "none of the 2",
         "expired at 2021-01-01T00:00:00Z",
@@ -217,11 +217,7 @@ fn x509_29_gaps_name_what_comes_near() {
     let reencoded = leaf()
         .change(|b| b.issuer = Some(printable(&pki.ca.subject)))
         .issue(&pki.ca, &Key::P384);
-    let gap = |pool: &[&Issued]| {
-        choose(&key(), &ders(pool), clock())
-            .unwrap_err()
-            .to_string()
-    };
+    let gap = |pool: &[&Issued]| choose(&key(), &ders(pool), clock()).unwrap_err().told();
     let error = gap(&[&reencoded, &pki.ca, &pki.root]);
     assert!(
         error.contains("CN is a PrintableString in the one and a UTF8String in the other"),
@@ -240,7 +236,7 @@ fn x509_29_gaps_name_what_comes_near() {
     pool.push(b"\x30\x03\x02\x01\x00".to_vec());
     let error = choose(&key(), &pool, clock()).unwrap_err();
     assert!(matches!(error, ChainError::NoMatch { at_hand: 2, .. }));
-    assert!(error.to_string().contains("can't be read: x509"), "{error}");
+    assert!(error.told().contains("can't be read: x509"), "{error}");
 }
 
 /// Serial numbers of any length are read by plugins as by the host, so that what can be verified
@@ -284,7 +280,7 @@ fn x509_14_keys_outside_the_profile_are_named() {
             .unwrap()
             .check_leaf(chain::Profile::CodeSigning)
             .unwrap_err();
-        assert!(error.to_string().contains(text), "{error}");
+        assert!(error.told().contains(text), "{error}");
     }
     assert_eq!(described(Key::ED25519.spki), "Ed25519");
     let bits = |bytes: &[u8]| tlv(3, &[&[0], bytes].concat());

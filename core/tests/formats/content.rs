@@ -3,7 +3,7 @@
 use hardsign_core::envelope::{AttributeError, Envelope, EnvelopeError, Format, Signature};
 use hardsign_core::json::Value;
 use hardsign_test_support::jws::{Jws, Object, header, payload, protected};
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 const KEY: Key = Key::P256;
 
@@ -81,7 +81,7 @@ fn env_26_verification_plugin() {
         .unwrap();
     assert_eq!(plugin.name, "p");
     assert_eq!(plugin.min_version.unwrap().to_string(), "1.2.3");
-    let text = |verdict: Result<_, AttributeError>| verdict.unwrap_err().to_string();
+    let text = |verdict: Result<_, AttributeError>| verdict.unwrap_err().told();
     assert_eq!(
         text(with(&[(name, "\"p\"")], &[])),
         format!("{name} is not a critical Extended attribute")

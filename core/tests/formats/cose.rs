@@ -8,7 +8,7 @@ use hardsign_test_support::cose::{
     Cose, Map, epoch, protected, protected_by_authority, sig_structure, to_cbor, unprotected,
 };
 use hardsign_test_support::jws::payload;
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 const KEY: Key = Key::P256;
 const SCHEME: &str = "io.cncf.notary.signingScheme";
@@ -55,7 +55,7 @@ fn with_unprotected(unprotected: &Map) -> Result<Signature, EnvelopeError> {
 }
 
 fn text(result: Result<Signature, EnvelopeError>) -> String {
-    result.unwrap_err().to_string()
+    result.unwrap_err().told()
 }
 
 fn texts(labels: &[&str]) -> Vec<Value> {
@@ -262,7 +262,7 @@ fn cose_10_times() {
         at(tagged(1, Value::Float(1.5))).unwrap(),
         "1970-01-01T00:00:01.5Z"
     );
-    let text_of = |value| at(value).unwrap_err().to_string();
+    let text_of = |value| at(value).unwrap_err().told();
     assert_eq!(
         text_of(tagged(0, Value::from("2026-01-02T03:04:05Z"))),
         "invalid signingTime: only Tag `1` Datetime CBOR object is supported"
@@ -454,7 +454,7 @@ fn cose_15_unprotected_header() {
         text(with_unprotected(
             &good().with(33, vec![Value::Bytes(vec![0])])
         )),
-        "malformed leaf certificate"
+        "malformed leaf certificate: x509: malformed certificate: Certificate, at byte 0: unknown/unsupported ASN.1 DER tag: 0x00"
     );
     let mixed = vec![Value::Bytes(chain()[0].clone()), Value::from("x")];
     assert_eq!(text(with_unprotected(&good().with(33, mixed))), missing);

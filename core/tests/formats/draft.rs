@@ -11,7 +11,7 @@ use hardsign_core::envelope::{
 use hardsign_core::oci::OciError;
 use hardsign_test_support::certificate::now;
 use hardsign_test_support::cose::{Map, epoch, sig_structure, to_cbor};
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 fn payload(format: Format) -> Payload {
     let digest = "0123456789abcdef".repeat(4);
@@ -300,9 +300,7 @@ fn plg_30_the_chain_is_told_of_before_the_signature() {
     let told = |chain: Vec<Vec<u8>>| {
         Format::ALL.map(|format| {
             let draft = draft(format, KeySpec::Ec256);
-            sign(&draft, &Key::P256, chain.clone())
-                .unwrap_err()
-                .to_string()
+            sign(&draft, &Key::P256, chain.clone()).unwrap_err().told()
         })
     };
     let chain_first = "generated signature failed verification: certificate-chain is invalid, ";
@@ -422,10 +420,7 @@ fn env_39_nothing_is_kept_of_a_bad_answer() {
                 })
                 .unwrap_err();
             let start = format!("generated signature failed verification: {text}");
-            assert!(
-                error.to_string().starts_with(&start),
-                "{error} is not {start}"
-            );
+            assert!(error.told().starts_with(&start), "{error} is not {start}");
         }
     }
 }

@@ -6,10 +6,10 @@ use hardsign_core::x509::identity::{
     TrustedIdentity,
 };
 use hardsign_test_support::asn1::{self, attribute, rdn, tlv};
-use hardsign_test_support::{Builder, Key};
+use hardsign_test_support::{Builder, Key, Told};
 
 fn fault(items: &[&str]) -> String {
-    TrustedIdentities::parse(items).unwrap_err().to_string()
+    TrustedIdentities::parse(items).unwrap_err().told()
 }
 
 /// TP-22: the texts, each after `trust policy statement "<name>" `.
@@ -50,7 +50,7 @@ fn tp_23_other_prefixes() {
         .check(&certificate(&[("C", "US")]), "p")
         .unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.told(),
         "no x509 trusted identities are configured in the trust policy \"p\""
     );
 }
@@ -104,7 +104,7 @@ fn tp_25_grammar() {
     ] {
         let error = name(bad).unwrap_err();
         assert!(matches!(error, NameError::Syntax { .. }), "{bad}: {error}");
-        let text = error.to_string();
+        let text = error.told();
         assert!(
             text.starts_with(&format!(
                 "parsing distinguished name (DN) \"{}\" failed with err: ",
@@ -120,7 +120,7 @@ fn tp_25_grammar() {
 #[test]
 fn tp_26_hex_values() {
     assert_eq!(
-        name("C=US,ST=WA,O=#0c0178").unwrap_err().to_string(),
+        name("C=US,ST=WA,O=#0c0178").unwrap_err().told(),
         "unsupported distinguished name (DN) \"C=US,ST=WA,O=#0c0178\": notation does not support x509.subject identities containing \"=#\""
     );
 }
@@ -129,11 +129,11 @@ fn tp_26_hex_values() {
 #[test]
 fn tp_27_multi_valued_and_repeated() {
     assert_eq!(
-        name("C=US,ST=WA,O=x+OU=y").unwrap_err().to_string(),
+        name("C=US,ST=WA,O=x+OU=y").unwrap_err().told(),
         "distinguished name (DN) \"C=US,ST=WA,O=x+OU=y\" has multi-valued RDN attributes, remove multi-valued RDN attributes as they are not supported"
     );
     assert_eq!(
-        name("C=US,ST=WA,S=WA,O=x").unwrap_err().to_string(),
+        name("C=US,ST=WA,S=WA,O=x").unwrap_err().told(),
         "distinguished name (DN) \"C=US,ST=WA,S=WA,O=x\" has duplicate RDN attribute for \"ST\", DN can only have unique RDN attributes"
     );
 }
@@ -160,7 +160,7 @@ fn tp_29_mandatory_attributes() {
     assert!(
         name(" CN=e2e,C=US")
             .unwrap_err()
-            .to_string()
+            .told()
             .contains("(DN) \" CN=e2e,")
     );
 }
@@ -220,7 +220,7 @@ fn tp_30_match() {
     ] {
         let error = check(identity, &leaf).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.told(),
             format!(
                 "signing certificate from the digital signature does not match the X.509 trusted identities [\"{identity}\"] defined in the trust policy \"p\""
             )
@@ -254,7 +254,7 @@ fn tp_31_unusual_subjects() {
     ] {
         let error = check(identity, &unusual).unwrap_err();
         assert!(matches!(error, IdentityMismatch::Subject { .. }), "{error}");
-        let text = error.to_string();
+        let text = error.told();
         let start =
             "error while parsing the certificate subject from the digital signature. error : \"";
         assert!(text.starts_with(start), "{text}");
@@ -312,7 +312,7 @@ fn identities_are_bounded() {
     assert!(matches!(
         error,
         IdentityError::InvalidValue {
-            source: NameError::TooLong { .. },
+            fault: NameError::TooLong { .. },
             ..
         }
     ));
@@ -337,7 +337,7 @@ fn tp_31_the_cause_is_named() {
         let leaf = with_subject(tlv(0x30, &name));
         let error = check("x509.subject:C=US,ST=WA,O=x", &leaf)
             .unwrap_err()
-            .to_string();
+            .told();
         assert!(error.contains("trustedIdentities entry *"), "{error}");
         assert!(!error.contains("notation"), "{error}");
         error

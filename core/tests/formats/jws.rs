@@ -2,7 +2,7 @@
 
 use hardsign_core::envelope::{Envelope, EnvelopeError, Format, Signature, SigningScheme};
 use hardsign_test_support::jws::{Jws, Object, header, payload, protected, protected_by_authority};
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 const KEY: Key = Key::P256;
 
@@ -42,7 +42,7 @@ fn with_header(change: impl FnOnce(Object) -> Object) -> Result<Signature, Envel
 }
 
 fn text(result: Result<Signature, EnvelopeError>) -> String {
-    result.unwrap_err().to_string()
+    result.unwrap_err().told()
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn jws_16_certificate_chain() {
     );
     assert_eq!(
         text_of(|h| h.with("x5c", "[\"AAEC\"]")),
-        "malformed leaf certificate"
+        "malformed leaf certificate: x509: malformed certificate: Certificate, at byte 0: unknown/unsupported ASN.1 DER tag: 0x00"
     );
     let chain = chain();
     let unpadded = header(&chain).to_json().replace("=\"", "\"");
@@ -607,7 +607,7 @@ fn env_42_values_are_counted_while_they_are_read() {
         .into_bytes(),
         format!("[{}0]", "0,".repeat(8_000_000)).into_bytes(),
     ] {
-        let error = verify(&bytes).unwrap_err().to_string();
+        let error = verify(&bytes).unwrap_err().told();
         assert!(error.contains("more than 10000 values"), "{error}");
     }
     // More certificates than a chain has are not decoded.

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use hardsign_core::x509::{Certificate, CertificateError, FileError, Flaw};
 use hardsign_plugin::chain::Wrapping;
 use hardsign_test_support::asn1::{attribute, oid, rdn, sequence, tlv};
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 fn leaf() -> Builder {
     Builder::leaf("Leaf", Key::P384.spki)
@@ -173,7 +173,7 @@ fn x509_23_the_byte_is_counted_from_the_start() {
         let from = [b"\x17\x0d", from.as_bytes()].concat();
         let at = der.windows(from.len()).position(|w| w == from).unwrap();
         der[at + 2..at + 4].copy_from_slice(to.as_bytes());
-        let error = Certificate::from_der(&der).unwrap_err().to_string();
+        let error = Certificate::from_der(&der).unwrap_err().told();
         let place = format!("{field}, at byte {at}: ");
         assert!(
             error.contains(&place) && error.contains("UTCTime"),
@@ -181,7 +181,7 @@ fn x509_23_the_byte_is_counted_from_the_start() {
         );
     }
     let longer = [root.as_slice(), b"\r\n"].concat();
-    let error = Certificate::from_der(&longer).unwrap_err().to_string();
+    let error = Certificate::from_der(&longer).unwrap_err().told();
     assert!(
         error.contains(&format!("at byte {}: 2 bytes follow", root.len())),
         "{error}"
@@ -274,14 +274,14 @@ fn x509_22_other_wrappings() {
             "x509: malformed certificate",
         ),
     ] {
-        let error = Certificate::parse_file(&file).unwrap_err().to_string();
+        let error = Certificate::parse_file(&file).unwrap_err().told();
         assert!(error.contains(what) && error.contains(command), "{error}");
         // A plugin that answers with such a thing is told as well.
         assert!(Certificate::from_der(&file).is_err());
     }
     let error = Certificate::from_der(&pem("CERTIFICATE", &der)).unwrap_err();
     assert_eq!(error, CertificateError::Wrapped(Wrapping::Pem));
-    assert!(error.to_string().contains("PEM text"), "{error}");
+    assert!(error.told().contains("PEM text"), "{error}");
     // A byte order mark before PEM loses no certificate.
     let marked = [b"\xef\xbb\xbf".as_slice(), &pem("CERTIFICATE", &der)].concat();
     assert_eq!(Certificate::parse_file(&marked).unwrap().len(), 1);
@@ -295,7 +295,7 @@ fn x509_21_which_certificate_of_a_file() {
     let error = file(&pem("CERTIFICATE", b"\x30\x00"));
     assert!(matches!(error, FileError::Certificate { number: 2, .. }));
     assert!(
-        error.to_string().ends_with("(certificate 2 of the file)"),
+        error.told().ends_with("(certificate 2 of the file)"),
         "{error}"
     );
     for (bad, why) in [

@@ -8,7 +8,7 @@ use hardsign_core::x509::Certificate;
 use hardsign_core::x509::identity::{DistinguishedName, TrustedIdentity};
 use hardsign_test_support::asn1::{self, attribute};
 use hardsign_test_support::certificate::now;
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ proptest! {
                 prop_assert_eq!(&same, &value);
                 // A number beyond the range of f64 is the one thing that serde refuses.
                 if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
-                    prop_assert!(error.to_string().contains("number out of range"), "{}", error);
+                    prop_assert!(error.told().contains("number out of range"), "{}", error);
                 }
             }
         }

@@ -64,7 +64,7 @@ fn chain<P: Profile>(bytes: &[u8]) -> Result<(), String> {
     let chain = Certificate::parse_file(bytes).map_err(|error| kind(&error))?;
     let verdict = Chain::<P>::prove(chain);
     verdict.map(drop).map_err(|error| match error {
-        ChainError::Rule { source, .. } => kind(&source),
+        ChainError::Rule { rule, .. } => kind(&rule),
         ChainError::Constraint { source, .. } => kind(&source),
         error => kind(&error),
     })

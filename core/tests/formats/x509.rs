@@ -10,7 +10,7 @@ use hardsign_test_support::certificate::{
     KEY_USAGE, TIME_STAMPING, basic_constraints, purposes, subject,
 };
 use hardsign_test_support::key::{REFUSED_SPKI, X509Scheme};
-use hardsign_test_support::{Builder, Issued, Key, Pki};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told};
 
 fn parse(der: &[u8]) -> Certificate {
     Certificate::from_der(der).unwrap()
@@ -185,7 +185,7 @@ fn x509_04_single_certificate() {
     assert!(matches!(
         prove(&[&pki.root]),
         Err(ChainError::Rule {
-            source: RuleError::LeafIsCa,
+            rule: RuleError::LeafIsCa,
             ..
         })
     ));
@@ -217,7 +217,7 @@ fn x509_05_ca_basic_constraints() {
         assert!(matches!(
             with_ca(bad),
             Err(ChainError::Rule {
-                source: RuleError::NotCa,
+                rule: RuleError::NotCa,
                 ..
             })
         ));
@@ -246,7 +246,7 @@ fn x509_06_path_length() {
         assert!(matches!(
             bad,
             Err(ChainError::Rule {
-                source: RuleError::PathTooLong { .. },
+                rule: RuleError::PathTooLong { .. },
                 ..
             })
         ));
@@ -259,7 +259,7 @@ fn x509_07_ca_key_usage() {
     assert!(matches!(
         with_ca(ca().without(KEY_USAGE)),
         Err(ChainError::Rule {
-            source: RuleError::KeyUsageAbsent,
+            rule: RuleError::KeyUsageAbsent,
             ..
         })
     ));
@@ -267,7 +267,7 @@ fn x509_07_ca_key_usage() {
     assert!(matches!(
         with_ca(crl_only),
         Err(ChainError::Rule {
-            source: RuleError::KeyUsageMissing { .. },
+            rule: RuleError::KeyUsageMissing { .. },
             ..
         })
     ));
@@ -275,7 +275,7 @@ fn x509_07_ca_key_usage() {
     assert!(matches!(
         with_ca(not_critical()),
         Err(ChainError::Rule {
-            source: RuleError::KeyUsageNotCritical,
+            rule: RuleError::KeyUsageNotCritical,
             ..
         })
     ));
@@ -299,7 +299,7 @@ fn x509_08_leaf_is_no_ca() {
     assert!(matches!(
         with_leaf(is_ca),
         Err(ChainError::Rule {
-            source: RuleError::LeafIsCa,
+            rule: RuleError::LeafIsCa,
             ..
         })
     ));
@@ -315,14 +315,14 @@ fn x509_09_leaf_key_usage() {
     assert!(matches!(
         with_leaf(usage(false, 1)),
         Err(ChainError::Rule {
-            source: RuleError::KeyUsageNotCritical,
+            rule: RuleError::KeyUsageNotCritical,
             ..
         })
     ));
     assert!(matches!(
         with_leaf(leaf().without(KEY_USAGE)),
         Err(ChainError::Rule {
-            source: RuleError::KeyUsageAbsent,
+            rule: RuleError::KeyUsageAbsent,
             ..
         })
     ));
@@ -330,7 +330,7 @@ fn x509_09_leaf_key_usage() {
         assert!(matches!(
             with_leaf(usage(true, bits)),
             Err(ChainError::Rule {
-                source: RuleError::KeyUsageMissing { .. },
+                rule: RuleError::KeyUsageMissing { .. },
                 ..
             })
         ));
@@ -341,7 +341,7 @@ fn x509_09_leaf_key_usage() {
             matches!(
                 verdict,
                 Err(ChainError::Rule {
-                    source: RuleError::KeyUsageForbidden { .. },
+                    rule: RuleError::KeyUsageForbidden { .. },
                     ..
                 })
             ),
@@ -371,7 +371,7 @@ fn x509_10_leaf_purposes() {
             matches!(
                 verdict,
                 Err(ChainError::Rule {
-                    source: RuleError::PurposeForbidden { .. },
+                    rule: RuleError::PurposeForbidden { .. },
                     ..
                 })
             ),
@@ -390,9 +390,7 @@ fn x509_13_timestamping_purpose() {
     };
     let tsa = || Builder::timestamping_leaf("TSA", Key::P384.spki);
     assert!(verdict(tsa()).is_ok());
-    let error = verdict(tsa().without(EXT_KEY_USAGE))
-        .unwrap_err()
-        .to_string();
+    let error = verdict(tsa().without(EXT_KEY_USAGE)).unwrap_err().told();
     assert!(
         error.ends_with("must have and only have Timestamping as extended key usage"),
         "{error}"
@@ -408,7 +406,7 @@ fn x509_13_timestamping_purpose() {
             matches!(
                 error,
                 ChainError::Rule {
-                    source: RuleError::PurposeNotExact { .. },
+                    rule: RuleError::PurposeNotExact { .. },
                     ..
                 }
             ),
@@ -419,7 +417,7 @@ fn x509_13_timestamping_purpose() {
     assert!(matches!(
         verdict(not_critical),
         Err(ChainError::Rule {
-            source: RuleError::PurposeNotCritical,
+            rule: RuleError::PurposeNotCritical,
             ..
         })
     ));
@@ -442,7 +440,7 @@ fn x509_14_leaf_key() {
             matches!(
                 verdict,
                 Err(ChainError::Rule {
-                    source: RuleError::LeafKey { .. },
+                    rule: RuleError::LeafKey { .. },
                     ..
                 })
             ),
@@ -454,7 +452,7 @@ fn x509_14_leaf_key() {
             matches!(
                 verdict,
                 Err(ChainError::Rule {
-                    source: RuleError::LeafKey { .. },
+                    rule: RuleError::LeafKey { .. },
                     ..
                 })
             ),
@@ -470,7 +468,7 @@ fn x509_15_sha1_is_refused() {
     let single = Builder::leaf("Leaf", Key::RSA_2048.spki)
         .change(|b| b.algorithm = Some(sha1))
         .self_signed(&Key::RSA_2048);
-    let error = prove(&[&single]).unwrap_err().to_string();
+    let error = prove(&[&single]).unwrap_err().told();
     assert!(error.contains("insecure signature algorithm"), "{error}");
 }
 
@@ -514,13 +512,13 @@ fn x509_19_validity_at_signing_time() {
     }
     let error = chain.check_validity_at("2027-02-03T04:05:06Z".parse().unwrap());
     assert_eq!(
-        error.unwrap_err().to_string(),
+        error.unwrap_err().told(),
         "certificate with subject \"CN=Leaf,O=Hardsign Tests,ST=WA,C=US\" was invalid at signing time of 2027-02-03 04:05:06 +0000 UTC. Certificate is valid from [2026-01-01 00:00:00 +0000 UTC] to [2026-12-31 23:59:59 +0000 UTC]"
     );
     let outliving =
         with_leaf(leaf().valid("2020-01-01T00:00:00Z", "2090-01-01T00:00:00Z")).unwrap();
     let error = outliving.check_validity_at("2060-01-01T00:00:00Z".parse().unwrap());
-    assert!(error.unwrap_err().to_string().contains("Issuing CA"));
+    assert!(error.unwrap_err().told().contains("Issuing CA"));
 }
 
 /// ENV-42: a chain longer than anyone needs.

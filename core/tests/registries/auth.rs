@@ -1,5 +1,6 @@
 //! Who is told what: passwords, tokens, and hosts that should get neither.
 
+use hardsign_test_support::Told;
 use std::sync::Arc;
 
 use hardsign_core::artifact::reference::RepositoryName;
@@ -278,7 +279,7 @@ async fn logging_in_tries_the_credential_first() {
     assert!(error.contains("unauthorized"), "{error}");
     let error = login(&connector, &store, &name, &good).await.unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.told(),
         format!(
             "failed to log in to {name}: the credential could not be saved because a credentials store is required to securely store the password. See https://notaryproject.dev/docs/how-to/registry-authentication/"
         )

@@ -8,6 +8,7 @@ use hardsign_core::oci::registry::{Access, Registry};
 use hardsign_core::oci::storage::Storage;
 use hardsign_core::oci::walk::{PlatformSelector, select_platform, walk};
 use hardsign_core::oci::{AnyRepository, OciError, Repository, Warning};
+use hardsign_test_support::Told;
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;
@@ -263,7 +264,7 @@ async fn platforms_are_chosen() {
     assert_eq!(choose("linux/arm64").await.unwrap(), tree.arm64);
     assert_eq!(choose("linux/arm64/v8").await.unwrap(), tree.arm64);
     assert_eq!(
-        choose("windows/amd64").await.unwrap_err().to_string(),
+        choose("windows/amd64").await.unwrap_err().told(),
         "no artifact for platform windows/amd64; there are \"linux/amd64\", \"linux/arm64/v8\""
     );
     let selector: PlatformSelector = "linux/amd64".parse().unwrap();

@@ -1,5 +1,6 @@
 //! Registries without the referrers API: the tag schema, written by many at once.
 
+use hardsign_test_support::Told;
 use std::time::Duration;
 
 use hardsign_core::oci::registry::Access;
@@ -204,5 +205,5 @@ async fn wrong_answers_of_the_api_are_told_apart() {
     });
     let subject = artifact(&fake);
     let error = open(&fake, Access::Read).list_signatures(&subject, 9).await;
-    assert!(error.unwrap_err().to_string().ends_with("/repo: not found"));
+    assert!(error.unwrap_err().told().ends_with("/repo: not found"));
 }

@@ -1,5 +1,6 @@
 //! Registries that lie, flood, drip and redirect (SEC-02, SEC-14 to SEC-16).
 
+use hardsign_test_support::Told;
 use std::time::Duration;
 
 use hardsign_core::artifact::Descriptor;
@@ -73,7 +74,7 @@ async fn announced_sizes_are_judged_before_asking() {
     };
     let error = open(&fake, Access::Read).fetch_signature(&manifest).await;
     assert_eq!(
-        error.unwrap_err().to_string(),
+        error.unwrap_err().told(),
         "signature manifest too large: 4194305 bytes"
     );
     assert!(fake.log().is_empty());
@@ -158,7 +159,7 @@ async fn another_digest_than_the_user_s_is_refused() {
         let error = open(&fake, access).resolve(&by_digest(&subject)).await;
         let error = error.unwrap_err();
         assert!(matches!(error, OciError::UserDigest { .. }), "{error}");
-        assert!(error.to_string().starts_with(&format!(
+        assert!(error.told().starts_with(&format!(
             "user input digest {} does not match the resolved digest sha256:",
             subject.digest
         )));

@@ -1,5 +1,6 @@
 //! Referrers tags that lead to something else than a list, and what may be deleted.
 
+use hardsign_test_support::Told;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -258,7 +259,7 @@ async fn whatever_every_tag_leads_to_is_neither_overwritten_nor_deleted() {
             let place = format!("{name}, API {api}, forced {force}");
             assert_eq!(pushed.is_err(), used, "{place}: {pushed:?}");
             if let Err(error) = pushed {
-                let text = error.to_string();
+                let text = error.told();
                 assert!(
                     text.contains("leads to") && text.contains(&tag_of(&subject)),
                     "{text}"

@@ -1,5 +1,6 @@
 //! What a registry of the specification is asked, and in how many requests.
 
+use hardsign_test_support::Told;
 use std::time::Duration;
 
 use hardsign_core::oci::manifest::{Manifest, OCI_MANIFEST};
@@ -185,10 +186,7 @@ async fn what_is_not_there() {
     for access in [Access::Read, Access::Write] {
         let registry = open(&fake, access);
         let error = registry.resolve(&by_tag("v2")).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{}/repo:v2: not found", fake.name())
-        );
+        assert_eq!(error.told(), format!("{}/repo:v2: not found", fake.name()));
         let error = registry.resolve(&by_tag("../../x?y")).await.unwrap_err();
         assert!(matches!(error, OciError::NotFound { .. }));
     }

@@ -9,6 +9,7 @@ use hardsign_core::envelope::Format;
 use hardsign_core::oci::manifest::{OCI_MANIFEST, describe};
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry};
 use hardsign_core::oci::{OciError, Pushed, Repository};
+use hardsign_core::text::WithCauses;
 use hardsign_test_support::registry::FakeRegistry;
 
 pub(crate) const ARTIFACT: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/x","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
@@ -64,13 +65,6 @@ pub(crate) async fn push(
 }
 
 /// An error with its causes, in one line.
-pub(crate) fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+pub(crate) fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    WithCauses(error).to_string()
 }

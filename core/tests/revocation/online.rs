@@ -13,7 +13,7 @@ use hardsign_test_support::revocation::{
     CRL_DISTRIBUTION_POINTS, Crl, FRESHEST_CRL, OCSP_SIGNING, Ocsp, Publisher, Single, ago,
     distribution_points,
 };
-use hardsign_test_support::{Builder, Issued, Key, Pki};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -215,7 +215,7 @@ async fn ocsp_decides() {
     )));
     let error = conclude(scene.chain(&leaf).certificates(), &checked).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.told(),
         format!("signing certificate with subject {LEAF} is revoked")
     );
 }
@@ -413,7 +413,7 @@ async fn the_whole_chain_is_checked() {
     let checked = scene.check(&scene.online(), &leaf).await;
     let error = conclude(scene.chain(&leaf).certificates(), &checked).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.told(),
         format!("signing certificate with subject {LEAF} is revoked")
     );
     let mut asked = scene.asked();

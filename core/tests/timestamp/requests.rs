@@ -4,9 +4,9 @@ use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use hardsign_core::algorithm::HashAlgorithm;
 use hardsign_core::timestamp::{Answer, InfoError, Request, ResponseError, TokenError};
-use hardsign_test_support::Key;
 use hardsign_test_support::asn1::tlv;
 use hardsign_test_support::token::{self as parts, Authority, response};
+use hardsign_test_support::{Key, Told};
 
 use super::{MESSAGE, roots};
 
@@ -106,7 +106,7 @@ fn refused() {
         request
             .accept(response, MESSAGE, &roots(&authority))
             .unwrap_err()
-            .to_string()
+            .told()
     };
     assert_eq!(
         error(&response(

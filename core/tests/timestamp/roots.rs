@@ -1,7 +1,7 @@
 //! The file with the root of a TSA (TSA-10, TSA-11).
 
 use hardsign_core::timestamp::root_from_file;
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 /// TSA-10, TSA-11: one certificate, self-signed and self-issued; the texts otherwise.
 #[test]
@@ -15,7 +15,7 @@ fn root_files() {
     let renamed = renamed.self_signed(key);
     let read = |bytes: &[u8]| root_from_file(bytes, "a \"b\".pem");
     assert_eq!(read(&pki.root.der).unwrap().der(), pki.root.der);
-    let error = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    let error = |bytes: &[u8]| read(bytes).unwrap_err().told();
     let expecting = "Expecting single x509 root certificate in PEM or DER format from the file";
     assert_eq!(
         error(b""),

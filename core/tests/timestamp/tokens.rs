@@ -12,7 +12,7 @@ use hardsign_test_support::token::{
     self as parts, Authority, CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_CERTIFICATE,
     SIGNING_CERTIFICATE_V2, SIGNING_TIME,
 };
-use hardsign_test_support::{Builder, Key};
+use hardsign_test_support::{Builder, Key, Told};
 
 use super::{MESSAGE, roots};
 
@@ -110,7 +110,7 @@ fn ber_tokens() {
 /// TSA-39: the very text, and some other faults of the outermost bytes.
 #[test]
 fn bytes_that_are_no_token() {
-    let text = |bytes: &[u8]| Token::parse(bytes).unwrap_err().to_string();
+    let text = |bytes: &[u8]| Token::parse(bytes).unwrap_err().told();
     assert_eq!(
         text(b"invalid"),
         "cms: syntax error: invalid signed data: failed to convert from BER to DER: asn1: syntax error: decoding BER length octets: short form length octets value should be less or equal to the subsequent octets length"
@@ -136,7 +136,7 @@ fn structure() {
     assert_eq!(fault(|t| t.versions.1 = 3), TokenError::Version { part });
     let error = fault(|t| "1.2.840.113549.1.7.1".clone_into(&mut t.content_type));
     assert!(
-        error.to_string().starts_with("unexpected content type: 1.2.840.113549.1.7.1. Expected to be id-ct-TSTInfo (1.2.840.113549.1.9.16.1.4)"),
+        error.told().starts_with("unexpected content type: 1.2.840.113549.1.7.1. Expected to be id-ct-TSTInfo (1.2.840.113549.1.9.16.1.4)"),
         "{error}"
     );
     let attribute = "contentType";
@@ -311,7 +311,7 @@ fn imprint() {
         token.danger_range(b"another signature").unwrap_err(),
         mismatch
     );
-    assert_eq!(error.to_string(), "invalid TSTInfo: mismatched message");
+    assert_eq!(error.told(), "invalid TSTInfo: mismatched message");
 }
 
 /// TSA-07, TSA-25: what TSTInfo may not say.
@@ -413,7 +413,7 @@ fn roots_are_the_ones_given() {
     }
     let error = verify(&without.build(), &roots(&authority))
         .unwrap_err()
-        .to_string();
+        .told();
     assert!(
         error.contains(&wanted.subject().quoted()) && error.contains("is wanted"),
         "{error}"

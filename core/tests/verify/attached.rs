@@ -13,7 +13,7 @@ use hardsign_core::oci::{
 };
 use hardsign_core::policy::hardsign::AttachedRule;
 use hardsign_core::verify::{AttachedFault, Event, Outcome, Verified, VerifyError};
-use hardsign_test_support::{Builder, Issued, Key, Pki};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told};
 
 use crate::world::{REPOSITORY, World, descriptor, level, sign, signer, strict, verified};
 
@@ -417,12 +417,7 @@ async fn demands_that_cannot_be_enforced_fail() {
             &world.dirs,
         )
         .unwrap_err();
-        let mut message = error.to_string();
-        let mut next = std::error::Error::source(&error);
-        while let Some(cause) = next {
-            message = format!("{message}: {cause}");
-            next = cause.source();
-        }
+        let message = error.told();
         assert!(message.contains(text), "{rules}: {message}");
     }
 }

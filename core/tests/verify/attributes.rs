@@ -6,7 +6,7 @@ use hardsign_core::verify::{Extension, ExtensionFailure};
 use hardsign_plugin::proto::{
     Capability, Metadata, PluginConfig, VerifySignatureRequest, VerifySignatureResponse,
 };
-use hardsign_test_support::{Builder, Key, Pki, certificate, cose, jws};
+use hardsign_test_support::{Builder, Key, Pki, Told, certificate, cose, jws};
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -140,7 +140,7 @@ impl Case {
         critical: &[&str],
         attributes: &[(&str, &str)],
     ) -> String {
-        rejected(self.run(plugin, critical, attributes).await).to_string()
+        rejected(self.run(plugin, critical, attributes).await).told()
     }
 }
 
@@ -203,7 +203,7 @@ async fn no_plugin_installed() {
     let world = World::new()
         .trust("ca:t", &pki.root)
         .statement(&level(r#""level":"audit""#));
-    let error = rejected(world.verify(&Shelf::of(&[envelope])).await).to_string();
+    let error = rejected(world.verify(&Shelf::of(&[envelope])).await).told();
     assert!(
         error.starts_with("error while locating the verification plugin \"p\", make sure the plugin is installed successfully before verifying the signature. error: "),
         "{error}"
@@ -309,7 +309,7 @@ async fn plugin_versions_and_capabilities() {
         if expected.is_empty() {
             verified(result);
         } else {
-            assert_eq!(rejected(result).to_string(), expected);
+            assert_eq!(rejected(result).told(), expected);
             assert_eq!(*plugin.asked.lock().unwrap(), ["describe p"]);
         }
     }

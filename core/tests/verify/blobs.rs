@@ -7,7 +7,7 @@ use hardsign_core::blob;
 use hardsign_core::envelope::Format;
 use hardsign_core::verify::{Blob, BlobSignature, Outcome, VerifyError};
 use hardsign_plugin::algorithm::HashAlgorithm;
-use hardsign_test_support::{Key, Pki};
+use hardsign_test_support::{Key, Pki, Told};
 
 use crate::world::{World, level, sign, signer, verified};
 
@@ -93,7 +93,7 @@ async fn swap_matrix() {
                         if given == signed && media_type != Some("text/html") {
                             assert_eq!(verified(result).target().digest, target.digest);
                         } else {
-                            assert_eq!(result.unwrap_err().to_string(), mismatch);
+                            assert_eq!(result.unwrap_err().told(), mismatch);
                         }
                     }
                 }
@@ -103,7 +103,7 @@ async fn swap_matrix() {
                 };
                 let signatures = [(other, &envelope[..])];
                 let error = verify(&world, None, *file, None, &signatures).await;
-                let error = error.unwrap_err().to_string();
+                let error = error.unwrap_err().told();
                 assert!(
                     error.starts_with("unable to parse the digital signature, error : "),
                     "VER-11: {error}"
@@ -185,13 +185,13 @@ async fn selection_and_media_type() {
         ),
     ] {
         let result = verify(&world, statement, &b"one"[..], media_type, &signatures).await;
-        assert_eq!(result.unwrap_err().to_string(), expected);
+        assert_eq!(result.unwrap_err().told(), expected);
     }
     verified(verify(&world, Some("n"), &b"one"[..], None, &signatures).await);
     let error = verify(&world, None, &b"one"[..], None, &[])
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "no signature was given for file.txt");
+    assert_eq!(error.told(), "no signature was given for file.txt");
 }
 
 /// CLI-97: the cause of a single signature's failure is the error; of several, each is kept. One
@@ -226,5 +226,5 @@ async fn several_signatures_of_a_file() {
     let error = verify(&world, None, Broken, None, &[good])
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "failed to read file.txt");
+    assert_eq!(error.told(), "failed to read file.txt: broken");
 }

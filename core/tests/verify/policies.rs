@@ -4,7 +4,7 @@ use hardsign_core::crypto;
 use hardsign_core::policy::{Action, Check, Level, VerifyTimestamp, blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Because, Policy};
-use hardsign_test_support::Pki;
+use hardsign_test_support::{Pki, Told};
 
 use crate::world::{REPOSITORY, World, document, level, strict};
 
@@ -64,8 +64,8 @@ fn names_of_both_documents_are_checked() {
     let renamed = blob_policy().replace("\"b\"", "\"c\"");
     let (oci, blob) = with(Some(renamed), &both);
     let text = "hardsign policy: there are rules for the blob trust policy statement \"b\", which does not exist";
-    assert_eq!(oci.unwrap_err().to_string(), text);
-    assert_eq!(blob.unwrap_err().to_string(), text);
+    assert_eq!(oci.unwrap_err().told(), text);
+    assert_eq!(blob.unwrap_err().told(), text);
     // A broken document of the other kind is no reason to guess.
     let (oci, _) = with(Some("{}".to_owned()), &both);
     assert!(oci.is_err());
@@ -114,11 +114,11 @@ fn policy_for_one_run() {
     ] {
         let _world = World::new().file(&file, &broken);
         let error = Policy::<oci::Document>::from_file(&file).unwrap_err();
-        assert_eq!(error.to_string(), why);
+        assert_eq!(error.told(), why);
     }
     drop(world);
     let error = Policy::<oci::Document>::from_file(&file).unwrap_err();
-    assert!(error.to_string().starts_with("policy file "), "{error}");
+    assert!(error.told().starts_with("policy file "), "{error}");
 }
 
 /// REQ-13: rules of our own in a file that the reference reads would be enforced by nobody.

@@ -7,7 +7,7 @@ use hardsign_core::envelope::Format;
 use hardsign_core::oci::Warning;
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{AttemptFailure, SignatureName, Verifier, VerifyError};
-use hardsign_test_support::{Builder, Key, Pki};
+use hardsign_test_support::{Builder, Key, Pki, Told};
 
 use crate::world::{
     REPOSITORY, Shelf, World, artifact, descriptor, payload, sign, sign_with, signer, strict,
@@ -138,12 +138,12 @@ async fn limits() {
         assert_eq!(error.attempts().len(), count.min(3), "{count}");
         if limited {
             assert_eq!(
-                error.to_string(),
+                error.told(),
                 "signature evaluation stopped. The configured limit of 3 signatures to verify per artifact exceeded"
             );
         } else {
             assert_eq!(
-                error.to_string(),
+                error.told(),
                 format!(
                     "signature verification failed for all the signatures associated with {}",
                     reference()
@@ -167,7 +167,7 @@ async fn no_signature() {
             .statement(&crate::world::level(&format!(r#""level":"{level}""#)));
         let error = world.verify(&Shelf::default()).await.unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.told(),
             format!(
                 "no signature is associated with \"{}\", make sure the artifact was signed successfully",
                 reference()
@@ -195,7 +195,7 @@ async fn no_statement() {
         .await
         .unwrap_err();
     assert!(
-        error.to_string().starts_with(&format!(
+        error.told().starts_with(&format!(
             "artifact \"{other}@{}\" has no applicable oci trust policy statement.",
             artifact().digest
         )),
@@ -212,7 +212,7 @@ async fn trust_store_faults_are_kept() {
     let fault = error.trust_store_fault().unwrap();
     assert!(fault.is_not_found());
     assert_eq!(
-        fault.to_string(),
+        fault.told(),
         "the trust store \"t\" of type \"ca\" does not exist"
     );
     let untrusted = trusting(&pki).verify(&Shelf::of(&[bad()])).await;
@@ -282,7 +282,7 @@ async fn user_metadata_is_signed() {
     world.metadata.insert("build".to_owned(), "18".to_owned());
     let error = crate::world::rejected(world.verify(&Shelf::of(&[envelope])).await);
     assert_eq!(
-        error.to_string(),
+        error.told(),
         "unable to find specified metadata in the signature"
     );
 }
@@ -295,7 +295,7 @@ async fn other_artifacts_stop_early() {
     let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
     let envelope = sign(Format::Jws, &descriptor(b"other"), &chain, &Key::P256);
     let error = crate::world::rejected(world.verify(&Shelf::of(&[envelope])).await);
-    assert_eq!(error.to_string(), "content descriptor mismatch");
+    assert_eq!(error.told(), "content descriptor mismatch");
     assert!(!world.events().contains(&"Validating cert chain".to_owned()));
 }
 

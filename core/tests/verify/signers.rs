@@ -5,7 +5,7 @@ use std::fs;
 use hardsign_core::envelope::Format;
 use hardsign_core::policy::hardsign::Tally;
 use hardsign_core::verify::VerifyError;
-use hardsign_test_support::{Builder, Issued, Key, Pki};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told};
 
 use crate::world::{Shelf, World, artifact, level, sign, strict, verdict, verified};
 
@@ -95,7 +95,7 @@ async fn two_parties_are_enough() {
         assert_eq!((enough, got), (false, names(signed)));
     }
     let error = world.verify(&Shelf::of(&[alice])).await.unwrap_err();
-    let text = error.to_string();
+    let text = error.told();
     assert!(
         text.ends_with("is not signed by enough of the signers that hardsign's own policy demands for statement \"n\": 1 of at least 2 signers, signed: [\"alice\"], not signed: [\"bob\" \"carol\"]"),
         "{text}"
@@ -318,7 +318,7 @@ async fn faults_fail_closed() {
         assert_ne!(text, good);
         let world = world(&pki, &text);
         let error = Policy::<Document>::load(&world.dirs).unwrap_err();
-        assert_eq!(error.to_string(), expected, "{text}");
+        assert_eq!(error.told(), expected, "{text}");
     }
     for text in [
         String::new(),
@@ -353,7 +353,7 @@ fn rules_for_a_skipping_statement() {
     let world = world_of(&pki, &rules(1, &[by_identity("alice")]), skip);
     let error = Policy::<Document>::load(&world.dirs).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        error.told(),
         "hardsign policy: rules for the oci trust policy statement \"n\": the statement skips signature verification, so the rules could never be enforced"
     );
 }

@@ -1,7 +1,7 @@
 //! Clocks: validity of chains, timestamps, signing authorities.
 
 use hardsign_core::envelope::Format;
-use hardsign_test_support::{Builder, Issued, Key, Pki, jws};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told, jws};
 use jiff::{Span, Timestamp};
 
 use crate::world::{
@@ -62,12 +62,12 @@ async fn clock_swept_over_the_chain() {
     }
     world.now = at("2027-01-01T00:00:00Z");
     assert_eq!(
-        rejected(world.verify(&shelf).await).to_string(),
+        rejected(world.verify(&shelf).await).told(),
         "verification time is after certificate \"CN=CA,O=Hardsign Tests,ST=WA,C=US\" validity period, it was expired at \"Mon, 01 Jun 2026 00:00:00 +0000\""
     );
     world.now = at("2021-06-01T00:00:00Z");
     assert_eq!(
-        rejected(world.verify(&shelf).await).to_string(),
+        rejected(world.verify(&shelf).await).told(),
         "verification time is before certificate \"CN=leaf,O=Hardsign Tests,ST=WA,C=US\" validity period, it will be valid from \"Sat, 01 Jan 2022 00:00:00 +0000\""
     );
 }
@@ -119,7 +119,7 @@ async fn timestamps_needed_and_not() {
         if expected.is_empty() {
             verified(result);
         } else {
-            let error = rejected(result).to_string();
+            let error = rejected(result).told();
             assert!(error.starts_with(expected), "{option} {now}: {error}");
         }
         let said = |text: &str| world.events().iter().any(|e| e.contains(text));
@@ -167,7 +167,7 @@ async fn schemes_have_stores_of_their_own() {
             verified(result);
         } else {
             assert_eq!(
-                rejected(result).to_string(),
+                rejected(result).told(),
                 "no trusted certificates are found to verify authenticity",
                 "{store}"
             );
@@ -207,7 +207,7 @@ async fn authentic_signing_time_judges_the_chain() {
         if good {
             verified(result);
         } else {
-            let error = rejected(result).to_string();
+            let error = rejected(result).told();
             assert!(
                 error.contains("was not valid when the digital signature was produced at \""),
                 "{time}: {error}"

@@ -7,7 +7,7 @@ use hardsign_core::revocation::{self, Checked, Checker, Status};
 use hardsign_core::x509::{Chain, Timestamping};
 use hardsign_test_support::asn1::{integer, sequence};
 use hardsign_test_support::token::{Authority, Token};
-use hardsign_test_support::{Builder, Issued, Key, cose, jws};
+use hardsign_test_support::{Builder, Issued, Key, Told, cose, jws};
 use jiff::Timestamp;
 
 use crate::world::{Shelf, World, artifact, level, payload, rejected, verdict, verified};
@@ -135,7 +135,7 @@ async fn expired_chains_with_timestamps() {
         if expected.is_empty() {
             verified(result);
         } else {
-            let error = rejected(result).to_string();
+            let error = rejected(result).told();
             assert!(error.starts_with(&expected), "{error}\n{expected}");
         }
     }
@@ -179,7 +179,7 @@ async fn authorities_outside_the_stores() {
         if expected.is_empty() {
             verified(result);
         } else {
-            assert_eq!(rejected(result).to_string(), expected, "{stores}");
+            assert_eq!(rejected(result).told(), expected, "{stores}");
         }
     }
 }
@@ -265,7 +265,7 @@ async fn revoked_authorities() {
     let world = world(&root, &authority, r#""level":"strict""#);
     let text = async |status| {
         let verifier = world.verifier().with_revocation(Statuses(status));
-        rejected(world.verify_by(&verifier, &shelf).await).to_string()
+        rejected(world.verify_by(&verifier, &shelf).await).told()
     };
     let subject = "timestamping certificate with subject \"CN=TSA,O=Hardsign Tests,ST=WA,C=US\"";
     assert_eq!(

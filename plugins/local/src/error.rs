@@ -9,28 +9,17 @@ use hardsign_plugin::error::ErrorCode;
 
 /// A file operation that failed, in the words that users of the reference know.
 #[derive(Debug, thiserror::Error)]
-#[error("open {}: {}", path.display(), reason(source))]
+#[error("open {}", path.display())]
 pub(crate) struct FileError {
     pub(crate) path: PathBuf,
-    /// Told in the text already.
     pub(crate) source: io::Error,
-}
-
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::AlreadyExists => "file exists".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 /// Why a local key can't be used or made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum LocalError {
-    #[error("{0}")]
+    #[error(transparent)]
     Open(FileError),
     #[error("{path:?} is not a regular file")]
     NotAFile { path: PathBuf },
@@ -80,10 +69,10 @@ pub(crate) enum LocalError {
     Generate,
     #[error("test certificate can't be made")]
     Certificate(#[source] der::Error),
-    #[error("failed to write key file: {0}")]
-    WriteKey(FileError),
-    #[error("failed to write certificate file: {0}")]
-    WriteCertificate(FileError),
+    #[error("failed to write key file")]
+    WriteKey(#[source] FileError),
+    #[error("failed to write certificate file")]
+    WriteCertificate(#[source] FileError),
 }
 
 impl From<LoadError> for LocalError {

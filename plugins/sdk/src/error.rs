@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{Token, null_as_default, open_names};
+use crate::text::WithCauses;
 
 /// The name under `errorMetadata` that holds the user's next step, printed as `Hint:`.
 pub const HINT: &str = "hint";
@@ -153,14 +154,7 @@ impl Error {
 
     /// An error whose message is that of `error` followed by those of its causes.
     pub fn from_error(code: ErrorCode, error: &(dyn StdError + 'static)) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            message.push_str(": ");
-            message.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        Self::new(code, message)
+        Self::new(code, WithCauses(error).to_string())
     }
 
     /// Adds the user's next step.
@@ -295,15 +289,5 @@ mod tests {
         assert_eq!(response.question(), Some("Replace key k?"));
         assert_eq!(response.token(), Some(token));
         assert_eq!(ErrorResponse::default().token(), None);
-    }
-
-    #[test]
-    fn causes_are_told() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer")]
-        struct Outer(#[source] std::io::Error);
-        let error = Outer(std::io::Error::other("inner"));
-        let error = Error::from_error(ErrorCode::Error, &error);
-        assert_eq!(error.to_string(), "outer: inner");
     }
 }

@@ -1,4 +1,72 @@
-//! Text from elsewhere, made fit for a terminal.
+//! Text made fit for people: errors with their causes, and what comes from elsewhere without what a
+//! terminal would act on.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// An error and its causes in one text, the outermost first. Each error of this project tells its own
+/// layer and exposes its cause as [`source`](Error::source), so that nothing is told twice.
+///
+/// ```
+/// use hardsign_plugin::text::WithCauses;
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("failed to open the token")]
+/// struct Failed(#[source] std::io::Error);
+///
+/// let error = Failed(std::io::Error::from_raw_os_error(2));
+/// assert_eq!(WithCauses(&error).to_string(), "failed to open the token: no such file or directory");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct WithCauses<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = own_layer(self.0);
+        let mut next = self.0.source();
+        loop {
+            f.write_str(&text)?;
+            let Some(cause) = next else { return Ok(()) };
+            let told = own_layer(cause);
+            next = cause.source();
+            // Some texts of the reference lead to their cause with marks of their own, and some
+            // causes have nothing to say.
+            match (told.is_empty(), text.ends_with([',', ':'])) {
+                (true, _) => {}
+                (false, true) => f.write_str(" ")?,
+                (false, false) => f.write_str(": ")?,
+            }
+            text = told;
+        }
+    }
+}
+
+fn own_layer(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => io_text(error),
+        None => error.to_string(),
+    }
+}
+
+/// An error of the operating system without its number, as users and scripts know it from the
+/// reference: `no such file or directory`.
+pub fn io_text(error: &io::Error) -> String {
+    let text = match (error.kind(), error.raw_os_error(), error.get_ref()) {
+        (io::ErrorKind::NotFound, None, None) => "no such file or directory".to_owned(),
+        (io::ErrorKind::AlreadyExists, None, None) => "file exists".to_owned(),
+        _ => error.to_string(),
+    };
+    let text = match text.rfind(" (os error ") {
+        Some(at) => text.get(..at).unwrap_or(&text),
+        None => &text,
+    };
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
 
 /// Whether a character, written to a terminal as part of a foreign text, could do more than be seen:
 /// controls (escape sequences, carriage returns, C1), line separators, marks that turn the direction
@@ -52,6 +120,39 @@ pub fn escaped_but(text: &str, kept: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        enum Layer {
+            #[error("chain is invalid,")]
+            Led(#[source] Box<Layer>),
+            #[error("outer")]
+            Outer(#[source] Box<Layer>),
+            #[error(transparent)]
+            Through(Box<Layer>),
+            #[error("inner")]
+            Inner(#[source] io::Error),
+        }
+        let told = |error: Layer| WithCauses(&error).to_string();
+        let inner = || Box::new(Layer::Inner(io::Error::from_raw_os_error(13)));
+        assert_eq!(told(*inner()), "inner: permission denied");
+        assert_eq!(
+            told(Layer::Led(inner())),
+            "chain is invalid, inner: permission denied"
+        );
+        let through = Layer::Through(Box::new(Layer::Outer(inner())));
+        assert_eq!(told(through), "outer: inner: permission denied");
+    }
+
+    #[test]
+    fn errors_of_the_operating_system() {
+        let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+        assert_eq!(io_text(&exists), "file exists");
+        let none = io::Error::from_raw_os_error(2);
+        assert_eq!(io_text(&none), "no such file or directory");
+        assert_eq!(io_text(&io::Error::other("Odd")), "odd");
+    }
 
     /// SEC-29: every control, and each mark of the Unicode standard's annex 9 that turns direction.
     #[test]

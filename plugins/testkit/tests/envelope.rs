@@ -15,6 +15,7 @@ use hardsign_core::plugin::{
     Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner, Route,
 };
 use hardsign_core::sign::{SignError, SignOptions, sign_blob};
+use hardsign_core::text::WithCauses;
 
 const FOR_BLOB: &str = "SIGNATURE_GENERATOR.ENVELOPE,SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB";
 
@@ -112,7 +113,8 @@ async fn plg_35_envelopes_are_checked() {
         let Err(error) = sign(fault, Format::Jws).await else {
             panic!("{fault}: signed");
         };
-        assert!(error.to_string().contains(expected), "{fault}: {error}");
+        let error = WithCauses(&error).to_string();
+        assert!(error.contains(expected), "{fault}: {error}");
     }
     // Asked for COSE, it makes a JWS and calls it COSE.
     assert!(sign("", Format::Cose).await.is_err());

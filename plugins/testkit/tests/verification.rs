@@ -20,6 +20,7 @@ use hardsign_core::plugin::{
     Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner,
 };
 use hardsign_core::sign::{SignOptions, sign_blob};
+use hardsign_core::text::WithCauses;
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy, Verifier};
 use hardsign_plugin_testkit::rude::ROOT;
@@ -134,7 +135,7 @@ impl Place {
         {
             Ok(Outcome::Verified(_)) => Ok(()),
             Ok(other) => Err(format!("{other:?}")),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(WithCauses(&error).to_string()),
         }
     }
 

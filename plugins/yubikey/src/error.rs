@@ -10,8 +10,8 @@ use crate::slot::{Algorithm, Slot};
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum YubiKeyError {
-    #[error("the smart card service does not answer: {0}")]
-    NoService(pcsc::Error),
+    #[error("the smart card service does not answer")]
+    NoService(#[source] pcsc::Error),
     #[error("no YubiKey was found")]
     None,
     #[error("YubiKey {serial} was not found")]
@@ -20,19 +20,19 @@ pub(crate) enum YubiKeyError {
     Many { seen: Vec<String> },
     #[error("another program is using the YubiKey")]
     Busy,
-    #[error("the YubiKey can't be reached: {0}")]
-    Reader(pcsc::Error),
-    #[error("the YubiKey can't be opened: {0}")]
-    Opening(CardError),
+    #[error("the YubiKey can't be reached")]
+    Reader(#[source] pcsc::Error),
+    #[error("the YubiKey can't be opened")]
+    Opening(#[source] CardError),
     #[error("the connection to the YubiKey ended")]
     Gone,
-    #[error("{doing} {card} failed: {source}")]
+    #[error("{doing} {card} failed")]
     Card {
         doing: &'static str,
         card: String,
         source: CardError,
     },
-    #[error("{card} was pulled out, or is no longer reached: {source}")]
+    #[error("{card} was pulled out, or is no longer reached")]
     PulledOut { card: String, source: pcsc::Error },
     #[error("slot {slot} of {card} holds no key")]
     EmptySlot {
@@ -106,7 +106,7 @@ impl YubiKeyError {
 
 impl From<YubiKeyError> for Error {
     fn from(error: YubiKeyError) -> Self {
-        let answer = Self::new(code(&error), error.to_string());
+        let answer = Self::from_error(code(&error), &error);
         match hint(&error) {
             Some(hint) => answer.with_hint(hint),
             None => answer,

@@ -11,12 +11,14 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{
     Host, KeyChoice, KeyStore, Origin, PluginError, PluginKey, PluginSigner, Route,
 };
+use hardsign_core::text::WithCauses;
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::pkcs11_uri;
 use hardsign_plugin::proto::Capability;
 use jiff::Timestamp;
 
 use super::{Findings, SAID, validity};
+use crate::failure::plugin;
 
 pub(super) async fn look(
     host: &Host,
@@ -28,7 +30,11 @@ pub(super) async fn look(
     let keys = match SigningKeys::load(dirs) {
         Ok(keys) => keys,
         Err(error) => {
-            return findings.fail("signing keys", error.to_string(), "mend signingkeys.json");
+            return findings.fail(
+                "signing keys",
+                WithCauses(&error).to_string(),
+                "mend signingkeys.json",
+            );
         }
     };
     if keys.entries().is_empty() {
@@ -75,9 +81,9 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn new(message: impl ToString, mend: impl Into<String>) -> Self {
+    fn new(message: impl Into<String>, mend: impl Into<String>) -> Self {
         Self {
-            message: message.to_string(),
+            message: message.into(),
             mend: mend.into(),
             tried: true,
         }
@@ -91,8 +97,8 @@ impl Trouble {
             _ => SAID,
         };
         Self {
-            message: error.to_string(),
-            mend: error.hint().unwrap_or_else(|| said.to_owned()),
+            message: WithCauses(error).to_string(),
+            mend: plugin::hint(error).unwrap_or_else(|| said.to_owned()),
             tried: !matches!(
                 error,
                 PluginError::NotTried { .. } | PluginError::Silent { .. }
@@ -105,7 +111,8 @@ impl Trouble {
 async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<String, Trouble> {
     let remove = format!("`hardsign key delete {}` takes it off the list", entry.name);
     let location = entry.location();
-    let location = location.map_err(|error| Trouble::new(error, remove.as_str()))?;
+    let location =
+        location.map_err(|error| Trouble::new(WithCauses(&error).to_string(), remove.as_str()))?;
     if let KeyLocation::Files { key, certificate } = location {
         for path in [key, certificate] {
             if let Err(error) = File::open(path) {

@@ -4,6 +4,7 @@ use hardsign_core::attestation::Attested;
 use hardsign_core::crypto::PublicKey;
 use hardsign_core::envelope::YUBICO_PIV;
 use hardsign_core::plugin::{KeyChoice, KeyStore, PluginKey};
+use hardsign_core::text::WithCauses;
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{AttestKeyResponse, Capability, Property};
 use serde_json::{Map, Value, json};
@@ -38,7 +39,8 @@ pub(crate) fn attest(args: &AttestArgs, context: &Context) -> Result<(), Failure
     })?;
     let name = key.name.as_deref().unwrap_or(&key.id);
     let public = PublicKey::from_spki_der(&answer.public_key.0).map_err(|error| {
-        Failure::failed(format!("the plugin's answer holds no public key: {error}"))
+        let causes = WithCauses(&error);
+        Failure::failed(format!("the plugin's answer holds no public key: {causes}"))
     })?;
     if let Some(certificate) = &certificate
         && certificate.public_key() != Ok(&public)

@@ -8,6 +8,7 @@ use hardsign_core::certify::{
 };
 use hardsign_core::config::{create_private_directory, read_named, write_atomic};
 use hardsign_core::dirs::Dirs;
+use hardsign_core::text::WithCauses;
 use hardsign_core::trust::{StoreName, StoreRef, StoreType, edit};
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::device::{self, Kept, Opened};
 use crate::args::key::life::{CertifyArgs, CrlArgs, Holder, Out, RenewArgs, RequestArgs, Terms};
-use crate::failure::{Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::output::one_line;
 
 impl From<CertifyError> for Failure {
@@ -32,7 +33,7 @@ impl From<CertifyError> for Failure {
             }
             _ => None,
         };
-        let failure = Self::chain(&error);
+        let failure = Self::error(error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -42,7 +43,7 @@ impl From<CertifyError> for Failure {
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        Self::chain(&error)
+        Self::error(error)
     }
 }
 
@@ -77,8 +78,9 @@ fn warn_of_subject(subject: &Subject, context: &Context) {
 }
 
 fn subject(text: &str) -> Result<Subject, Failure> {
-    Subject::parse(text)
-        .map_err(|error| Failure::usage(error).hint("write it as C=US,ST=WA,O=Example,CN=release"))
+    Subject::parse(text).map_err(|error| {
+        Failure::of(Exit::Usage, &error).hint("write it as C=US,ST=WA,O=Example,CN=release")
+    })
 }
 
 pub(in crate::command) fn request(args: RequestArgs, context: &Context) -> Result<(), Failure> {
@@ -225,7 +227,7 @@ fn note(
         return Ok(());
     };
     if let Some(parent) = ledger.parent() {
-        create_private_directory(parent).map_err(|error| Failure::chain(&error))?;
+        create_private_directory(parent).map_err(Failure::error)?;
     }
     Ledger::update(&ledger, |ledger| {
         ledger.issued.push(LedgerEntry {
@@ -328,7 +330,7 @@ async fn store(
                 let own = own.ok_or_else(|| Failure::failed("no file name"))?;
                 create_private_directory(&dirs.chains())
                     .and_then(|()| write_atomic(&own, pem.as_bytes(), 0o600))
-                    .map_err(|error| Failure::chain(&error))?;
+                    .map_err(Failure::error)?;
                 Ok(own.display().to_string())
             }
         });
@@ -368,9 +370,7 @@ fn finish(
 ) -> Result<(), Failure> {
     let console = &context.console;
     let parsed = made.chain.iter().map(|der| Certificate::from_der(der));
-    let chain: Vec<Certificate> = parsed
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::chain(&error))?;
+    let chain: Vec<Certificate> = parsed.collect::<Result<_, _>>().map_err(Failure::error)?;
     let pem = pem_of(&made.chain)?;
     let leaf = chain
         .first()
@@ -447,7 +447,7 @@ fn add_to_store(
         Failure::failed(format!(
             "the certificate was made and stored, but its root was not added to the trust store {}: {}",
             store.name,
-            chain_text(&error)
+            WithCauses(&error)
         ))
     })?;
     Ok(edit::directory(dirs, &store)
@@ -456,15 +456,10 @@ fn add_to_store(
         .to_string())
 }
 
-fn chain_text(error: &dyn std::error::Error) -> String {
-    chain(error)
-}
-
 fn read_request(file: &str) -> Result<CertificateRequest, Failure> {
-    let bytes =
-        read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(|error| Failure::chain(&error))?;
+    let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(Failure::error)?;
     let read = certify::request_file(&bytes).and_then(|der| CertificateRequest::from_der(&der));
-    read.map_err(|error| Failure::failed(format!("{file}: {}", chain(&error))))
+    read.map_err(|error| Failure::failed(format!("{file}: {}", WithCauses(&error))))
 }
 
 pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<(), Failure> {
@@ -476,8 +471,7 @@ pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<()
         let Some(old) = opened.certificate()? else {
             return Err(device::no_certificate(&args.name));
         };
-        let subject =
-            Subject::from_der(old.subject().der()).map_err(|error| Failure::chain(&error))?;
+        let subject = Subject::from_der(old.subject().der()).map_err(Failure::error)?;
         if args.request {
             let der = make_request(&opened, &subject, terms.padding).await?;
             opened.store.close().await;
@@ -592,7 +586,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
         Ok(der)
     })?;
     if let Some(parent) = ledger_file.parent() {
-        create_private_directory(parent).map_err(|error| Failure::chain(&error))?;
+        create_private_directory(parent).map_err(Failure::error)?;
     }
     let mut changed = false;
     Ledger::update(&ledger_file, |stored| {
@@ -609,7 +603,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
         )
         .hint("run it again"));
     }
-    write_atomic(&crl_file, &der, 0o644).map_err(|error| Failure::chain(&error))?;
+    write_atomic(&crl_file, &der, 0o644).map_err(Failure::error)?;
     if args.out.file.is_some() {
         device::put_out(&args.out, &der, context)?;
     }

@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use hardsign_core::algorithm::KeySpec;
-use hardsign_core::certify::{self, arrange};
+use hardsign_core::certify::{self, ImportError, arrange};
 use hardsign_core::config::{
     ConfigError, SigningKeys, create_private_directory, read_named, write_atomic,
 };
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
+use hardsign_core::text::WithCauses;
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
 use hardsign_plugin::proto::{KeyEntry, PluginConfig, Purpose, SignatureScheme};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use super::super::{Context, signer};
 use crate::args::Output;
 use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::output::{one_line, table::table};
 
 /// A key of the list and the open session of its device.
@@ -59,7 +60,7 @@ impl Opened {
     /// The certificate of the key, if it has one.
     pub(super) fn certificate(&self) -> Result<Option<Certificate>, Failure> {
         let parsed = self.chain().first().map(|der| Certificate::from_der(der));
-        parsed.transpose().map_err(|error| Failure::chain(&error))
+        parsed.transpose().map_err(Failure::error)
     }
 }
 
@@ -156,7 +157,8 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
     });
     if let Err(error) = registered {
         return Err(Failure::failed(format!(
-            "the key was made, but not added to the list: {error}"
+            "the key was made, but not added to the list: {}",
+            WithCauses(&error)
         ))
         .hint(format!(
             "add it with `hardsign key add --plugin {plugin} --id '{}' {}`",
@@ -326,17 +328,38 @@ pub(in crate::command) fn show(args: LookArgs, context: &Context) -> Result<(), 
 fn parsed(chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Failure> {
     let parsed = chain.iter().map(|der| Certificate::from_der(der));
     let parsed: Result<Vec<_>, _> = parsed.collect();
-    parsed.map_err(|error| Failure::chain(&error))
+    parsed.map_err(Failure::error)
+}
+
+fn hint_of_import(error: &ImportError) -> Option<String> {
+    Some(match error {
+        ImportError::OtherKey { .. } => {
+            "give the file that was issued for the request of this key; `hardsign key request` makes a new one".to_owned()
+        }
+        ImportError::Gap { issuer, .. } => format!(
+            "give a file with the certificate of {issuer:?} too, and those above it up to the root"
+        ),
+        ImportError::Expired { .. } => {
+            "have a new one issued: `hardsign key request` makes the request".to_owned()
+        }
+        ImportError::IsCa { .. } => {
+            "have a certificate for signing issued; if the key is to be a CA's, say --ca".to_owned()
+        }
+        ImportError::NotCa { .. } => "for a key that signs artifacts leave --ca out".to_owned(),
+        ImportError::Rules(_) => {
+            "a signing certificate has the critical key usage digitalSignature alone; where extended key usage is there, codeSigning".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 pub(in crate::command) fn import(args: ImportArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let mut certificates = Vec::new();
     for file in &args.files {
-        let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64)
-            .map_err(|error| Failure::chain(&error))?;
+        let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(Failure::error)?;
         let found = Certificate::parse_file(&bytes)
-            .map_err(|error| Failure::failed(format!("{file}: {}", chain(&error))))?;
+            .map_err(|error| Failure::failed(format!("{file}: {}", WithCauses(&error))))?;
         if found.is_empty() {
             return Err(Failure::failed(format!("{file}: no certificate in it")));
         }
@@ -346,9 +369,8 @@ pub(in crate::command) fn import(args: ImportArgs, context: &Context) -> Result<
         let opened = open(&args.name, &args.config, &dirs, context).await?;
         let spki = opened.public_key()?.to_vec();
         let arranged = arrange(&spki, &certificates, args.ca, context.now()).map_err(|error| {
-            let hint = error.hint();
-            let failure = Failure::failed(format!("{}: {}", args.name, chain(&error)));
-            match hint {
+            let failure = Failure::failed(format!("{}: {}", args.name, WithCauses(&error)));
+            match hint_of_import(&error) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
             }
@@ -417,10 +439,10 @@ pub(super) async fn keep(
     };
     let mut text = String::new();
     for der in chain {
-        text.push_str(&certify::pem("CERTIFICATE", der).map_err(|error| Failure::chain(&error))?);
+        text.push_str(&certify::pem("CERTIFICATE", der).map_err(Failure::error)?);
     }
-    create_private_directory(&dirs.chains()).map_err(|error| Failure::chain(&error))?;
-    write_atomic(&own, text.as_bytes(), 0o600).map_err(|error| Failure::chain(&error))?;
+    create_private_directory(&dirs.chains()).map_err(Failure::error)?;
+    write_atomic(&own, text.as_bytes(), 0o600).map_err(Failure::error)?;
     Ok(Kept {
         file: Some(own.display().to_string()),
         replaced: answer.replaced,
@@ -479,7 +501,7 @@ pub(in crate::command) fn export(args: LookArgs, context: &Context) -> Result<()
     }
     let mut text = String::new();
     for der in opened.chain() {
-        text.push_str(&certify::pem("CERTIFICATE", der).map_err(|error| Failure::chain(&error))?);
+        text.push_str(&certify::pem("CERTIFICATE", der).map_err(Failure::error)?);
     }
     put_out(&args.out, text.as_bytes(), context)?;
     Ok(context.console.document(&json!({
@@ -523,5 +545,5 @@ pub(super) fn write_out(file: &str, force: bool, bytes: &[u8]) -> Result<(), Fai
     })?;
     let path =
         std::path::absolute(file).map_err(|error| Failure::failed(format!("{file}: {error}")))?;
-    write_atomic(&path, bytes, 0o644).map_err(|error| Failure::chain(&error))
+    write_atomic(&path, bytes, 0o644).map_err(Failure::error)
 }

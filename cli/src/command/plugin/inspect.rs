@@ -7,6 +7,7 @@ use hardsign_core::plugin::{
     Clocks, Host, KeyStore, Origin, Pin, PinState, Pins, PluginError, PluginFile, is_semantic,
     sha256_of,
 };
+use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::{Capability, ListKeysResponse, Metadata, PluginConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use super::super::{Context, signer};
 use super::list::pin_of;
 use crate::args::Output;
 use crate::args::plugin::InspectArgs;
+use crate::failure::plugin::hint;
 use crate::failure::{Exit, Failure};
 use crate::output::one_line;
 
@@ -129,7 +131,7 @@ fn used_by(dirs: &Dirs, file: &PluginFile) -> (Vec<UsedBy>, Option<Finding>) {
         Err(error) => {
             let finding = Finding {
                 status: Status::Warning,
-                message: format!("what uses it is not known: {error}"),
+                message: format!("what uses it is not known: {}", WithCauses(&error)),
             };
             return (Vec::new(), Some(finding));
         }
@@ -170,10 +172,10 @@ fn ok(message: &str) -> Finding {
 }
 
 fn bad(status: Status, error: &PluginError) -> Finding {
-    let mend = error.hint().map(|hint| format!(" ({hint})"));
+    let mend = hint(error).map(|hint| format!(" ({hint})"));
     Finding {
         status,
-        message: format!("{error}{}", mend.unwrap_or_default()),
+        message: format!("{}{}", WithCauses(error), mend.unwrap_or_default()),
     }
 }
 

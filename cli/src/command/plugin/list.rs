@@ -6,6 +6,7 @@ use hardsign_core::batch;
 use hardsign_core::plugin::{
     Host, Installer, Listed, Origin, PinState, Pins, PluginError, PluginFile, sha256_of,
 };
+use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::{Metadata, PluginConfig};
 use serde_json::{Value, json};
 
@@ -126,9 +127,9 @@ fn of_listed(name: &str, error: &PluginError, program: &str) -> String {
         PluginError::Start { path, source, .. } => format!(
             "fork/exec {}: {}",
             path.display(),
-            hardsign_core::io_text::io_text(source)
+            hardsign_core::text::io_text(source)
         ),
-        other => other.to_string(),
+        other => WithCauses(other).to_string(),
     }
 }
 
@@ -158,7 +159,7 @@ fn describe(row: &Row, pins: Option<&Pins>) -> Value {
             "path": path,
             "sha256": sha256,
             "pin": pin,
-            "error": error.to_string(),
+            "error": WithCauses(error).to_string(),
         }),
     }
 }

@@ -107,7 +107,7 @@ fn find(file: &SignedFile, directory: Option<&Path>, context: &Context) -> Resul
     };
     let envelopes = files
         .iter()
-        .map(|path| read_named(Path::new(path), MAX_SIGNATURE).map_err(Failure::failed))
+        .map(|path| read_named(Path::new(path), MAX_SIGNATURE).map_err(Failure::error))
         .collect::<Result<_, _>>()?;
     Ok(Found {
         _busy: busy,
@@ -138,7 +138,7 @@ fn in_directory(blob: &str, directory: &Path) -> Result<Vec<String>, Failure> {
 }
 
 fn formats(files: &[String]) -> Result<Vec<Format>, Failure> {
-    let format = |file: &String| signature_format(Path::new(file)).map_err(Failure::failed);
+    let format = |file: &String| signature_format(Path::new(file)).map_err(Failure::error);
     files.iter().map(format).collect()
 }
 

@@ -1,14 +1,15 @@
 //! What is told of a verification: lines as they come, or one JSON document at the end.
 
 use hardsign_core::revocation::{Checked as Looked, Status};
+use hardsign_core::text::WithCauses;
 use hardsign_core::verify::{Accepted, Attached, Outcome, Verified};
 use hardsign_core::x509::Certificate;
 use serde_json::{Map, Value, json};
 
 use super::super::Context;
 use crate::args::Output;
+use crate::failure::Failure;
 use crate::failure::verification::{Refusal, not_accepted};
-use crate::failure::{Failure, chain};
 use crate::output::{Mark, device, one_line, table::table};
 
 /// What became of one artifact or file: its name, and the answer.
@@ -113,7 +114,7 @@ fn print(
             console.warning(format_args!(
                 "{} was set to \"log\" and failed with error: {}",
                 logged.check,
-                chain(logged.error)
+                WithCauses(logged.error)
             ));
         }
     }
@@ -182,7 +183,7 @@ fn attached(attached: &Attached) -> Value {
         "notAccepted": attached
             .passed_over
             .iter()
-            .map(|p| json!({"artifact": p.digest, "error": chain(&p.fault)}))
+            .map(|p| json!({"artifact": p.digest, "error": WithCauses(&p.fault).to_string()}))
             .collect::<Vec<_>>(),
     })
 }
@@ -194,7 +195,12 @@ fn accepted(accepted: &Accepted) -> Value {
         .signature
         .report()
         .logged()
-        .map(|logged| (logged.check.to_string(), Value::String(chain(logged.error))))
+        .map(|logged| {
+            (
+                logged.check.to_string(),
+                Value::String(WithCauses(logged.error).to_string()),
+            )
+        })
         .collect();
     json!({
         "digest": accepted.manifest,
@@ -222,7 +228,7 @@ fn revocation(accepted: &Accepted) -> Vec<Value> {
             "method": source.map(|source| source.method.name()),
             "url": source.map(|source| source.url.as_str()),
             "error": match &checked.status {
-                Status::Unknown(why) => Some(chain(why)),
+                Status::Unknown(why) => Some(WithCauses(why).to_string()),
                 _ => None,
             },
         })

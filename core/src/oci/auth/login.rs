@@ -23,7 +23,7 @@ pub enum LoginError {
     #[error("invalid reference: {0}")]
     Registry(ReferenceFault),
     /// The registry did not accept the credential, or could not be asked.
-    #[error("failed to log in to {server}: {source}")]
+    #[error("failed to log in to {server}")]
     Refused {
         /// The registry.
         server: String,
@@ -32,7 +32,7 @@ pub enum LoginError {
         source: Box<OciError>,
     },
     /// The credential is good and could not be kept.
-    #[error("failed to log in to {server}: {source}")]
+    #[error("failed to log in to {server}")]
     Store {
         /// The registry.
         server: String,
@@ -58,7 +58,7 @@ pub enum LogoutError {
     #[error("invalid reference: {0}")]
     Registry(ReferenceFault),
     /// The credential could not be removed.
-    #[error("failed to log out of {server}: {source}")]
+    #[error("failed to log out of {server}")]
     Store {
         /// The registry.
         server: String,

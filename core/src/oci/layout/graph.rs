@@ -13,7 +13,8 @@ use super::index::{Index, REF_NAME};
 use super::{LayoutError, files};
 use crate::artifact::{Descriptor, Digest};
 use crate::oci::manifest::{self, Entry, MAX_MANIFEST, Manifest, SignatureForm};
-use crate::oci::{OciError, Warning, causes};
+use crate::oci::{OciError, Warning};
+use crate::text::WithCauses;
 
 /// Most manifests that are read in one layout.
 const MAX_MANIFESTS: usize = 100_000;
@@ -56,7 +57,7 @@ impl Graph {
                 Ok(entry) => graph.entries.push(entry),
                 Err(error) => graph.unreadable.push(Warning::Unreadable {
                     referrer: "in index.json".to_owned(),
-                    reason: causes(&error),
+                    reason: WithCauses(&error).to_string(),
                 }),
             }
         }
@@ -93,7 +94,7 @@ impl Graph {
                 Err(OciError::Layout(LayoutError::AbsentBlob { .. })) => {}
                 Err(error) => self.unreadable.push(Warning::Unreadable {
                     referrer: descriptor.digest.to_string(),
-                    reason: causes(&error),
+                    reason: WithCauses(&error).to_string(),
                 }),
             }
         }

@@ -1,3 +1,4 @@
+use hardsign_test_support::Told;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -291,11 +292,7 @@ async fn sizes_are_bounded_before_reading() {
         ..fixture.artifact.clone()
     };
     assert_eq!(
-        layout
-            .fetch_signature(&manifest)
-            .await
-            .unwrap_err()
-            .to_string(),
+        layout.fetch_signature(&manifest).await.unwrap_err().told(),
         "signature manifest too large: 4194305 bytes"
     );
     let config = entry(&describe(SIGNATURE_ARTIFACT_TYPE, b"{}"), "");
@@ -329,11 +326,7 @@ async fn sizes_are_bounded_before_reading() {
     ] {
         let manifest = fixture.referrer(&format!(r#""config":{config},"layers":[{layers}]"#));
         assert_eq!(
-            layout
-                .fetch_signature(&manifest)
-                .await
-                .unwrap_err()
-                .to_string(),
+            layout.fetch_signature(&manifest).await.unwrap_err().told(),
             error
         );
     }
@@ -347,7 +340,7 @@ async fn resolving() {
     let digest = TagOrDigest::Digest(fixture.artifact.digest.clone());
     assert_eq!(layout.resolve(&digest).await.unwrap(), fixture.artifact);
     assert_eq!(
-        layout.resolve(&tag("v2")).await.unwrap_err().to_string(),
+        layout.resolve(&tag("v2")).await.unwrap_err().told(),
         format!("{}:v2: not found", layout.name())
     );
     // Held by the layout, though the index does not lead there.
@@ -374,7 +367,7 @@ async fn resolving() {
 fn not_a_layout() {
     // OCI-35
     let directory = tempfile::tempdir().unwrap();
-    let text = |path: &Path| Layout::open(path).unwrap_err().to_string();
+    let text = |path: &Path| Layout::open(path).unwrap_err().told();
     assert_eq!(
         text(&directory.path().join("none")),
         "failed to resolve user input reference: input path is not a dir"

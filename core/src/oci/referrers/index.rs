@@ -38,7 +38,8 @@ use crate::net::{Method, StatusCode, jitter};
 use crate::oci::manifest::{self, Entry, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX};
 use crate::oci::registry::host::unexpected;
 use crate::oci::registry::{Registry, RegistryError, guard, media_type};
-use crate::oci::{OciError, Warning, causes};
+use crate::oci::{OciError, Warning};
+use crate::text::WithCauses;
 
 /// How often an index is written before giving up.
 const MAX_ATTEMPTS: u32 = 40;
@@ -241,7 +242,7 @@ impl OwnList {
         if digest == subject || members.get("subject").is_some_and(|s| !s.is_null()) {
             return Err("it is no list".to_owned());
         }
-        let placeholder = placeholder(subject).map_err(|error| causes(&error))?;
+        let placeholder = placeholder(subject).map_err(|error| WithCauses(&error).to_string())?;
         if manifest::describe(OCI_INDEX, &placeholder).digest == *digest {
             return Ok(Self {
                 digest: digest.clone(),
@@ -253,7 +254,7 @@ impl OwnList {
             }),
             Ok(Nature::Unsure(why)) => Err(why),
             Ok(Nature::Foreign(what)) => Err(format!("it is {what}")),
-            Err(error) => Err(causes(&error)),
+            Err(error) => Err(WithCauses(&error).to_string()),
         }
     }
 

@@ -71,6 +71,8 @@ const DOWNLOADED: u32 = 0o755;
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     fn files(files: &[(&str, u32)]) -> Vec<Unpacked> {
@@ -87,7 +89,7 @@ mod tests {
     fn pli_11_one_executable() {
         let found = |list: &[(&str, u32)]| match of_archive(&files(list)) {
             Ok(found) => format!("{} {:o} {}", found.name, found.mode, found.needs_bit),
-            Err(error) => error.to_string(),
+            Err(error) => error.told(),
         };
         let several = "failed to read plugin from input directory: found more than one plugin executable files";
         let none =
@@ -117,7 +119,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn pli_12_single_file() {
-        let text = |file: &str, mode| of_file(file, mode).map_err(|e| e.to_string());
+        let text = |file: &str, mode| of_file(file, mode).map_err(|e| e.told());
         assert_eq!(text("notation-a", Some(0o755)).unwrap().name.as_str(), "a");
         assert_eq!(
             text("plugin", Some(0o755)).unwrap_err(),

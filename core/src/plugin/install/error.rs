@@ -5,10 +5,10 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::FileError;
-use crate::io_text::io_text;
 use crate::net::{NetError, StatusCode};
 use crate::plugin::pins::PinsError;
 use crate::plugin::{PluginError, PluginName, platform};
+use crate::text::{WithCauses, io_text};
 
 /// Why a plugin was not installed, removed or trusted. What was there before is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum InstallError {
         scheme: String,
     },
     /// Not a URL.
-    #[error("failed to parse plugin download URL {url} with error: {source}")]
+    #[error("failed to parse plugin download URL {url} with error")]
     Url {
         /// What was given.
         url: String,
@@ -35,7 +35,7 @@ pub enum InstallError {
         source: <crate::net::Url as std::str::FromStr>::Err,
     },
     /// The download failed on the way (PLI-05).
-    #[error("failed to download plugin from URL {url} with error: {source}")]
+    #[error("failed to download plugin from URL {url} with error")]
     Download {
         /// The URL as given.
         url: String,
@@ -62,7 +62,7 @@ pub enum InstallError {
         url: String,
     },
     /// The file is not there.
-    #[error("stat {}: {}", .path.display(), io_text(.source))]
+    #[error("stat {}", .path.display())]
     NotFound {
         /// The path as given.
         path: PathBuf,
@@ -115,10 +115,10 @@ pub enum InstallError {
         limit: usize,
     },
     /// A zip that is broken, or made to mean different things to different readers.
-    #[error("failed to read the zip: {0}")]
+    #[error("failed to read the zip")]
     Zip(#[source] zip::result::ZipError),
     /// A tar.gz that is broken.
-    #[error("failed to read the tar.gz: {}", io_text(.0))]
+    #[error("failed to read the tar.gz")]
     Tar(#[source] io::Error),
     /// The name of the only file says of no plugin (PLI-12).
     #[error(
@@ -144,20 +144,19 @@ pub enum InstallError {
     #[error("failed to read plugin from input directory: no plugin executable file was found")]
     NoExecutable,
     /// The new plugin doesn't say who it is (PLI-13, PLI-17).
-    #[error("{}", unanswered("new", .source, Some(.shown)))]
+    #[error("{}", unanswered("new", .error, Some(.shown)))]
     NewMetadata {
-        /// What went wrong.
-        #[source]
-        source: PluginError,
+        /// What went wrong, in the middle of the text.
+        error: PluginError,
         /// The executable, as the user knows it.
         shown: PathBuf,
     },
     /// What is in place can't be looked at.
-    #[error("failed to check plugin existence: {0}")]
+    #[error("failed to check plugin existence")]
     Existing(#[source] PluginError),
     /// The plugin in place doesn't say which version it is (PLI-14).
     #[error("{}", unanswered("existing", .0, None))]
-    ExistingMetadata(#[source] PluginError),
+    ExistingMetadata(PluginError),
     /// A version that can't be compared (PLI-14).
     #[error("failed to compare plugin versions: {version} is not a valid semantic version")]
     Version {
@@ -212,7 +211,7 @@ pub enum InstallError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The operating system refused.
-    #[error("failed to {action} {}: {}", .path.display(), io_text(.source))]
+    #[error("failed to {action} {}", .path.display())]
     Io {
         /// What was being done.
         action: &'static str,
@@ -278,6 +277,6 @@ fn unanswered(which: &str, error: &PluginError, shown: Option<&PathBuf>) -> Stri
                 platform()
             )
         }
-        other => format!("{what}: {other}"),
+        other => format!("{what}: {}", WithCauses(other)),
     }
 }

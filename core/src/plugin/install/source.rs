@@ -198,6 +198,8 @@ const CHUNK: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use hardsign_test_support::Told;
+
     use super::*;
 
     /// PLI-05: only `https` is fetched from, and the scheme is named.
@@ -211,7 +213,7 @@ mod tests {
             ("", ""),
             ("1https://x", ""),
         ] {
-            let error = parse(url).unwrap_err().to_string();
+            let error = parse(url).unwrap_err().told();
             assert_eq!(
                 error,
                 format!(

@@ -1,5 +1,6 @@
 //! Sessions over a pair of pipes, with a scripted plugin at the other end and a clock that jumps.
 
+use hardsign_test_support::Told;
 use std::sync::Mutex;
 
 use hardsign_plugin::algorithm::KeySpec;
@@ -246,7 +247,7 @@ async fn garbage_breaks_the_session() {
             })
             .await;
         assert!(matches!(*error, SessionError::Line { .. }), "{error:?}");
-        assert!(!error.to_string().contains('\u{1b}'));
+        assert!(!error.told().contains('\u{1b}'));
         assert!(!error.is_death());
     }
 }

@@ -82,13 +82,19 @@ pub enum CertificateError {
     },
 }
 
+impl From<der::Error> for Flaw {
+    fn from(error: der::Error) -> Self {
+        Self::Der(error)
+    }
+}
+
 /// What is wrong at one place of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Flaw {
     /// Not DER, or another type than is due.
     #[error("{}", _0.kind())]
-    Der(#[from] der::Error),
+    Der(der::Error),
     /// A character that the string's type does not have.
     #[error("{kind} can't hold {character:?}")]
     Character {

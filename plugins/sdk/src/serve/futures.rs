@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use futures_util::StreamExt as _;
+use futures_util::future::poll_immediate;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
@@ -79,10 +80,17 @@ impl Engine for Futures {
                 tokio::select! {
                     incoming = requests.recv(), if more && under_way.len() < most => {
                         match session.accept(incoming) {
-                            Some(request) => under_way.push(async {
-                                let request = request;
-                                session.with_key(&key, &request).await;
-                            }),
+                            Some(request) => {
+                                let mut answering = Box::pin(async {
+                                    let request = request;
+                                    session.with_key(&key, &request).await;
+                                });
+                                // Begun at once: in the queue it would wait until all that came
+                                // back from the key store is answered.
+                                if poll_immediate(&mut answering).await.is_none() {
+                                    under_way.push(answering);
+                                }
+                            }
                             None => more = false,
                         }
                     }

@@ -1,5 +1,7 @@
 //! The throw-away keys: one that signs, and one that shouldn't.
 
+use std::sync::LazyLock;
+
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
@@ -18,16 +20,21 @@ pub(super) fn hash(bytes: &[u8]) -> Vec<u8> {
 
 /// Signs a SHA-256 digest: r‖s. Empty when the digest isn't one.
 pub(crate) fn sign(digest: &[u8]) -> Vec<u8> {
-    sign_with(LEAF_KEY, digest).unwrap_or_default()
+    static KEY: LazyLock<Option<EcdsaKeyPair>> = LazyLock::new(|| read(LEAF_KEY));
+    sign_with(KEY.as_ref(), digest).unwrap_or_default()
 }
 
 /// Signs it with the other key.
 pub(super) fn sign_with_other(digest: &[u8]) -> Vec<u8> {
-    sign_with(OTHER_KEY, digest).unwrap_or_default()
+    static KEY: LazyLock<Option<EcdsaKeyPair>> = LazyLock::new(|| read(OTHER_KEY));
+    sign_with(KEY.as_ref(), digest).unwrap_or_default()
 }
 
-fn sign_with(key: &[u8], digest: &[u8]) -> Option<Vec<u8>> {
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key).ok()?;
+fn read(key: &[u8]) -> Option<EcdsaKeyPair> {
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key).ok()
+}
+
+fn sign_with(key: Option<&EcdsaKeyPair>, digest: &[u8]) -> Option<Vec<u8>> {
     let digest = Digest::import_less_safe(digest, &SHA256).ok()?;
-    Some(key.sign_digest(&digest).ok()?.as_ref().to_vec())
+    Some(key?.sign_digest(&digest).ok()?.as_ref().to_vec())
 }

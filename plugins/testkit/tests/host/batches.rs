@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hardsign_core::plugin::{Clocks, PluginError, PluginFile, PluginSigner, SessionError};
 use hardsign_core::sign::Signer as _;
+use hardsign_core::text::WithCauses;
 
 use crate::stage::{DIGEST, HASTY, ONE_SHOT, PATIENT, RUDE, SESSION, Stage, draft, rude, sign};
 
@@ -140,7 +141,7 @@ async fn plg_31_errors_for_artifacts() {
         let error = PluginSigner::open_for_artifacts(&stage.host, key)
             .await
             .unwrap_err();
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(WithCauses(&error).to_string(), expected);
         assert_eq!(error.hint().as_deref(), Some("ask it for something else"));
     }
     let key = stage.key(&[("fault", "refuse"), ("capabilities", ONE_SHOT)]);
@@ -298,10 +299,10 @@ async fn the_last_words_are_kept() {
     let signer = stage.open(&[("fault", "exit-text")]).await.unwrap();
     let draft = draft();
     let error = signer.sign(draft.to_be_signed()).await.unwrap_err();
-    let Some(PluginError::Session { source, end, .. }) = error.downcast_ref() else {
+    let Some(PluginError::Session { broken, end, .. }) = error.downcast_ref() else {
         panic!("{error:?}");
     };
-    assert!(matches!(**source, SessionError::Ended));
+    assert!(matches!(**broken, SessionError::Ended));
     assert_eq!(end.0.status.and_then(|status| status.code()), Some(3));
     assert_eq!(
         end.0.stderr,

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use hardsign_core::plugin::{Clocks, PluginError, PluginSigner};
 use hardsign_core::sign::Signer as _;
+use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::{PluginConfig, VerifySignatureRequest};
 use serde_json::json;
 
-use crate::stage::{DIGEST, HASTY, ONE_SHOT, PATIENT, SESSION, Stage, draft, rude, told};
+use crate::stage::{DIGEST, HASTY, ONE_SHOT, PATIENT, SESSION, Stage, draft, rude};
 
 /// Where each way of signing opens a key.
 const OPENING: [(&str, &str); 3] = [
@@ -155,7 +156,8 @@ async fn one_try_when_signing() {
         if capabilities != SESSION {
             // A session that is open has logged in already.
             let error = second.sign(draft.to_be_signed()).await.unwrap_err();
-            assert!(told(&error).starts_with("not tried: "), "{}", told(&error));
+            let error = WithCauses(&error).to_string();
+            assert!(error.starts_with("not tried: "), "{error}");
         }
         let third = open(&stage, "c", &settings).await.unwrap_err();
         assert!(matches!(third, PluginError::NotTried { .. }), "{third:?}");

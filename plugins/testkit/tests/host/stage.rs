@@ -1,7 +1,6 @@
 //! A host, the rude plugin, and what is watched of them.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,6 +14,7 @@ use hardsign_core::plugin::{
     PluginSigner,
 };
 use hardsign_core::sign::Signer as _;
+use hardsign_core::text::WithCauses;
 use hardsign_test_support::schemas::{self, Kind};
 use serde_json::Value;
 
@@ -179,7 +179,10 @@ impl Stage {
 
     /// Opens, signs once and assembles.
     pub(crate) async fn sign(&self, settings: &[(&str, &str)]) -> Result<Signature, String> {
-        let signer = self.open(settings).await.map_err(|e| told(&e))?;
+        let signer = self
+            .open(settings)
+            .await
+            .map_err(|e| WithCauses(&e).to_string())?;
         let result = sign(&signer).await;
         signer.close().await;
         result
@@ -221,17 +224,8 @@ pub(crate) async fn sign(signer: &PluginSigner) -> Result<Signature, String> {
     let signed = signer
         .sign(draft.to_be_signed())
         .await
-        .map_err(|e| told(&e))?;
-    draft.assemble(signed).map_err(|e| told(&e))
-}
-
-/// An error and its causes.
-pub(crate) fn told(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text} <- {inner}");
-        cause = inner.source();
-    }
-    text
+        .map_err(|e| WithCauses(&e).to_string())?;
+    draft
+        .assemble(signed)
+        .map_err(|e| WithCauses(&e).to_string())
 }

@@ -2,6 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use base64::engine::general_purpose::STANDARD;
 
+use hardsign_test_support::Told;
+
 use super::*;
 
 struct Fixture {
@@ -304,13 +306,7 @@ async fn cfg_23_answers_of_helpers() {
     }
     // Never more of an answer than that it can't be read.
     fixture.file("kept", r#"{"Username":"u","Secret":12345678}"#);
-    let error = store.get("r.io").await.unwrap_err();
-    let mut text = String::new();
-    let mut next: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
+    let text = store.get("r.io").await.unwrap_err().told();
     assert!(
         text.contains("cannot be read") && !text.contains("12345678"),
         "{text}"
