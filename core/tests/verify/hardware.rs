@@ -19,7 +19,7 @@ use hardsign_core::verify::{
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_test_support::device::{Maker, POLICIES, SERIAL, attestation_key, statement};
-use hardsign_test_support::{Builder, Issued, Key, Pki, asn1, certificate, cose, jws};
+use hardsign_test_support::{Builder, Issued, Key, Pki, Told, asn1, certificate, cose, jws};
 use jiff::Timestamp;
 
 use crate::world::{
@@ -998,7 +998,7 @@ fn req_13_faults_fail_closed() {
         std::fs::write(world.dirs.config.join("empty.pem"), "").unwrap();
         std::fs::write(world.dirs.config.join("leaf.der"), &leaf.der).unwrap();
         let error = Policy::<oci::Document>::load(&world.dirs).unwrap_err();
-        assert_eq!(error.to_string(), expected, "{rule}");
+        assert_eq!(error.told(), expected, "{rule}");
     }
     // Files that are not there or no certificates.
     for name in ["nowhere.pem", "policy.hardsign.json"] {
@@ -1010,7 +1010,7 @@ fn req_13_faults_fail_closed() {
             "the roots of a maker of hardware in {} can't be used",
             path.display()
         );
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.told(), expected);
         assert!(std::error::Error::source(&error).is_some());
     }
     // A statement that skips could never enforce it.
@@ -1018,7 +1018,7 @@ fn req_13_faults_fail_closed() {
     let world = world_of(&pki, &maker, "{}", skip);
     let error = Policy::<oci::Document>::load(&world.dirs).unwrap_err();
     assert!(
-        error.to_string().contains("skips signature verification"),
+        error.told().contains("skips signature verification"),
         "{error}"
     );
     // By itself it is a rule, and Yubico is who is meant.
