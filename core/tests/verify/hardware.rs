@@ -1010,7 +1010,7 @@ fn req_13_faults_fail_closed() {
             "the roots of a maker of hardware in {} can't be used",
             path.display()
         );
-        assert_eq!(error.told(), expected);
+        assert_eq!(error.to_string(), expected);
         assert!(std::error::Error::source(&error).is_some());
     }
     // A statement that skips could never enforce it.
