@@ -15,8 +15,8 @@ use crate::proto::{
     AttestKeyRequest, AttestKeyResponse, CreateKeyRequest, CreateKeyResponse,
     GenerateEnvelopeRequest, GenerateEnvelopeResponse, GenerateTestKeyRequest,
     GenerateTestKeyResponse, ImportCertificatesRequest, ImportCertificatesResponse, Interaction,
-    ListKeysRequest, ListKeysResponse, Metadata, Property, Token, VerifySignatureRequest,
-    VerifySignatureResponse,
+    ListKeysRequest, ListKeysResponse, Metadata, Property, SetUpTokenRequest, SetUpTokenResponse,
+    Token, VerifySignatureRequest, VerifySignatureResponse,
 };
 
 /// A kind of key store that waits on a network: [`Plugin`] with futures, for `serve_async` (feature
@@ -107,6 +107,19 @@ pub trait AsyncPlugin: Send + Sync {
         ready(Err(unsupported("make test keys")))
     }
 
+    /// Gives a new token secrets of its own ([`Capability::Setup`]), as [`Plugin::set_up_token`] does.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being set up.
+    fn set_up_token(
+        &self,
+        request: &SetUpTokenRequest,
+        context: &Context<'_>,
+    ) -> impl Future<Output = Result<SetUpTokenResponse, Error>> + Send {
+        let (_, _) = (request, context);
+        ready(Err(unsupported("set up tokens")))
+    }
+
     /// Makes a whole envelope ([`Capability::Envelope`], [`Capability::EnvelopeForBlob`]).
     ///
     /// # Errors
@@ -180,6 +193,13 @@ pub trait AsyncKey: Send + Sync {
     fn signs_pkcs1v15(&self) -> bool {
         false
     }
+
+    /// Whether the key store keeps one certificate chain for the key, so that storing another one takes
+    /// its place.
+    fn keeps_one_chain(&self) -> bool {
+        false
+    }
+
     /// Signs a digest, as [`Key::sign_digest`] does; as many at once as
     /// [`max_in_flight`](Self::max_in_flight) says.
     ///
@@ -263,6 +283,14 @@ impl<P: Plugin> AsyncPlugin for Blocking<&P> {
         self.0.generate_test_key(request, context)
     }
 
+    async fn set_up_token(
+        &self,
+        request: &SetUpTokenRequest,
+        context: &Context<'_>,
+    ) -> Result<SetUpTokenResponse, Error> {
+        self.0.set_up_token(request, context)
+    }
+
     async fn generate_envelope(
         &self,
         request: &GenerateEnvelopeRequest,
@@ -311,6 +339,10 @@ impl<K: Key> AsyncKey for Blocking<K> {
 
     fn signs_pkcs1v15(&self) -> bool {
         self.0.signs_pkcs1v15()
+    }
+
+    fn keeps_one_chain(&self) -> bool {
+        self.0.keeps_one_chain()
     }
 
     async fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {

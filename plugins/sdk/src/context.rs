@@ -161,6 +161,37 @@ impl Context<'_> {
         }
     }
 
+    /// Gets a new PIN from its source; where a person is asked, twice.
+    ///
+    /// # Errors
+    /// The source gave no PIN, or the person did not type the same both times.
+    pub fn new_pin(&self, source: &PinSource, question: &str) -> Result<Secret, PinError> {
+        let pin = self.pin(source, question)?;
+        if source.asks_a_person() {
+            let again = self.pin(source, &format!("{question}, again"))?;
+            if pin.expose() != again.expose() {
+                return Err(PinError::Differ);
+            }
+        }
+        Ok(pin)
+    }
+
+    /// Whether there is a terminal to show something at.
+    pub fn has_terminal(&self) -> bool {
+        secret::has_terminal()
+    }
+
+    /// Shows a secret that was made here, once: on the terminal, past the host and its logs. Waits until
+    /// the user has pressed Enter.
+    ///
+    /// # Errors
+    /// There is no terminal, or the user did not press Enter.
+    pub fn show_secret(&self, what: &str, shown: &Secret) -> Result<(), PinError> {
+        let cancellation =
+            Cancellation::of_process().map_err(|source| PinError::Terminal { source })?;
+        self.while_asking(|| secret::show_terminal(what, shown, cancellation))
+    }
+
     fn ask(
         &self,
         question: &str,

@@ -11,8 +11,9 @@ use crate::proto::{
     AttestKeyRequest, AttestKeyResponse, CONTRACT_VERSION, Capability, CreateKeyRequest,
     CreateKeyResponse, GenerateEnvelopeRequest, GenerateEnvelopeResponse, GenerateTestKeyRequest,
     GenerateTestKeyResponse, ImportCertificatesRequest, ImportCertificatesResponse, Interaction,
-    ListKeysRequest, ListKeysResponse, Metadata, PluginConfig, Property, Purpose, Setting, Token,
-    VerifySignatureRequest, VerifySignatureResponse,
+    ListKeysRequest, ListKeysResponse, Metadata, PluginConfig, Property, Purpose,
+    SetUpTokenRequest, SetUpTokenResponse, Setting, Token, VerifySignatureRequest,
+    VerifySignatureResponse,
 };
 
 /// A kind of key store.
@@ -106,6 +107,21 @@ pub trait Plugin: Send + Sync + 'static {
         Err(unsupported("make test keys"))
     }
 
+    /// Gives a new token a PIN, and whatever else it came with, of its own ([`Capability::Setup`]).
+    /// Secrets come from their sources and go to the terminal, never through the host.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being set up; [`Error::needs_confirmation`] where the user has to agree
+    /// first.
+    fn set_up_token(
+        &self,
+        request: &SetUpTokenRequest,
+        context: &Context<'_>,
+    ) -> Result<SetUpTokenResponse, Error> {
+        let (_, _) = (request, context);
+        Err(unsupported("set up tokens"))
+    }
+
     /// Makes a whole envelope ([`Capability::Envelope`], [`Capability::EnvelopeForBlob`]).
     ///
     /// # Errors
@@ -182,6 +198,13 @@ pub trait Key: Send + Sync {
     fn signs_pkcs1v15(&self) -> bool {
         false
     }
+
+    /// Whether the key store keeps one certificate chain for the key, so that storing another one takes
+    /// its place.
+    fn keeps_one_chain(&self) -> bool {
+        false
+    }
+
     /// Signs a digest made with the hash that goes with the key spec; its length was checked.
     ///
     /// The signature is RSASSA-PSS with a salt as long as the digest, or r‖s of ECDSA.

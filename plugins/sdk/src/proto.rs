@@ -116,6 +116,8 @@ open_names! {
         Attest => "HARDSIGN.ATTEST",
         /// Makes software keys for tests: `generate-test-key`.
         TestKeys => "HARDSIGN.TEST_KEYS",
+        /// Gives a new token secrets of its own: `set-up-token`.
+        Setup => "HARDSIGN.SETUP",
     }
 }
 
@@ -146,6 +148,8 @@ open_names! {
         AttestKey => "attest-key",
         /// A software key and certificate for tests (`HARDSIGN.TEST_KEYS`).
         GenerateTestKey => "generate-test-key",
+        /// Secrets of its own for a new token (`HARDSIGN.SETUP`).
+        SetUpToken => "set-up-token",
     }
 }
 
@@ -225,11 +229,11 @@ mod tests {
     /// PLG-21: the contract's capabilities by name; unknown ones survive a round trip.
     #[test]
     fn plg_21_capabilities() {
-        let text = r#"["SIGNATURE_GENERATOR.RAW","SIGNATURE_GENERATOR.ENVELOPE","SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB","SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS","HARDSIGN.ATTEST","HARDSIGN.TEST_KEYS","TEA.EARL_GREY"]"#;
+        let text = r#"["SIGNATURE_GENERATOR.RAW","SIGNATURE_GENERATOR.ENVELOPE","SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB","SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS","HARDSIGN.ATTEST","HARDSIGN.TEST_KEYS","HARDSIGN.SETUP","TEA.EARL_GREY"]"#;
         let capabilities: Vec<Capability> = serde_json::from_str(text).unwrap();
-        assert_eq!(capabilities[..10], Capability::KNOWN);
+        assert_eq!(capabilities[..11], Capability::KNOWN);
         assert_eq!(
-            capabilities[10],
+            capabilities[11],
             Capability::Unknown("TEA.EARL_GREY".into())
         );
         assert_eq!(serde_json::to_string(&capabilities).unwrap(), text);

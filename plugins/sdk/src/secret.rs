@@ -30,23 +30,49 @@ mod pinentry;
 mod terminal;
 
 pub(crate) use pinentry::ask as ask_pinentry;
-pub(crate) use terminal::{ask as ask_terminal, tell as tell_terminal};
+pub(crate) use terminal::{
+    ask as ask_terminal, is_there as has_terminal, show as show_terminal, tell as tell_terminal,
+};
 
 /// Longest PIN in bytes.
 pub const MAX_PIN: usize = 1024;
 
-/// A PIN or password. Zeroed when dropped; `Debug` says `REDACTED`; there is no `Display`.
-pub struct Secret(Zeroizing<Vec<u8>>);
+/// A PIN or password, in memory that is kept out of swap and core dumps where the system allows. Zeroed
+/// when dropped; `Debug` says `REDACTED`; there is no `Display`.
+pub struct Secret(Place);
+
+/// Where a secret is.
+enum Place {
+    Locked(os::Locked),
+    /// The system gave no memory of its own for it.
+    Heap(Zeroizing<Vec<u8>>),
+}
 
 impl Secret {
-    /// Takes over bytes that are already in memory.
+    /// Takes over bytes that are already in memory; they are zeroed.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        let bytes = Zeroizing::new(bytes);
+        Self(match os::Locked::new(&bytes) {
+            Ok(locked) => Place::Locked(locked),
+            Err(_) => Place::Heap(bytes),
+        })
     }
 
     /// The bytes themselves. Don't copy them to where they outlive the secret.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Place::Locked(locked) => locked.bytes(),
+            Place::Heap(bytes) => bytes,
+        }
+    }
+
+    /// Whether the memory is locked: never written to swap. It is not where the system can't, or where
+    /// the user's limit is used up (`ulimit -l`).
+    pub fn is_locked(&self) -> bool {
+        match &self.0 {
+            Place::Locked(locked) => locked.is_locked(),
+            Place::Heap(_) => false,
+        }
     }
 }
 
@@ -161,6 +187,9 @@ pub enum PinError {
     /// The user gave none.
     #[error("the PIN was not entered: cancelled")]
     Cancelled,
+    /// A new PIN, typed twice, was not the same.
+    #[error("the two entries are not the same")]
+    Differ,
     /// The user did not come.
     #[error("the PIN was not entered in time")]
     TimedOut,
@@ -407,6 +436,10 @@ impl From<PinError> for Error {
                 Some("save it as UTF-8 without a byte order mark".to_owned()),
             ),
             PinError::TimedOut => (ErrorCode::Timeout, None),
+            PinError::Differ => (
+                ErrorCode::ValidationError,
+                Some("run it again; nothing was changed".to_owned()),
+            ),
             PinError::Command | PinError::Unknown { .. } => (
                 ErrorCode::ValidationError,
                 Some("use env:NAME, file:/path, fd:N, pinentry or prompt".to_owned()),
@@ -450,6 +483,37 @@ mod tests {
 
     fn parse(text: &str) -> Result<PinSource, String> {
         text.parse::<PinSource>().map_err(|error| error.to_string())
+    }
+
+    /// What the kernel says of the memory of a secret: locked ("lo"), in no core dump ("dd").
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_secret_is_in_locked_memory() {
+        let secret = Secret::new(b"864213".to_vec());
+        assert_eq!(secret.expose(), b"864213");
+        assert!(secret.is_locked());
+        let address = secret.expose().as_ptr().addr();
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut flags = None;
+        let mut is_here = false;
+        for line in maps.lines() {
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
+            let ends = range.and_then(|(start, end)| {
+                let number = |text| usize::from_str_radix(text, 16).ok();
+                Some((number(start)?, number(end)?))
+            });
+            if let Some((start, end)) = ends {
+                is_here = (start..end).contains(&address);
+            } else if let (true, Some(found)) = (is_here, line.strip_prefix("VmFlags:")) {
+                flags = Some(found.to_owned());
+            }
+        }
+        let flags = flags.unwrap();
+        assert!(flags.contains(" lo") && flags.contains(" dd"), "{flags}");
+        assert_eq!(Secret::new(Vec::new()).expose(), b"");
     }
 
     /// Sent as a part of the PIN, a byte order mark or UTF-16 would cost a try.

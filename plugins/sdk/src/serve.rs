@@ -127,6 +127,7 @@ fn commands(metadata: &Metadata) -> Vec<Command> {
             ],
             Capability::Attest => &[Command::AttestKey],
             Capability::TestKeys => &[Command::GenerateTestKey],
+            Capability::Setup => &[Command::SetUpToken],
             Capability::Unknown(_) => &[],
         };
         for command in served {

@@ -63,8 +63,8 @@ pub enum WhyNot {
         /// What is wrong with it.
         why: Box<WhyNot>,
     },
-    /// Another that can sign became valid later.
-    #[error("the one that was taken became valid later")]
+    /// Another that can sign became valid later, or at the same time and ends later.
+    #[error("the one that was taken became valid later, or ends later")]
     Older,
     /// Another says that it is for code signing, and this one does not.
     #[error("it does not name code signing as its purpose, and the one that was taken does")]
@@ -76,7 +76,8 @@ pub enum WhyNot {
 /// Of the certificates with the key's public key, those are fit that are valid at `now`, meet the
 /// rules for signing certificates (X509-08 to X509-14) and have a complete chain up to a
 /// self-issued certificate of CAs that are valid and meet theirs; of these, those that name code
-/// signing as their purpose come first, and then the one that became valid last. Where the key has one certificate only, there is nothing to choose: its chain is
+/// signing as their purpose come first, then the one that became valid last, then the one that ends last.
+/// Where the key has one certificate only, there is nothing to choose: its chain is
 /// given whatever it is worth, and the host says what is wrong with it.
 ///
 /// # Errors
@@ -109,13 +110,16 @@ pub fn choose(
         .iter()
         .map(|leaf| (*leaf, fit(&pool, *leaf, now)))
         .collect();
-    let begins = |at: usize| pool.get(at).map(|parsed| parsed.certificate.not_before());
+    let validity = |at: usize| {
+        let certificate = &pool.get(at)?.certificate;
+        Some((certificate.not_before(), certificate.not_after()))
+    };
     let best = verdicts
         .iter()
         .filter_map(|(leaf, verdict)| Some((*leaf, verdict.as_ref().ok()?)))
         .max_by_key(|(leaf, _)| {
             let named = is_for_code_signing(&pool, *leaf);
-            (named, begins(*leaf), std::cmp::Reverse(*leaf))
+            (named, validity(*leaf), std::cmp::Reverse(*leaf))
         });
     let (leaf, chain) = match (best, leaves.as_slice()) {
         (Some((leaf, chain)), _) => (leaf, chain.clone()),

@@ -36,6 +36,24 @@ pub(crate) fn forbid_core_dumps() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Memory that is locked: there is none here.
+#[derive(Debug)]
+pub(crate) enum Locked {}
+
+impl Locked {
+    pub(crate) fn new(_: &[u8]) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match *self {}
+    }
+
+    pub(crate) const fn is_locked(&self) -> bool {
+        match *self {}
+    }
+}
+
 /// There are none.
 pub(crate) fn take_inherited(_: i32) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())

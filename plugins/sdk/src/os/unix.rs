@@ -1,7 +1,7 @@
 //! The same for Unix. This is the only module with `unsafe` code.
 #![allow(
     unsafe_code,
-    reason = "descriptors by number and signal handlers have no safe interface"
+    reason = "descriptors by number, signal handlers and locked memory have no safe interface"
 )]
 
 use std::fs::{File, OpenOptions};
@@ -9,11 +9,13 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, FdFlags};
+use zeroize::Zeroize as _;
 
 use super::{Stray, Streams, Wait};
 
@@ -71,6 +73,69 @@ fn forbid_reading() -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn forbid_reading() -> io::Result<()> {
     Ok(())
+}
+
+/// Bytes in pages of their own, locked into memory where the user's limit allows, left out of core
+/// dumps, and zeroed when dropped.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    start: NonNull<u8>,
+    length: usize,
+    is_locked: bool,
+}
+
+// SAFETY: the pages belong to the value alone; they are written before it is one, and when it is dropped.
+unsafe impl Send for Locked {}
+// SAFETY: what is shared is only read.
+unsafe impl Sync for Locked {}
+
+impl Locked {
+    /// Copies the bytes.
+    pub(crate) fn new(bytes: &[u8]) -> io::Result<Self> {
+        let room = bytes.len().max(1);
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: new anonymous pages at an address of the kernel's choice touch nothing that is there.
+        let mapped = unsafe { libc::mmap(std::ptr::null_mut(), room, protection, flags, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(mapped.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: the pages are this value's; locking and advice change nothing of their content.
+        let is_locked = unsafe {
+            #[cfg(target_os = "linux")]
+            libc::madvise(mapped, room, libc::MADV_DONTDUMP);
+            libc::mlock(mapped, room) == 0
+        };
+        // SAFETY: `room` bytes at least are mapped and writable, and nothing else points to them.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
+        Ok(Self {
+            start,
+            length: bytes.len(),
+            is_locked,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: that many bytes were written, and stay mapped and unchanged as long as the value.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+
+    pub(crate) const fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // SAFETY: the bytes are mapped and writable, and nobody reads them any more.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) };
+        bytes.zeroize();
+        // SAFETY: the pages were mapped by `new` and are used by nobody any more; that unlocks them too.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length.max(1)) };
+    }
 }
 
 /// Takes a descriptor that this process inherited, once; from then on children don't get it.

@@ -1,5 +1,6 @@
 //! Key life cycle on the device: `list-keys`, `create-key`, `import-certificates`
-//! (`HARDSIGN.KEYS`), `attest-key` (`HARDSIGN.ATTEST`), `generate-test-key` (`HARDSIGN.TEST_KEYS`).
+//! (`HARDSIGN.KEYS`), `attest-key` (`HARDSIGN.ATTEST`), `generate-test-key` (`HARDSIGN.TEST_KEYS`),
+//! `set-up-token` (`HARDSIGN.SETUP`).
 //!
 //! Each request is the same as a command of its own and within a session.
 
@@ -151,6 +152,10 @@ message! {
         /// Whether a key that is there already may be replaced.
         #[serde(default, skip_serializing_if = "is_false")]
         pub overwrite: bool,
+        /// Whether `keyId` names a key that is there, beside which the new one is made under a name that
+        /// the plugin chooses. A plugin that can't choose refuses.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub beside: bool,
         /// Whether the user agreed already to what would be asked
         /// ([`Error::needs_confirmation`](crate::Error::needs_confirmation)).
         #[serde(default, skip_serializing_if = "is_false")]
@@ -268,6 +273,39 @@ message! {
     }
 }
 
+message! {
+    /// Request of `set-up-token`.
+    pub struct SetUpTokenRequest {
+        /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
+        pub contract_version: String,
+        /// Names the token, in the plugin's own terms; empty, and then omitted, where there is one only.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+        pub key_id: String,
+        /// Settings, among them where a new PIN comes from.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+        pub plugin_config: PluginConfig,
+        /// Whether the user agreed already to what would be asked
+        /// ([`Error::needs_confirmation`](crate::Error::needs_confirmation)).
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub confirmed: bool,
+    }
+}
+
+message! {
+    /// Answer of `set-up-token`. It holds no secret.
+    #[derive(Default)]
+    pub struct SetUpTokenResponse {
+        /// The token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub token: Option<Token>,
+        /// What was given a value of its own: "PIN", "PUK".
+        pub changed: Vec<String>,
+        /// What had one already, and was left.
+        #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+        pub unchanged: Vec<String>,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +367,7 @@ mod tests {
             key_spec: KeySpec::Ec384,
             plugin_config: PluginConfig::new(),
             overwrite: false,
+            beside: false,
             confirmed: false,
             pin_policy: None,
             touch_policy: None,
@@ -337,6 +376,12 @@ mod tests {
             &request,
             r#"{"contractVersion":"1.0","keyId":"k","keySpec":"EC-384"}"#,
         );
+        request.beside = true;
+        pinned(
+            &request,
+            r#"{"contractVersion":"1.0","keyId":"k","keySpec":"EC-384","beside":true}"#,
+        );
+        request.beside = false;
         request.plugin_config = config();
         request.overwrite = true;
         request.confirmed = true;
@@ -398,6 +443,35 @@ mod tests {
                 public_key: Base64(vec![2]),
             },
             r#"{"format":"yubico-piv","certificates":["AQ=="],"statements":[{"name":"origin","value":"generated"}],"publicKey":"Ag=="}"#,
+        );
+    }
+
+    #[test]
+    fn set_up_token() {
+        let mut request = SetUpTokenRequest {
+            contract_version: CONTRACT_VERSION.into(),
+            key_id: String::new(),
+            plugin_config: PluginConfig::new(),
+            confirmed: false,
+        };
+        pinned(&request, r#"{"contractVersion":"1.0"}"#);
+        request.key_id = "t".into();
+        request.plugin_config = config();
+        request.confirmed = true;
+        pinned(
+            &request,
+            r#"{"contractVersion":"1.0","keyId":"t","pluginConfig":{"a":"b"},"confirmed":true}"#,
+        );
+        pinned(
+            &SetUpTokenResponse {
+                token: Some(Token {
+                    serial: Some("7".into()),
+                    ..Token::default()
+                }),
+                changed: vec!["PIN".into()],
+                unchanged: vec!["PUK".into()],
+            },
+            r#"{"token":{"serial":"7"},"changed":["PIN"],"unchanged":["PUK"]}"#,
         );
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Base64, PluginConfig, Token, message, null_as_default, open_names};
+use super::{Base64, PluginConfig, Token, is_false, message, null_as_default, open_names};
 use crate::algorithm::{HashAlgorithm, KeySpec};
 use crate::error::ErrorResponse;
 
@@ -99,6 +99,9 @@ message! {
         /// Where the key lives.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub token: Option<Token>,
+        /// Whether the key store keeps one chain for the key, so that another one takes its place.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub one_chain: bool,
     }
 }
 
@@ -343,9 +346,10 @@ mod tests {
                     label: Some("T".into()),
                     ..Token::default()
                 }),
+                one_chain: true,
                 ..OpenResponse::default()
             },
-            r#"{"publicKey":"Ag==","maxInFlight":1,"interaction":"pin","signatureSchemes":["RSASSA-PKCS1-V1_5"],"token":{"label":"T"}}"#,
+            r#"{"publicKey":"Ag==","maxInFlight":1,"interaction":"pin","signatureSchemes":["RSASSA-PKCS1-V1_5"],"token":{"label":"T"},"oneChain":true}"#,
         );
         pinned(
             &SessionLine::Response {

@@ -30,6 +30,35 @@ fn open() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/tty")
 }
 
+/// Whether there is a terminal to ask and to show something at.
+pub(crate) fn is_there() -> bool {
+    open().is_ok()
+}
+
+/// Shows a secret on the terminal, and waits until the user has pressed Enter.
+pub(crate) fn show(
+    text: &str,
+    secret: &Secret,
+    cancellation: &Cancellation,
+) -> Result<(), PinError> {
+    let mut terminal = open().map_err(|source| PinError::NoTerminal { source })?;
+    let failed = |source| PinError::Terminal { source };
+    let _signals = SignalsEndWait::new();
+    let mut shown = Zeroizing::new(Vec::with_capacity(MAX_PIN));
+    shown.extend_from_slice(escaped(text).as_bytes());
+    shown.extend_from_slice(b": ");
+    shown.extend_from_slice(secret.expose());
+    shown.extend_from_slice(b"\nPress Enter when you have it: ");
+    terminal
+        .write_all(&shown)
+        .and_then(|()| terminal.flush())
+        .map_err(failed)?;
+    match read_line(&mut terminal, cancellation) {
+        Ok(_) | Err(PinError::Empty) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Asks for a PIN; `question` comes without colon.
 pub(crate) fn ask(question: &str, cancellation: &Cancellation) -> Result<Secret, PinError> {
     let mut terminal = open().map_err(|source| PinError::NoTerminal { source })?;

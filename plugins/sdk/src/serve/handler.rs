@@ -111,6 +111,10 @@ impl<'p, P: AsyncPlugin> Handler<'p, P> {
                 let request = self.parse_versioned(request)?;
                 json(&self.plugin.generate_test_key(&request, context).await?)
             }
+            Command::SetUpToken => {
+                let request = self.parse_versioned(request)?;
+                json(&self.plugin.set_up_token(&request, context).await?)
+            }
             Command::GenerateEnvelope => {
                 let request = self.parse_versioned(request)?;
                 json(&self.plugin.generate_envelope(&request, context).await?)
@@ -166,6 +170,7 @@ impl<'p, P: AsyncPlugin> Handler<'p, P> {
                 .into_iter()
                 .collect(),
             token: key.token(),
+            one_chain: key.keeps_one_chain(),
         };
         Ok((Some(opened), response))
     }

@@ -201,7 +201,8 @@ impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
             | Command::CreateKey
             | Command::ImportCertificates
             | Command::AttestKey
-            | Command::GenerateTestKey => commands(&self.handler.metadata).contains(command),
+            | Command::GenerateTestKey
+            | Command::SetUpToken => commands(&self.handler.metadata).contains(command),
             _ => false,
         };
         if served {
