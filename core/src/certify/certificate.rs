@@ -40,6 +40,9 @@ pub struct NewCertificate {
     pub ca: Option<u8>,
     /// Where the list of revoked certificates will be found.
     pub crl_url: Option<String>,
+    /// When the validity of the key's certificate begins that this one follows: this one begins a second
+    /// later at least, since of several the one that became valid last signs.
+    pub follows: Option<Timestamp>,
     /// The time of issuing.
     pub now: Timestamp,
 }
@@ -234,7 +237,14 @@ fn build(
         .filter(|end| *end > whole && *end <= last_moment())
         .ok_or_else(range)?;
     let begin = whole.checked_sub(BACKDATED).map_err(|_| range())?;
-    let not_before = parts.not_earlier.map_or(begin, |limit| begin.max(limit));
+    let begin = parts.not_earlier.map_or(begin, |limit| begin.max(limit));
+    let after = new.follows.and_then(|before| {
+        let after = before
+            .checked_add(jiff::SignedDuration::from_secs(1))
+            .ok()?;
+        Some(after.min(whole))
+    });
+    let not_before = after.map_or(begin, |after| begin.max(after));
     let not_after = parts.not_later.map_or(wanted, |limit| wanted.min(limit));
     let serial = Serial::random()?;
     let tbs = TbsCertificate {

@@ -26,6 +26,7 @@ fn new(subject: &str, ca: Option<u8>) -> NewCertificate {
         days: 30,
         ca,
         crl_url: None,
+        follows: None,
         now: now(),
     }
 }

@@ -419,6 +419,22 @@ pub struct ProcessEnd {
 }
 
 impl ProcessEnd {
+    /// What to install, if it is a library that the program lacks: the loader ends it with 127 before it
+    /// can say anything of the contract.
+    fn missing_library(&self) -> Option<String> {
+        self.status.filter(|status| status.code() == Some(127))?;
+        let line = self
+            .stderr
+            .iter()
+            .find_map(|line| line.split_once("error while loading shared libraries: "));
+        let named = line?.1.split(':').next()?.trim();
+        let library = named.rsplit('/').next().unwrap_or(named);
+        Some(match library {
+            "libpcsclite.so.1" => "install the library for smart cards that the plugin needs: libpcsclite1 on Debian and Ubuntu, pcsc-lite-libs on Fedora".to_owned(),
+            other => format!("install the library {other}, which the plugin needs"),
+        })
+    }
+
     /// Whether it was the user's interrupt that ended the process, which hears it as the host does.
     pub(super) fn was_interrupted(&self) -> bool {
         #[cfg(unix)]
@@ -596,6 +612,11 @@ impl PluginError {
                 Some("give the plugin's name, for instance pkcs11, not a path".into())
             }
             Self::Setting(unknown) => Some(unknown.hint()),
+            Self::Failed { end, .. }
+            | Self::Session {
+                end: SessionEnd(end),
+                ..
+            } => end.missing_library(),
             Self::TooMuchOutput { .. }
             | Self::WrongName { .. }
             | Self::WrongKey { .. }
@@ -630,3 +651,42 @@ const MESSAGE: usize = 4000;
 
 /// Characters shown of a plugin's hint.
 const HINT: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the loader says of a library that is missing, whichever way the plugin was started.
+    #[cfg(unix)]
+    #[test]
+    fn missing_libraries_are_named() {
+        use std::os::unix::process::ExitStatusExt as _;
+
+        let end = |code: i32, said: &str| ProcessEnd {
+            status: Some(ExitStatus::from_raw(code << 8)),
+            stderr: vec![said.to_owned()],
+        };
+        let loader = "/p/notation-x: error while loading shared libraries: libpcsclite.so.1: cannot open shared object file: No such file or directory";
+        let failed = PluginError::Failed {
+            plugin: PluginName::new("x").unwrap(),
+            command: "get-plugin-metadata".into(),
+            end: end(127, loader),
+        };
+        let session = PluginError::Session {
+            plugin: PluginName::new("x").unwrap(),
+            broken: Arc::new(SessionError::Interrupted),
+            end: SessionEnd(end(127, loader)),
+        };
+        for error in [failed, session] {
+            assert!(error.hint().unwrap().contains("libpcsclite1 on Debian"));
+        }
+        let other = loader.replace("libpcsclite.so.1", "libfoo.so.2");
+        let hint = end(127, &other).missing_library().unwrap();
+        assert_eq!(
+            hint,
+            "install the library libfoo.so.2, which the plugin needs"
+        );
+        assert_eq!(end(1, loader).missing_library(), None);
+        assert_eq!(end(127, "not found").missing_library(), None);
+    }
+}

@@ -13,8 +13,8 @@ use hardsign_plugin::proto::{
     CreateKeyRequest, CreateKeyResponse, DescribeKeyRequest, DescribeKeyResponse,
     GenerateTestKeyRequest, GenerateTestKeyResponse, ImportCertificatesRequest,
     ImportCertificatesResponse, Interaction, ListKeysRequest, ListKeysResponse, Metadata,
-    OpenRequest, PinPolicy, PluginConfig, Purpose, SIGN_DIGEST, SignatureScheme, Token,
-    TouchPolicy,
+    OpenRequest, PinPolicy, PluginConfig, Purpose, SIGN_DIGEST, SetUpTokenRequest,
+    SetUpTokenResponse, SignatureScheme, Token, TouchPolicy,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +49,9 @@ pub struct NewKey {
     pub key_spec: KeySpec,
     /// Whether a key that is there already may be replaced.
     pub overwrite: bool,
+    /// Whether `key_id` names a key that is there, beside which the new one is made under a name that the
+    /// plugin chooses.
+    pub beside: bool,
     /// Whether the user agreed already to what the plugin would ask
     /// ([`PluginError::question`]).
     pub confirmed: bool,
@@ -76,6 +79,8 @@ pub struct OpenKey<'s> {
     pub interaction: Interaction,
     /// Where the key lives.
     pub token: Option<Token>,
+    /// Whether another chain that is stored takes the place of this one.
+    pub one_chain: bool,
 }
 
 impl KeyStore {
@@ -150,6 +155,7 @@ impl KeyStore {
             key_spec: key.key_spec,
             plugin_config: self.config.clone(),
             overwrite: key.overwrite,
+            beside: key.beside,
             confirmed: key.confirmed,
             pin_policy: key.pin_policy.clone(),
             touch_policy: key.touch_policy.clone(),
@@ -205,16 +211,49 @@ impl KeyStore {
         Ok(evidence)
     }
 
+    /// Gives a new token secrets of its own; `key_id` names the token, and may be empty.
+    ///
+    /// # Errors
+    /// See [`PluginError`]; where [`PluginError::question`] says so, the user has to agree first
+    /// (`confirmed`).
+    pub async fn set_up_token(
+        &self,
+        key_id: &str,
+        confirmed: bool,
+    ) -> Result<SetUpTokenResponse, PluginError> {
+        self.needs(&Capability::Setup, "set up tokens")?;
+        let request = SetUpTokenRequest {
+            contract_version: CONTRACT_VERSION.into(),
+            key_id: key_id.into(),
+            plugin_config: self.config.clone(),
+            confirmed,
+        };
+        let (command, name) = (Command::SetUpToken, "set-up-token");
+        self.ask(command, name, &request, None).await
+    }
+
     /// What the key store says of a key.
     ///
     /// # Errors
     /// See [`PluginError`].
     pub async fn describe_key(&self, key_id: &str) -> Result<DescribeKeyResponse, PluginError> {
+        self.describe_key_with(key_id, self.config.clone()).await
+    }
+
+    /// The same of a key that has other settings than the key store was opened with.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub async fn describe_key_with(
+        &self,
+        key_id: &str,
+        config: PluginConfig,
+    ) -> Result<DescribeKeyResponse, PluginError> {
         self.needs(&Capability::RawSignature, "describe keys")?;
         let request = DescribeKeyRequest {
             contract_version: CONTRACT_VERSION.into(),
             key_id: key_id.into(),
-            plugin_config: self.config.clone(),
+            plugin_config: settled(&self.metadata, config)?,
         };
         let name = "describe-key";
         let described: DescribeKeyResponse = self
@@ -290,6 +329,7 @@ impl KeyStore {
             schemes: opened.signature_schemes,
             interaction: opened.interaction,
             token: opened.token,
+            one_chain: opened.one_chain,
         })
     }
 

@@ -37,6 +37,7 @@ fn new_key(key_id: &str) -> NewKey {
         key_id: key_id.to_owned(),
         key_spec: KeySpec::Ec256,
         overwrite: false,
+        beside: false,
         confirmed: false,
         pin_policy: None,
         touch_policy: None,
