@@ -8,7 +8,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 
 use crate::config::Config;
 use crate::error::YubiKeyError;
-use crate::reader::Connection;
+use crate::shared::Shared;
 
 /// PIN and touch policy, two bare bytes.
 const POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.41482.3.8");
@@ -29,11 +29,12 @@ pub(crate) fn policies(statement: &[u8]) -> Option<(u8, u8)> {
 /// Gets the statement on a key, and the certificate of the key that signed it. No PIN is needed.
 pub(crate) fn attest_key(
     request: &AttestKeyRequest,
+    shared: &Shared,
     context: &Context<'_>,
 ) -> Result<AttestKeyResponse, Error> {
     let config = Config::read(&request.key_id, &request.plugin_config)?;
     let slot = config.slot()?;
-    let connection = Connection::open(config.serial, context)?;
+    let connection = shared.card(config.serial, context)?;
     let card = connection.name();
     let failed = |source| YubiKeyError::card("attesting a key of", card.clone(), source);
     let read = connection.run(move |piv| {

@@ -24,6 +24,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// The chain of a key that is not to sign, which may have any certificate, or none.
+    pub(crate) fn any_chain(&self) -> Vec<Vec<u8>> {
+        self.chain().unwrap_or_default()
+    }
+
     /// The chain, leaf to root.
     pub(crate) fn chain(&self) -> Result<Vec<Vec<u8>>, Error> {
         let file = self.file.map(chain::load).transpose()?.unwrap_or_default();

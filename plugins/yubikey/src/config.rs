@@ -14,7 +14,7 @@ use crate::manage;
 use crate::slot::Slot;
 
 /// The settings, for metadata.
-pub(crate) fn settings() -> [Setting; 5] {
+pub(crate) fn settings() -> [Setting; 6] {
     [
         Setting::new("serial", "the YubiKey, by the number printed on it"),
         Setting::new("slot", "the slot: 9a, 9c, 9d, 9e, 82 to 95"),
@@ -29,6 +29,10 @@ pub(crate) fn settings() -> [Setting; 5] {
         Setting::new(
             "management-key",
             "where the management key comes from, to make keys: env:NAME or file:/path",
+        ),
+        Setting::new(
+            "puk-source",
+            "where the new PUK comes from when the YubiKey is set up: env:NAME, file:/path, fd:N, pinentry or prompt",
         ),
     ]
 }
@@ -49,6 +53,10 @@ pub(crate) struct Config {
     pub(crate) cert_chain: Option<PathBuf>,
     /// Where the management key comes from; `None` if the card keeps it under the PIN.
     pub(crate) management_key: Option<PinSource>,
+    /// Where a new PUK comes from; `None` for one that is made here.
+    pub(crate) puk_source: Option<PinSource>,
+    /// The settings that the key id itself holds, as `;name=value`.
+    pub(crate) in_key_id: String,
 }
 
 /// The settings as texts.
@@ -59,18 +67,27 @@ struct Texts {
     pin_source: Option<String>,
     cert_chain: Option<String>,
     management_key: Option<String>,
+    puk_source: Option<String>,
 }
 
 impl Config {
     /// Reads key id and config; an empty key id leaves everything to the config.
     pub(crate) fn read(key_id: &str, config: &PluginConfig) -> Result<Self, Error> {
         let mut texts = parse(key_id)?;
+        let in_key_id = [
+            ("pin-source", &texts.pin_source),
+            ("management-key", &texts.management_key),
+        ]
+        .into_iter()
+        .filter_map(|(name, text)| Some(format!(";{name}={}", text.as_deref()?)))
+        .collect();
         for (name, place) in [
             ("serial", &mut texts.serial),
             ("slot", &mut texts.slot),
             ("pin-source", &mut texts.pin_source),
             ("cert-chain", &mut texts.cert_chain),
             ("management-key", &mut texts.management_key),
+            ("puk-source", &mut texts.puk_source),
         ] {
             *place = settings::either(config, name, place.as_deref())?;
         }
@@ -91,6 +108,8 @@ impl Config {
                 .as_deref()
                 .map(manage::source)
                 .transpose()?,
+            puk_source: texts.puk_source.as_deref().map(str::parse).transpose()?,
+            in_key_id,
         })
     }
 
@@ -120,6 +139,7 @@ fn parse(key_id: &str) -> Result<Texts, Error> {
             "pin-source" => &mut texts.pin_source,
             "cert-chain" => &mut texts.cert_chain,
             "management-key" => &mut texts.management_key,
+            "puk-source" => &mut texts.puk_source,
             name if is_pin(name) => return Err(pin_value()),
             _ => {
                 return Err(Error::validation(format!(

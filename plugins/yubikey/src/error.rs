@@ -60,6 +60,19 @@ pub(crate) enum YubiKeyError {
     PinLength { card: String, length: usize },
     #[error("{card} still has the {what} it came with, which everybody knows")]
     Factory { card: String, what: &'static str },
+    #[error("PIN, PUK and management key of {card} are its own already")]
+    SetUp { card: String },
+    #[error("{card} did not take the new {what}")]
+    NotTaken { card: String, what: &'static str },
+    #[error("the new {what} {fault}; nothing was changed")]
+    BadSecret {
+        what: &'static str,
+        fault: &'static str,
+    },
+    #[error("there is no terminal to show the new PUK of {card} at")]
+    NowhereToShow { card: String },
+    #[error("{card} keeps something else where its management key would go (printed information)")]
+    InUse { card: String },
     #[error("{card} was not touched in time")]
     NotTouched { card: String },
     #[error("{card} has forgotten the PIN")]
@@ -123,7 +136,12 @@ fn code(error: &YubiKeyError) -> ErrorCode {
         | YubiKeyError::PinForgotten { .. }
         | YubiKeyError::Factory { .. } => ErrorCode::AccessDenied,
         YubiKeyError::NotTouched { .. } => ErrorCode::Timeout,
-        YubiKeyError::NotThisOne { .. }
+        YubiKeyError::SetUp { .. }
+        | YubiKeyError::NotTaken { .. }
+        | YubiKeyError::BadSecret { .. }
+        | YubiKeyError::NowhereToShow { .. }
+        | YubiKeyError::InUse { .. }
+        | YubiKeyError::NotThisOne { .. }
         | YubiKeyError::Many { .. }
         | YubiKeyError::EmptySlot { .. }
         | YubiKeyError::Unusable { .. }
@@ -186,12 +204,25 @@ fn hint(error: &YubiKeyError) -> Option<String> {
         }
         YubiKeyError::WrongPin { .. } => "check the PIN and its source",
         YubiKeyError::Factory { what, .. } => match *what {
-            "PUK" => "change it: ykman piv access change-puk",
+            "PUK" => "set it up: hardsign token setup (or: ykman piv access change-puk)",
             "management key" => {
-                "change it: ykman piv access change-management-key --generate --protect"
+                "set it up: hardsign token setup (or: ykman piv access change-management-key --generate --protect)"
             }
-            _ => "change it: ykman piv access change-pin",
+            _ => "set it up: hardsign token setup (or: ykman piv access change-pin)",
         },
+        YubiKeyError::SetUp { .. } => {
+            "nothing is to be done; Yubico's tool changes them: ykman piv access"
+        }
+        YubiKeyError::NotTaken { .. } => {
+            "choose another with 6 to 8 letters or digits, no row of equal ones or of neighbours"
+        }
+        YubiKeyError::BadSecret { .. } => "choose another with 6 to 8 letters or digits",
+        YubiKeyError::NowhereToShow { .. } => {
+            "run it in a terminal, or name a PUK: puk-source=env:NAME or file:/path"
+        }
+        YubiKeyError::InUse { .. } => {
+            "name the management key with management-key=env:NAME or file:/path when it is needed"
+        }
         YubiKeyError::NotTouched { .. } => {
             "touch it when it blinks, within 15 seconds; then run the command again"
         }

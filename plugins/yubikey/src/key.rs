@@ -20,7 +20,8 @@ use crate::config::Config;
 use crate::error::YubiKeyError;
 use crate::login;
 use crate::piv::{CardError, Piv, SlotKey, Verified, status};
-use crate::reader::{Connection, token};
+use crate::reader::token;
+use crate::shared::{Card, Shared};
 use crate::slot::{Algorithm, PinPolicy, Slot, TouchPolicy};
 
 /// How long the card waits for a touch.
@@ -35,7 +36,7 @@ const QUEUE: u32 = 8;
 /// An open key.
 pub(crate) struct CardKey {
     found: Found,
-    /// Empty unless the key was opened to sign.
+    /// Empty if there is none and the key was not opened to sign.
     chain: Vec<Vec<u8>>,
     /// The PIN, for a key that wants it before each signature.
     pin: Option<Arc<Secret>>,
@@ -45,7 +46,7 @@ pub(crate) struct CardKey {
 
 /// A key that was found in its slot.
 struct Found {
-    connection: Connection,
+    connection: Arc<Card>,
     slot: Slot,
     key_spec: KeySpec,
     algorithm: Algorithm,
@@ -57,36 +58,45 @@ struct Found {
 }
 
 impl CardKey {
-    pub(crate) fn open(request: &KeyRequest<'_>, context: &Context<'_>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        request: &KeyRequest<'_>,
+        shared: &Shared,
+        context: &Context<'_>,
+    ) -> Result<Self, Error> {
         let config = Config::read(request.key_id, request.config)?;
-        let found = Found::find(&config, context)?;
+        let found = Found::find(&config, shared, context)?;
         let mut key = Self {
             found,
             chain: Vec::new(),
             pin: None,
             failure: Mutex::new(None),
         };
-        if request.purpose == Purpose::Sign {
-            let wanted = Wanted {
-                connection: &key.found.connection,
-                slot: key.found.slot,
-                public: &key.found.public,
-                file: config.cert_chain.as_deref(),
-            };
-            // The chain first: without one, no PIN is asked for.
-            key.chain = wanted.chain()?;
-        }
+        let wanted = Wanted {
+            connection: &key.found.connection,
+            slot: key.found.slot,
+            public: &key.found.public,
+            file: config.cert_chain.as_deref(),
+        };
+        // The chain first: without one, no PIN is asked for.
+        key.chain = match request.purpose {
+            Purpose::Sign => wanted.chain()?,
+            Purpose::Describe | Purpose::Certify => wanted.any_chain(),
+        };
         if request.purpose != Purpose::Describe {
             key.pin = key.found.log_in(config.pin_source.as_ref(), context)?;
+        }
+        if request.purpose == Purpose::Sign && key.pin.is_none() {
+            // Nothing but signatures will follow.
+            key.found.connection.forget_pin();
         }
         Ok(key)
     }
 }
 
 impl Found {
-    fn find(config: &Config, context: &Context<'_>) -> Result<Self, Error> {
+    fn find(config: &Config, shared: &Shared, context: &Context<'_>) -> Result<Self, Error> {
         let slot = config.slot()?;
-        let connection = Connection::open(config.serial, context)?;
+        let connection = shared.card(config.serial, context)?;
         let card = connection.name();
         let failed = |source| YubiKeyError::card("looking at the key of", card.clone(), source);
         let key = connection.run(move |piv| piv.key(slot))?.map_err(failed)?;
@@ -103,7 +113,7 @@ impl Found {
         Ok(Self::usable(connection, slot, key)?)
     }
 
-    fn usable(connection: Connection, slot: Slot, key: SlotKey) -> Result<Self, YubiKeyError> {
+    fn usable(connection: Arc<Card>, slot: Slot, key: SlotKey) -> Result<Self, YubiKeyError> {
         let card = connection.name();
         let algorithm = key.algorithm;
         let unusable = |card| YubiKeyError::Unusable {
@@ -328,6 +338,10 @@ impl Key for CardKey {
         self.found.key_spec.is_rsa()
     }
 
+    fn keeps_one_chain(&self) -> bool {
+        true
+    }
+
     fn sign_digest(&self, digest: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Error> {
         self.sign(Padding::Pss, digest, context)
     }
@@ -372,11 +386,9 @@ impl CardKey {
         let answer = match self.ask(input, context) {
             Ok(answer) => answer,
             Err(error) => {
-                let is_final = !matches!(error, YubiKeyError::NotTouched { .. });
+                // Nobody who did not touch the card once is waited for again.
                 let error = Error::from(error);
-                if is_final {
-                    *self.failure() = Some(error.clone());
-                }
+                *self.failure() = Some(error.clone());
                 return Err(error);
             }
         };

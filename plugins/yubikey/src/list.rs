@@ -7,7 +7,8 @@ use hardsign_plugin::{Context, Error};
 use crate::config::Config;
 use crate::error::YubiKeyError;
 use crate::piv::{CardError, Identity, Piv, SlotKey};
-use crate::reader::{self, Connection};
+use crate::reader;
+use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// A slot with what stands in it.
@@ -16,12 +17,13 @@ type Seen = (Slot, SlotKey, Option<Vec<u8>>);
 /// Lists what key id and config match. No PIN is needed.
 pub(crate) fn list_keys(
     request: &ListKeysRequest,
+    shared: &Shared,
     context: &Context<'_>,
 ) -> Result<ListKeysResponse, Error> {
     let config = Config::read(&request.key_id, &request.plugin_config)?;
     let cards = match config.serial {
         Some(serial) => vec![Some(serial)],
-        None => match &reader::all()?[..] {
+        None => match &reader::all(&shared.held())?[..] {
             [] => return Err(YubiKeyError::None.into()),
             [_] => vec![None],
             many => many.iter().map(|identity| identity.serial).collect(),
@@ -29,7 +31,7 @@ pub(crate) fn list_keys(
     };
     let mut keys = Vec::new();
     for serial in cards {
-        let connection = Connection::open(serial, context)?;
+        let connection = shared.card(serial, context)?;
         let only = config.slot;
         let seen = connection.run(move |piv| look(piv, only))?;
         let failed = |source| YubiKeyError::card("listing the keys of", connection.name(), source);

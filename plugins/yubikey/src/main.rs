@@ -14,7 +14,8 @@
 //! | `slot` | 9a, 9c, 9d, 9e, 82 to 95 |
 //! | `pin-source` | `env:NAME`, `file:/path`, `fd:N`, `pinentry`, `prompt` (used when nothing is said) |
 //! | `cert-chain` | a PEM file with the signer's certificate and those above it, or only the latter |
-//! | `management-key` | `env:NAME` or `file:/path`, to make keys and store certificates; not needed where the card keeps it under the PIN, as ykman stores it |
+//! | `management-key` | `env:NAME` or `file:/path`, to make keys and store certificates; not needed where the card keeps it under the PIN, as `set-up-token` and ykman store it |
+//! | `puk-source` | where `set-up-token` gets the new PUK from; a random one is shown on the terminal when nothing is said |
 //!
 //! The card speaks over PC/SC (`pcscd`). From the first command on, one transaction holds it, so that
 //! no other program comes between PIN and signatures. The PIN is tried once.
@@ -24,11 +25,12 @@ use std::process::ExitCode;
 use hardsign_plugin::proto::{
     AttestKeyRequest, AttestKeyResponse, Capability, CreateKeyRequest, CreateKeyResponse,
     ImportCertificatesRequest, ImportCertificatesResponse, ListKeysRequest, ListKeysResponse,
-    Metadata,
+    Metadata, SetUpTokenRequest, SetUpTokenResponse,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
 
 use crate::key::CardKey;
+use crate::shared::Shared;
 
 mod attestation;
 mod certificates;
@@ -40,11 +42,16 @@ mod login;
 mod manage;
 mod piv;
 mod reader;
+mod setup;
+mod shared;
 mod slot;
 mod tlv;
 
-/// The plugin; all state belongs to the open key.
-struct YubiKeyPlugin;
+/// The plugin, with what its requests share.
+#[derive(Default)]
+struct YubiKeyPlugin {
+    shared: Shared,
+}
 
 impl Plugin for YubiKeyPlugin {
     type Key = CardKey;
@@ -58,11 +65,12 @@ impl Plugin for YubiKeyPlugin {
         )
         .with(Capability::Keys)
         .with(Capability::Attest)
+        .with(Capability::Setup)
         .with_settings(config::settings())
     }
 
     fn open(&self, request: &KeyRequest<'_>, context: &Context<'_>) -> Result<CardKey, Error> {
-        CardKey::open(request, context)
+        CardKey::open(request, &self.shared, context)
     }
 
     fn list_keys(
@@ -70,7 +78,7 @@ impl Plugin for YubiKeyPlugin {
         request: &ListKeysRequest,
         context: &Context<'_>,
     ) -> Result<ListKeysResponse, Error> {
-        list::list_keys(request, context)
+        list::list_keys(request, &self.shared, context)
     }
 
     fn create_key(
@@ -78,7 +86,7 @@ impl Plugin for YubiKeyPlugin {
         request: &CreateKeyRequest,
         context: &Context<'_>,
     ) -> Result<CreateKeyResponse, Error> {
-        manage::create_key(request, context)
+        manage::create_key(request, &self.shared, context)
     }
 
     fn import_certificates(
@@ -86,7 +94,7 @@ impl Plugin for YubiKeyPlugin {
         request: &ImportCertificatesRequest,
         context: &Context<'_>,
     ) -> Result<ImportCertificatesResponse, Error> {
-        manage::import_certificates(request, context)
+        manage::import_certificates(request, &self.shared, context)
     }
 
     fn attest_key(
@@ -94,10 +102,18 @@ impl Plugin for YubiKeyPlugin {
         request: &AttestKeyRequest,
         context: &Context<'_>,
     ) -> Result<AttestKeyResponse, Error> {
-        attestation::attest_key(request, context)
+        attestation::attest_key(request, &self.shared, context)
+    }
+
+    fn set_up_token(
+        &self,
+        request: &SetUpTokenRequest,
+        context: &Context<'_>,
+    ) -> Result<SetUpTokenResponse, Error> {
+        setup::set_up_token(request, &self.shared, context)
     }
 }
 
 fn main() -> ExitCode {
-    hardsign_plugin::serve(YubiKeyPlugin)
+    hardsign_plugin::serve(YubiKeyPlugin::default())
 }

@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::error::YubiKeyError;
 use crate::login;
-use crate::piv::manage::is_factory;
+use crate::piv::manage::{Cipher, is_factory};
 use crate::piv::{CardError, Piv, Version};
 use crate::reader::{Connection, token};
+use crate::shared::{Card, Shared};
 use crate::slot::{Algorithm, Slot};
 
 /// How long a card may take to make an RSA key.
@@ -29,11 +30,15 @@ const MAX_CERTIFICATE: usize = 3_030;
 /// Makes a key in a slot.
 pub(crate) fn create_key(
     request: &CreateKeyRequest,
+    shared: &Shared,
     context: &Context<'_>,
 ) -> Result<CreateKeyResponse, Error> {
     let config = Config::read(&request.key_id, &request.plugin_config)?;
     let slot = config.slot()?;
-    let connection = Connection::open(config.serial, context)?;
+    let connection = shared.card(config.serial, context)?;
+    if request.beside {
+        return Err(which_slot(&connection)?);
+    }
     let identity = connection.identity();
     let algorithm = makeable(request.key_spec, identity.version)?;
     let pin = pin_policy(request.pin_policy.as_ref())?;
@@ -69,7 +74,11 @@ pub(crate) fn create_key(
     })?;
     let serial = identity.serial.map(|serial| format!("serial={serial};"));
     Ok(CreateKeyResponse {
-        key_id: format!("yubikey:{}slot={slot}", serial.unwrap_or_default()),
+        key_id: format!(
+            "yubikey:{}slot={slot}{}",
+            serial.unwrap_or_default(),
+            config.in_key_id
+        ),
         key_spec: request.key_spec,
         public_key: public.to_spki_der()?.into(),
         token: Some(token(identity)),
@@ -80,6 +89,7 @@ pub(crate) fn create_key(
 /// Stores the certificate of a slot's key. Those above it are the host's to keep.
 pub(crate) fn import_certificates(
     request: &ImportCertificatesRequest,
+    shared: &Shared,
     context: &Context<'_>,
 ) -> Result<ImportCertificatesResponse, Error> {
     let config = Config::read(&request.key_id, &request.plugin_config)?;
@@ -87,7 +97,7 @@ pub(crate) fn import_certificates(
     let Some(leaf) = request.certificate_chain.first().map(|leaf| leaf.0.clone()) else {
         return Err(Error::validation("there is no certificate to store"));
     };
-    let connection = Connection::open(config.serial, context)?;
+    let connection = shared.card(config.serial, context)?;
     let card = connection.name();
     let doing = "reading a slot of";
     let (key, old) = act(&connection, doing, move |piv| {
@@ -209,6 +219,32 @@ fn no_policy(kind: &str, name: &str, known: &str) -> Error {
         .with_hint(format!("choose {known}"))
 }
 
+/// A slot is the user's choice: those that are free.
+fn which_slot(card: &Card) -> Result<Error, Error> {
+    let free = act(card, "looking for a free slot of", |piv| {
+        let mut free = Vec::new();
+        for slot in Slot::all() {
+            if piv.key(slot)?.is_none() && piv.certificate(slot)?.is_none() {
+                free.push(slot.to_string());
+            }
+        }
+        Ok(free)
+    })?;
+    let error = Error::validation(format!(
+        "a key of {} needs a slot of its own, and none was named",
+        card.name()
+    ));
+    Ok(match free.first() {
+        Some(first) => error.with_hint(format!(
+            "name one with --id, for instance yubikey:slot={first}; free are {}",
+            free.join(", ")
+        )),
+        None => {
+            error.with_hint("every slot is in use; name the one that is to be replaced with --id")
+        }
+    })
+}
+
 /// What a slot holds that a new key would replace.
 fn in_the_way(connection: &Connection, slot: Slot) -> Result<Option<String>, Error> {
     let (key, certificate) = act(connection, "reading a slot of", move |piv| {
@@ -228,11 +264,7 @@ fn in_the_way(connection: &Connection, slot: Slot) -> Result<Option<String>, Err
 }
 
 /// Shows the card the management key: the one that was named, or the one it keeps under the PIN.
-fn authenticate(
-    connection: &Connection,
-    config: &Config,
-    context: &Context<'_>,
-) -> Result<(), Error> {
+fn authenticate(connection: &Card, config: &Config, context: &Context<'_>) -> Result<(), Error> {
     let card = connection.name();
     let management = act(connection, "reading the state of", |piv| piv.management())?;
     let factory = || YubiKeyError::Factory {
@@ -243,10 +275,7 @@ fn authenticate(
         return Err(factory().into());
     }
     let key = match &config.management_key {
-        Some(source) => {
-            let question = format!("Management key of {card}, hexadecimal");
-            unhex(&context.pin(source, &question)?)?
-        }
+        Some(source) => named(source, &card, context)?,
         None if management.is_stored => {
             login::log_in(connection, config.pin_source.as_ref(), context)?;
             let doing = "reading the management key of";
@@ -263,22 +292,42 @@ fn authenticate(
                 "the management key of {card} is needed and was not named"
             ))
             .with_hint(
-                "name it with management-key=env:NAME or file:/path, or have the YubiKey keep it under the \
-                 PIN: ykman piv access change-management-key --generate --protect",
+                "name it with management-key=env:NAME or file:/path; `hardsign token setup` with that \
+                 setting has the YubiKey keep another one under the PIN (as ykman piv access \
+                 change-management-key --generate --protect does)",
             ));
         }
     };
     if is_factory(&key) {
         return Err(factory().into());
     }
-    if key.len() != management.cipher.key_len() {
+    show_key(connection, management.cipher, key)
+}
+
+/// The management key that the user named.
+pub(crate) fn named(
+    source: &PinSource,
+    card: &str,
+    context: &Context<'_>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let question = format!("Management key of {card}, hexadecimal");
+    unhex(&context.pin(source, &question)?)
+}
+
+/// Shows the card this management key.
+pub(crate) fn show_key(
+    connection: &Connection,
+    cipher: Cipher,
+    key: Zeroizing<Vec<u8>>,
+) -> Result<(), Error> {
+    let card = connection.name();
+    if key.len() != cipher.key_len() {
         return Err(Error::validation(format!(
             "the management key has {} bytes, that of {card} has {}",
             key.len(),
-            management.cipher.key_len()
+            cipher.key_len()
         )));
     }
-    let cipher = management.cipher;
     let is_right = act(connection, "login to", move |piv| {
         piv.authenticate(cipher, &key)
     })?;
@@ -292,7 +341,7 @@ fn authenticate(
 }
 
 /// Does something with the card.
-fn act<T: Send + 'static>(
+pub(crate) fn act<T: Send + 'static>(
     connection: &Connection,
     doing: &'static str,
     act: impl FnOnce(&mut Piv<'_>) -> Result<T, CardError> + Send + 'static,

@@ -22,6 +22,7 @@ const OTP: [u8; 7] = [0xa0, 0x00, 0x00, 0x05, 0x27, 0x20, 0x01];
 
 const SELECT: u8 = 0xa4;
 const VERIFY: u8 = 0x20;
+const CHANGE_REFERENCE: u8 = 0x24;
 const GENERAL_AUTHENTICATE: u8 = 0x87;
 const GET_RESPONSE: u8 = 0xc0;
 const GET_DATA: u8 = 0xcb;
@@ -73,6 +74,8 @@ impl CardError {
 pub(crate) mod status {
     pub(crate) const SECURITY: u16 = 0x6982;
     pub(crate) const BLOCKED: u16 = 0x6983;
+    pub(crate) const CONDITIONS: u16 = 0x6985;
+    pub(crate) const WRONG_DATA: u16 = 0x6a80;
     pub(crate) const NOT_FOUND: u16 = 0x6a82;
     pub(crate) const NO_SUCH_KEY: u16 = 0x6a88;
 }
@@ -95,6 +98,13 @@ pub(crate) struct SecretState {
     pub(crate) tries: u8,
     /// Whether it is the factory's; `None` below firmware 5.3.
     pub(crate) is_factory: Option<bool>,
+}
+
+/// Which secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reference {
+    Pin,
+    Puk,
 }
 
 /// How a VERIFY ended.
@@ -199,21 +209,23 @@ impl<'w> Piv<'w> {
 
     /// One attempt at the PIN, which has at most eight bytes.
     pub(crate) fn verify(&mut self, pin: &[u8]) -> Answer<Verified> {
-        let mut padded = Zeroizing::new([0xff_u8; 8]);
-        for (place, byte) in padded.iter_mut().zip(pin) {
+        let padded = padded(pin);
+        verdict(self.command("VERIFY", [0, VERIFY, 0, PIN], padded.as_slice()))
+    }
+
+    /// Gives the PIN or PUK another value; one attempt at the old one. Both have at most eight bytes.
+    pub(crate) fn change(&mut self, what: Reference, old: &[u8], new: &[u8]) -> Answer<Verified> {
+        let reference = match what {
+            Reference::Pin => PIN,
+            Reference::Puk => PUK,
+        };
+        let (old, new) = (padded(old), padded(new));
+        let mut data = Zeroizing::new([0_u8; 16]);
+        for (place, byte) in data.iter_mut().zip(old.iter().chain(new.iter())) {
             *place = *byte;
         }
-        match self.command("VERIFY", [0, VERIFY, 0, PIN], padded.as_slice()) {
-            Ok(_) => Ok(Verified::Right),
-            Err(error) => match error.status() {
-                Some(status::BLOCKED) => Ok(Verified::Blocked),
-                Some(status) if status & 0xfff0 == 0x63c0 => Ok(match tries(status) {
-                    0 => Verified::Blocked,
-                    tries => Verified::Wrong { tries },
-                }),
-                _ => Err(error),
-            },
-        }
+        let header = [0, CHANGE_REFERENCE, 0, reference];
+        verdict(self.command("CHANGE REFERENCE DATA", header, data.as_slice()))
     }
 
     /// The key of a slot; `None` if there is none, or if a card below 5.3 tells nothing of it.
@@ -340,6 +352,30 @@ impl<'w> Piv<'w> {
     }
 }
 
+/// A PIN or PUK, filled up.
+fn padded(secret: &[u8]) -> Zeroizing<[u8; 8]> {
+    let mut padded = Zeroizing::new([0xff_u8; 8]);
+    for (place, byte) in padded.iter_mut().zip(secret) {
+        *place = *byte;
+    }
+    padded
+}
+
+/// How an attempt at a PIN or PUK ended.
+fn verdict(answer: Answer<Vec<u8>>) -> Answer<Verified> {
+    match answer {
+        Ok(_) => Ok(Verified::Right),
+        Err(error) => match error.status() {
+            Some(status::BLOCKED) => Ok(Verified::Blocked),
+            Some(status) if status & 0xfff0 == 0x63c0 => Ok(match tries(status) {
+                0 => Verified::Blocked,
+                tries => Verified::Wrong { tries },
+            }),
+            _ => Err(error),
+        },
+    }
+}
+
 /// The tries in 63Cx.
 fn tries(status: u16) -> u8 {
     let [_, low] = status.to_be_bytes();
@@ -390,7 +426,7 @@ fn exchange(
             apdu.extend_from_slice(piece);
         }
         let last = pieces.peek().is_none();
-        if last && instruction != VERIFY {
+        if last && !matches!(instruction, VERIFY | CHANGE_REFERENCE) {
             apdu.push(0);
         }
         let answer = wire.transmit(&apdu).map_err(CardError::Lost)?;

@@ -29,8 +29,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Something to do with the card.
 type Job = Box<dyn FnOnce(&mut Piv<'_>) + Send>;
 
+/// A card that this process holds, and its reader.
+pub(crate) type Held = (CString, Identity);
+
 /// A card that is held.
 pub(crate) struct Connection {
+    reader: CString,
     identity: Identity,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -56,14 +60,19 @@ impl<T> Pending<T> {
 }
 
 impl Connection {
-    /// Takes the card with that serial number, or the only one.
-    pub(crate) fn open(serial: Option<u32>, context: &Context<'_>) -> Result<Self, YubiKeyError> {
+    /// Takes the card with that serial number, or the only one. `held` are those that are not to be
+    /// asked, since they are taken already.
+    pub(crate) fn open(
+        serial: Option<u32>,
+        held: Vec<Held>,
+        context: &Context<'_>,
+    ) -> Result<Self, YubiKeyError> {
         let (opened, outcome) = mpsc::channel();
         let (jobs, work) = mpsc::channel();
-        let thread = std::thread::spawn(move || hold(serial, &opened, &work));
+        let thread = std::thread::spawn(move || hold(serial, &held, &opened, &work));
         let mut told = false;
         let start = Instant::now();
-        let identity = loop {
+        let (reader, identity) = loop {
             let wait = if told {
                 PATIENCE.saturating_sub(SOON)
             } else {
@@ -83,6 +92,7 @@ impl Connection {
             }
         };
         Ok(Self {
+            reader,
             identity,
             jobs: Some(jobs),
             thread: Some(thread),
@@ -92,6 +102,11 @@ impl Connection {
     /// Who the card is.
     pub(crate) const fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// The reader, with who the card is.
+    pub(crate) fn held(&self) -> Held {
+        (self.reader.clone(), self.identity)
     }
 
     /// The card's name in messages.
@@ -156,26 +171,28 @@ pub(crate) fn token(identity: Identity) -> Token {
 /// The thread: takes the card, says so, and works until nobody can ask any more.
 fn hold(
     serial: Option<u32>,
-    opened: &Sender<Result<Identity, YubiKeyError>>,
+    held: &[Held],
+    opened: &Sender<Result<Held, YubiKeyError>>,
     jobs: &Receiver<Job>,
 ) {
-    if let Err(error) = try_hold(serial, opened, jobs) {
+    if let Err(error) = try_hold(serial, held, opened, jobs) {
         drop(opened.send(Err(error)));
     }
 }
 
 fn try_hold(
     serial: Option<u32>,
-    opened: &Sender<Result<Identity, YubiKeyError>>,
+    held: &[Held],
+    opened: &Sender<Result<Held, YubiKeyError>>,
     jobs: &Receiver<Job>,
 ) -> Result<(), YubiKeyError> {
     let context = pcsc::Context::establish(Scope::User).map_err(no_service)?;
-    let reader = choose(&context, serial)?;
+    let reader = choose(&context, serial, held)?;
     let mut card = connect(&context, &reader)?;
     let mut transaction = card.transaction().map_err(YubiKeyError::Reader)?;
     let selected = Piv::select(&mut transaction).map_err(YubiKeyError::Opening)?;
     let (mut piv, identity) = selected.ok_or(YubiKeyError::Gone)?;
-    if opened.send(Ok(identity)).is_ok() {
+    if opened.send(Ok((reader, identity))).is_ok() {
         while let Ok(job) = jobs.recv() {
             job(&mut piv);
         }
@@ -186,20 +203,24 @@ fn try_hold(
     Ok(())
 }
 
-/// All YubiKeys, in the order of their readers. What can't be asked is left out.
-pub(crate) fn all() -> Result<Vec<Identity>, YubiKeyError> {
+/// All YubiKeys, in the order of their readers. What can't be asked is left out; what is `held` is known.
+pub(crate) fn all(held: &[Held]) -> Result<Vec<Identity>, YubiKeyError> {
     let context = pcsc::Context::establish(Scope::User).map_err(no_service)?;
-    let found = identify(&context, &candidates(&context)?)?;
+    let found = identify(&context, &candidates(&context)?, held)?;
     Ok(found.into_iter().map(|(_, identity)| identity).collect())
 }
 
 /// The reader with the card that is meant.
-fn choose(context: &pcsc::Context, serial: Option<u32>) -> Result<CString, YubiKeyError> {
+fn choose(
+    context: &pcsc::Context,
+    serial: Option<u32>,
+    held: &[Held],
+) -> Result<CString, YubiKeyError> {
     let readers = candidates(context)?;
     if let (None, [only]) = (serial, &readers[..]) {
         return Ok(only.clone());
     }
-    let mut found = identify(context, &readers)?;
+    let mut found = identify(context, &readers, held)?;
     let seen: Vec<String> = found.iter().map(|(_, identity)| name(*identity)).collect();
     if let Some(serial) = serial {
         found.retain(|(_, identity)| identity.serial == Some(serial));
@@ -232,10 +253,15 @@ fn candidates(context: &pcsc::Context) -> Result<Vec<CString>, YubiKeyError> {
 fn identify(
     context: &pcsc::Context,
     readers: &[CString],
-) -> Result<Vec<(CString, Identity)>, YubiKeyError> {
+    held: &[Held],
+) -> Result<Vec<Held>, YubiKeyError> {
     let mut found = Vec::new();
     let mut failure = None;
     for reader in readers {
+        if let Some(known) = held.iter().find(|(held, _)| held == reader) {
+            found.push(known.clone());
+            continue;
+        }
         match identify_one(context, reader) {
             Ok(Some(identity)) => found.push((reader.clone(), identity)),
             Ok(None) => {}

@@ -12,6 +12,7 @@ use crate::tlv::{self, tlv};
 
 const GENERATE: u8 = 0x47;
 const PUT_DATA: u8 = 0xdb;
+const SET_MANAGEMENT_KEY: u8 = 0xff;
 
 /// The key reference of the management key.
 const MANAGEMENT: u8 = 0x9b;
@@ -26,7 +27,7 @@ const PRINTED: [u8; 3] = [0x5f, 0xc1, 0x09];
 const STORED: u8 = 2;
 
 /// The management key that every YubiKey comes with.
-const FACTORY: [u8; 24] = [
+pub(crate) const FACTORY: [u8; 24] = [
     1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8,
 ];
 
@@ -144,6 +145,44 @@ impl Piv<'_> {
         Ok(key.map(|key| Zeroizing::new(key.to_vec())))
     }
 
+    /// Whether another program keeps something of its own where the management key goes. The PIN must
+    /// have been verified.
+    pub(crate) fn printed_is_in_use(&mut self) -> Answer<bool> {
+        let printed = self.object(PRINTED)?.map(Zeroizing::new);
+        Ok(printed
+            .is_some_and(|printed| !printed.is_empty() && tlv::find(&printed, 0x88).is_none()))
+    }
+
+    /// Gives the card another management key, which it keeps under the PIN as ykman has it keep it. The
+    /// old one must have been shown.
+    ///
+    /// The new key is on the card, and said to be, before it counts: at no time does a key count that
+    /// nobody has.
+    pub(crate) fn replace_management_key(&mut self, cipher: Cipher, key: &[u8]) -> Answer<()> {
+        let kept = Zeroizing::new(tlv(0x88, &Zeroizing::new(tlv(0x89, key))));
+        self.put_object(PRINTED, &kept)?;
+        let admin = self.object(ADMIN_DATA)?.unwrap_or_default();
+        self.put_object(ADMIN_DATA, &with_stored_key(&admin))?;
+        let mut data = Zeroizing::new(Vec::with_capacity(key.len().saturating_add(3)));
+        let length = u8::try_from(key.len()).map_err(|_| CardError::Malformed {
+            command: "SET MANAGEMENT KEY",
+        })?;
+        data.extend([cipher.number(), MANAGEMENT, length]);
+        data.extend_from_slice(key);
+        // 0xff: no touch.
+        let header = [0, SET_MANAGEMENT_KEY, 0xff, 0xff];
+        self.command("SET MANAGEMENT KEY", header, &data)?;
+        Ok(())
+    }
+
+    /// Writes the content of a data object.
+    fn put_object(&mut self, object: [u8; 3], content: &[u8]) -> Answer<()> {
+        let data = [tlv(0x5c, &object), tlv(0x53, content)].concat();
+        let data = Zeroizing::new(data);
+        self.command("PUT DATA", [0, PUT_DATA, 0x3f, 0xff], &data)?;
+        Ok(())
+    }
+
     /// Shows the card that we know the management key; `false`: it is another one.
     pub(crate) fn authenticate(&mut self, cipher: Cipher, key: &[u8]) -> Answer<bool> {
         let command = "GENERAL AUTHENTICATE";
@@ -188,9 +227,7 @@ impl Piv<'_> {
             Some(der) => [tlv(0x70, der), tlv(0x71, &[0]), tlv(0xfe, &[])].concat(),
             None => Vec::new(),
         };
-        let data = [tlv(0x5c, &slot.certificate_object()), tlv(0x53, &content)].concat();
-        self.command("PUT DATA", [0, PUT_DATA, 0x3f, 0xff], &data)?;
-        Ok(())
+        self.put_object(slot.certificate_object(), &content)
     }
 
     /// The content of a data object.
@@ -202,5 +239,34 @@ impl Piv<'_> {
         };
         let content = tlv::find(&answer, 0x53).ok_or(CardError::Malformed { command })?;
         Ok(Some(content.to_vec()))
+    }
+}
+
+/// The admin data, saying that the management key is kept on the card. What else it says stays, but for
+/// the salt of a key that was derived from the PIN.
+fn with_stored_key(admin: &[u8]) -> Vec<u8> {
+    let old = tlv::find(admin, 0x80).unwrap_or_default();
+    let flags = match tlv::find(old, 0x81) {
+        Some([flags]) => *flags,
+        _ => 0,
+    };
+    let mut content = tlv(0x81, &[flags | STORED]);
+    if let Some(changed) = tlv::find(old, 0x83) {
+        tlv::push(&mut content, 0x83, changed);
+    }
+    tlv(0x80, &content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_data_keeps_what_others_wrote() {
+        assert_eq!(with_stored_key(&[]), [0x80, 3, 0x81, 1, 2]);
+        // PUK blocked, a salt, and when the PIN was changed.
+        let old = [0x80, 13, 0x81, 1, 1, 0x82, 2, 7, 7, 0x83, 4, 1, 2, 3, 4];
+        let new = [0x80, 9, 0x81, 1, 3, 0x83, 4, 1, 2, 3, 4];
+        assert_eq!(with_stored_key(&old), new);
     }
 }
