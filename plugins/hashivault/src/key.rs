@@ -116,6 +116,10 @@ impl AsyncKey for TransitKey {
         self.transit.config.in_flight
     }
 
+    fn keeps_one_chain(&self) -> bool {
+        true
+    }
+
     fn signs_pkcs1v15(&self) -> bool {
         self.version.spec.is_rsa()
     }

@@ -136,6 +136,10 @@ impl Key for LocalKey {
         Ok(signature.ok_or_else(|| LocalError::Sign { path: path() })?)
     }
 
+    fn keeps_one_chain(&self) -> bool {
+        true
+    }
+
     fn signs_pkcs1v15(&self) -> bool {
         self.key_spec.is_rsa()
     }

@@ -30,7 +30,10 @@ pub(crate) fn create_key(request: &CreateKeyRequest) -> Result<CreateKeyResponse
     if request.pin_policy.is_some() || request.touch_policy.is_some() {
         return Err(LocalError::Policy);
     }
-    let path = absolute(&request.key_id)?;
+    let mut path = absolute(&request.key_id)?;
+    if request.beside {
+        path = beside(&path)?;
+    }
     let exists = path.symlink_metadata().is_ok();
     if exists && !request.overwrite {
         return Err(LocalError::KeyExists { path });
@@ -58,6 +61,33 @@ pub(crate) fn create_key(request: &CreateKeyRequest) -> Result<CreateKeyResponse
         token: None,
         replaced,
     })
+}
+
+/// A file beside that of a key: its name with the first number under which there is neither a key nor a
+/// certificate.
+fn beside(path: &Path) -> Result<PathBuf, LocalError> {
+    public_key_of(path)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (base, first) = match stem.rsplit_once('-') {
+        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
+            Ok(number) => (base, number.saturating_add(1)),
+            Err(_) => (&*stem, 2),
+        },
+        _ => (&*stem, 2),
+    };
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_string_lossy());
+    let extension = extension.map_or_else(String::new, |extension| format!(".{extension}"));
+    (first..)
+        .take(MAX_FILES)
+        .map(|number| path.with_file_name(format!("{base}-{number}{extension}")))
+        .find(|free| !is_there(free) && !is_there(&certificate_path(free, None)))
+        .ok_or_else(|| LocalError::KeyExists { path: path.into() })
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// A new key in PKCS#8.

@@ -133,7 +133,10 @@ fn latest(public: &PublicKey, pool: &[Vec<u8>], now: SystemTime) -> Result<Choic
         .filter_map(|der| Certificate::from_der(der).ok())
         .collect();
     let at = Time::from_system(now);
-    own.sort_by_key(|certificate| (certificate.is_valid_at(at), certificate.not_before()));
+    own.sort_by_key(|certificate| {
+        let (begins, ends) = (certificate.not_before(), certificate.not_after());
+        (certificate.is_valid_at(at), begins, ends)
+    });
     let others: Vec<Vec<u8>> = pool
         .iter()
         .filter(|der| !chain::matches(public, der))

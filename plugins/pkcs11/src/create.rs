@@ -13,12 +13,13 @@ use hardsign_plugin::proto::{CreateKeyRequest, CreateKeyResponse};
 use hardsign_plugin::{Context, Error};
 
 use crate::config::Config;
-use crate::connection::failed;
+use crate::connection::{failed, find_key};
 use crate::error::{Call, Pkcs11Error};
-use crate::list::uri;
+use crate::list;
 use crate::module::Token;
 use crate::objects::{self, KeyObject};
 use crate::shared::Shared;
+use crate::sign::{Padding, Signing, Site};
 use hardsign_plugin::pkcs11_uri::{Uri, encode_query};
 
 /// Bytes of the id that a key gets where the user names none.
@@ -35,9 +36,9 @@ pub(crate) fn create_key(
     context: &Context<'_>,
 ) -> Result<CreateKeyResponse, Error> {
     let config = Config::read(&request.key_id, &request.plugin_config)?;
-    let Some(label) = config.uri.object.clone() else {
+    if config.uri.object.is_none() && !request.beside {
         return Err(Pkcs11Error::NoLabel.into());
-    };
+    }
     if request.pin_policy.is_some() || request.touch_policy.is_some() {
         return Err(Error::validation(
             "PKCS#11 knows no PIN policy and no touch policy of a key",
@@ -55,8 +56,13 @@ pub(crate) fn create_key(
         .open_rw_session(token.slot)
         .map_err(|source| writing("opening a session with", &token, source))?;
     let source = config.pin_source.as_ref();
-    shared.login(&module, &token, &session, source, context)?;
-    let old = Old::find(&session, &token, &config.uri)?;
+    let proof = shared.login(&module, &token, &session, source, context)?;
+    let uri = match request.beside {
+        true => beside(&session, &token, &config)?,
+        false => config.uri.clone(),
+    };
+    let label = uri.object.clone().ok_or(Pkcs11Error::NoLabel)?;
+    let old = Old::find(&session, &token, &uri)?;
     if !old.is_empty() && !request.overwrite {
         return Err(Pkcs11Error::KeyExists {
             token: token.name(),
@@ -64,30 +70,39 @@ pub(crate) fn create_key(
         }
         .into());
     }
-    let id = match config.uri.id.clone() {
+    let id = match uri.id.clone() {
         Some(id) => id,
         None => random_id().map_err(|error| Error::other(format!("no random id: {error}")))?,
     };
-    let making = Making {
+    let mut making = Making {
+        may_decrypt: false,
         session: &session,
         token: &token,
         label: &label,
         id: &id,
         key_spec: request.key_spec,
     };
-    let (private, public) = making.make()?;
-    let made = making.check(private, public);
-    let made = match made {
-        Ok(made) => made,
-        Err(error) => {
-            destroy(&session, [private, public]);
-            return Err(error);
-        }
+    let (mut private, mut made) = making.checked()?;
+    let site = Site {
+        module: &module,
+        token: &token,
+        proof: proof.as_deref(),
+        context,
     };
+    if request.key_spec.is_rsa() && !making.signs(private.0, &made, site) {
+        destroy(&session, [private.0, private.1]);
+        let message = format!(
+            "{} signs with RSA keys only if they may decrypt as well, so this one may",
+            token.name()
+        );
+        context.notice(&message, None);
+        making.may_decrypt = true;
+        (private, made) = making.checked()?;
+    }
     let replaced = old.delete(&session, &token)?;
-    let key = KeyObject::new(private, &label, &id);
+    let key = KeyObject::new(private.0, &label, &id);
     Ok(CreateKeyResponse {
-        key_id: with_query(uri(&module, &token, &key), &config),
+        key_id: with_query(list::uri(&module, &token, &key), &config),
         key_spec: request.key_spec,
         public_key: made.to_spki_der()?.into(),
         token: Some(token.describe()),
@@ -140,6 +155,36 @@ fn destroy(session: &Session, objects: impl IntoIterator<Item = ObjectHandle>) {
         session.destroy_object(object).unwrap_or(());
     }
 }
+
+/// A name beside that of a key that is there: its label with the first number that is free, and an id of
+/// its own.
+fn beside(session: &Session, token: &Token, config: &Config) -> Result<Uri, Error> {
+    let there = find_key(session, token, config, true)?;
+    let (base, first) = match there.label.rsplit_once('-') {
+        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
+            Ok(number) => (base, number.saturating_add(1)),
+            Err(_) => (there.label.as_str(), 2),
+        },
+        _ => (there.label.as_str(), 2),
+    };
+    if base.is_empty() {
+        return Err(Pkcs11Error::NoLabel.into());
+    }
+    for number in (first..).take(MAX_BESIDE) {
+        let uri = Uri {
+            object: Some(format!("{base}-{number}")),
+            id: None,
+            ..config.uri.clone()
+        };
+        if Old::find(session, token, &uri)?.is_empty() {
+            return Ok(uri);
+        }
+    }
+    Err(Pkcs11Error::NoLabel.into())
+}
+
+/// Names that are tried for a key beside another.
+const MAX_BESIDE: usize = 100;
 
 /// What stands under the new key's name already.
 struct Old {
@@ -213,6 +258,8 @@ impl Old {
 
 /// A key on its way.
 struct Making<'a> {
+    /// For a token that signs with its raw RSA operation, and does that only with keys that may decrypt.
+    may_decrypt: bool,
     session: &'a Session,
     token: &'a Token,
     label: &'a str,
@@ -221,6 +268,30 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
+    /// Makes the pair and looks at it: both handles, private first, and the public key. A pair that is not
+    /// as it should be is deleted again.
+    fn checked(&self) -> Result<((ObjectHandle, ObjectHandle), PublicKey), Error> {
+        let (private, public) = self.make()?;
+        match self.check(private, public) {
+            Ok(made) => Ok(((private, public), made)),
+            Err(error) => {
+                destroy(self.session, [private, public]);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the new key makes a signature, of a digest that means nothing.
+    fn signs(&self, private: ObjectHandle, public: &PublicKey, site: Site<'_>) -> bool {
+        let (public, spec) = (public.clone(), self.key_spec);
+        let signing = Signing::new(site.module, site.token, private, public, spec, false);
+        let digest = vec![0; spec.hash().output_len()];
+        signing.is_ok_and(|signing| {
+            let signed = signing.sign(self.session, &digest, Padding::Pss, site);
+            signed.is_ok()
+        })
+    }
+
     /// Makes the pair: private and public handle.
     fn make(&self) -> Result<(ObjectHandle, ObjectHandle), Error> {
         use cryptoki::error::RvError;
@@ -284,7 +355,8 @@ impl Making<'_> {
     }
 
     fn public(&self, strict: bool) -> Vec<Attribute> {
-        // CKA_VERIFY is left to the token: some refuse what they would set themselves.
+        // What the public half may do is left to the token: it gives nothing away, and some refuse what they
+        // would set themselves (a TPM has one bit for signing and encrypting).
         let mut template = self.named();
         match curve(self.key_spec) {
             Some(curve) => template.push(Attribute::EcParams(curve.to_vec())),
@@ -300,8 +372,6 @@ impl Making<'_> {
         }
         if strict {
             template.push(Attribute::Private(false));
-            template.push(Attribute::Encrypt(false));
-            template.push(Attribute::Wrap(false));
         }
         template
     }
@@ -314,9 +384,11 @@ impl Making<'_> {
             Attribute::Extractable(false),
             Attribute::Sign(true),
         ]);
+        if strict && !self.may_decrypt {
+            template.push(Attribute::Decrypt(false));
+        }
         if strict {
             template.extend([
-                Attribute::Decrypt(false),
                 Attribute::Unwrap(false),
                 Attribute::Derive(false),
                 Attribute::SignRecover(false),

@@ -22,14 +22,16 @@
 use std::process::ExitCode;
 
 use hardsign_plugin::proto::{
-    Capability, CreateKeyRequest, CreateKeyResponse, ImportCertificatesRequest,
-    ImportCertificatesResponse, ListKeysRequest, ListKeysResponse, Metadata,
+    AttestKeyRequest, AttestKeyResponse, Capability, CreateKeyRequest, CreateKeyResponse,
+    ImportCertificatesRequest, ImportCertificatesResponse, ListKeysRequest, ListKeysResponse,
+    Metadata,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Plugin};
 
 use crate::key::TokenKey;
 use crate::shared::Shared;
 
+mod attest;
 mod certificates;
 mod config;
 mod connection;
@@ -63,6 +65,7 @@ impl Plugin for Pkcs11Plugin {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with(Capability::Attest)
         .with_settings(config::settings())
     }
 
@@ -92,6 +95,14 @@ impl Plugin for Pkcs11Plugin {
         context: &Context<'_>,
     ) -> Result<ImportCertificatesResponse, Error> {
         import::import_certificates(request, &self.shared, context)
+    }
+
+    fn attest_key(
+        &self,
+        request: &AttestKeyRequest,
+        context: &Context<'_>,
+    ) -> Result<AttestKeyResponse, Error> {
+        attest::attest_key(request, &self.shared, context)
     }
 }
 

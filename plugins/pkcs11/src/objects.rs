@@ -2,6 +2,7 @@
 //!
 //! Of a private key only public attributes are ever asked for, whether it is extractable or not.
 
+use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{
     Attribute, AttributeType, CertificateType, KeyType, ObjectClass, ObjectHandle,
 };
@@ -241,6 +242,17 @@ pub(crate) fn told(
         Some((*name, value))
     };
     asked.iter().filter_map(flag).collect()
+}
+
+/// CKA_KEY_GEN_MECHANISM of a key; `None` if the token does not tell, as for keys that it did not make.
+pub(crate) fn made_with(
+    session: &Session,
+    handle: ObjectHandle,
+) -> Result<Option<MechanismType>, Call> {
+    match one(session, handle, AttributeType::KeyGenMechanism)? {
+        Some(Attribute::KeyGenMechanism(mechanism)) => Ok(Some(mechanism)),
+        _ => Ok(None),
+    }
 }
 
 /// The certificate objects with the key's id, or with its label where it has none.
