@@ -29,6 +29,7 @@ pub(crate) mod login;
 pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod sign;
+pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod version;
 
@@ -59,6 +60,7 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(plugin::definition())
         .subcommand(policy::definition())
         .subcommand(key::definition())
+        .subcommand(token::definition())
         .subcommand(doctor::definition())
         .subcommand(completion::definition())
         .subcommand(completion::candidates("__complete"))

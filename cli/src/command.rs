@@ -38,6 +38,7 @@ mod selection;
 mod sign;
 mod signer;
 mod tally;
+mod token;
 mod verify;
 mod version;
 
@@ -182,6 +183,10 @@ pub(crate) fn run(
         Some(("logout", m)) => logout::run(&args::login::LogoutArgs::read(m)?, context),
         Some(("blob", group)) => run_blob(group, definition, context),
         Some(("key", group)) => run_key(group, definition, context),
+        Some(("token", group)) => match group.subcommand() {
+            Some(("setup", m)) => token::setup(&args::token::SetupArgs::read(m)?, context),
+            _ => help(&["token"], definition, context),
+        },
         Some(("certificate", group)) => run_certificate(group, definition, context),
         Some(("plugin", group)) => run_plugin(group, definition, context),
         Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
@@ -232,12 +237,12 @@ fn run_key_life(
     context: &Context,
 ) -> Result<(), Failure> {
     use args::key::life as typed;
-    use key::{certify, device};
+    use key::{certify, device, renew};
     match name {
         "create" => device::create(typed::CreateArgs::read(m)?, context),
         "request" => certify::request(typed::RequestArgs::read(m)?, context),
         "certify" => certify::certify(typed::CertifyArgs::read(m)?, context),
-        "renew" => certify::renew(typed::RenewArgs::read(m)?, context),
+        "renew" => renew::renew(typed::RenewArgs::read(m)?, context),
         "crl" => certify::crl(typed::CrlArgs::read(m)?, context),
         "import-cert" => device::import(typed::ImportArgs::read(m)?, context),
         "export-cert" => device::export(typed::LookArgs::read(m)?, context),

@@ -88,6 +88,7 @@ fn help_of_every_command() {
                 "plugin",
                 "policy",
                 "blob policy",
+                "token",
             ]
             .contains(&&*verb)
             {

@@ -18,6 +18,7 @@ use crate::output::{one_line, table::table};
 pub(super) mod attest;
 pub(super) mod certify;
 pub(super) mod device;
+pub(super) mod renew;
 
 /// One key as `key list --output json` shows it.
 #[derive(Serialize)]

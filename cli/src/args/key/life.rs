@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Command};
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::certify::{Reason, RsaPadding};
 use hardsign_core::trust::StoreName;
+use hardsign_plugin::proto::{PinPolicy, TouchPolicy};
 
 use super::super::flags::{self, Reader};
 use super::super::{BTreeMap, Output, Usage};
@@ -25,6 +26,8 @@ pub(crate) struct CreateArgs {
     pub(crate) name: String,
     pub(crate) device: Device,
     pub(crate) key_spec: KeySpec,
+    pub(crate) pin_policy: Option<PinPolicy>,
+    pub(crate) touch_policy: Option<TouchPolicy>,
     pub(crate) default: bool,
     pub(crate) force: bool,
     pub(crate) yes: bool,
@@ -50,6 +53,8 @@ pub(crate) struct CertifyArgs {
     /// The path length of a CA certificate.
     pub(crate) ca: Option<u8>,
     pub(crate) trust: Option<StoreName>,
+    /// Replaces the file, and the certificate of a device that keeps one only.
+    pub(crate) force: bool,
     pub(crate) out: Out,
 }
 
@@ -81,9 +86,26 @@ pub(crate) struct RenewArgs {
     pub(crate) config: BTreeMap<String, String>,
     /// A request in place of a certificate.
     pub(crate) request: bool,
+    /// A new key beside the old one, in place of the same.
+    pub(crate) new_key: Option<NewKeyArgs>,
     pub(crate) terms: Terms,
     pub(crate) trust: Option<StoreName>,
     pub(crate) out: Out,
+}
+
+/// `hardsign key renew --new-key`.
+#[derive(Debug)]
+pub(crate) struct NewKeyArgs {
+    /// Its name in the list; made of the old one's if it is not given.
+    pub(crate) name: Option<String>,
+    /// Its id; the plugin's choice if it is not given.
+    pub(crate) id: Option<String>,
+    /// Type and size; those of the old key if they are not given.
+    pub(crate) key_spec: Option<KeySpec>,
+    pub(crate) pin_policy: Option<PinPolicy>,
+    pub(crate) touch_policy: Option<TouchPolicy>,
+    pub(crate) default: bool,
+    pub(crate) yes: bool,
 }
 
 /// `hardsign key crl`.
@@ -130,6 +152,9 @@ Examples:
   Make a key in a SoftHSM token and make it the default:
     hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
 
+  Make a key on a YubiKey that is asked for its PIN once a run and for a touch now and then:
+    hardsign key create release --plugin yubikey --id yubikey:slot=9c --type EC-256 --pin-policy once --touch-policy cached
+
   Make a software key for development:
     hardsign key create dev --plugin local --id ./dev.key --type EC-256";
 
@@ -160,7 +185,13 @@ Examples:
     hardsign key renew release --days 365 --issuer root
 
   A new request for an outside CA:
-    hardsign key renew release --csr --out release.csr";
+    hardsign key renew release --csr --out release.csr
+
+  A new key beside the old one, which stays as it is:
+    hardsign key renew release --new-key --days 365 --issuer root
+
+  The same where the device has slots:
+    hardsign key renew release --new-key --id yubikey:slot=82 --days 365 --issuer root";
 
 const CRL: &str = "\
 Examples:
@@ -230,6 +261,7 @@ pub(super) fn definitions() -> Vec<Command> {
                 "TYPE",
                 "RSA-2048, RSA-3072, RSA-4096, EC-256, EC-384 or EC-521 (required)",
             ))
+            .args(policies())
             .arg(flags::switch("default", "Make it the default signing key"))
             .arg(flags::force(
                 "Replace a key that is there; the old one is deleted for good",
@@ -260,7 +292,14 @@ pub(super) fn definitions() -> Vec<Command> {
             ))
             .arg(crl_url())
             .arg(trust())
-            .args(out("Write the certificate and those above it to this file as well"))
+            .arg(flags::value(
+                "out",
+                "FILE",
+                "Write the certificate and those above it to this file as well",
+            ))
+            .arg(flags::force(
+                "Overwrite the file, and replace the certificate of a device that keeps one only",
+            ))
             .args(common())
             .arg(padding())
             .arg(name()),
@@ -272,6 +311,7 @@ pub(super) fn definitions() -> Vec<Command> {
         .arg(days("How long the certificate is valid"))
         .arg(issuer())
         .arg(flags::switch("csr", "Make a request in place of a certificate"))
+        .args(new_key())
         .arg(crl_url())
         .arg(trust())
         .args(out("Write it to this file"))
@@ -313,11 +353,57 @@ pub(super) fn definitions() -> Vec<Command> {
 }
 
 /// The flags that name a device.
-pub(super) fn device(plugin: &'static str, id: &'static str) -> [Arg; 3] {
+pub(crate) fn device(plugin: &'static str, id: &'static str) -> [Arg; 3] {
     [
         flags::value("plugin", "NAME", plugin),
         flags::value("id", "KEY-ID", id),
         flags::plugin_config("Setting that is passed to the plugin (repeatable)"),
+    ]
+}
+
+/// The flags that say when a key asks for its PIN and for a touch.
+fn policies() -> [Arg; 2] {
+    [
+        flags::value(
+            "pin-policy",
+            "POLICY",
+            "When the key asks for the PIN: never, once or always [default: the device's]",
+        ),
+        flags::value(
+            "touch-policy",
+            "POLICY",
+            "When the key asks for a touch: never, always or cached [default: the device's]",
+        ),
+    ]
+}
+
+/// The flags that make a new key beside an old one.
+fn new_key() -> Vec<Arg> {
+    let [pin, touch] = policies();
+    vec![
+        flags::switch(
+            "new-key",
+            "Make a new key beside the old one, which stays as it is",
+        ),
+        flags::value(
+            "as",
+            "NAME",
+            "Name of the new key in the list [default: the old one with a number]",
+        ),
+        flags::value(
+            "id",
+            "KEY-ID",
+            "The new key, in the plugin's own form; needed where the device has slots",
+        ),
+        flags::value(
+            "type",
+            "TYPE",
+            "Type of the new key [default: the old one's]",
+        ),
+        pin,
+        touch,
+        flags::switch("default", "Make the new key the default signing key"),
+        flags::yes(),
     ]
 }
 
@@ -344,7 +430,7 @@ fn padding() -> Arg {
 }
 
 impl Device {
-    pub(super) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
+    pub(in crate::args) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
         Ok(Self {
             plugin: reader.text("plugin").unwrap_or_default(),
             id: reader.text("id").unwrap_or_default(),
@@ -355,15 +441,23 @@ impl Device {
 
 impl Out {
     fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
+        let out = Self::read_with_other_force(reader)?;
+        if out.force && out.file.is_none() {
+            return Err(Usage("--force is for --out".to_owned()));
+        }
+        Ok(out)
+    }
+
+    /// Of a command whose --force is for something else as well.
+    fn read_with_other_force(reader: &Reader<'_>) -> Result<Self, Usage> {
         let file = reader.text("out");
-        let force = reader.switch("force")?;
         if file.as_deref() == Some("") {
             return Err(Usage("--out needs a file name".to_owned()));
         }
-        if force && file.is_none() {
-            return Err(Usage("--force is for --out".to_owned()));
-        }
-        Ok(Self { file, force })
+        Ok(Self {
+            file,
+            force: reader.switch("force")?,
+        })
     }
 }
 
@@ -385,6 +479,39 @@ fn read_padding(reader: &Reader<'_>) -> Result<RsaPadding, Usage> {
         Some(other) => Err(Usage(format!(
             "invalid argument {other:?} for \"--rsa-padding\" flag: it is pss or pkcs1v15"
         ))),
+    }
+}
+
+fn read_type(text: &str) -> Result<KeySpec, Usage> {
+    KeySpec::from_str(&text.to_ascii_uppercase()).map_err(|_| {
+        let known = KeySpec::ALL.map(KeySpec::name).join(", ");
+        Usage(format!(
+            "invalid argument {text:?} for \"--type\" flag: the types are {known}"
+        ))
+    })
+}
+
+fn read_pin_policy(reader: &Reader<'_>) -> Result<Option<PinPolicy>, Usage> {
+    let policy = reader
+        .text("pin-policy")
+        .map(|text| PinPolicy::from(&*text));
+    match policy {
+        Some(PinPolicy::Unknown(text)) => Err(Usage(format!(
+            "invalid argument {text:?} for \"--pin-policy\" flag: the policies are never, once, always"
+        ))),
+        policy => Ok(policy),
+    }
+}
+
+fn read_touch_policy(reader: &Reader<'_>) -> Result<Option<TouchPolicy>, Usage> {
+    let policy = reader
+        .text("touch-policy")
+        .map(|text| TouchPolicy::from(&*text));
+    match policy {
+        Some(TouchPolicy::Unknown(text)) => Err(Usage(format!(
+            "invalid argument {text:?} for \"--touch-policy\" flag: the policies are never, always, cached"
+        ))),
+        policy => Ok(policy),
     }
 }
 
@@ -423,18 +550,14 @@ impl CreateArgs {
         let reader = Reader(matches);
         let name = one_name(&reader)?;
         reader.required(&["plugin", "id", "type"])?;
-        let text = reader.text("type").unwrap_or_default();
-        let key_spec = KeySpec::from_str(&text.to_ascii_uppercase()).map_err(|_| {
-            let known = KeySpec::ALL.map(KeySpec::name).join(", ");
-            Usage(format!(
-                "invalid argument {text:?} for \"--type\" flag: the types are {known}"
-            ))
-        })?;
+        let key_spec = read_type(&reader.text("type").unwrap_or_default())?;
         reader.output()?;
         Ok(Self {
             name,
             device: Device::read(&reader)?,
             key_spec,
+            pin_policy: read_pin_policy(&reader)?,
+            touch_policy: read_touch_policy(&reader)?,
             default: reader.switch("default")?,
             force: reader.switch("force")?,
             yes: reader.switch("yes")?,
@@ -501,7 +624,8 @@ impl CertifyArgs {
             terms: Terms::read(&reader, days)?,
             ca: ca.then_some(length),
             trust: read_trust(&reader)?,
-            out: Out::read(&reader)?,
+            force: reader.switch("force")?,
+            out: Out::read_with_other_force(&reader)?,
         })
     }
 }
@@ -518,13 +642,46 @@ impl RenewArgs {
         }
         let days = read_days(&reader)?.unwrap_or_default();
         reader.output()?;
+        let new_key = match reader.switch("new-key")? {
+            true => Some(NewKeyArgs::read(&reader)?),
+            false => None,
+        };
+        for flag in [
+            "as",
+            "id",
+            "type",
+            "pin-policy",
+            "touch-policy",
+            "default",
+            "yes",
+        ] {
+            if new_key.is_none() && reader.given(flag) {
+                return Err(Usage(format!("--{flag} needs --new-key")));
+            }
+        }
         Ok(Self {
             name,
             config: reader.pairs("plugin-config")?,
             request,
+            new_key,
             terms: Terms::read(&reader, days)?,
             trust: read_trust(&reader)?,
             out: Out::read(&reader)?,
+        })
+    }
+}
+
+impl NewKeyArgs {
+    fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
+        let key_spec = reader.text("type").map(|text| read_type(&text));
+        Ok(Self {
+            name: reader.text("as"),
+            id: reader.text("id"),
+            key_spec: key_spec.transpose()?,
+            pin_policy: read_pin_policy(reader)?,
+            touch_policy: read_touch_policy(reader)?,
+            default: reader.switch("default")?,
+            yes: reader.switch("yes")?,
         })
     }
 }

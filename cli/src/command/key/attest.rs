@@ -96,8 +96,14 @@ fn unproven(
                 "{}: not proven; this is what the key store says",
                 one_line(name)
             ))?;
+            let names = answer
+                .statements
+                .iter()
+                .map(|said| said.name.chars().count());
+            let width = names.max().unwrap_or_default();
             for Property { name, value } in &answer.statements {
-                row(context, &one_line(name), &one_line(value))?;
+                let (name, value) = (one_line(name), one_line(value));
+                console.line(format_args!("  {name:<width$}  {value}"))?;
             }
         }
     }

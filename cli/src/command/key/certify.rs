@@ -1,4 +1,4 @@
-//! `hardsign key request`, `certify`, `renew` and `crl`: documents that a key signs.
+//! `hardsign key request`, `certify` and `crl`: documents that a key signs.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::device::{self, Kept, Opened};
-use crate::args::key::life::{CertifyArgs, CrlArgs, Holder, Out, RenewArgs, RequestArgs, Terms};
+use crate::args::key::life::{CertifyArgs, CrlArgs, Holder, Out, RequestArgs, Terms};
 use crate::failure::{Exit, Failure};
 use crate::output::one_line;
 
@@ -97,7 +97,7 @@ pub(in crate::command) fn request(args: RequestArgs, context: &Context) -> Resul
     put_request(&args.name, &subject, &der, &args.out, context)
 }
 
-async fn make_request(
+pub(super) async fn make_request(
     opened: &Opened,
     subject: &Subject,
     padding: RsaPadding,
@@ -106,7 +106,7 @@ async fn make_request(
     sign(opened, &certify::request(&key, subject)?).await
 }
 
-fn put_request(
+pub(super) fn put_request(
     name: &str,
     subject: &Subject,
     der: &[u8],
@@ -132,7 +132,7 @@ fn put_request(
 }
 
 /// Who issues: the key itself, or a CA with its chain.
-enum By {
+pub(super) enum By {
     Itself,
     Ca {
         opened: Box<Opened>,
@@ -142,7 +142,11 @@ enum By {
 }
 
 impl By {
-    async fn open(terms: &Terms, dirs: &Dirs, context: &Context) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        terms: &Terms,
+        dirs: &Dirs,
+        context: &Context,
+    ) -> Result<Self, Failure> {
         let Some(name) = &terms.issuer else {
             return Ok(Self::Itself);
         };
@@ -159,7 +163,7 @@ impl By {
         })
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         if let Self::Ca { opened, .. } = self {
             opened.store.close().await;
         }
@@ -167,14 +171,14 @@ impl By {
 }
 
 /// A certificate that was made, with those above it.
-struct Made {
+pub(super) struct Made {
     chain: Vec<Vec<u8>>,
     issued: Issued,
 }
 
 /// Makes a certificate for `holder`, or for a request; what a CA issues is noted before it is given
 /// away.
-async fn make(
+pub(super) async fn make(
     by: &By,
     holder: Option<&Opened>,
     spki: &[u8],
@@ -271,11 +275,12 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
     if args.ca.is_none() {
         warn_of_subject(&subject, context);
     }
-    let new = NewCertificate {
+    let mut new = NewCertificate {
         subject,
         days: terms.days,
         ca: args.ca,
         crl_url: terms.crl_url.clone(),
+        follows: None,
         now: context.now(),
     };
     let (made, kept) = context.wait(async {
@@ -283,6 +288,12 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
             Some(name) => Some(device::open(name, &args.config, &dirs, context).await?),
             None => None,
         };
+        if let Some(holder) = &holder
+            && let Some(old) = holder.certificate()?
+        {
+            check_replacement(holder, &old, args.force)?;
+            new.follows = Some(old.not_before());
+        }
         let by = By::open(terms, &dirs, context).await?;
         let spki = match (&holder, &spki_of_request) {
             (Some(holder), _) => holder.public_key()?.to_vec(),
@@ -292,7 +303,7 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
         let made = make(&by, holder.as_ref(), &spki, &new, terms.padding, &dirs).await?;
         by.close().await;
         let kept = match holder {
-            Some(holder) => Some(store(holder, &made, &args.out, &dirs, context).await?),
+            Some(holder) => Some(store(holder, &made, &args.out, true, &dirs, context).await?),
             None => None,
         };
         Ok((made, kept))
@@ -308,15 +319,33 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
     )
 }
 
+/// Refuses, before anything is made, to put a certificate in the place of another unasked.
+fn check_replacement(holder: &Opened, old: &Certificate, force: bool) -> Result<(), Failure> {
+    if force || !holder.keeps_one_chain() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "key {} has a certificate already, of {}, and its device keeps one only",
+        holder.name,
+        old.subject()
+    ))
+    .hint(
+        "`hardsign key renew` makes another under the same subject; --force replaces it, and what was signed with it stays as it is",
+    ))
+}
+
 /// Gives the key its certificate. If that fails, the certificate is not lost.
-async fn store(
+pub(super) async fn store(
     holder: Opened,
     made: &Made,
     out: &Out,
+    replaces: bool,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<Kept, Failure> {
-    let kept = device::keep(&holder, &made.chain, true_for_local(&holder), dirs, context).await;
+    // Where the device keeps several, the old ones stay.
+    let replaces = replaces && holder.keeps_one_chain();
+    let kept = device::keep(&holder, &made.chain, replaces, dirs, context).await;
     let name = holder.name.clone();
     holder.store.close().await;
     kept.map_err(|mut failure| {
@@ -345,11 +374,6 @@ async fn store(
     })
 }
 
-/// A file holds one chain; a device may hold several certificates of a key.
-fn true_for_local(holder: &Opened) -> bool {
-    holder.store.metadata().name == "local"
-}
-
 fn pem_of(chain: &[Vec<u8>]) -> Result<String, Failure> {
     let mut text = String::new();
     for der in chain {
@@ -359,7 +383,7 @@ fn pem_of(chain: &[Vec<u8>]) -> Result<String, Failure> {
 }
 
 /// Says what was made, writes it out and trusts it.
-fn finish(
+pub(super) fn finish(
     name: Option<&str>,
     made: &Made,
     kept: Option<&Kept>,
@@ -460,79 +484,6 @@ fn read_request(file: &str) -> Result<CertificateRequest, Failure> {
     let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(Failure::error)?;
     let read = certify::request_file(&bytes).and_then(|der| CertificateRequest::from_der(&der));
     read.map_err(|error| Failure::failed(format!("{file}: {}", WithCauses(&error))))
-}
-
-pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<(), Failure> {
-    let dirs = context.dirs()?;
-    device::check_out(&args.out)?;
-    let terms = &args.terms;
-    let outcome = context.wait(async {
-        let opened = device::open(&args.name, &args.config, &dirs, context).await?;
-        let Some(old) = opened.certificate()? else {
-            return Err(device::no_certificate(&args.name));
-        };
-        let subject = Subject::from_der(old.subject().der()).map_err(Failure::error)?;
-        if args.request {
-            let der = make_request(&opened, &subject, terms.padding).await?;
-            opened.store.close().await;
-            return Ok((subject, Renewed::Request(der)));
-        }
-        if terms.issuer.is_none() && !old.is_self_signed() {
-            return Err(Failure::failed(format!(
-                "the certificate of key {} was issued by {}, not by the key itself",
-                args.name,
-                old.issuer()
-            ))
-            .hint("name the CA's key with --issuer, or make a request for the CA with --csr"));
-        }
-        let basic = old.basic_constraints().filter(|constraints| constraints.ca);
-        let new = NewCertificate {
-            subject: subject.clone(),
-            days: terms.days,
-            ca: basic.map(|constraints| {
-                constraints
-                    .path_len
-                    .and_then(|length| u8::try_from(length).ok())
-                    .unwrap_or(0)
-            }),
-            crl_url: terms
-                .crl_url
-                .clone()
-                .or_else(|| old.crl_urls().first().cloned()),
-            now: context.now(),
-        };
-        let by = By::open(terms, &dirs, context).await?;
-        let spki = opened.public_key()?.to_vec();
-        let made = make(&by, Some(&opened), &spki, &new, terms.padding, &dirs).await?;
-        by.close().await;
-        let kept = store(opened, &made, &args.out, &dirs, context).await?;
-        Ok((subject, Renewed::Certificate(Box::new(made), kept)))
-    })?;
-    match outcome {
-        (subject, Renewed::Request(der)) => {
-            put_request(&args.name, &subject, &der, &args.out, context)
-        }
-        (_, Renewed::Certificate(made, kept)) => {
-            finish(
-                Some(&args.name),
-                &made,
-                Some(&kept),
-                args.trust.as_ref(),
-                &args.out,
-                &dirs,
-                context,
-            )?;
-            Ok(context.console.line(
-                "Signatures made with the earlier certificate are verified as before: it stays in them.",
-            )?)
-        }
-    }
-}
-
-/// What a renewal made.
-enum Renewed {
-    Request(Vec<u8>),
-    Certificate(Box<Made>, Kept),
 }
 
 pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Failure> {

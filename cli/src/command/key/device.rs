@@ -12,7 +12,7 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
 use hardsign_core::text::WithCauses;
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
-use hardsign_plugin::proto::{KeyEntry, PluginConfig, Purpose, SignatureScheme};
+use hardsign_plugin::proto::{CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme};
 use serde_json::{Value, json};
 
 use super::super::{Context, signer};
@@ -33,6 +33,27 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// A key that was just made.
+    pub(super) fn new(
+        store: &'static KeyStore,
+        open: OpenKey<'static>,
+        id: &str,
+        name: &str,
+    ) -> Self {
+        Self {
+            store,
+            open,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            chain_file: None,
+        }
+    }
+
+    /// Whether the device keeps one certificate of the key, so that another takes its place.
+    pub(super) fn keeps_one_chain(&self) -> bool {
+        self.open.one_chain
+    }
+
     pub(super) fn key_spec(&self) -> KeySpec {
         self.open.key_spec
     }
@@ -121,50 +142,25 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
         key_id: id.clone(),
         key_spec: args.key_spec,
         overwrite: args.force,
+        beside: false,
         confirmed: false,
-        pin_policy: None,
-        touch_policy: None,
+        pin_policy: args.pin_policy,
+        touch_policy: args.touch_policy,
     };
     let made = context.wait(async {
         let store = KeyStore::open(&host, file, &id, config.clone()).await?;
-        let mut made = store.create_key(&new).await;
-        let question = made.as_ref().err().and_then(PluginError::question);
-        if let Some(question) = question {
-            match context.confirm(&question, args.yes) {
-                Ok(true) => {
-                    new.confirmed = true;
-                    made = store.create_key(&new).await;
-                }
-                Ok(false) => {
-                    store.close().await;
-                    return Err(not_agreed());
-                }
-                Err(failure) => {
-                    store.close().await;
-                    return Err(failure);
-                }
-            }
-        }
+        let made = make_key(&store, &mut new, args.yes, context).await;
         store.close().await;
-        Ok(made?)
+        made
     })?;
-    let registered = SigningKeys::update(&dirs, |keys| {
-        keys.add_plugin_key(&args.name, &plugin, &made.key_id, config)?;
-        if args.default {
-            keys.set_default(&args.name)?;
-        }
-        Ok::<_, ConfigError>(())
-    });
-    if let Err(error) = registered {
-        return Err(Failure::failed(format!(
-            "the key was made, but not added to the list: {}",
-            WithCauses(&error)
-        ))
-        .hint(format!(
-            "add it with `hardsign key add --plugin {plugin} --id '{}' {}`",
-            made.key_id, args.name
-        )));
-    }
+    register(
+        &args.name,
+        &plugin,
+        &made.key_id,
+        config,
+        args.default,
+        &dirs,
+    )?;
     let name = one_line(&args.name);
     if let Some(replaced) = &made.replaced {
         console.warning(format_args!("replaced {}", one_line(replaced)));
@@ -191,6 +187,50 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
 fn not_agreed() -> Failure {
     Failure::failed("no key was made: the question was not answered with yes")
         .hint("agree with --yes where nobody can be asked")
+}
+
+/// Has the device make a key, and asks the user first where the plugin wants that.
+pub(super) async fn make_key(
+    store: &KeyStore,
+    new: &mut NewKey,
+    yes: bool,
+    context: &Context,
+) -> Result<CreateKeyResponse, Failure> {
+    let made = store.create_key(new).await;
+    let Some(question) = made.as_ref().err().and_then(PluginError::question) else {
+        return Ok(made?);
+    };
+    if !context.confirm(&question, yes)? {
+        return Err(not_agreed());
+    }
+    new.confirmed = true;
+    Ok(store.create_key(new).await?)
+}
+
+/// Adds a key that was made to the list.
+pub(super) fn register(
+    name: &str,
+    plugin: &str,
+    id: &str,
+    config: PluginConfig,
+    default: bool,
+    dirs: &Dirs,
+) -> Result<(), Failure> {
+    let registered = SigningKeys::update(dirs, |keys| {
+        keys.add_plugin_key(name, plugin, id, config)?;
+        if default {
+            keys.set_default(name)?;
+        }
+        Ok::<_, ConfigError>(())
+    });
+    registered.map_err(|error| {
+        Failure::failed(format!(
+            "the key was made, but not added to the list: {error}"
+        ))
+        .hint(format!(
+            "add it with `hardsign key add --plugin {plugin} --id '{id}' {name}`"
+        ))
+    })
 }
 
 pub(in crate::command) fn list(
@@ -396,6 +436,8 @@ pub(in crate::command) fn import(args: ImportArgs, context: &Context) -> Result<
 pub(super) struct Kept {
     /// On the device; else in this file.
     pub(super) file: Option<String>,
+    /// How many the device holds, from the leaf on.
+    pub(super) on_device: usize,
     pub(super) replaced: Option<String>,
 }
 
@@ -428,6 +470,7 @@ pub(super) async fn keep(
         }
         return Ok(Kept {
             file: None,
+            on_device: chain.len(),
             replaced: answer.replaced,
         });
     }
@@ -445,6 +488,7 @@ pub(super) async fn keep(
     write_atomic(&own, text.as_bytes(), 0o600).map_err(Failure::error)?;
     Ok(Kept {
         file: Some(own.display().to_string()),
+        on_device: stored,
         replaced: answer.replaced,
     })
 }
@@ -469,7 +513,19 @@ pub(super) fn tell_kept(
     }
     let place = match &kept.file {
         None => "beside the key".to_owned(),
-        Some(file) => format!("in {}, since the device holds none", one_line(file)),
+        Some(file) if kept.on_device == 0 => {
+            format!("in {}, since the device holds none", one_line(file))
+        }
+        Some(file) => format!(
+            "in {}; the device holds the first {}",
+            one_line(file),
+            match kept.on_device {
+                1 => String::new(),
+                number => format!("{number} "),
+            }
+        )
+        .trim_end()
+        .to_owned(),
     };
     let number = chain.len();
     let plural = if number == 1 {

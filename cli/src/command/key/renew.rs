@@ -1,0 +1,330 @@
+//! `hardsign key renew`: another certificate or request under the same subject, for the same key or for a
+//! new one beside it.
+
+use hardsign_core::certify::{NewCertificate, Subject};
+use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, PluginKey};
+use hardsign_core::x509::Certificate;
+use hardsign_plugin::algorithm::KeySpec;
+use hardsign_plugin::proto::{PluginConfig, Purpose};
+
+use super::super::{Context, signer};
+use super::certify::{By, Made, finish, make, make_request, put_request, store};
+use super::device::{self, Kept, Opened};
+use crate::args::key::life::{NewKeyArgs, RenewArgs};
+use crate::failure::Failure;
+use crate::output::one_line;
+
+/// The setting that names the certificate file of a key.
+const CERTIFICATES: &str = "cert-chain";
+
+/// What a renewal made.
+enum Renewed {
+    Request(Vec<u8>),
+    Certificate(Box<Made>, Kept),
+}
+
+pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    device::check_out(&args.out)?;
+    if let Some(new) = &args.new_key {
+        return with_new_key(&args, new, &dirs, context);
+    }
+    let (subject, renewed) = context.wait(async {
+        let opened = device::open(&args.name, &args.config, &dirs, context).await?;
+        let Some(old) = opened.certificate()? else {
+            return Err(device::no_certificate(&args.name));
+        };
+        let subject = subject_of(&old)?;
+        if args.request {
+            let der = make_request(&opened, &subject, args.terms.padding).await?;
+            opened.store.close().await;
+            return Ok((subject, Renewed::Request(der)));
+        }
+        check_issuer(&old, &args)?;
+        let by = By::open(&args.terms, &dirs, context).await?;
+        let mut new = terms_of(&old, &args, context)?;
+        new.follows = Some(begin(&old));
+        let renewed = certified(opened, by, &new, true, &args, &dirs, context).await?;
+        Ok((subject, renewed))
+    })?;
+    match renewed {
+        Renewed::Request(der) => put_request(&args.name, &subject, &der, &args.out, context),
+        Renewed::Certificate(made, kept) => {
+            let trust = args.trust.as_ref();
+            let (name, out) = (Some(args.name.as_str()), &args.out);
+            finish(name, &made, Some(&kept), trust, out, &dirs, context)?;
+            Ok(context.console.line(
+                "Signatures made with the earlier certificate are verified as before: it stays in them.",
+            )?)
+        }
+    }
+}
+
+/// A new key beside the old one, under a name of its own; the old one stays what it is.
+fn with_new_key(
+    args: &RenewArgs,
+    new: &NewKeyArgs,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let keys = SigningKeys::load(dirs)?;
+    let name = match &new.name {
+        Some(name) if keys.get(name).is_ok() => {
+            return Err(ConfigError::KeyExists { name: name.clone() }.into());
+        }
+        Some(name) if name.is_empty() => return Err(ConfigError::KeyNameEmpty.into()),
+        Some(name) => name.clone(),
+        None => free_name(&args.name, &keys),
+    };
+    let was_default = keys.default_name() == Some(args.name.as_str());
+    let config = own_config(&args.name, &keys)?;
+    let made = context.wait(async {
+        let host = signer::host(dirs, context);
+        let choice = KeyChoice::Named(&args.name);
+        let old = PluginKey::resolve(host.finder(), dirs, choice, &args.config)?;
+        let plugin = old.plugin.name.to_string();
+        // The old key's certificate file is not the new one's.
+        let mut settings = old.config.clone();
+        settings.remove(CERTIFICATES);
+        let store = KeyStore::open(&host, old.plugin, &old.id, settings).await?;
+        let store: &'static KeyStore = Box::leak(Box::new(store));
+        let made = NewKeyOf {
+            args,
+            new,
+            store,
+            old: &old.id,
+            old_config: old.config,
+            name: &name,
+            plugin: &plugin,
+            config,
+            dirs,
+            context,
+        }
+        .make()
+        .await;
+        store.close().await;
+        made
+    })?;
+    let (subject, made, replaced) = made;
+    if let Some(replaced) = replaced {
+        context
+            .console
+            .warning(format_args!("replaced {}", one_line(&replaced)));
+    }
+    let console = &context.console;
+    let (old_name, new_name) = (one_line(&args.name), one_line(&name));
+    let is_request = matches!(made, Renewed::Request(_));
+    if !is_request || args.out.file.is_some() {
+        console.line(format_args!("Made a new key {new_name} beside {old_name}"))?;
+    }
+    match made {
+        Renewed::Request(der) => {
+            put_request(&name, &subject, &der, &args.out, context)?;
+            if args.out.file.is_none() {
+                return Ok(());
+            }
+        }
+        Renewed::Certificate(made, kept) => {
+            let trust = args.trust.as_ref();
+            let out = &args.out;
+            finish(Some(&name), &made, Some(&kept), trust, out, dirs, context)?;
+            if args.terms.issuer.is_none() && trust.is_none() {
+                console.warning(format_args!(
+                    "key {new_name} certified itself: whoever verifies must trust that certificate beside the old one (`hardsign key export-cert {new_name}` prints it)"
+                ));
+            }
+        }
+    }
+    console.line(format_args!(
+        "{old_name} is what it was, and so are its signatures: they are verified as before."
+    ))?;
+    Ok(match (new.default, was_default, is_request) {
+        (true, _, _) => console.line(format_args!("{new_name}: marked as default"))?,
+        (false, _, true) => console.line(format_args!(
+            "Sign with {old_name} until {new_name} has its certificate."
+        ))?,
+        (false, true, false) => console.line(format_args!(
+            "{old_name} is still the default: sign with --key {new_name}, or make it the default with `hardsign key update --default {new_name}`."
+        ))?,
+        (false, false, false) => {
+            console.line(format_args!("Sign with --key {new_name} from now on."))?
+        }
+    })
+}
+
+/// What is needed to make a key beside another.
+struct NewKeyOf<'a> {
+    args: &'a RenewArgs,
+    new: &'a NewKeyArgs,
+    store: &'static KeyStore,
+    /// The old key's id and settings.
+    old: &'a str,
+    old_config: PluginConfig,
+    name: &'a str,
+    plugin: &'a str,
+    /// Settings of the new key in the list.
+    config: PluginConfig,
+    dirs: &'a Dirs,
+    context: &'a Context,
+}
+
+impl NewKeyOf<'_> {
+    /// The subject, what was made, and what the new key replaced.
+    async fn make(self) -> Result<(Subject, Renewed, Option<String>), Failure> {
+        let (args, context) = (self.args, self.context);
+        let config = self.old_config.clone();
+        let described = self.store.describe_key_with(self.old, config).await?;
+        let leaf = described.certificate_chain.first();
+        let leaf = leaf.ok_or_else(|| device::no_certificate(&args.name))?;
+        let old = Certificate::from_der(&leaf.0).map_err(Failure::error)?;
+        let subject = subject_of(&old)?;
+        // Whatever keeps the new key from being certified is found out before there is one.
+        let by = match args.request {
+            true => By::Itself,
+            false => {
+                check_issuer(&old, args)?;
+                By::open(&args.terms, self.dirs, context).await?
+            }
+        };
+        let new = terms_of(&old, args, context)?;
+        let (opened, replaced) = match self.create(described.key_spec).await {
+            Ok(created) => created,
+            Err(failure) => {
+                by.close().await;
+                return Err(failure);
+            }
+        };
+        let name = self.name;
+        let renewed = match args.request {
+            true => make_request(&opened, &subject, args.terms.padding)
+                .await
+                .map(Renewed::Request),
+            false => certified(opened, by, &new, false, args, self.dirs, context).await,
+        };
+        let renewed = renewed.map_err(|failure| half_made(name, failure))?;
+        Ok((subject, renewed, replaced))
+    }
+
+    /// Makes the key, adds it to the list and opens it.
+    async fn create(&self, old: KeySpec) -> Result<(Opened, Option<String>), Failure> {
+        let mut wanted = NewKey {
+            key_id: self.new.id.clone().unwrap_or_else(|| self.old.to_owned()),
+            key_spec: self.new.key_spec.unwrap_or(old),
+            overwrite: false,
+            beside: self.new.id.is_none(),
+            confirmed: false,
+            pin_policy: self.new.pin_policy.clone(),
+            touch_policy: self.new.touch_policy.clone(),
+        };
+        let made = device::make_key(self.store, &mut wanted, self.new.yes, self.context).await?;
+        let (name, id) = (self.name, made.key_id.as_str());
+        let config = self.config.clone();
+        device::register(name, self.plugin, id, config, self.new.default, self.dirs)?;
+        let open = self.store.open_key(id, Purpose::Certify).await;
+        let open = open.map_err(|error| half_made(name, error.into()))?;
+        let opened = Opened::new(self.store, open, id, name);
+        Ok((opened, made.replaced))
+    }
+}
+
+/// The new key is there and in the list, and nothing more.
+fn half_made(name: &str, mut failure: Failure) -> Failure {
+    let name = one_line(name);
+    if let Some(message) = failure.messages.first_mut() {
+        *message = format!(
+            "the new key was made and is in the list as {name}, but it has no certificate yet: {message}"
+        );
+    }
+    failure.hint(format!(
+        "go on with `hardsign key certify {name}` or `hardsign key request {name}`; the old key is what it was"
+    ))
+}
+
+/// Certifies an open key on the same terms, and gives it the certificate.
+async fn certified(
+    opened: Opened,
+    by: By,
+    new: &NewCertificate,
+    replaces: bool,
+    args: &RenewArgs,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Renewed, Failure> {
+    let spki = opened.public_key()?.to_vec();
+    let made = make(&by, Some(&opened), &spki, new, args.terms.padding, dirs).await?;
+    by.close().await;
+    let kept = store(opened, &made, &args.out, replaces, dirs, context).await?;
+    Ok(Renewed::Certificate(Box::new(made), kept))
+}
+
+fn subject_of(old: &Certificate) -> Result<Subject, Failure> {
+    Subject::from_der(old.subject().der()).map_err(Failure::error)
+}
+
+fn begin(old: &Certificate) -> jiff::Timestamp {
+    old.not_before()
+}
+
+/// Whoever issued the old certificate issues the new one.
+fn check_issuer(old: &Certificate, args: &RenewArgs) -> Result<(), Failure> {
+    if args.terms.issuer.is_some() || old.is_self_signed() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the certificate of key {} was issued by {}, not by the key itself",
+        args.name,
+        old.issuer()
+    ))
+    .hint("name the CA's key with --issuer, or make a request for the CA with --csr"))
+}
+
+/// A certificate like the old one.
+fn terms_of(
+    old: &Certificate,
+    args: &RenewArgs,
+    context: &Context,
+) -> Result<NewCertificate, Failure> {
+    let basic = old.basic_constraints().filter(|constraints| constraints.ca);
+    let terms = &args.terms;
+    let own_url = || old.crl_urls().first().cloned();
+    Ok(NewCertificate {
+        subject: subject_of(old)?,
+        days: terms.days,
+        ca: basic.map(|constraints| {
+            let length = constraints.path_len;
+            length
+                .and_then(|length| u8::try_from(length).ok())
+                .unwrap_or(0)
+        }),
+        crl_url: terms.crl_url.clone().or_else(own_url),
+        follows: None,
+        now: context.now(),
+    })
+}
+
+/// The settings of a key as the list has them, but for its own certificates.
+fn own_config(name: &str, keys: &SigningKeys) -> Result<PluginConfig, Failure> {
+    let mut config = match keys.get(name)?.location()? {
+        KeyLocation::Plugin { config, .. } => config.clone(),
+        KeyLocation::Files { .. } => PluginConfig::new(),
+    };
+    config.remove(CERTIFICATES);
+    Ok(config)
+}
+
+/// A name that no key has: the old one with the first number that is free.
+fn free_name(old: &str, keys: &SigningKeys) -> String {
+    let (base, first) = match old.rsplit_once('-') {
+        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
+            Ok(number) => (base, number.saturating_add(1)),
+            Err(_) => (old, 2),
+        },
+        _ => (old, 2),
+    };
+    (first..)
+        .map(|number| format!("{base}-{number}"))
+        .find(|name| keys.get(name).is_err())
+        .unwrap_or_else(|| format!("{old}-new"))
+}
