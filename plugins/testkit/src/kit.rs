@@ -12,6 +12,7 @@ use hardsign_plugin::proto::{Capability, Metadata, PluginConfig};
 
 mod certificates;
 mod envelope;
+mod keys;
 mod metadata;
 mod process;
 mod session;
@@ -30,6 +31,9 @@ pub struct Subject {
     pub key_id: Option<String>,
     /// The plugin's settings.
     pub config: PluginConfig,
+    /// Where a key may be made, and how it is then named, in the plugin's own terms; without it none is
+    /// made.
+    pub create: Option<String>,
     /// How long a request may take.
     pub patience: Duration,
     /// Whom the policy of `verify-signature` trusts, in the plugin's own terms (an AWS Signer profile,
@@ -48,6 +52,7 @@ impl Subject {
             path: path.into(),
             key_id: None,
             config: PluginConfig::new(),
+            create: None,
             patience: Duration::from_secs(60),
             trusted_identities: Vec::new(),
             now: now.map_or(0, |now| now.as_secs()),
@@ -59,6 +64,15 @@ impl Subject {
     pub fn with_key(self, key_id: impl Into<String>) -> Self {
         Self {
             key_id: Some(key_id.into()),
+            ..self
+        }
+    }
+
+    /// The same with leave to make a key there. It stays.
+    #[must_use]
+    pub fn with_new_key(self, key_id: impl Into<String>) -> Self {
+        Self {
+            create: Some(key_id.into()),
             ..self
         }
     }
@@ -133,6 +147,16 @@ pub fn run(subject: &Subject) -> Report {
     };
     let has = |capability: &Capability| metadata.capabilities.contains(capability);
     let own = signatures(subject, &metadata, &mut report);
+    if let Some(place) = &subject.create {
+        match has(&Capability::Keys) && has(&Capability::Session) {
+            true => keys::check(subject, place, &mut report),
+            false => report.skip(
+                "PLG-51",
+                "create-key and import-certificates",
+                "the plugin lacks HARDSIGN.KEYS or HARDSIGN.SESSION",
+            ),
+        }
+    }
     if has(&Capability::TrustedIdentity) || has(&Capability::RevocationCheck) {
         verification::check(subject, &metadata, own.as_ref(), &mut report);
     }

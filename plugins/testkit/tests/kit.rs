@@ -51,6 +51,7 @@ fn run_with(fault: &str, more: &[(&str, &str)], key_id: Option<&str>, trusted: &
     kit::run(&Subject {
         path: RUDE.into(),
         key_id: key_id.map(str::to_owned),
+        create: None,
         trusted_identities: trusted
             .iter()
             .map(|identity| (*identity).to_owned())

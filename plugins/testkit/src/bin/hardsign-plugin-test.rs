@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use hardsign_plugin_testkit::kit::{self, Subject};
 
 const USAGE: &str = "\
-Usage: hardsign-plugin-test PATH [--id KEY] [--config NAME=VALUE]...
+Usage: hardsign-plugin-test PATH [--id KEY] [--create KEY] [--config NAME=VALUE]...
                             [--trusted-identity IDENTITY]... [--patience SECONDS]
 
 Runs the plugin contract against the executable at PATH, which must be named notation-<name>,
-and prints which rules it meets. With --id it also signs with that key. With --trusted-identity
+and prints which rules it meets. With --id it also signs with that key. With --create it has a
+plugin that makes keys make one there, EC-256, and give it a certificate; the key stays. With --trusted-identity
 a plugin that verifies is asked to trust that identity instead of any (*).
 
 Exit code 0 if no rule is broken, 1 if one is, 2 if the arguments make no sense.
@@ -50,6 +51,7 @@ fn subject(arguments: &[String]) -> Result<Subject, String> {
         };
         match argument.as_str() {
             "--id" => subject.key_id = Some(value()?),
+            "--create" => subject.create = Some(value()?),
             "--config" => {
                 let setting = value()?;
                 let (name, value) = setting.split_once('=').ok_or("--config needs NAME=VALUE")?;

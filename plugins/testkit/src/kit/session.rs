@@ -18,7 +18,7 @@ use super::signing::{Key, same_key, same_spec, to_value};
 use super::{Report, Subject};
 
 /// What the plugin said, and what it was asked last.
-struct Talk {
+pub(super) struct Talk {
     session: Session,
     next_id: u64,
     asked: String,
@@ -33,7 +33,7 @@ struct Opened {
     answer: OpenResponse,
 }
 
-type Answer = Result<Value, ErrorResponse>;
+pub(super) type Answer = Result<Value, ErrorResponse>;
 
 pub(super) fn check(
     subject: &Subject,
@@ -52,7 +52,7 @@ pub(super) fn check(
 }
 
 /// A session of its own.
-fn start(subject: &Subject, report: &mut Report) -> Option<Talk> {
+pub(super) fn start(subject: &Subject, report: &mut Report) -> Option<Talk> {
     match Session::start(subject) {
         Ok(session) => Some(Talk {
             session,
@@ -69,7 +69,11 @@ fn start(subject: &Subject, report: &mut Report) -> Option<Talk> {
     }
 }
 
-fn open_request(subject: &Subject, key_id: Option<&str>, purpose: Purpose) -> OpenRequest {
+pub(super) fn open_request(
+    subject: &Subject,
+    key_id: Option<&str>,
+    purpose: Purpose,
+) -> OpenRequest {
     OpenRequest {
         contract_version: CONTRACT_VERSION.into(),
         key_id: key_id.map(str::to_owned),
@@ -170,7 +174,7 @@ fn check_key(
     Some(opened.key_spec)
 }
 
-fn end(talk: Talk, report: &mut Report) {
+pub(super) fn end(talk: Talk, report: &mut Report) {
     let exchange = talk.exchange();
     report.must(
         "PLG-51",
@@ -335,7 +339,7 @@ fn sign_request(opened: &Opened, message: &[u8]) -> SessionSignRequest {
     }
 }
 
-fn granted<T: serde::de::DeserializeOwned>(answer: Option<Answer>) -> Result<T, String> {
+pub(super) fn granted<T: serde::de::DeserializeOwned>(answer: Option<Answer>) -> Result<T, String> {
     match answer {
         Some(Ok(value)) => serde_json::from_value(value)
             .map_err(|error| format!("it is not as the protocol asks: {error}")),
@@ -349,7 +353,11 @@ fn granted<T: serde::de::DeserializeOwned>(answer: Option<Answer>) -> Result<T, 
 
 impl Talk {
     /// Sends requests at once and returns their answers in the order of the requests.
-    fn ask<T: Serialize>(&mut self, command: &str, requests: &[&T]) -> Result<Vec<Answer>, String> {
+    pub(super) fn ask<T: Serialize>(
+        &mut self,
+        command: &str,
+        requests: &[&T],
+    ) -> Result<Vec<Answer>, String> {
         self.asked.clear();
         self.said.clear();
         let first = self.next_id;
@@ -412,7 +420,7 @@ impl Talk {
         Ok(())
     }
 
-    fn exchange(&self) -> Exchange {
+    pub(super) fn exchange(&self) -> Exchange {
         Exchange::of_session(&self.asked, &self.said)
     }
 }
