@@ -142,3 +142,95 @@ fn private(spec: KeySpec, key: &TestKey) -> Private {
 pub const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
+
+/// The real `pcscd` with one virtual card in a reader of vsmartcard's vpcd; ends when dropped.
+///
+/// It has a mount namespace of its own, in which `/run` is a directory of the test: a daemon of the
+/// system is not disturbed, and several tests have one each.
+#[cfg(target_os = "linux")]
+pub struct Daemon {
+    directory: TempDir,
+    child: std::process::Child,
+}
+
+#[cfg(target_os = "linux")]
+impl Daemon {
+    pub fn start(mut card: VirtualYubiKey) -> Self {
+        use std::net::{Ipv4Addr, TcpListener};
+        use std::process::{Command, Stdio};
+
+        let directory = tempfile::tempdir().unwrap();
+        let run = directory.path().join("run");
+        fs::create_dir_all(run.join("pcscd")).unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let readers = directory.path().join("readers");
+        fs::create_dir(&readers).unwrap();
+        // The reader is found by its name, as a YubiKey's own is.
+        let reader = format!(
+            "FRIENDLYNAME \"Yubico YubiKey\"\nDEVICENAME /dev/null:0x{port:X}\n\
+             LIBPATH /usr/lib/pcsc/drivers/serial/libifdvpcd.so\nCHANNELID 0x{port:X}\n"
+        );
+        fs::write(readers.join("vpcd"), reader).unwrap();
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let script = "mount --bind \"$1\" /run && exec \"$3\" --foreground -c \"$2\"";
+        let child = command
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .arg(&run)
+            .arg(&readers)
+            .arg(crate::peers::installed("pcscd"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::spawn(move || {
+            let stream = virtual_yubikey::vpcd::connect(port).unwrap();
+            // Until the daemon goes.
+            drop(virtual_yubikey::vpcd::run(stream, &mut card));
+        });
+        let daemon = Self { directory, child };
+        let pin = daemon.directory.path().join("pin");
+        for (name, text) in [("pin", PIN), ("puk", PUK)] {
+            fs::write(pin.with_file_name(name), text).unwrap();
+        }
+        fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
+        daemon
+    }
+
+    /// A workbench whose programs see this daemon, once it has seen the card.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn bench(&self) -> Workbench {
+        let mut bench = Workbench::new();
+        let socket = self.directory.path().join("run/pcscd/pcscd.comm");
+        bench.set("PCSCLITE_CSOCK_NAME", &socket);
+        let mut seen = bench.hardsign(["key", "list", "--plugin", "yubikey"]);
+        for _ in 0..100 {
+            if seen.code == Some(0) {
+                return bench;
+            }
+            std::thread::sleep(ms(100));
+            seen = bench.hardsign(["key", "list", "--plugin", "yubikey"]);
+        }
+        panic!("pcscd shows no card: {}", seen.stderr);
+    }
+
+    /// `pin-source=file:…`, and the same of the PUK.
+    pub fn source(&self, name: &str) -> String {
+        let file = self.directory.path().join(name);
+        format!("{name}-source=file:{}", file.display())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}

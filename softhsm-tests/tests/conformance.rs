@@ -14,6 +14,8 @@ use hardsign_plugin::algorithm::KeySpec;
 use softhsm_tests::peers::framework;
 use softhsm_tests::token::Token;
 use softhsm_tests::workbench::Workbench;
+use softhsm_tests::yubikey::policy::{NEVER, PIN_ONCE};
+use softhsm_tests::yubikey::{YubiKeys, card_with_key};
 use softhsm_tests::{binaries, keys, run};
 
 /// The report of a plugin that breaks no rule.
@@ -36,7 +38,8 @@ fn notation_pkcs11_conforms() {
         let token = Token::new("T").with_key_and_chain(&keys::key(spec), "signing", "01");
         let bench = Workbench::with_token(&token);
         let plugin = binaries().join("notation-pkcs11");
-        let suite = suite(&plugin, &token.uri("signing"));
+        let mut suite = suite(&plugin, &token.uri("signing"));
+        suite.arg("--create").arg(token.uri("made"));
         let mut command = bench.command(Path::new(suite.get_program()), suite.get_args());
         let report = passes(&mut command);
         assert!(
@@ -59,6 +62,35 @@ fn notation_local_conforms() {
         report.contains(" 0 to be considered, 0 skipped"),
         "{report}"
     );
+    // A new key has a certificate file of its own.
+    let directory = tempfile::tempdir().unwrap();
+    let made = directory.path().join("made.key");
+    let mut command = Command::new(binaries().join("hardsign-plugin-test"));
+    command.arg(plugin).arg("--create").arg(&made);
+    let report = passes(&mut command);
+    let rule = "a certificate that was stored is the key's from then on";
+    assert!(report.contains(rule), "{report}");
+}
+
+/// And for keys of a YubiKey, here a virtual one.
+#[test]
+fn notation_yubikey_conforms() {
+    for spec in [KeySpec::Ec256, KeySpec::Rsa2048] {
+        let mut card = card_with_key(spec, PIN_ONCE, NEVER);
+        card.set_management_key(0x0a, &[0xa7; 24]);
+        card.store_management_key();
+        let yubikeys = YubiKeys::with(card);
+        let bench = yubikeys.bench();
+        let plugin = binaries().join("notation-yubikey");
+        let mut suite = suite(&plugin, &yubikeys.id("slot=9c"));
+        suite.arg("--create").arg(yubikeys.id("slot=84"));
+        let mut command = bench.command(Path::new(suite.get_program()), suite.get_args());
+        let report = passes(&mut command);
+        assert!(
+            report.contains(" 0 to be considered, 0 skipped"),
+            "{report}"
+        );
+    }
 }
 
 /// Plugins that are not on our SDK: raw signatures, envelopes, verification.

@@ -357,8 +357,10 @@ fn listed_and_never_replaced_by_accident() {
         "{said}"
     );
     // A no leaves everything as it was.
-    let said = desk.ok(&[&again[..], &["--force"]].concat());
+    let said = desk.bench.hardsign([&again[..], &["--force"]].concat());
+    assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stdout.contains("deleted for good"), "{said:?}");
+    assert!(said.stderr.contains("no key was made"), "{said:?}");
     assert_eq!(desk.json(&list), listed);
     let replaced = desk.json(&[&again[..], &["--force", "--yes"]].concat());
     assert!(replaced["replaced"].as_str().unwrap().contains("signing"));
@@ -819,6 +821,208 @@ fn renewed_before_it_ends() {
     assert!(
         request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"),
         "{request}"
+    );
+}
+
+/// Renewals within one second: the newest signs, whatever the order in which the token lists them. So
+/// does a key that is certified again.
+#[test]
+fn renewed_within_a_second() {
+    let desk = Desk::new();
+    desk.create("release", "release", "EC-256");
+    desk.certify("release", &["--trust", "tests"]);
+    desk.trusting("tests");
+    for number in 0..4 {
+        let made = match number {
+            3 => desk.certify("release", &["--trust", "tests"]),
+            _ => desk.json(&[
+                "key", "renew", "release", "--days", "60", "--trust", "tests",
+            ]),
+        };
+        let serial = made["serialNumber"].as_str().unwrap();
+        let shown = desk.json(&["key", "show", "release"]);
+        assert_eq!(shown["certificates"][0]["serialNumber"], serial, "{number}");
+        let reference = desk
+            .bench
+            .reference(&desk.bench.layout.add(&format!("r{number}"), "artifact"));
+        let ran = desk.ok(&["sign", "--oci-layout", &reference, "--key", "release"]);
+        let taken = ran.stderr.lines().find(|line| line.contains("taken is"));
+        assert!(taken.is_some_and(|line| line.contains(serial)), "{ran:?}");
+    }
+}
+
+/// `--new-key`: another key beside the old one, under names of their own, certified on the same terms;
+/// the old key and its signatures stay what they are.
+#[test]
+fn renewed_with_a_new_key() {
+    let desk = Desk::new();
+    desk.add_token("vault");
+    desk.create("root", "vault", "EC-384");
+    let subject = "C=US,ST=WA,O=Example,CN=Example CA";
+    desk.ok(&[
+        "key",
+        "certify",
+        "root",
+        "--subject",
+        subject,
+        "--days",
+        "100",
+        "--ca",
+        "--trust",
+        "example",
+    ]);
+    desk.create("release", "release", "EC-256");
+    let old = desk.certify("release", &["--issuer", "root"]);
+    desk.trusting("example");
+    let reference = desk.bench.reference(&desk.digest);
+    desk.ok(&["sign", "--oci-layout", &reference, "--key", "release"]);
+    let verify = [
+        "verify",
+        "--oci-layout",
+        "--scope",
+        "local/test",
+        &reference,
+    ];
+
+    // Whatever keeps it from being certified is found before there is a key.
+    let said = desk.fails(&["key", "renew", "release", "--new-key", "--days", "30"]);
+    assert!(
+        said.contains("was issued by") && said.contains("--issuer"),
+        "{said}"
+    );
+    let listed = |token: &str| {
+        let place = desk.id(token, "").replace(";object=", "");
+        desk.json(&["key", "list", "--plugin", "pkcs11", "--id", &place])["keys"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(listed("release"), 1);
+
+    let renew = [
+        "key",
+        "renew",
+        "release",
+        "--new-key",
+        "--days",
+        "60",
+        "--issuer",
+        "root",
+    ];
+    let ran = desk.ok(&renew);
+    for part in [
+        "Made a new key release-2 beside release",
+        "release is what it was, and so are its signatures: they are verified as before.",
+        "Sign with --key release-2 from now on.",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(listed("release"), 2);
+    let [first, second] = ["release", "release-2"].map(|name| desk.json(&["key", "show", name]));
+    assert_eq!(
+        first["certificates"][0]["serialNumber"],
+        old["serialNumber"]
+    );
+    assert_eq!(second["keySpec"], "EC-256");
+    assert_eq!(
+        second["certificates"][0]["subject"],
+        first["certificates"][0]["subject"]
+    );
+    let keys = ["release", "release-2"].map(|name| {
+        let pem = desk.ok(&["key", "export-cert", name]).stdout;
+        fs::write(desk.path("leaf.pem"), pem).unwrap();
+        desk.openssl("x509 -in leaf.pem -noout -pubkey")
+    });
+    assert_ne!(keys[0], keys[1]);
+    for name in ["release-2", "release"] {
+        desk.ok(&["sign", "--oci-layout", &reference, "--key", name]);
+        desk.ok(&verify);
+    }
+
+    // Again, with a name and a type, as the default; and a request for an outside CA.
+    let more = ["--as", "next", "--type", "RSA-2048", "--default", "--yes"];
+    let made = desk.json(&[&renew[..], &more].concat());
+    assert_eq!(made["name"], "next");
+    assert_eq!(desk.json(&["key", "show", "next"])["keySpec"], "RSA-2048");
+    let said = desk.fails(&[&renew[..], &["--as", "next"]].concat());
+    assert!(said.contains("already exists"), "{said}");
+    let request = [
+        "key",
+        "renew",
+        "next",
+        "--new-key",
+        "--csr",
+        "--out",
+        "next.csr",
+    ];
+    let ran = desk.ok(&request);
+    assert!(
+        ran.stdout
+            .contains("Sign with next until next-2 has its certificate"),
+        "{ran:?}"
+    );
+    let said = desk.openssl("req -in next.csr -verify -noout -subject");
+    assert!(
+        said.contains("verify OK") && said.contains("CN = release"),
+        "{said}"
+    );
+    let shown = desk.ok(&["key", "show", "next-2"]).stdout;
+    assert!(shown.contains("Certificates: none yet"), "{shown}");
+    let ran = desk
+        .bench
+        .hardsign(["key", "renew", "next", "--csr", "--type", "EC-256"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("--type needs --new-key"), "{ran:?}");
+}
+
+/// What the module says of a key is shown as its word, and proves nothing.
+#[test]
+fn the_modules_word() {
+    let desk = Desk::new();
+    desk.create("release", "release", "EC-256");
+    let shown = desk.json(&["key", "attest", "release"]);
+    assert_eq!(shown["proven"], false);
+    assert_eq!(shown["format"], "pkcs11-attributes");
+    let said = |name: &str| {
+        let statements = shown["statements"].as_array().unwrap();
+        statements.iter().find(|s| s["name"] == name).unwrap()["value"].clone()
+    };
+    for (name, value) in [
+        ("made on the token", "yes"),
+        ("sensitive", "yes"),
+        ("never extractable", "yes"),
+        ("made with", "CKM_EC_KEY_PAIR_GEN"),
+    ] {
+        assert_eq!(said(name), value, "{name}");
+    }
+    let text = desk.ok(&["key", "attest", "release"]).stdout;
+    assert!(
+        text.contains("not proven; this is what the key store says"),
+        "{text}"
+    );
+    // A key that came from outside.
+    let key = softhsm_tests::keys::key(KeySpec::Ec256);
+    let Desk {
+        bench,
+        token,
+        digest,
+    } = desk;
+    let token = token.with_key_and_chain(&key, "imported", "77");
+    let desk = Desk {
+        bench,
+        token,
+        digest,
+    };
+    let id = desk.id("release", "imported");
+    desk.ok(&["key", "add", "imported", "--plugin", "pkcs11", "--id", &id]);
+    let text = desk.ok(&["key", "attest", "imported"]).stdout;
+    let row = |name: &str, value: &str| {
+        text.lines()
+            .any(|line| line.trim_start().starts_with(name) && line.ends_with(value))
+    };
+    assert!(
+        row("made on the token", "no") && row("made with", "not told"),
+        "{text}"
     );
 }
 

@@ -306,6 +306,64 @@ fn touch() {
     }
 }
 
+/// A batch waits once for a touch that never comes; what was signed before it stays, and a second run
+/// signs the rest.
+#[test]
+fn a_touch_that_never_comes_is_waited_for_once() {
+    for policy in [TOUCH_ALWAYS, TOUCH_CACHED] {
+        let yubikeys = YubiKeys::with(card_with_key(KeySpec::Ec256, PIN_ONCE, policy));
+        yubikeys
+            .readers
+            .with(READER, |card| card.config.touch = Touch::Timeout(ms(900)));
+        let bench = yubikeys.bench();
+        let ran = sign(&bench, &yubikeys.id("slot=9c"), 20);
+        assert_ne!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(signed(&ran), 0);
+        assert!(
+            ran.stderr.contains("was not touched in time"),
+            "{}",
+            ran.stderr
+        );
+        let seen = counters(&yubikeys);
+        assert_eq!((seen.untouched, seen.verify), (1, 1), "{policy}");
+        yubikeys
+            .readers
+            .with(READER, |card| card.config.touch = Touch::Given);
+        signs(&bench, &yubikeys.id("slot=9c"), 20);
+    }
+}
+
+/// A machine without libpcsclite: the plugin can't be started, and what to install is said. The library
+/// is taken away in a mount namespace.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_the_library() {
+    let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"]
+        .iter()
+        .find_map(|directory| {
+            fs::canonicalize(std::path::Path::new(directory).join("libpcsclite.so.1")).ok()
+        })
+        .unwrap();
+    let bench = Workbench::new();
+    let nothing = bench.path().join("nothing");
+    fs::write(&nothing, "").unwrap();
+    let reference = bench.reference(&bench.layout.add("v1", "artifact"));
+    let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    let mut command = bench.command(
+        std::path::Path::new("unshare"),
+        ["--map-root-user", "--mount", "sh", "-c", script, "sh"],
+    );
+    command.arg(&nothing).arg(&library);
+    command.arg(softhsm_tests::binaries().join("hardsign"));
+    command.args(["sign", "--plugin", "yubikey", "--id", "9c", "--oci-layout"]);
+    let ran = bench.run(command.arg(&reference));
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("libpcsclite.so.1"), "{ran:?}");
+    let hint =
+        "Hint: install the library for smart cards that the plugin needs: libpcsclite1 on Debian";
+    assert!(ran.stderr.contains(hint), "{ran:?}");
+}
+
 /// Two cards: by serial number, or not at all.
 #[test]
 fn two_cards() {
@@ -462,34 +520,41 @@ fn another_program_on_the_card() {
     assert_eq!(counters(&yubikeys).verify, 1);
 }
 
-/// A hundred P-256 signatures on a card that takes 70 ms for each: one PIN, and between them the card
-/// waits for less than a tenth of its own time. The median is what counts, and one of three runs: a
-/// machine may be busy with other things.
+/// A hundred P-256 signatures on a card that takes 70 ms for each: one PIN, one session, and from the first
+/// to the last they take the card's own time, give or take a tenth. One of three runs has to: a machine may
+/// be busy with other things.
 #[test]
 fn a_hundred_signatures_take_the_cards_time() {
     let yubikeys = YubiKeys::with(card_with_key(KeySpec::Ec256, PIN_ONCE, NEVER));
     yubikeys
         .readers
         .with(READER, |card| card.config.latency = ms(70));
-    let mut waits = Vec::new();
-    while waits.len() < 3 && waits.last().is_none_or(|wait| *wait > ms(7)) {
-        let before = counters(&yubikeys).verify;
+    let mut shares = Vec::new();
+    while shares.len() < 3 && shares.last().is_none_or(|share| *share > 1.1) {
+        let before = counters(&yubikeys);
         signs(&yubikeys.bench(), &yubikeys.id("slot=9c"), 100);
-        assert_eq!(counters(&yubikeys).verify, before + 1);
+        let after = counters(&yubikeys);
+        assert_eq!(after.verify, before.verify + 1);
+        // One process took the card, which selected PIV once.
+        assert_eq!(after.select, before.select + 1);
         let spans = yubikeys
             .readers
             .with(READER, |card| std::mem::take(&mut card.spans));
         assert_eq!(spans.len(), 100);
         let mut between: Vec<_> = spans.windows(2).map(|two| two[1].0 - two[0].1).collect();
         between.sort();
+        let own: Duration = spans.iter().map(|(start, end)| *end - *start).sum();
+        let whole = spans[99].1 - spans[0].0;
         println!(
-            "100 signatures of 70 ms: {:?} from first to last; the card waited {:?} (median)",
-            spans[99].1 - spans[0].0,
-            between[49]
+            "100 signatures of 70 ms: {whole:?} from first to last, of which {own:?} were the card's; it waited {:?} (median), {:?} (longest)",
+            between[49], between[98]
         );
-        waits.push(between[49]);
+        shares.push(whole.as_secs_f64() / own.as_secs_f64());
     }
-    assert!(waits.last().is_some_and(|wait| *wait <= ms(7)), "{waits:?}");
+    assert!(
+        shares.last().is_some_and(|share| *share <= 1.1),
+        "{shares:?}"
+    );
 }
 
 /// `list` shows what is on the cards, without a PIN.

@@ -85,6 +85,8 @@ pub struct Counters {
     pub verify: u32,
     /// GENERAL AUTHENTICATE with a key of a slot that gave a signature.
     pub signatures: u32,
+    /// GENERAL AUTHENTICATE that waited for a touch, and nobody touched.
+    pub untouched: u32,
     /// GENERATE ASYMMETRIC KEY PAIR that made a key.
     pub generated: u32,
     /// ATTEST of a key that was made here.
@@ -737,6 +739,7 @@ impl VirtualYubiKey {
                 Touch::Given => {}
                 Touch::After(wait) => sleep(wait),
                 Touch::Timeout(wait) => {
+                    self.counters.untouched += 1;
                     sleep(wait);
                     return Err(SECURITY);
                 }
