@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{
-    GenerateEnvelopeRequest, GenerateEnvelopeResponse, ListKeysRequest, ListKeysResponse,
+    CreateKeyRequest, CreateKeyResponse, GenerateEnvelopeRequest, GenerateEnvelopeResponse,
+    ImportCertificatesRequest, ImportCertificatesResponse, ListKeysRequest, ListKeysResponse,
     SessionLine, VerifySignatureRequest, VerifySignatureResponse,
 };
 use serde::Serialize;
@@ -249,6 +250,7 @@ fn plg_32_documented_messages() {
         // Shortened base64 is given an end.
         let text = text
             .replace("MII…", "AAAA")
+            .replace("MFkw…", "AAAA")
             .replace("eyJwYXlsb2FkIjoi…", "AAAA");
         let message: T = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_value(&message).unwrap(), json(&text));
@@ -268,6 +270,12 @@ fn plg_32_documented_messages() {
     let (request, answer) = of("list-keys");
     is::<ListKeysRequest>(request);
     is::<ListKeysResponse>(answer);
+    let (request, answer) = of("create-key");
+    is::<CreateKeyRequest>(request);
+    is::<CreateKeyResponse>(answer);
+    let (request, answer) = of("import-certificates");
+    is::<ImportCertificatesRequest>(request);
+    is::<ImportCertificatesResponse>(answer);
     for heading in ["Notices", "Asking the user"] {
         for line in blocks(section(&document, heading), "text")[0].lines() {
             is::<SessionLine>(line.strip_prefix("< ").unwrap());

@@ -74,15 +74,14 @@ pub(crate) fn create_key(
         Some(id) => id,
         None => random_id().map_err(|error| Error::other(format!("no random id: {error}")))?,
     };
-    let mut making = Making {
-        may_decrypt: false,
+    let making = Making {
         session: &session,
         token: &token,
         label: &label,
         id: &id,
         key_spec: request.key_spec,
     };
-    let (mut private, mut made) = making.checked()?;
+    let (private, made) = making.checked()?;
     let site = Site {
         module: &module,
         token: &token,
@@ -91,13 +90,12 @@ pub(crate) fn create_key(
     };
     if request.key_spec.is_rsa() && !making.signs(private.0, &made, site) {
         destroy(&session, [private.0, private.1]);
-        let message = format!(
-            "{} signs with RSA keys only if they may decrypt as well, so this one may",
-            token.name()
-        );
-        context.notice(&message, None);
-        making.may_decrypt = true;
-        (private, made) = making.checked()?;
+        return Err(Error::validation(format!(
+            "{} can't sign with an {} key that is for signing alone: the key was deleted again",
+            token.name(),
+            request.key_spec
+        ))
+        .with_hint("ask for an EC key, for instance --type EC-256"));
     }
     let replaced = old.delete(&session, &token)?;
     let key = KeyObject::new(private.0, &label, &id);
@@ -258,8 +256,6 @@ impl Old {
 
 /// A key on its way.
 struct Making<'a> {
-    /// For a token that signs with its raw RSA operation, and does that only with keys that may decrypt.
-    may_decrypt: bool,
     session: &'a Session,
     token: &'a Token,
     label: &'a str,
@@ -384,11 +380,9 @@ impl Making<'_> {
             Attribute::Extractable(false),
             Attribute::Sign(true),
         ]);
-        if strict && !self.may_decrypt {
-            template.push(Attribute::Decrypt(false));
-        }
         if strict {
             template.extend([
+                Attribute::Decrypt(false),
                 Attribute::Unwrap(false),
                 Attribute::Derive(false),
                 Attribute::SignRecover(false),
