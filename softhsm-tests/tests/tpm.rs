@@ -197,11 +197,11 @@ fn keys_in_a_tpm() {
     scene.both_verify(&reference);
     // What it can't do at all, or not with keys for signing alone, is named.
     for (key_type, part) in [
+        ("RSA-4096", "can't make RSA-4096 keys"),
         (
             "RSA-2048",
             "can't sign with an RSA-2048 key that is for signing alone",
         ),
-        ("RSA-4096", "can't make RSA-4096 keys"),
     ] {
         let id = tpm.id("other");
         let Ran { code, stderr, .. } = scene.bench.hardsign([

@@ -140,18 +140,15 @@ fn with_new_key(
     console.line(format_args!(
         "{old_name} is what it was, and so are its signatures: they are verified as before."
     ))?;
-    Ok(match (new.default, was_default, is_request) {
-        (true, _, _) => console.line(format_args!("{new_name}: marked as default"))?,
-        (false, _, true) => console.line(format_args!(
-            "Sign with {old_name} until {new_name} has its certificate."
-        ))?,
-        (false, true, false) => console.line(format_args!(
+    let next = match (new.default, was_default, is_request) {
+        (true, _, _) => format!("{new_name}: marked as default"),
+        (false, _, true) => format!("Sign with {old_name} until {new_name} has its certificate."),
+        (false, true, false) => format!(
             "{old_name} is still the default: sign with --key {new_name}, or make it the default with `hardsign key update --default {new_name}`."
-        ))?,
-        (false, false, false) => {
-            console.line(format_args!("Sign with --key {new_name} from now on."))?
-        }
-    })
+        ),
+        (false, false, false) => format!("Sign with --key {new_name} from now on."),
+    };
+    Ok(console.line(next)?)
 }
 
 /// What is needed to make a key beside another.
