@@ -15,11 +15,7 @@ pub fn memory(process: u32, without: &Range<u64>) -> Vec<u8> {
         let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
         let parts = [from..to.min(without.start), from.max(without.end)..to];
         let whole = without.is_empty() || to <= without.start || from >= without.end;
-        let parts = if whole {
-            vec![from..to]
-        } else {
-            parts.to_vec()
-        };
+        let parts = if whole { [from..to, to..to] } else { parts };
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
             if part.end - part.start > 1 << 30 {
                 continue;
