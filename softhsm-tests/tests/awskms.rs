@@ -386,7 +386,7 @@ fn credentials_are_looked_for_in_order() {
     let key = server.key(KeySpec::Ec256);
     let id = named(&key, &key.arn);
     let endpoint = ("AWS_ENDPOINT_URL_KMS", server.address());
-    let nobody = new_bench(&[endpoint.clone()]);
+    let nobody = new_bench(std::slice::from_ref(&endpoint));
     let text = refused(
         &nobody,
         &id,

@@ -42,6 +42,10 @@ where
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = error.code().unwrap_or_default();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the clock that the service refused is this one"
+            )]
             let skewed = clock_difference(answer.raw(), SystemTime::now);
             answered(asked, status, code, &said(code, error), skewed)
         }

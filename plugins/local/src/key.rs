@@ -23,8 +23,6 @@ use crate::error::{FileError, LocalError};
 /// The largest key file.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
-/// The largest certificate file.
-
 /// The setting that names the certificate file.
 pub(crate) const CERT_CHAIN: &str = "cert-chain";
 
