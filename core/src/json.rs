@@ -83,19 +83,19 @@ pub enum JsonError {
     /// A byte that the grammar does not allow there.
     #[error("unexpected character at offset {offset} in JSON")]
     Unexpected {
-        /// Where.
+        /// Byte offset from the start of the text, from 0.
         offset: usize,
     },
     /// A string with a bad escape, an unpaired surrogate or a bare control character.
     #[error("invalid string at offset {offset} in JSON")]
     String {
-        /// Where.
+        /// Byte offset from the start of the text, from 0.
         offset: usize,
     },
     /// A number that the grammar does not allow.
     #[error("invalid number at offset {offset} in JSON")]
     Number {
-        /// Where.
+        /// Byte offset from the start of the text, from 0.
         offset: usize,
     },
     /// A name occurs twice in one object (ENV-16).
@@ -107,7 +107,7 @@ pub enum JsonError {
     /// Something follows the document.
     #[error("trailing data at offset {offset} after JSON value")]
     TrailingData {
-        /// Where.
+        /// Byte offset from the start of the text, from 0.
         offset: usize,
     },
     /// Well-formed, but not what was expected.

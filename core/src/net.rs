@@ -253,7 +253,7 @@ pub enum NetError {
         variable: &'static str,
         /// Its value, without what may be a login.
         value: String,
-        /// What is wrong.
+        /// Which part of an address it lacks, or what of it is not supported.
         reason: &'static str,
     },
     /// The exchange took too long.

@@ -186,7 +186,7 @@ pub enum Warning {
     Unreadable {
         /// The referrer, as far as it has a digest.
         referrer: String,
-        /// Why.
+        /// The causes, on one line.
         reason: String,
     },
     /// The index that listed an artifact's referrers before could not be deleted (OCI-25).
@@ -196,7 +196,7 @@ pub enum Warning {
     KeptIndex {
         /// The index.
         digest: Digest,
-        /// Why.
+        /// The causes, on one line.
         reason: String,
     },
     /// Something that is no list stands under the referrers tag.
@@ -211,7 +211,7 @@ pub enum Warning {
     ListUnread {
         /// What was stored.
         digest: Digest,
-        /// Why.
+        /// The causes, on one line.
         reason: String,
     },
     /// The registry lists referrers by the media type of their configuration in place of their
@@ -341,7 +341,7 @@ pub enum OciError {
     Manifest {
         /// The manifest.
         digest: Digest,
-        /// Why.
+        /// What is wrong with the manifest.
         #[source]
         source: ManifestError,
     },
@@ -350,7 +350,7 @@ pub enum OciError {
     Read {
         /// The content.
         digest: Digest,
-        /// Why.
+        /// What the operating system said.
         #[source]
         source: std::io::Error,
     },
@@ -361,7 +361,7 @@ pub enum OciError {
         index: Digest,
         /// What it lists.
         child: Digest,
-        /// Why.
+        /// What failed with the registry.
         #[source]
         source: Box<OciError>,
     },
@@ -372,7 +372,7 @@ pub enum OciError {
         digest: Digest,
         /// The artifact.
         subject: Digest,
-        /// Why.
+        /// What failed with the registry.
         #[source]
         source: Box<OciError>,
     },

@@ -107,7 +107,7 @@ pub enum NotGood {
     Unknown {
         /// Its subject.
         subject: String,
-        /// Why.
+        /// What kept the status unknown.
         #[source]
         reason: Unknown,
     },

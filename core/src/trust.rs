@@ -248,7 +248,7 @@ pub enum Warning {
         store: StoreRef,
         /// The file's name.
         file: String,
-        /// Why.
+        /// What makes it no certificate of the store.
         why: Ignored,
     },
 }

@@ -64,7 +64,7 @@ pub enum ImportError {
     NotCa {
         /// Its subject.
         subject: String,
-        /// Why not.
+        /// Which rule the certificate breaks.
         why: CertifyError,
     },
     /// A rule of the Notary Project is broken.

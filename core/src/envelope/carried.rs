@@ -52,7 +52,7 @@ pub enum CarriedFault {
     /// Not the layout of any version.
     #[error("it {fault}")]
     Shape {
-        /// What is wrong.
+        /// What breaks the layout, as the end of a sentence that begins with "it".
         fault: &'static str,
     },
     /// A layout that is not known here.

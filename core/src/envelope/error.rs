@@ -23,13 +23,13 @@ pub enum EnvelopeError {
     /// A JWS envelope that is not strict JSON.
     #[error("malformed JWS envelope")]
     Json {
-        /// Why.
+        /// What is wrong with the JSON, and where.
         source: JsonError,
     },
     /// A COSE envelope that is not CBOR as COSE wants it.
     #[error("malformed COSE envelope")]
     Cbor {
-        /// Why.
+        /// What is wrong with the CBOR.
         source: CborError,
     },
     /// More headers, or more entries in `crit`, than [`super::MAX_HEADERS`] (ENV-42).
@@ -38,7 +38,7 @@ pub enum EnvelopeError {
     /// Not the shape of an envelope of its format.
     #[error("malformed signature envelope: {fault}")]
     Shape {
-        /// What is wrong.
+        /// What the envelope breaks, in words for the end of the text.
         fault: &'static str,
     },
     /// A member or header of the wrong type or encoding.
@@ -46,19 +46,19 @@ pub enum EnvelopeError {
     Member {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// What the member breaks, in words for the end of the text.
         fault: &'static str,
     },
     /// A protected header that is not what its format wants (JWS-28).
     #[error("jws envelope protected header can't be decoded")]
     ProtectedJson {
-        /// Why.
+        /// What is wrong with the JSON, and where.
         source: JsonError,
     },
     /// A protected header of the wrong type or encoding (JWS-28).
     #[error("jws envelope protected header can't be decoded: {fault}")]
     ProtectedShape {
-        /// What is wrong.
+        /// Which type or encoding was expected.
         fault: String,
     },
     /// No signature bytes (JWS-28).
@@ -73,7 +73,7 @@ pub enum EnvelopeError {
     /// The first certificate does not parse (JWS-16, COSE-18).
     #[error("malformed leaf certificate")]
     MalformedLeaf {
-        /// Why.
+        /// What is wrong with the certificate.
         #[source]
         source: CertificateError,
     },
@@ -83,13 +83,13 @@ pub enum EnvelopeError {
     /// Another certificate does not parse (JWS-28).
     #[error("certificate-chain is invalid,")]
     Certificate {
-        /// Why.
+        /// What is wrong with the certificate.
         source: CertificateError,
     },
     /// The certificates break a rule (X509-01).
     #[error("certificate-chain is invalid,")]
     Chain {
-        /// Which.
+        /// Which rule the chain breaks.
         source: ChainError,
     },
     /// Two different certificate chains (COSE-17).
@@ -98,7 +98,7 @@ pub enum EnvelopeError {
     /// A certificate was not valid at signing time (X509-19).
     #[error("certificate-chain is invalid,")]
     NotValidAtSigningTime {
-        /// Which.
+        /// Which certificate is not valid at which time.
         source: NotValidAt,
     },
     /// The leaf's key is none of the six kinds that sign (ENV-32).
@@ -107,7 +107,7 @@ pub enum EnvelopeError {
     /// The signature does not verify (JWS-27, COSE-23).
     #[error("signature is invalid. Error")]
     Signature {
-        /// Why.
+        /// How the signature fails.
         source: SignatureInvalid,
     },
     /// `alg` outside the table (JWS-08).
@@ -147,7 +147,7 @@ pub enum EnvelopeError {
     /// The payload is not a Notary Project payload (ENV-04).
     #[error("malformed payload")]
     Payload {
-        /// Why.
+        /// What is wrong with the payload.
         #[from]
         source: PayloadError,
     },
@@ -215,13 +215,13 @@ pub enum EnvelopeError {
     /// A signing time that is no CBOR time (COSE-22).
     #[error("invalid signingTime: {fault}")]
     InvalidSigningTime {
-        /// What is wrong.
+        /// Which type or encoding was expected.
         fault: String,
     },
     /// An expiry that is no CBOR time (COSE-22).
     #[error("invalid expiry: {fault}")]
     InvalidExpiry {
-        /// What is wrong.
+        /// Which type or encoding was expected.
         fault: String,
     },
     /// Expiry not after the signing time (ENV-21).
@@ -247,7 +247,7 @@ pub enum EnvelopeError {
     /// A fresh signature that does not pass verification (ENV-39). Nothing was kept.
     #[error("generated signature failed verification")]
     GeneratedInvalid {
-        /// Why.
+        /// What is wrong with the envelope.
         source: Box<EnvelopeError>,
     },
 }

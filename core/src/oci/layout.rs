@@ -92,7 +92,7 @@ pub enum LayoutError {
         action: &'static str,
         /// To what.
         path: PathBuf,
-        /// Why it failed.
+        /// What the operating system said.
         #[source]
         source: io::Error,
     },

@@ -213,7 +213,7 @@ pub enum PluginError {
     Metadata {
         /// The plugin.
         plugin: PluginName,
-        /// What is wrong.
+        /// Which member is missing or wrong.
         fault: MetadataFault,
     },
     /// Metadata of a plugin of another name (PLG-20).

@@ -133,7 +133,7 @@ pub enum HardsignError {
         kind: Kind,
         /// The statement.
         statement: String,
-        /// What is wrong.
+        /// Which part of the rule, and how.
         #[source]
         fault: Box<RuleFault>,
     },
@@ -210,7 +210,7 @@ pub enum RuleFault {
     Identity {
         /// The party.
         party: String,
-        /// What is wrong.
+        /// What is wrong with the identity.
         fault: IdentityError,
     },
     /// An identity that is not `x509.subject`.
@@ -230,7 +230,7 @@ pub enum RuleFault {
     Store {
         /// The party.
         party: String,
-        /// What is wrong.
+        /// What is wrong with the reference to the store.
         fault: StoreRefFault,
     },
     /// A store that trusts no signers.

@@ -40,7 +40,7 @@ pub enum MalformedPolicy {
     /// A name written in another case than the specification's (SEC-26).
     #[error("{place}: must be written {}", Quoted(expected))]
     NameCase {
-        /// Where.
+        /// The member and the statement that it stands in.
         place: Place,
         /// The name as the specification has it.
         expected: &'static str,

@@ -42,7 +42,7 @@ pub enum StatementError {
     Fault {
         /// The statement.
         statement: String,
-        /// What is wrong.
+        /// Which member of the statement, and how.
         fault: StatementFault,
     },
 }

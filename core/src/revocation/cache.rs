@@ -50,7 +50,7 @@ pub enum CacheError {
     /// The directory can't be made.
     #[error("failed to create crl file cache")]
     Create {
-        /// Why.
+        /// What is wrong with the file.
         #[source]
         source: FileError,
     },
@@ -59,14 +59,14 @@ pub enum CacheError {
     Read {
         /// The address.
         url: String,
-        /// Why.
+        /// What is wrong with the file.
         #[source]
         source: FileError,
     },
     /// A file is not what the cache holds.
     #[error("failed to decode file retrieved from file cache")]
     Json {
-        /// Why.
+        /// What is wrong with the JSON, and where.
         #[source]
         source: JsonError,
     },
@@ -81,7 +81,7 @@ pub enum CacheError {
     Crl {
         /// The member.
         member: &'static str,
-        /// Why.
+        /// What is wrong with the CRL.
         #[source]
         source: CrlError,
     },
@@ -97,7 +97,7 @@ pub enum CacheError {
         action: &'static str,
         /// To which file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system said.
         #[source]
         source: io::Error,
     },

@@ -127,7 +127,7 @@ pub enum CrlError {
     NotSigned {
         /// The issuer.
         issuer: Name,
-        /// Why.
+        /// Which condition of being signed by the issuer does not hold.
         #[source]
         source: NotSigned,
     },

@@ -63,7 +63,7 @@ pub enum Event<'a> {
     CacheRefused {
         /// The CRL's address.
         url: &'a str,
-        /// Why.
+        /// What is wrong with the CRL.
         error: &'a CrlError,
     },
     /// The cached CRL's issuer meant to publish another by now (REV-46).
@@ -80,7 +80,7 @@ pub enum Event<'a> {
     CacheUnavailable(&'a CacheError),
     /// The cache can't be read or written (REV-50).
     CacheFault {
-        /// Why.
+        /// What is wrong with the cache.
         error: &'a CacheError,
         /// Whether this is the checker's first.
         first: bool,

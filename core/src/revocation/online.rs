@@ -65,7 +65,7 @@ pub struct OnlineOptions {
 pub struct Attempt {
     /// Which server.
     pub source: Source,
-    /// Why.
+    /// Why its answer does not count.
     pub error: Arc<ServerError>,
 }
 
@@ -113,7 +113,7 @@ pub enum ServerError {
     Delta {
         /// The last address that was tried.
         url: String,
-        /// Why.
+        /// Why the answer before it does not count.
         #[source]
         source: Arc<Self>,
     },

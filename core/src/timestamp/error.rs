@@ -99,13 +99,13 @@ pub enum TokenError {
     /// The signer's key can't be used.
     #[error("cms verification failure")]
     Key {
-        /// Why.
+        /// What is wrong with the key.
         source: KeyError,
     },
     /// The signature is wrong, or of a kind that is not accepted (TSA-19).
     #[error("cms verification failure")]
     Signature {
-        /// Why.
+        /// Which part of the CMS message does not verify.
         source: SignedDataError,
     },
     /// The signingTime attribute is no time, or outside the chain's validity (TSA-20).
@@ -140,7 +140,7 @@ pub enum TokenError {
     /// What the token says is no use.
     #[error("invalid TSTInfo")]
     Info {
-        /// Why.
+        /// What is wrong with the TSTInfo.
         #[from]
         source: InfoError,
     },
@@ -256,7 +256,7 @@ pub enum RootError {
     /// The certificate is not signed with its own key.
     #[error("failed to check root certificate with error")]
     NotSelfSigned {
-        /// Why.
+        /// Which condition of being issued by the next one does not hold.
         source: crate::x509::NotIssued,
     },
     /// Issuer and subject differ.

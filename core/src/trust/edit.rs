@@ -34,14 +34,14 @@ pub enum Emptied {
     CheckFailed {
         /// The store's directory.
         store: PathBuf,
-        /// Why.
+        /// What the operating system said.
         error: io::Error,
     },
     /// The store is empty and could not be removed.
     RemoveFailed {
         /// The store's directory.
         store: PathBuf,
-        /// Why.
+        /// What the operating system said.
         error: io::Error,
     },
 }
@@ -75,7 +75,7 @@ pub enum EditError {
         action: &'static str,
         /// What was touched.
         path: PathBuf,
-        /// Why it failed.
+        /// What the operating system said.
         #[source]
         error: io::Error,
     },

@@ -103,28 +103,28 @@ pub enum Event<'a> {
     Failed {
         /// The check.
         check: Check,
-        /// Why.
+        /// The failure, with its causes.
         error: &'a (dyn Error + 'static),
     },
     /// A check failed and is only logged.
     Logged {
         /// The check.
         check: Check,
-        /// Why.
+        /// The failure, with its causes.
         error: &'a (dyn Error + 'static),
     },
     /// A signature was not accepted; the next one is tried (VER-24).
     SignatureFailed {
         /// The signature's manifest.
         digest: &'a Digest,
-        /// Why.
+        /// The failure, with its causes.
         error: &'a (dyn Error + 'static),
     },
     /// A signature could not be fetched or read; the next one is tried (VER-28).
     SignatureUnreadable {
         /// The signature's manifest.
         digest: &'a Digest,
-        /// Why.
+        /// The failure, with its causes.
         error: &'a (dyn Error + 'static),
     },
     /// The repository left something out of its listing.

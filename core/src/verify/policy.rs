@@ -47,7 +47,7 @@ pub enum PolicyLoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file.
         #[source]
         source: Box<FileError>,
     },
@@ -56,7 +56,7 @@ pub enum PolicyLoadError {
     Roots {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file, or with a certificate in it.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

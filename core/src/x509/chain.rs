@@ -37,7 +37,7 @@ pub enum ChainError {
     SingleNotSelfSigned {
         /// Its subject.
         subject: Name,
-        /// Why.
+        /// Which condition of being issued by the next one does not hold.
         source: NotIssued,
     },
     /// The last certificate is not self-signed (X509-03).
@@ -45,7 +45,7 @@ pub enum ChainError {
     RootNotSelfSigned {
         /// Its subject.
         subject: Name,
-        /// Why.
+        /// Which condition of being issued by the next one does not hold.
         source: NotIssued,
     },
     /// A certificate other than the last is self-signed (X509-03).
@@ -61,7 +61,7 @@ pub enum ChainError {
         subject: Name,
         /// Subject of the next certificate.
         next: Name,
-        /// Why.
+        /// Which condition of being issued by the next one does not hold.
         source: NotIssued,
     },
     /// A certificate that breaks a rule for its place (X509-05 to X509-14).
@@ -77,7 +77,7 @@ pub enum ChainError {
     Constraint {
         /// Its subject.
         subject: Name,
-        /// Which.
+        /// Which constraint of a CA is broken.
         source: ConstraintError,
     },
 }

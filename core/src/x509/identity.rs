@@ -82,7 +82,7 @@ pub enum IdentityError {
     InvalidValue {
         /// The item.
         identity: String,
-        /// Why.
+        /// What is wrong with the name.
         fault: NameError,
     },
     /// One item is a subset of another (TP-24).
@@ -111,7 +111,7 @@ pub enum NameError {
     Syntax {
         /// The name as written.
         name: String,
-        /// What is wrong.
+        /// What is wrong with the syntax (RFC 4514).
         fault: SyntaxFault,
     },
     /// `=#` somewhere (TP-26).
@@ -290,7 +290,7 @@ pub enum IdentityMismatch {
     /// The subject can match nothing but `*` (TP-31).
     #[error("error while parsing the certificate subject from the digital signature. error : {}", quote(&fault.to_string()))]
     Subject {
-        /// Why.
+        /// What is wrong with the subject.
         fault: SubjectFault,
     },
     /// None of the identities is the subject's (TP-34).

@@ -131,7 +131,7 @@ pub enum PinError {
     File {
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// What the operating system said.
         source: io::Error,
     },
     /// A directory, pipe or device.
@@ -157,7 +157,7 @@ pub enum PinError {
     Descriptor {
         /// The number.
         number: i32,
-        /// Why not.
+        /// What the operating system said.
         source: io::Error,
     },
     /// A descriptor can be read once, and one-shot commands are a process each.

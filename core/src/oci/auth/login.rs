@@ -27,7 +27,7 @@ pub enum LoginError {
     Refused {
         /// The registry.
         server: String,
-        /// Why.
+        /// What failed with the registry.
         #[source]
         source: Box<OciError>,
     },
@@ -36,7 +36,7 @@ pub enum LoginError {
     Store {
         /// The registry.
         server: String,
-        /// Why.
+        /// What failed with the credential store.
         #[source]
         source: CredentialError,
     },
@@ -62,7 +62,7 @@ pub enum LogoutError {
     Store {
         /// The registry.
         server: String,
-        /// Why.
+        /// What failed with the credential store.
         #[source]
         source: CredentialError,
     },

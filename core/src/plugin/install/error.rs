@@ -39,7 +39,7 @@ pub enum InstallError {
     Download {
         /// The URL as given.
         url: String,
-        /// Why.
+        /// How the exchange with the server failed.
         #[source]
         source: NetError,
     },
@@ -103,7 +103,7 @@ pub enum InstallError {
         kind: &'static str,
         /// The name.
         name: String,
-        /// Why.
+        /// What of it could do harm.
         reason: &'static str,
     },
     /// More members than any plugin has.

@@ -68,7 +68,7 @@ pub enum CertificateError {
         field: String,
         /// Bytes before the place, counted from the start of the certificate.
         at: usize,
-        /// What is wrong.
+        /// Which rule of the Notary Project it breaks.
         flaw: Box<Flaw>,
     },
     /// Something else than DER.

@@ -27,7 +27,7 @@ pub struct Choice {
 pub struct PassedOver {
     /// The certificate, for messages: subject, serial number, validity.
     pub certificate: String,
-    /// Why not.
+    /// What keeps it from signing.
     pub why: WhyNot,
 }
 

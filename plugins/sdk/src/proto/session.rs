@@ -163,7 +163,7 @@ pub enum SessionLine {
     Error {
         /// Id of the request.
         id: u64,
-        /// Why it failed.
+        /// The error, in the form of contract 1.0.
         error: ErrorResponse,
     },
     /// `{"event":…}`
