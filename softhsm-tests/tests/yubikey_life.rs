@@ -133,6 +133,64 @@ impl Desk {
     }
 }
 
+/// What the card answers to one command after the PIV application was selected: its status word.
+fn status_of(desk: &Desk, command: &[u8]) -> Vec<u8> {
+    desk.yubikeys.readers.with(READER, |card| {
+        card.transmit(&[0x00, 0xa4, 0x04, 0x00, 0x05, 0xa0, 0x00, 0x00, 0x03, 0x08]);
+        card.transmit(command)
+    })
+}
+
+/// At a terminal the new PIN is typed twice and the PUK is shown once, and neither goes anywhere else, the
+/// log of `-d` included; two PINs that differ change nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn set_up_at_a_terminal() {
+    use hardsign_test_support::terminal::Terminal;
+
+    let desk = Desk::new(boxed([5, 7, 1]));
+    let hardsign = softhsm_tests::binaries().join("hardsign");
+    let id = "yubikey:serial=12345678";
+    let arguments = ["token", "setup", "-d", "--id", id];
+    let type_pins = |terminal: &Terminal, again: &str| {
+        terminal.wait_for("the question", |shown| shown.contains("digits: "));
+        terminal.types(&format!("{PIN}\n"));
+        terminal.wait_for("it again", |shown| shown.contains("again: "));
+        terminal.types(&format!("{again}\n"));
+    };
+
+    let terminal = Terminal::new(200);
+    let mut child = terminal.run(&desk.bench.command(&hardsign, arguments));
+    type_pins(&terminal, "864214");
+    let status = child.wait().unwrap();
+    let shown = terminal.all();
+    assert_ne!(status.code(), Some(0), "{shown}");
+    assert!(shown.contains("nothing was changed"), "{shown}");
+    assert!(!shown.contains(PIN) && !shown.contains("864214"), "{shown}");
+    let factory = b"\x00\x20\x00\x80\x08123456\xff\xff";
+    assert_eq!(status_of(&desk, factory), [0x90, 0x00]);
+
+    let terminal = Terminal::new(200);
+    let mut child = terminal.run(&desk.bench.command(&hardsign, arguments));
+    type_pins(&terminal, PIN);
+    let shown = terminal.wait_for("the PUK", |shown| shown.contains("Press Enter"));
+    let puk = shown.split("not shown again): ").nth(1).unwrap();
+    let puk: String = puk.chars().take_while(char::is_ascii_digit).collect();
+    assert_eq!(puk.len(), 8, "{shown}");
+    terminal.types("\n");
+    let status = child.wait().unwrap();
+    let shown = terminal.all();
+    assert_eq!(status.code(), Some(0), "{shown}");
+    assert_eq!(shown.matches(&puk).count(), 1, "{shown}");
+    assert!(!shown.contains(PIN), "{shown}");
+
+    // The card has taken both: the PUK unblocks it, and the PIN was the one typed.
+    let pin = [b"\x00\x20\x00\x80\x08", PIN.as_bytes(), b"\xff\xff"].concat();
+    assert_eq!(status_of(&desk, &pin), [0x90, 0x00]);
+    let unblock = [b"\x00\x2c\x00\x80\x10", puk.as_bytes(), b"999888\xff\xff"].concat();
+    assert_eq!(status_of(&desk, &unblock), [0x90, 0x00]);
+}
+
 /// From the box to a signature that the real `notation` verifies, on both firmwares: set up, a key made,
 /// requested, the request signed by a CA on the same card, imported, signed, verified under strict.
 #[test]
