@@ -115,8 +115,9 @@ pub enum InstallError {
         limit: usize,
     },
     /// A zip that is broken, or made to mean different things to different readers.
-    #[error("failed to read the zip")]
-    Zip(#[source] zip::result::ZipError),
+    #[error("failed to read the zip: {0}")]
+    // Its cause is in its text already, so it is told here and is no source.
+    Zip(zip::result::ZipError),
     /// A tar.gz that is broken.
     #[error("failed to read the tar.gz")]
     Tar(#[source] io::Error),
