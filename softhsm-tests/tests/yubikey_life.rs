@@ -153,9 +153,10 @@ fn set_up_at_a_terminal() {
     let id = "yubikey:serial=12345678";
     let arguments = ["token", "setup", "-d", "--id", id];
     let type_pins = |terminal: &Terminal, again: &str| {
-        terminal.wait_for("the question", |shown| shown.contains("digits: "));
+        // The log comes between the words of a question.
+        terminal.wait_for("the question", |shown| shown.contains("or digits: "));
         terminal.types(&format!("{PIN}\n"));
-        terminal.wait_for("it again", |shown| shown.contains("again: "));
+        terminal.wait_for("it again", |shown| shown.contains("or digits, again"));
         terminal.types(&format!("{again}\n"));
     };
 
