@@ -154,7 +154,7 @@ fn set_up_at_a_terminal() {
     let arguments = ["token", "setup", "-d", "--id", id];
     let type_pins = |terminal: &Terminal, again: &str| {
         // The log comes between the words of a question.
-        terminal.wait_for("the question", |shown| shown.contains("or digits: "));
+        terminal.wait_for("the question", |shown| shown.contains("letters or digits"));
         terminal.types(&format!("{PIN}\n"));
         terminal.wait_for("it again", |shown| shown.contains("or digits, again"));
         terminal.types(&format!("{again}\n"));
