@@ -9,6 +9,7 @@
 //! Proxy variables, `SSL_CERT_FILE` and `SSL_CERT_DIR` work as in Go, where requests to
 //! this machine itself use no proxy (REG-10). Whatever fails behind a proxy names it.
 
+mod clients;
 mod proxy;
 mod reach;
 mod retry;
@@ -17,8 +18,8 @@ mod trace;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,8 +32,9 @@ pub use trace::Trace;
 
 use crate::artifact::Quoted;
 use crate::text::io_text;
+use clients::{Clients, Roots, Setup, is_tls};
 use proxy::{Proxies, Unusable};
-use reach::{Guard, Reach, came_from_inside};
+use reach::{Reach, came_from_inside};
 
 /// What a client may spend.
 #[derive(Clone, Debug)]
@@ -116,52 +118,6 @@ struct Inner {
     limits: Limits,
     round_trips: AtomicU64,
     trace: Option<Trace>,
-}
-
-/// The clients of one way out, each made when it is first needed: the one with TLS reads all root
-/// certificates of the system, which takes longer than a request over plain HTTP.
-#[derive(Default)]
-struct Clients {
-    plain: OnceLock<reqwest::Client>,
-    tls: OnceLock<reqwest::Client>,
-}
-
-impl Clients {
-    /// The client for requests over TLS, or for those that need none.
-    fn get(
-        &self,
-        tls: bool,
-        make: impl FnOnce(Roots) -> reqwest::Result<reqwest::Client>,
-    ) -> reqwest::Result<&reqwest::Client> {
-        let (client, roots) = if tls {
-            (&self.tls, Roots::System)
-        } else {
-            (&self.plain, Roots::Given)
-        };
-        if let Some(made) = client.get() {
-            return Ok(made);
-        }
-        let made = make(roots)?;
-        Ok(client.get_or_init(|| made))
-    }
-}
-
-/// Which root certificates a client trusts.
-#[derive(Clone, Copy)]
-enum Roots {
-    /// Those of the options.
-    Given,
-    /// Those of the options, and the system's.
-    System,
-}
-
-/// What clients are made with.
-struct Setup {
-    user_agent: String,
-    connect: Duration,
-    idle: Duration,
-    /// Trusted beside the system's.
-    roots: Vec<reqwest::Certificate>,
 }
 
 /// A request.
@@ -421,55 +377,6 @@ impl Inner {
         };
         clients.get(is_tls(url), |roots| self.setup.make(None, reach, roots))
     }
-}
-
-impl Setup {
-    /// A client that connects, without a proxy, to what is within reach.
-    fn make(
-        &self,
-        proxy: Option<&Url>,
-        reach: Reach,
-        roots: Roots,
-    ) -> reqwest::Result<reqwest::Client> {
-        let made = self.build(proxy, reach, roots);
-        match roots {
-            Roots::Given => made,
-            // A machine without any root certificate can still use the roots given; without them,
-            // no TLS server is trusted.
-            Roots::System => made.or_else(|_| self.build(proxy, reach, Roots::Given)),
-        }
-    }
-
-    fn build(
-        &self,
-        proxy: Option<&Url>,
-        reach: Reach,
-        roots: Roots,
-    ) -> reqwest::Result<reqwest::Client> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(&self.user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(self.connect)
-            .read_timeout(self.idle)
-            .no_proxy();
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.as_str())?);
-        }
-        if reach != Reach::Anywhere {
-            builder = builder.dns_resolver(Guard(reach));
-        }
-        let given = self.roots.clone();
-        match roots {
-            Roots::System => builder.tls_certs_merge(given).build(),
-            Roots::Given => builder.tls_certs_only(given).build(),
-        }
-    }
-}
-
-fn is_tls(url: &Url) -> bool {
-    url.scheme() == "https"
 }
 
 impl Client {

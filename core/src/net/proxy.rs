@@ -9,8 +9,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::clients::{Clients, Setup, is_tls};
 use super::reach::Reach;
-use super::{Clients, Setup, Url, is_loopback, is_tls};
+use super::{Url, is_loopback};
 use crate::dirs::{self, ProxyVariable};
 
 /// What the environment says of proxies.
