@@ -5,13 +5,13 @@
 //! "Inputs on which the verdicts differ": it names the kind of input, who refuses, a part of the
 //! message of whoever refuses, and the reason.
 
-use std::error::Error;
 use std::io::{BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use hardsign_core::envelope::{Envelope, Format};
 use hardsign_core::policy;
+use hardsign_core::text::WithCauses;
 
 /// What the bytes are.
 #[derive(Clone, Copy, Debug)]
@@ -68,27 +68,16 @@ fn ours(kind: Kind, bytes: &[u8]) -> Verdict {
     let envelope = |format| {
         let read = Envelope::parse(format, bytes);
         let verified = read.and_then(Envelope::verify_integrity);
-        verified.map(drop).map_err(|error| chain(&error))
+        verified.map(drop).map_err(|error| WithCauses(&error).to_string())
     };
     match kind {
         Kind::Jws => envelope(Format::Jws),
         Kind::Cose => envelope(Format::Cose),
         Kind::Policy => {
             let read = policy::oci::Document::parse(bytes);
-            read.map(drop).map_err(|error| chain(&error))
+            read.map(drop).map_err(|error| WithCauses(&error).to_string())
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A difference that is decided.
