@@ -19,7 +19,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::environment;
+use hardsign_plugin_kms::{environment, innermost};
 use tokio::time::timeout;
 
 /// All that a metadata server of an instance or a container may take.
@@ -153,13 +153,7 @@ pub(crate) fn refused(what: &str, error: &CredentialsError, profile: Option<&str
 
 /// What an error's last cause says, on one line.
 pub(crate) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    let text = last.to_string();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(300).collect()
+    innermost(error).chars().take(300).collect()
 }
 
 fn profile_name(profile: Option<&str>) -> String {

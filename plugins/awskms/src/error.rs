@@ -8,7 +8,7 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::{DateTime, DateTimeFormat};
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::Failure;
+use hardsign_plugin_kms::{Failure, caused_by};
 
 use crate::SERVICE;
 use crate::credentials::{deepest, refused};
@@ -184,18 +184,6 @@ fn clock_difference(answer: &HttpResponse, now: impl Fn() -> SystemTime) -> Opti
         .or_else(|_| now.duration_since(there))
         .ok()?;
     (difference > SKEW).then_some(difference)
-}
-
-/// The cause of this type.
-fn caused_by<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        next = cause.source();
-    }
-    None
 }
 
 #[cfg(test)]

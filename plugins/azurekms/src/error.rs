@@ -6,7 +6,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::RawResponse;
 use azure_core::http::headers::HeaderName;
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{Failure, brief, innermost};
+use hardsign_plugin_kms::{Failure, brief, caused_by, innermost};
 use serde_json::Value;
 
 use crate::SERVICE;
@@ -26,7 +26,7 @@ pub(crate) struct Asked<'a> {
 
 /// An answer that is no success, or none at all.
 pub(crate) fn failed(asked: Asked<'_>, error: &azure_core::Error) -> Failure {
-    if let Some(Refused(error)) = refusal(error) {
+    if let Some(Refused(error)) = caused_by::<Refused>(error) {
         return Failure::lasting(error.clone());
     }
     if let ErrorKind::HttpResponse {
@@ -58,18 +58,6 @@ pub(crate) fn failed(asked: Asked<'_>, error: &azure_core::Error) -> Failure {
             Error::other(message("failed")).with_hint("check the vault's address"),
         ),
     }
-}
-
-/// Our own error, from among the causes.
-fn refusal(error: &azure_core::Error) -> Option<&Refused> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref() {
-            return Some(refused);
-        }
-        cause = error.source();
-    }
-    error.downcast_ref()
 }
 
 fn answered(asked: Asked<'_>, status: u16, raw: Option<&RawResponse>) -> Failure {

@@ -17,7 +17,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::PublicKey;
 use hardsign_plugin::proto::{Property, Token};
 use hardsign_plugin::{Context, Error, KeyRequest};
-use hardsign_plugin_kms::{Pace, check_signature, number};
+use hardsign_plugin_kms::{Failure, Pace, check_signature, number};
 
 use crate::SERVICE;
 use crate::credential::{Chain, once};
@@ -144,11 +144,8 @@ impl Vault {
             .ask(
                 |line| context.notice(line, None),
                 || async {
-                    match self.get(name).await.map_err(|error| failed(asked, &error)) {
-                        Ok(key) => Ok(Some(key)),
-                        Err(failure) if failure.is_missing() => Ok(None),
-                        Err(failure) => Err(failure),
-                    }
+                    let found = self.get(name).await;
+                    Failure::or_none(found.map_err(|error| failed(asked, &error)))
                 },
             )
             .await

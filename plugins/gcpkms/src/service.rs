@@ -12,7 +12,7 @@ use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::chain::PublicKey;
 use hardsign_plugin::{Context, Error, KeyRequest};
 use hardsign_plugin_kms::{
-    Pace, check_endpoint, check_signature, environment, is_loopback, key_spec, number,
+    Failure, Pace, check_endpoint, check_signature, environment, is_loopback, key_spec, number,
     public_key_pem,
 };
 
@@ -277,12 +277,8 @@ impl Service {
             .ask(
                 |line| context.notice(line, None),
                 || async {
-                    let sent = self.client.get_crypto_key().set_name(&name).send().await;
-                    match sent.map_err(|error| failed(asked, &error)) {
-                        Ok(found) => Ok(Some(found)),
-                        Err(failure) if failure.is_missing() => Ok(None),
-                        Err(failure) => Err(failure),
-                    }
+                    let found = self.client.get_crypto_key().set_name(&name).send().await;
+                    Failure::or_none(found.map_err(|error| failed(asked, &error)))
                 },
             )
             .await

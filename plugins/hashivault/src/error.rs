@@ -1,7 +1,7 @@
 //! What the server's answers mean for the user.
 
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::Failure;
+use hardsign_plugin_kms::{Failure, innermost};
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -56,11 +56,7 @@ pub(crate) fn answered(asked: Asked<'_>, status: StatusCode, body: &Value) -> Fa
 
 /// The server can't be reached, or broke off.
 pub(crate) fn unreachable(asked: Asked<'_>, error: &reqwest::Error) -> Failure {
-    let mut last: &dyn std::error::Error = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    let text = last.to_string();
+    let text = innermost(error);
     let message = format!(
         "{SERVICE}, {}: the server can't be reached: {text}",
         asked.what

@@ -4,7 +4,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::{Property, Token as Place};
 use hardsign_plugin::{Context, Error};
-use hardsign_plugin_kms::{Pace, key_spec, public_key_pem, refuse_key, warn_without_tls};
+use hardsign_plugin_kms::{Failure, Pace, key_spec, public_key_pem, refuse_key, warn_without_tls};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -131,10 +131,7 @@ impl Transit {
                 let sent = self
                     .client
                     .send(asked, Method::GET, &path, Some(header), None);
-                match sent.await {
-                    Err(failure) if failure.is_missing() => Ok(None),
-                    other => other,
-                }
+                Failure::or_none(sent.await).map(Option::flatten)
             },
         );
         let answer = answer.await?;

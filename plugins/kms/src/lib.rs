@@ -19,7 +19,7 @@ mod uri;
 pub use answer::{NotSigned, check_signature, key_spec, public_key_pem, refuse_key, summary};
 pub use chain::certificates;
 pub use pace::{Failure, Pace};
-pub use said::{brief, innermost};
+pub use said::{brief, caused_by, innermost};
 pub use settings::{
     check_endpoint, common, environment, file, is_loopback, no_policies, number, warn_without_tls,
 };

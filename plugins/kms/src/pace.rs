@@ -64,6 +64,18 @@ impl Failure {
         self.missing
     }
 
+    /// What was found, where it is an answer too that there is no such thing.
+    ///
+    /// # Errors
+    /// Any other failure.
+    pub fn or_none<T>(outcome: Result<T, Self>) -> Result<Option<T>, Self> {
+        match outcome {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.missing => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// A failure that may be over in a moment: throttling, an error of the service, a connection
     /// that broke. Asking for a signature twice does no harm.
     pub fn passing(error: Error) -> Self {

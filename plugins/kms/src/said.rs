@@ -1,10 +1,24 @@
 //! What a service or its client says, as part of an error of ours.
 
+use std::error::Error;
+
 /// The most characters of it that are shown.
 const MAX_SAID: usize = 500;
 
+/// The error itself or a cause of it, if it is of this type.
+pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
 /// The cause of all causes, which says most; those above it say what a user knows already.
-pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(cause) = last.source() {
         last = cause;
@@ -28,5 +42,14 @@ mod tests {
         let outer = std::io::Error::other(inner);
         assert_eq!(innermost(&outer), "refused by the peer");
         assert_eq!(brief(&"x ".repeat(1000)).chars().count(), 500);
+    }
+
+    #[test]
+    fn a_cause_of_a_type() {
+        let inner = "x".parse::<u8>().unwrap_err();
+        let outer = std::io::Error::other(std::io::Error::other(inner.clone()));
+        assert_eq!(caused_by(&outer), Some(&inner));
+        assert_eq!(caused_by(&inner), Some(&inner));
+        assert_eq!(caused_by::<std::fmt::Error>(&outer), None);
     }
 }
