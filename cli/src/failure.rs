@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use hardsign_core::config::ConfigError;
 use hardsign_core::envelope::EnvelopeError;
 use hardsign_core::oci::OciError;
-use hardsign_core::plugin::PluginError;
+use hardsign_core::plugin::{PluginError, PluginErrorKind};
 use hardsign_core::sign::{BAD_ANSWER, SignError, TimestampError};
 use hardsign_core::text::WithCauses;
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
@@ -174,19 +174,17 @@ impl From<ConfigError> for Failure {
 
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
-        match error {
-            PluginError::Key(error) => error.into(),
+        let exit = match error.kind {
+            PluginErrorKind::Key(error) => return error.into(),
             // The command or the key list is wrong, and no plugin was at work.
-            PluginError::Setting(_) | PluginError::Lacks { .. } => Self {
-                hint: plugin::hint(&error),
-                ..Self::error(error)
-            },
+            PluginErrorKind::Setting(_) | PluginErrorKind::Lacks(_) => Exit::Failed,
             // CLI-16.
-            other if other.is_interrupted() => Self::error(other),
-            other => Self {
-                hint: plugin::hint(&other).as_deref().map(own_lines),
-                ..Self::of(Exit::Unreachable, &other)
-            },
+            _ if error.is_interrupted() => return Self::error(error),
+            _ => Exit::Unreachable,
+        };
+        Self {
+            hint: plugin::hint(&error).as_deref().map(own_lines),
+            ..Self::of(exit, &error)
         }
     }
 }

@@ -37,7 +37,7 @@ mod terminal;
 mod text;
 
 pub use command::Plugin;
-pub use error::{MetadataFault, PluginError, ProcessEnd, SessionEnd};
+pub use error::{AnswerFault, MetadataFault, PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 pub use find::{Finder, Listed, Origin, PluginFile, PluginName};
 pub use go::platform;
 pub use install::{
@@ -48,7 +48,7 @@ pub use key::{KeyChoice, PluginKey, secret_in_clear, settled};
 pub use observe::{Event, Observer};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
-pub use signer::{PluginSigner, Route, UnopenedSigner};
+pub use signer::{EnvelopeGenerator, PluginSigner, RawSigner, UnopenedSigner};
 pub use spawn::Interrupt;
 pub use store::{KeyStore, NewKey, OpenKey};
 

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,26 +46,37 @@ pub trait Signer {
         message: &ToBeSigned,
     ) -> impl Future<Output = Result<Signed, SignerError>> + Send;
 
-    /// What makes whole envelopes in this signer's place, if it can do nothing else
-    /// (`SIGNATURE_GENERATOR.ENVELOPE`): [`Signer::key_spec`] and [`Signer::sign`] are then not asked.
-    fn envelopes(&self) -> Option<&dyn EnvelopeSigner> {
-        None
-    }
-
     /// How many signatures may be asked for at once.
     fn max_in_flight(&self) -> usize {
         1
     }
 }
 
-/// A signer that gives out whole envelopes and never a bare signature.
-pub trait EnvelopeSigner: Sync {
+/// What gives out whole envelopes and never a bare signature (`SIGNATURE_GENERATOR.ENVELOPE`).
+pub trait EnvelopeSigner {
     /// Makes an envelope; nothing in it is checked.
-    fn envelope<'a>(
-        &'a self,
-        request: &'a EnvelopeRequest<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<GeneratedEnvelope, SignerError>> + Send + 'a>>;
+    fn envelope(
+        &self,
+        request: &EnvelopeRequest<'_>,
+    ) -> impl Future<Output = Result<GeneratedEnvelope, SignerError>> + Send;
 }
+
+/// What [`sign_artifact`] and [`sign_blob`] sign with: any [`Signer`], or an [`EnvelopeSigner`] in
+/// [`WholeEnvelopes`].
+pub trait MakeSignature {
+    /// Signs a descriptor of this kind. The signature was verified; with it come annotations for its
+    /// manifest.
+    fn make(
+        &self,
+        target: &Descriptor,
+        options: &SignOptions,
+        kind: Kind,
+    ) -> impl Future<Output = Result<(Signature, BTreeMap<String, String>), SignError>> + Send;
+}
+
+/// An [`EnvelopeSigner`] to sign with.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeEnvelopes<E>(pub E);
 
 /// What an envelope-generating signer is given (PLG-32).
 #[derive(Clone, Copy, Debug)]
@@ -265,13 +275,13 @@ impl StdError for SignerError {
 /// # Errors
 /// [`SignError`]; nothing is stored then, but for blobs that nothing refers to where the push
 /// itself failed.
-pub async fn sign_artifact<S: Signer, R: Repository>(
+pub async fn sign_artifact<S: MakeSignature, R: Repository>(
     signer: &S,
     repository: &R,
     artifact: &Descriptor,
     options: &SignOptions,
 ) -> Result<SignedArtifact, SignError> {
-    let (signature, annotations) = sign_descriptor(signer, artifact, options, Kind::Oci).await?;
+    let (signature, annotations) = signer.make(artifact, options, Kind::Oci).await?;
     let annotations = manifest_annotations(&signature, annotations)?;
     let pushed = repository
         .push_signature(artifact, options.format, signature.bytes(), annotations)
@@ -288,29 +298,64 @@ pub async fn sign_artifact<S: Signer, R: Repository>(
 ///
 /// # Errors
 /// [`SignError`].
-pub async fn sign_blob<S: Signer>(
+pub async fn sign_blob<S: MakeSignature>(
     signer: &S,
     blob: &Descriptor,
     options: &SignOptions,
 ) -> Result<Signature, SignError> {
-    Ok(sign_descriptor(signer, blob, options, Kind::Blob).await?.0)
+    Ok(signer.make(blob, options, Kind::Blob).await?.0)
 }
 
-async fn sign_descriptor<S: Signer>(
-    signer: &S,
-    target: &Descriptor,
-    options: &SignOptions,
-    kind: Kind,
-) -> Result<(Signature, BTreeMap<String, String>), SignError> {
-    let envelopes = signer.envelopes();
-    if options.timestamp.is_some() && envelopes.is_some() {
-        return Err(SignError::TimestampUnsupported);
+impl<S: Signer + Sync> MakeSignature for S {
+    async fn make(
+        &self,
+        target: &Descriptor,
+        options: &SignOptions,
+        _: Kind,
+    ) -> Result<(Signature, BTreeMap<String, String>), SignError> {
+        let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
+        let attributes = DraftAttributes {
+            signing_time: options.now,
+            expiry: expiry(options)?,
+        };
+        let key_spec = self.key_spec().await?;
+        let mut draft = Draft::new(options.format, &payload, &attributes, key_spec)?;
+        if let Some(evidence) = &options.evidence {
+            draft = draft.with_attestation(evidence.carried().clone());
+        }
+        let signed = self.sign(draft.to_be_signed()).await?;
+        // Nothing is shown to a timestamping authority that would not be stored.
+        let mut signature = draft.assemble(signed)?;
+        if let Some(evidence) = &options.evidence {
+            let leaf = signature.chain().leaf();
+            if !evidence.is_of(leaf) {
+                return Err(SignError::EvidenceOfOtherKey {
+                    signer: leaf.subject().clone(),
+                });
+            }
+        }
+        if let Some(countersigner) = &options.timestamp {
+            let token = countersigner.countersign(&signature, options.now).await?;
+            signature = draft.stamp(&signature, &token)?;
+        }
+        Ok((signature, BTreeMap::new()))
     }
-    if options.evidence.is_some() && envelopes.is_some() {
-        return Err(SignError::EvidenceUnsupported);
-    }
-    let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
-    if let Some(signer) = envelopes {
+}
+
+impl<E: EnvelopeSigner + Sync> MakeSignature for WholeEnvelopes<E> {
+    async fn make(
+        &self,
+        target: &Descriptor,
+        options: &SignOptions,
+        kind: Kind,
+    ) -> Result<(Signature, BTreeMap<String, String>), SignError> {
+        if options.timestamp.is_some() {
+            return Err(SignError::TimestampUnsupported);
+        }
+        if options.evidence.is_some() {
+            return Err(SignError::EvidenceUnsupported);
+        }
+        let payload = Payload::new(with_metadata(target, &options.user_metadata)?);
         let request = EnvelopeRequest {
             payload: &payload.to_json(options.format),
             payload_type: PAYLOAD_CONTENT_TYPE,
@@ -318,38 +363,19 @@ async fn sign_descriptor<S: Signer>(
             expiry: options.expiry,
             kind,
         };
-        let generated = signer.envelope(&request).await?;
+        let generated = self.0.envelope(&request).await?;
         let signature = check_generated(&generated.bytes, &payload, options)?;
-        return Ok((signature, generated.annotations));
+        Ok((signature, generated.annotations))
     }
-    let mut draft = Draft::new(
-        options.format,
-        &payload,
-        &DraftAttributes {
-            signing_time: options.now,
-            expiry: expiry(options)?,
-        },
-        signer.key_spec().await?,
-    )?;
-    if let Some(evidence) = &options.evidence {
-        draft = draft.with_attestation(evidence.carried().clone());
+}
+
+impl<E: EnvelopeSigner + Sync> EnvelopeSigner for &E {
+    fn envelope(
+        &self,
+        request: &EnvelopeRequest<'_>,
+    ) -> impl Future<Output = Result<GeneratedEnvelope, SignerError>> + Send {
+        (*self).envelope(request)
     }
-    let signed = signer.sign(draft.to_be_signed()).await?;
-    // Nothing is shown to a timestamping authority that would not be stored.
-    let mut signature = draft.assemble(signed)?;
-    if let Some(evidence) = &options.evidence {
-        let leaf = signature.chain().leaf();
-        if !evidence.is_of(leaf) {
-            return Err(SignError::EvidenceOfOtherKey {
-                signer: leaf.subject().clone(),
-            });
-        }
-    }
-    if let Some(countersigner) = &options.timestamp {
-        let token = countersigner.countersign(&signature, options.now).await?;
-        signature = draft.stamp(&signature, &token)?;
-    }
-    Ok((signature, BTreeMap::new()))
 }
 
 /// The descriptor to sign: what the reference keeps of it (ENV-05), and the user metadata.

@@ -24,9 +24,9 @@ use hardsign_core::envelope::{Envelope, Format, Payload, Signature, Signed, ToBe
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::sign::{
-    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, ProveError, ProvenEvidence,
-    SignError, SignOptions, SignedArtifact, Signer, SignerError, TimestampError, sign_artifact,
-    sign_blob,
+    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, MakeSignature, ProveError,
+    ProvenEvidence, SignError, SignOptions, SignedArtifact, Signer, SignerError, TimestampError,
+    WholeEnvelopes, sign_artifact, sign_blob,
 };
 use hardsign_core::timestamp::{ResponseError, Token};
 use hardsign_core::x509::Certificate;
@@ -40,8 +40,10 @@ use serde_json::{Value, json};
 struct InMemory {
     key: Key,
     chain: Vec<Vec<u8>>,
-    envelope: Option<GeneratedEnvelope>,
 }
+
+/// Answers one whole envelope, as `SIGNATURE_GENERATOR.ENVELOPE` does.
+struct Generator(GeneratedEnvelope);
 
 impl InMemory {
     fn new(spec: KeySpec) -> Self {
@@ -50,12 +52,15 @@ impl InMemory {
         Self {
             key: Key::of(spec),
             chain,
-            envelope: None,
         }
     }
 
-    /// Answers whole envelopes, as `SIGNATURE_GENERATOR.ENVELOPE` does.
-    fn with_envelope(mut self, payload: &Value, annotations: &[(&str, &str)]) -> Self {
+    /// What answers an envelope that this key signed.
+    fn with_envelope(
+        &self,
+        payload: &Value,
+        annotations: &[(&str, &str)],
+    ) -> WholeEnvelopes<Generator> {
         let protected = jws::protected(&self.key);
         let bytes = jws::Jws::sign(
             &protected.to_json(),
@@ -68,8 +73,7 @@ impl InMemory {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        self.envelope = Some(GeneratedEnvelope { bytes, annotations });
-        self
+        WholeEnvelopes(Generator(GeneratedEnvelope { bytes, annotations }))
     }
 }
 
@@ -112,21 +116,11 @@ impl Signer for InMemory {
             signing_agent: "test/1".to_owned(),
         })
     }
-
-    fn envelopes(&self) -> Option<&dyn EnvelopeSigner> {
-        match self.envelope {
-            Some(_) => Some(self),
-            None => None,
-        }
-    }
 }
 
-impl EnvelopeSigner for InMemory {
-    fn envelope<'a>(
-        &'a self,
-        _: &'a EnvelopeRequest<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<GeneratedEnvelope, SignerError>> + Send + 'a>> {
-        Box::pin(ready(Ok(self.envelope.clone().unwrap())))
+impl EnvelopeSigner for Generator {
+    async fn envelope(&self, _: &EnvelopeRequest<'_>) -> Result<GeneratedEnvelope, SignerError> {
+        Ok(self.0.clone())
     }
 }
 
@@ -199,14 +193,14 @@ impl Bench {
 
     async fn sign(
         &self,
-        signer: &InMemory,
+        signer: &impl MakeSignature,
         options: &SignOptions,
     ) -> Result<SignedArtifact, SignError> {
         sign_artifact(signer, &self.layout, &self.artifact, options).await
     }
 
     /// Signs, which must fail and store nothing; returns the error.
-    async fn refused(&self, signer: &InMemory, options: &SignOptions) -> SignError {
+    async fn refused(&self, signer: &impl MakeSignature, options: &SignOptions) -> SignError {
         let before = files(self.directory.path());
         let error = self.sign(signer, options).await.unwrap_err();
         assert_eq!(files(self.directory.path()), before);
@@ -427,7 +421,7 @@ async fn plg_36_envelopes_of_plugins_are_checked() {
         "{error}"
     );
 
-    let mut broken = signer().with_envelope(&payload, &[]);
+    let mut broken = signer();
     broken.chain.pop();
     let broken = broken.with_envelope(&payload, &[]);
     let error = bench.refused(&broken, &options()).await.told();
@@ -494,15 +488,15 @@ async fn plg_37_timestamps_of_plugins_are_checked() {
     let payload = json!({"targetArtifact": target(&bench)});
     let authority = Authority::new(&Key::P256);
     let signer = || InMemory::new(KeySpec::Rsa2048).with_envelope(&payload, &[]);
-    let over = |signer: &mut InMemory, token: Vec<u8>| {
-        let generated = signer.envelope.as_mut().unwrap();
+    let over = |signer: &mut WholeEnvelopes<Generator>, token: Vec<u8>| {
+        let generated = &mut signer.0.0;
         let text = String::from_utf8(generated.bytes.clone()).unwrap();
         let token = base64::engine::general_purpose::STANDARD.encode(token);
         let member = format!("\"header\":{{\"io.cncf.notary.timestampSignature\":\"{token}\",");
         generated.bytes = text.replace("\"header\":{", &member).into_bytes();
     };
-    let primitive = |signer: &InMemory| {
-        let bytes = &signer.envelope.as_ref().unwrap().bytes;
+    let primitive = |signer: &WholeEnvelopes<Generator>| {
+        let bytes = &signer.0.0.bytes;
         let envelope = Envelope::parse(Format::Jws, bytes).unwrap();
         let signature = envelope.verify_integrity().unwrap();
         signature.signature_bytes().to_vec()
@@ -516,7 +510,7 @@ async fn plg_37_timestamps_of_plugins_are_checked() {
     let digest = manifest["layers"][0]["digest"].as_str().unwrap();
     let path = digest.replace(':', "/");
     let envelope = fs::read(bench.directory.path().join("blobs").join(path)).unwrap();
-    assert_eq!(envelope, good.envelope.as_ref().unwrap().bytes);
+    assert_eq!(envelope, good.0.0.bytes);
 
     let mut other = signer();
     over(&mut other, authority.token(b"another signature").build());

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use hardsign_core::artifact::Kind;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{
-    Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner, Route,
+    Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner,
 };
 use hardsign_plugin::algorithm::KeySpec;
 use softhsm_tests::token::Token;
@@ -49,8 +50,12 @@ async fn ten_thousand_signatures_of_a_token() {
     };
     let host = Host::new(Finder::with_box(&Dirs::below(token.path()), Vec::new()));
     let key = PluginKey::new(file, token.uri("signing"), BTreeMap::new());
-    let signer = PluginSigner::open(&host, key).await.unwrap();
-    assert_eq!(signer.route(), Route::Session);
+    let signer = PluginSigner::open(&host, key, Kind::Blob)
+        .await
+        .unwrap()
+        .raw()
+        .unwrap();
+    assert_eq!(signer.route(), "session");
     let started = fs::read_to_string(&log).unwrap();
     let process = started
         .lines()

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use hardsign_core::algorithm::HashAlgorithm;
-use hardsign_core::artifact::Descriptor;
+use hardsign_core::artifact::{Descriptor, Kind};
 use hardsign_core::batch;
 use hardsign_core::blob::{self, check_media_type, describe};
 use hardsign_core::config::{read_named, write_atomic};
@@ -61,7 +61,7 @@ pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let format = signer::format(&args.signing, &dirs)?;
     let jobs = jobs(&args, format)?;
     context.wait(async {
-        let opened = signer::open(&args.signing, &dirs, context).await?;
+        let opened = signer::open(&args.signing, Kind::Blob, &dirs, context).await?;
         let result = sign_all(&args, jobs, format, &opened, &dirs, context).await;
         opened.signer.close().await;
         result

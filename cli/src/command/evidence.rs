@@ -48,7 +48,7 @@ pub(super) fn evidence(answer: &AttestKeyResponse) -> Result<Evidence, Failure> 
 /// The evidence that signatures are to carry: gotten from the device and proven, before anybody is
 /// asked for a PIN.
 pub(super) async fn to_carry(
-    signer: &mut UnopenedSigner,
+    signer: &UnopenedSigner,
     name: &str,
     roots: &Roots,
     context: &Context,

@@ -2,8 +2,8 @@
 
 use hardsign_core::net::{Client, ClientOptions, Trace};
 use hardsign_core::plugin::{
-    Candidacy, InstallError, Installer, Order, PinState, PluginError, Source as From, Step,
-    download_limits,
+    Candidacy, InstallError, Installer, Order, PinState, PluginError, PluginErrorKind,
+    Source as From, Step, download_limits,
 };
 use hardsign_core::text::WithCauses;
 use serde_json::json;
@@ -153,7 +153,10 @@ fn not_removed(error: InstallError, context: &Context) -> Failure {
         )),
         InstallError::Plugin(error) => error.into(),
         InstallError::Pins(error) => Failure::error(error).hint(MEND_PINS),
-        InstallError::Existing(PluginError::NotRegular { ref path, .. }) => {
+        InstallError::Existing(PluginError {
+            kind: PluginErrorKind::NotRegular(ref path),
+            ..
+        }) => {
             let directory = path.parent().unwrap_or(path).display().to_string();
             Failure::error(error).hint(format!("remove it yourself: {directory}"))
         }
@@ -220,7 +223,7 @@ fn describe(found: &Candidacy, context: &Context) -> Result<(), Failure> {
 
 fn untrusted(error: InstallError) -> Failure {
     match error {
-        InstallError::Plugin(error @ PluginError::NotFound { .. }) => {
+        InstallError::Plugin(error) if error.is_not_found() => {
             Failure::error(error).hint("`hardsign plugin list` shows the installed plugins")
         }
         InstallError::Plugin(error) => error.into(),

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use hardsign_core::artifact::Kind;
 use hardsign_core::batch;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
@@ -40,7 +41,7 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     context.wait(async {
-        let opened = signer::open_for_artifacts(&args.signing, &dirs, context).await?;
+        let opened = signer::open(&args.signing, Kind::Oci, &dirs, context).await?;
         let result = sign_all(&args, references, &opened, &dirs, context).await;
         opened.signer.close().await;
         result

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hardsign_core::artifact::Kind;
 use hardsign_core::attestation::Roots;
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::Dirs;
@@ -10,9 +11,7 @@ use hardsign_core::envelope::Format;
 use hardsign_core::plugin::{
     Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner, UnopenedSigner,
 };
-use hardsign_core::sign::{
-    Countersigner, ProvenEvidence, SignError, Signer as _, TimestampAuthority,
-};
+use hardsign_core::sign::{Countersigner, ProvenEvidence, SignError, TimestampAuthority};
 use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
@@ -27,30 +26,18 @@ pub(super) struct Opened {
     pub(super) evidence: Option<Arc<ProvenEvidence>>,
 }
 
-/// Finds the key that was asked for and opens its plugin; with a session this is the login. It
-/// signs files.
+/// Finds the key that was asked for and opens its plugin; with a session this is the login. Things of
+/// this kind will be signed.
 pub(super) async fn open(
     signing: &Signing,
+    kind: Kind,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<Opened, Failure> {
     let roots = roots(signing)?;
     let (host, key) = find(signing, dirs, context)?;
     let name = key.name.clone().unwrap_or_else(|| key.id.clone());
-    let signer = UnopenedSigner::connect(&host, key).await?;
-    opened(signer, &name, roots.as_ref(), context).await
-}
-
-/// The same for signing OCI artifacts, whose error texts differ (PLG-31).
-pub(super) async fn open_for_artifacts(
-    signing: &Signing,
-    dirs: &Dirs,
-    context: &Context,
-) -> Result<Opened, Failure> {
-    let roots = roots(signing)?;
-    let (host, key) = find(signing, dirs, context)?;
-    let name = key.name.clone().unwrap_or_else(|| key.id.clone());
-    let signer = UnopenedSigner::connect_for_artifacts(&host, key).await?;
+    let signer = UnopenedSigner::connect(&host, key, kind).await?;
     opened(signer, &name, roots.as_ref(), context).await
 }
 
@@ -64,14 +51,14 @@ fn roots(signing: &Signing) -> Result<Option<Roots>, Failure> {
 
 /// Gets the evidence, if there are roots for it, and then opens the key.
 async fn opened(
-    mut signer: UnopenedSigner,
+    signer: UnopenedSigner,
     name: &str,
     roots: Option<&Roots>,
     context: &Context,
 ) -> Result<Opened, Failure> {
     let evidence = match roots {
         None => None,
-        Some(roots) => match evidence::to_carry(&mut signer, name, roots, context).await {
+        Some(roots) => match evidence::to_carry(&signer, name, roots, context).await {
             Ok(evidence) => Some(evidence),
             Err(failure) => {
                 signer.close().await;
@@ -129,7 +116,7 @@ pub(super) fn timestamp(
         return Ok(None);
     };
     // PLG-39: told once, before any artifact is looked at.
-    if signer.envelopes().is_some() {
+    if matches!(signer, PluginSigner::Envelopes(_)) {
         return Err(SignError::TimestampUnsupported.into());
     }
     let client = Client::new(&asked.url, repository::trace(context))

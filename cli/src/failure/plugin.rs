@@ -1,6 +1,8 @@
 //! Failures of plugins: what the user can do.
 
-use hardsign_core::plugin::PluginError;
+use std::io;
+
+use hardsign_core::plugin::{PluginError, PluginErrorKind, PluginName};
 
 /// What to do next, if that is known: what the plugin says itself, or the command that helps.
 pub(crate) fn hint(error: &PluginError) -> Option<String> {
@@ -8,38 +10,94 @@ pub(crate) fn hint(error: &PluginError) -> Option<String> {
 }
 
 fn own(error: &PluginError) -> Option<String> {
-    Some(match error {
-        PluginError::Signing { source, .. } | PluginError::Envelope(source) => return own(source),
-        PluginError::NotFound { path, .. } => format!(
+    use PluginErrorKind as Kind;
+    let error = error.innermost();
+    let plugin = error.name();
+    Some(match &error.kind {
+        Kind::NotInTheBox => reinstall(plugin),
+        Kind::NotFound { source, .. } if was_left_out(error, source) => reinstall(plugin),
+        Kind::NotFound { path, .. } => format!(
             "`hardsign plugin install` puts it at {}; `hardsign plugin list --all` shows the plugins there are",
             path.display()
         ),
-        PluginError::Changed { plugin, .. } => format!(
+        Kind::Changed { .. } => format!(
             "if it was you who changed it, `hardsign plugin trust {plugin}` accepts it as it is now; if not, find out who did, and install it again with --force"
         ),
-        PluginError::Pins(_) => {
+        Kind::Pins(_) => {
             "mend the file; without it, installed plugins run unpinned until `hardsign plugin trust` pins them anew".to_owned()
         }
-        PluginError::CannotSign { .. }
-        | PluginError::CannotSignBlobs { .. }
-        | PluginError::Lacks { .. } => {
+        Kind::CannotSign | Kind::CannotSignBlobs | Kind::Lacks(_) => {
             "choose a plugin that can; `hardsign plugin list --all` shows what each one does".to_owned()
         }
-        PluginError::Refused { error, .. } => {
+        Kind::Refused { error, .. } => {
             let text = error.error_message.as_deref().unwrap_or_default();
             if !text.trim().is_empty() {
                 return None;
             }
             "the plugin says no more; run it again with -d to see what was asked".to_owned()
         }
-        PluginError::Failed { end, .. } if !end.stderr.is_empty() => return None,
-        PluginError::Pipe { plugin, .. }
-        | PluginError::Failed { plugin, .. }
-        | PluginError::EmptyRefusal { plugin, .. }
-        | PluginError::Session { plugin, .. }
-        | PluginError::Closed { plugin } => format!(
+        Kind::Failed(end) if !end.stderr.is_empty() => return None,
+        Kind::Pipe(_)
+        | Kind::Failed(_)
+        | Kind::EmptyRefusal
+        | Kind::Session { .. }
+        | Kind::Closed => format!(
             "run it again with -d to see what hardsign and plugin {plugin} said to each other"
         ),
         _ => return None,
     })
+}
+
+/// Whether a plugin that comes with hardsign is missing.
+fn was_left_out(error: &PluginError, source: &io::Error) -> bool {
+    let comes_with = error.plugin.as_ref().is_some_and(PluginName::is_in_the_box);
+    comes_with && source.kind() == io::ErrorKind::NotFound
+}
+
+fn reinstall(plugin: &str) -> String {
+    format!(
+        "{plugin} comes with hardsign, and this installation was made without it: `scripts/install --plugins {plugin} PREFIX`, in hardsign's source and with the prefix of this installation, adds it"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hardsign_core::dirs::Dirs;
+    use hardsign_core::plugin::Finder;
+
+    use super::*;
+
+    /// PLG-03: a plugin of the box is not had by `plugin install`, and another one not by installing
+    /// hardsign again.
+    #[test]
+    fn plg_03_plugins_that_were_left_out() {
+        let finder = Finder::with_box(&Dirs::below(Path::new("/none")), Vec::new());
+        for name in [
+            "awskms",
+            "azurekms",
+            "gcpkms",
+            "yubikey",
+            "pkcs11",
+            "hashivault",
+        ] {
+            let said = hint(&finder.find(name).unwrap_err()).unwrap();
+            assert!(
+                said.contains(&format!("`scripts/install --plugins {name} PREFIX`")),
+                "{said}"
+            );
+            assert!(!said.contains("hardsign plugin install"), "{said}");
+        }
+        let said = hint(&finder.local().unwrap_err()).unwrap();
+        assert!(
+            said.contains("`scripts/install --plugins local PREFIX`"),
+            "{said}"
+        );
+        let said = hint(&finder.find("com.example.other").unwrap_err()).unwrap();
+        assert!(
+            said.starts_with("`hardsign plugin install` puts it at "),
+            "{said}"
+        );
+    }
 }

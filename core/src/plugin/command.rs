@@ -1,24 +1,23 @@
-//! One-shot commands: contract 1.0, with answers checked as far as they can be without a
-//! certificate or a signature check (PLG-06, PLG-07, PLG-13 to PLG-20, PLG-23 to PLG-29).
+//! One-shot commands: a process for each, its answer checked as far as it can be without a
+//! certificate or a signature check (PLG-06, PLG-07, PLG-13 to PLG-20).
 //!
 //! Signature and chain are proved where the envelope is assembled.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardsign_plugin::algorithm::{KeySpec, SignatureAlgorithm};
+use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::host::Withheld;
 use hardsign_plugin::proto::{
-    Base64, CONTRACT_VERSION, Command, DescribeKeyRequest, ErrorCode, ErrorResponse,
-    GenerateEnvelopeRequest, GenerateEnvelopeResponse, GenerateSignatureRequest,
-    GetMetadataRequest, Metadata, PluginConfig, SignDigestRequest, VerifySignatureRequest,
-    VerifySignatureResponse,
+    Base64, CONTRACT_VERSION, Command, ErrorCode, ErrorResponse, GetMetadataRequest, Metadata,
+    PluginConfig, VerifySignatureRequest, VerifySignatureResponse,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::error::{MetadataFault, PluginError, ProcessEnd};
+use super::error::{AnswerFault, MetadataFault, PluginError, PluginErrorKind, ProcessEnd};
 use super::find::Origin;
 use super::latch::About;
 use super::live::Live;
@@ -39,41 +38,6 @@ pub struct Plugin {
     pub(super) descriptors: Arc<[Withheld]>,
     /// Whether its pin is looked at before it runs.
     pub(super) pinned: bool,
-}
-
-/// A signature and its chain as a one-shot command returned them: bounded, for the right key, of
-/// the right algorithm and length, but not verified.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct RawSignature {
-    pub(super) signature: Vec<u8>,
-    pub(super) certificate_chain: SignerChain,
-}
-
-/// The key that requests are about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key<'a> {
-    pub(super) id: &'a str,
-    pub(super) config: &'a PluginConfig,
-}
-
-/// `describe-key`'s answer before its names are looked up, so that each fault has its own text.
-#[derive(Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-#[derive(Default)]
-struct DescribeKeyAnswer {
-    key_id: String,
-    key_spec: String,
-}
-
-/// `generate-signature`'s answer, likewise.
-#[derive(Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-#[derive(Default)]
-struct SignatureAnswer {
-    key_id: String,
-    signature: Base64,
-    signing_algorithm: String,
-    certificate_chain: Vec<Base64>,
 }
 
 impl Plugin {
@@ -99,18 +63,14 @@ impl Plugin {
 
     /// Metadata that is as the contract asks, of this plugin.
     fn believed(&self, metadata: Metadata) -> Result<Metadata, PluginError> {
-        check_metadata(&metadata).map_err(|fault| PluginError::Metadata {
-            plugin: self.file.name.clone(),
-            fault,
-        })?;
+        check_metadata(&metadata).map_err(|fault| self.error(PluginErrorKind::Metadata(fault)))?;
         if metadata.name == self.file.name.as_str() {
             Ok(metadata)
         } else {
-            Err(PluginError::WrongName {
-                plugin: self.file.name.clone(),
+            Err(self.error(AnswerFault::WrongName {
                 answered: metadata.name,
                 file: self.file.name.file_name(),
-            })
+            }))
         }
     }
 
@@ -138,139 +98,14 @@ impl Plugin {
                 Ok(Err(_)) => drop(live.end().await),
                 Err(source) if source.is_death() => {
                     if live.end().await.was_interrupted() {
-                        let command = Command::GetPluginMetadata.name().into();
-                        let plugin = self.file.name.clone();
-                        return Err(PluginError::Interrupted { plugin, command });
+                        let command = Command::GetPluginMetadata.name();
+                        return Err(self.error_at(command, PluginErrorKind::Interrupted));
                     }
                 }
                 Err(source) => return Err(live.broken(self, source).await),
             }
         }
         Ok((self.metadata(config).await?, None))
-    }
-
-    /// `describe-key` (PLG-23 to PLG-25).
-    pub(super) async fn describe_key(&self, key: Key<'_>) -> Result<KeySpec, PluginError> {
-        let request = DescribeKeyRequest {
-            contract_version: CONTRACT_VERSION.into(),
-            key_id: key.id.into(),
-            plugin_config: key.config.clone(),
-        };
-        let clock = self.host.one_shot_clock();
-        let answer: DescribeKeyAnswer = self
-            .ask(&Command::DescribeKey, &request, clock, Some(key.id))
-            .await?;
-        self.check_key("describeKey", &answer.key_id, key.id)?;
-        answer
-            .key_spec
-            .parse()
-            .map_err(|_| PluginError::UnknownKeySpec {
-                plugin: self.file.name.clone(),
-                key: without_pin(key.id),
-                answered: answer.key_spec,
-            })
-    }
-
-    /// `generate-signature` (PLG-26 to PLG-29): the payload travels.
-    pub(super) async fn generate_signature(
-        &self,
-        key: Key<'_>,
-        key_spec: KeySpec,
-        payload: &[u8],
-    ) -> Result<RawSignature, PluginError> {
-        let request = GenerateSignatureRequest {
-            contract_version: CONTRACT_VERSION.into(),
-            key_id: key.id.into(),
-            key_spec,
-            hash_algorithm: key_spec.hash(),
-            payload: Base64(payload.to_vec()),
-            plugin_config: key.config.clone(),
-        };
-        let command = Command::GenerateSignature;
-        self.signature(&command, "generateSignature", &request, key, key_spec)
-            .await
-    }
-
-    /// `sign-digest` (`HARDSIGN.DIGEST`): the digest alone travels.
-    pub(super) async fn sign_digest(
-        &self,
-        key: Key<'_>,
-        key_spec: KeySpec,
-        digest: &[u8],
-    ) -> Result<RawSignature, PluginError> {
-        let request = SignDigestRequest {
-            contract_version: CONTRACT_VERSION.into(),
-            key_id: key.id.into(),
-            plugin_config: key.config.clone(),
-            key_spec,
-            hash_algorithm: key_spec.hash(),
-            digest: Base64(digest.to_vec()),
-        };
-        let command = Command::SignDigest;
-        self.signature(&command, "signDigest", &request, key, key_spec)
-            .await
-    }
-
-    async fn signature<Q: Serialize>(
-        &self,
-        command: &Command,
-        label: &'static str,
-        request: &Q,
-        key: Key<'_>,
-        key_spec: KeySpec,
-    ) -> Result<RawSignature, PluginError> {
-        let clock = self.host.one_shot_clock();
-        let answer: SignatureAnswer = self.ask(command, request, clock, Some(key.id)).await?;
-        self.check_key(label, &answer.key_id, key.id)?;
-        let certificate_chain = SignerChain::from(self.check_chain(answer.certificate_chain)?);
-        let expected = key_spec.signature_algorithm();
-        if answer.signing_algorithm.parse() != Ok::<SignatureAlgorithm, _>(expected) {
-            let wrong = PluginError::WrongAlgorithm {
-                plugin: self.file.name.clone(),
-                answer: label,
-                answered: answer.signing_algorithm,
-                expected,
-            };
-            return Err(self.chain_first(wrong, &certificate_chain));
-        }
-        Ok(RawSignature {
-            signature: self.check_signature(answer.signature, key_spec, &certificate_chain)?,
-            certificate_chain,
-        })
-    }
-
-    /// What a chain says of itself, where it breaks a rule: a root in the leaf's place makes the
-    /// algorithm and the length of a signature look wrong, which they are not.
-    fn chain_first(&self, error: PluginError, chain: &SignerChain) -> PluginError {
-        match chain_fault(chain) {
-            Some(source) => PluginError::Chain {
-                plugin: self.file.name.clone(),
-                source: Box::new(source),
-            },
-            None => error,
-        }
-    }
-
-    /// `generate-envelope` (PLG-32 to PLG-34). What the envelope says is not looked at.
-    pub(super) async fn generate_envelope(
-        &self,
-        request: &GenerateEnvelopeRequest,
-    ) -> Result<GenerateEnvelopeResponse, PluginError> {
-        let clock = self.host.one_shot_clock();
-        let key = Some(request.key_id.as_str());
-        let answer: GenerateEnvelopeResponse = self
-            .ask(&Command::GenerateEnvelope, request, clock, key)
-            .await
-            .map_err(|error| PluginError::Envelope(Box::new(error)))?;
-        if answer.signature_envelope_type == request.signature_envelope_type {
-            Ok(answer)
-        } else {
-            Err(PluginError::WrongEnvelopeType {
-                plugin: self.file.name.clone(),
-                answered: answer.signature_envelope_type,
-                asked: request.signature_envelope_type.clone(),
-            })
-        }
     }
 
     /// `verify-signature` (PLG-40 to PLG-46). What the answer means is decided elsewhere.
@@ -296,12 +131,11 @@ impl Plugin {
         if answered == asked {
             return Ok(());
         }
-        Err(PluginError::WrongKey {
-            plugin: self.file.name.clone(),
+        Err(self.error(AnswerFault::WrongKey {
             answer,
             answered: without_pin(answered),
             asked: without_pin(asked),
-        })
+        }))
     }
 
     pub(super) fn check_signature(
@@ -314,23 +148,30 @@ impl Plugin {
         if signature.len() == key_spec.signature_len() {
             return Ok(signature);
         }
-        let wrong = PluginError::SignatureLength {
-            plugin: self.file.name.clone(),
+        let wrong = self.error(AnswerFault::SignatureLength {
             length: signature.len(),
             expected: key_spec.signature_len(),
-        };
+        });
         Err(self.chain_first(wrong, chain))
+    }
+
+    /// What a chain says of itself, where it breaks a rule: a root in the leaf's place makes the
+    /// algorithm and the length of a signature look wrong, which they are not.
+    pub(super) fn chain_first(&self, error: PluginError, chain: &SignerChain) -> PluginError {
+        match chain_fault(chain) {
+            Some(source) => self.error(AnswerFault::Chain(Box::new(source))),
+            None => error,
+        }
     }
 
     /// Bounds of a chain; its rules are proved where the envelope is assembled.
     pub(super) fn check_chain(&self, chain: Vec<Base64>) -> Result<Vec<Vec<u8>>, PluginError> {
         let bytes = chain.iter().map(|certificate| certificate.0.len()).sum();
         if chain.len() > MAX_CERTIFICATES || bytes > MAX_CHAIN_BYTES {
-            return Err(PluginError::ChainTooLarge {
-                plugin: self.file.name.clone(),
+            return Err(self.error(AnswerFault::ChainTooLarge {
                 count: chain.len(),
                 bytes,
-            });
+            }));
         }
         Ok(chain.into_iter().map(|certificate| certificate.0).collect())
     }
@@ -345,16 +186,10 @@ impl Plugin {
     ) -> Result<A, PluginError> {
         match self.exchange(command, request, clock).await? {
             Ok(answer) => Ok(answer),
-            Err(refusal) if refusal.is_empty() => Err(PluginError::EmptyRefusal {
-                plugin: self.file.name.clone(),
-                command: command.name().into(),
-            }),
-            Err(refusal) => Err(PluginError::Refused {
-                plugin: self.file.name.clone(),
-                command: command.name().into(),
-                key: key.map(without_pin),
-                error: Box::new(refusal),
-            }),
+            Err(refusal) if refusal.is_empty() => {
+                Err(self.error_at(command.name(), PluginErrorKind::EmptyRefusal))
+            }
+            Err(refusal) => Err(self.refused(command.name(), key, refusal)),
         }
     }
 
@@ -365,11 +200,7 @@ impl Plugin {
         request: &Q,
         clock: Duration,
     ) -> Result<Result<A, ErrorResponse>, PluginError> {
-        let malformed = |source| PluginError::Malformed {
-            plugin: self.file.name.clone(),
-            command: command.name().into(),
-            source,
-        };
+        let malformed = |source| self.error_at(command.name(), PluginErrorKind::Malformed(source));
         let request = serde_json::to_value(request).map_err(|e| malformed(JsonError::Data(e)))?;
         let (latch, about) = (
             self.host.latches.of(&self.file),
@@ -381,8 +212,8 @@ impl Plugin {
         let begun = Instant::now();
         let output = self.run(command, &request, clock).await;
         let output = output.inspect_err(|error| {
-            if let PluginError::Clock { after, .. } = error {
-                latch.note_silence(&about, *after);
+            if let PluginErrorKind::Clock(after) = error.kind {
+                latch.note_silence(&about, after);
             }
         })?;
         if output.status.success() {
@@ -401,14 +232,11 @@ impl Plugin {
             }
             return Ok(Err(refusal));
         }
-        Err(PluginError::Failed {
-            plugin: self.file.name.clone(),
-            command: command.name().into(),
-            end: ProcessEnd {
-                status: Some(output.status),
-                stderr: last_lines(&output.stderr),
-            },
-        })
+        let end = ProcessEnd {
+            status: Some(output.status),
+            stderr: last_lines(&output.stderr),
+        };
+        Err(self.error_at(command.name(), PluginErrorKind::Failed(end)))
     }
 
     async fn run(
@@ -463,33 +291,51 @@ impl Plugin {
     }
 
     fn run_error(&self, command: &str, error: RunError) -> PluginError {
-        let plugin = self.file.name.clone();
-        let command = command.to_owned();
-        match error {
-            RunError::Start(source) => PluginError::Start {
-                plugin,
-                command,
-                path: self.file.path.clone(),
-                source,
-            },
-            RunError::Pipe(source) => PluginError::Pipe {
-                plugin,
-                command,
-                source,
-            },
-            RunError::TooMuchOutput { stream, limit } => PluginError::TooMuchOutput {
-                plugin,
-                command,
-                stream,
-                limit,
-            },
-            RunError::Clock { after } => PluginError::Clock {
-                plugin,
-                command,
-                after,
-            },
-            RunError::Interrupted => PluginError::Interrupted { plugin, command },
-        }
+        let kind = match error {
+            RunError::Start(source) => return self.not_started(command, source),
+            RunError::Pipe(source) => PluginErrorKind::Pipe(source),
+            RunError::TooMuchOutput { stream, limit } => {
+                PluginErrorKind::TooMuchOutput { stream, limit }
+            }
+            RunError::Clock { after } => PluginErrorKind::Clock(after),
+            RunError::Interrupted => PluginErrorKind::Interrupted,
+        };
+        self.error_at(command, kind)
+    }
+
+    /// What went wrong with this plugin.
+    pub(super) fn error(&self, kind: impl Into<PluginErrorKind>) -> PluginError {
+        kind.into().of(&self.file.name)
+    }
+
+    /// What went wrong with this plugin at a command.
+    pub(super) fn error_at(&self, command: &str, kind: impl Into<PluginErrorKind>) -> PluginError {
+        kind.into().at(&self.file.name, command)
+    }
+
+    /// The plugin said no; `key` is what it was asked about.
+    pub(super) fn refused(
+        &self,
+        command: &str,
+        key: Option<&str>,
+        refusal: ErrorResponse,
+    ) -> PluginError {
+        let kind = PluginErrorKind::Refused {
+            key: key.map(without_pin),
+            error: Box::new(refusal),
+        };
+        self.error_at(command, kind)
+    }
+
+    pub(super) fn not_started(&self, command: &str, source: io::Error) -> PluginError {
+        let path = self.file.path.clone();
+        self.error_at(command, PluginErrorKind::Start { path, source })
+    }
+
+    /// A key of a kind that isn't known.
+    pub(super) fn unknown_key_spec(&self, key: &str, answered: String) -> PluginError {
+        let key = without_pin(key);
+        self.error(AnswerFault::UnknownKeySpec { key, answered })
     }
 }
 

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::PluginError;
+use super::{PluginError, PluginErrorKind};
 use crate::dirs::{self, Dirs};
 
 /// The name of a plugin: `[A-Za-z0-9_.-]+`, and neither `.` nor `..` (PLG-04).
@@ -19,7 +19,7 @@ impl PluginName {
     /// Checks a name, wherever it comes from.
     ///
     /// # Errors
-    /// [`PluginError::InvalidName`].
+    /// [`PluginErrorKind::InvalidName`].
     pub fn new(name: &str) -> Result<Self, PluginError> {
         let fits = name.len() <= MAX_NAME
             && !matches!(name, "" | "." | "..")
@@ -29,7 +29,7 @@ impl PluginName {
         if fits {
             Ok(Self(name.to_owned()))
         } else {
-            Err(PluginError::InvalidName { name: name.into() })
+            Err(PluginErrorKind::InvalidName(name.into()).into())
         }
     }
 
@@ -122,7 +122,7 @@ impl Finder {
         let name = PluginName::new(name)?;
         match self.find_installed(&name) {
             Ok(found) => Ok(found),
-            Err(missing @ PluginError::NotFound { .. }) => match self.find_in_the_box(&name) {
+            Err(missing) if missing.is_not_found() => match self.find_in_the_box(&name) {
                 Ok(Some(found)) => Ok(found),
                 Ok(None) => Err(missing),
                 Err(error) => Err(error),
@@ -140,11 +140,11 @@ impl Finder {
         regular(name, &path)?;
         if !is_spelled(&self.user, name) {
             // No missing file: an installation would replace the other plugin.
-            return Err(PluginError::NotFound {
-                plugin: name.clone(),
+            return Err(PluginErrorKind::NotFound {
                 path,
                 source: io::Error::other("its directory is written in other letters"),
-            });
+            }
+            .of(name));
         }
         Ok(PluginFile {
             name: name.clone(),
@@ -171,7 +171,7 @@ impl Finder {
     pub fn local(&self) -> Result<PluginFile, PluginError> {
         let name = PluginName(LOCAL.to_owned());
         self.find_in_the_box(&name)?
-            .ok_or(PluginError::NotInTheBox { plugin: name })
+            .ok_or_else(|| PluginErrorKind::NotInTheBox.of(&name))
     }
 
     fn find_in_the_box(&self, name: &PluginName) -> Result<Option<PluginFile>, PluginError> {
@@ -188,7 +188,7 @@ impl Finder {
                         origin: Origin::Box,
                     }));
                 }
-                Err(PluginError::NotFound { .. }) => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -201,11 +201,11 @@ impl Finder {
     /// that break the rule are passed over (PLI-01). A missing directory holds none.
     ///
     /// # Errors
-    /// [`PluginError::List`] if the directory can't be read (PLI-02).
+    /// [`PluginErrorKind::List`] if the directory can't be read (PLI-02).
     pub fn list(&self) -> Result<Vec<Listed>, PluginError> {
-        let unreadable = |reason| PluginError::List {
-            directory: self.user.clone(),
-            reason,
+        let unreadable = |reason| {
+            let directory = self.user.clone();
+            PluginError::from(PluginErrorKind::List { directory, reason })
         };
         let entries = match fs::read_dir(&self.user) {
             Ok(entries) => entries,
@@ -256,15 +256,12 @@ fn is_spelled(directory: &Path, name: &PluginName) -> bool {
 fn regular(name: &PluginName, path: &Path) -> Result<(), PluginError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(()),
-        Ok(_) => Err(PluginError::NotRegular {
-            plugin: name.clone(),
-            path: path.to_owned(),
-        }),
-        Err(source) => Err(PluginError::NotFound {
-            plugin: name.clone(),
+        Ok(_) => Err(PluginErrorKind::NotRegular(path.to_owned()).of(name)),
+        Err(source) => Err(PluginErrorKind::NotFound {
             path: path.to_owned(),
             source,
-        }),
+        }
+        .of(name)),
     }
 }
 
@@ -348,7 +345,13 @@ mod tests {
             "C:x",
         ] {
             assert!(
-                matches!(PluginName::new(name), Err(PluginError::InvalidName { .. })),
+                matches!(
+                    PluginName::new(name),
+                    Err(PluginError {
+                        kind: PluginErrorKind::InvalidName(_),
+                        ..
+                    })
+                ),
                 "{name:?}"
             );
         }
@@ -357,7 +360,10 @@ mod tests {
         put(&place.dirs.libexec.join("notation-x"));
         assert!(matches!(
             place.finder().find(".."),
-            Err(PluginError::InvalidName { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::InvalidName(_),
+                ..
+            })
         ));
     }
 
@@ -385,7 +391,10 @@ mod tests {
         // Not a name in the box.
         assert!(matches!(
             place.finder().find("mine"),
-            Err(PluginError::NotFound { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::NotFound { .. },
+                ..
+            })
         ));
         assert_eq!(place.finder().list_box().len(), 2);
     }
@@ -397,7 +406,10 @@ mod tests {
         put(&place.user("local"));
         assert!(matches!(
             place.finder().local(),
-            Err(PluginError::NotInTheBox { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::NotInTheBox,
+                ..
+            })
         ));
         put(&place.boxes[0].join("notation-local"));
         assert_eq!(
@@ -434,7 +446,10 @@ mod tests {
         put(&place.boxes[0].join("notation-pkcs11"));
         assert!(matches!(
             finder.find("pkcs11"),
-            Err(PluginError::NotRegular { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::NotRegular(_),
+                ..
+            })
         ));
     }
 

@@ -16,7 +16,7 @@ use hardsign_plugin::proto::{Metadata, PluginConfig};
 use semver::Version;
 
 use super::pins::{Pin, PinState, Pins, look};
-use super::{Host, Origin, PluginError, PluginFile, PluginName};
+use super::{Host, Origin, PluginError, PluginErrorKind, PluginFile, PluginName};
 use crate::config::FileLock;
 use crate::net::Client;
 use archive::Kind;
@@ -223,12 +223,12 @@ impl Installer {
                 if path.file_name() == Some(candidate.name.file_name().as_ref()) =>
             {
                 InstallError::NewMetadata {
-                    error,
+                    error: Box::new(error),
                     shown: path.to_owned(),
                 }
             }
             (false, _) => InstallError::NewMetadata {
-                error,
+                error: Box::new(error),
                 shown: candidate.name.file_name().into(),
             },
         })
@@ -244,9 +244,10 @@ impl Installer {
     ) -> Result<Option<String>, InstallError> {
         let existing = match self.host.finder().find_installed(name) {
             Ok(existing) => existing,
-            Err(PluginError::NotFound { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Err(PluginError {
+                kind: PluginErrorKind::NotFound { source, .. },
+                ..
+            }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(None);
             }
             Err(_) if force => return Ok(None),
@@ -347,14 +348,14 @@ impl Installer {
     fn check_installed(&self, name: &PluginName) -> Result<(), InstallError> {
         match self.host.finder().find_installed(name) {
             Ok(_) => Ok(()),
-            Err(PluginError::NotRegular { path, .. })
-                if fs::metadata(&path).is_ok_and(|found| found.is_file()) =>
-            {
-                Ok(())
-            }
-            Err(PluginError::NotFound { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Err(PluginError {
+                kind: PluginErrorKind::NotRegular(path),
+                ..
+            }) if fs::metadata(&path).is_ok_and(|found| found.is_file()) => Ok(()),
+            Err(PluginError {
+                kind: PluginErrorKind::NotFound { source, .. },
+                ..
+            }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Err(InstallError::NotInstalled {
                     plugin: name.clone(),
                 })
@@ -372,7 +373,9 @@ impl Installer {
         let name = PluginName::new(name)?;
         let file = match self.host.finder().find_installed(&name) {
             Ok(file) => file,
-            Err(PluginError::NotFound { .. }) if self.host.finder().find(name.as_str()).is_ok() => {
+            Err(error)
+                if error.is_not_found() && self.host.finder().find(name.as_str()).is_ok() =>
+            {
                 return Err(InstallError::InTheBox { plugin: name });
             }
             Err(error) => return Err(error.into()),

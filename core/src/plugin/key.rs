@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hardsign_plugin::proto::{Metadata, PluginConfig};
 
-use super::{Finder, PluginError, PluginFile};
+use super::{Finder, PluginError, PluginErrorKind, PluginFile};
 use crate::config::{ConfigError, KeyEntry, KeyLocation, SigningKeys};
 use crate::dirs::Dirs;
 
@@ -126,9 +126,10 @@ impl PluginKey {
 /// since it is relative to where the user is.
 ///
 /// # Errors
-/// [`PluginError::Setting`] for one that the plugin doesn't know.
+/// [`PluginErrorKind::Setting`] for one that the plugin doesn't know.
 pub fn settled(metadata: &Metadata, config: PluginConfig) -> Result<PluginConfig, PluginError> {
-    metadata.check_settings(&config).map_err(Box::new)?;
+    let known = metadata.check_settings(&config);
+    known.map_err(|unknown| PluginErrorKind::Setting(Box::new(unknown)))?;
     let absolute = |(name, value): (String, String)| {
         let is_path = metadata.setting(&name).is_some_and(|known| known.path);
         let path = Path::new(&value);
@@ -311,7 +312,10 @@ mod tests {
         assert_eq!(key.name.as_deref(), Some("hw"));
         assert!(matches!(
             place.resolve(KeyChoice::Default),
-            Err(PluginError::Key(ConfigError::NoDefaultKey))
+            Err(PluginError {
+                kind: PluginErrorKind::Key(ConfigError::NoDefaultKey),
+                ..
+            })
         ));
         SigningKeys::update(&place.dirs, |keys| keys.set_default("hw")).unwrap();
         assert_eq!(place.resolve(KeyChoice::Default).unwrap(), key);
@@ -337,7 +341,10 @@ mod tests {
         fs::remove_file(place.boxed("notation-local")).unwrap();
         assert!(matches!(
             place.resolve(KeyChoice::Named("sw")),
-            Err(PluginError::NotInTheBox { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::NotInTheBox,
+                ..
+            })
         ));
     }
 
@@ -351,7 +358,10 @@ mod tests {
         .unwrap();
         assert!(matches!(
             place.resolve(KeyChoice::Named("bad")),
-            Err(PluginError::InvalidName { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::InvalidName(_),
+                ..
+            })
         ));
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use hardsign_plugin::proto::{Command, ErrorCode, ErrorResponse, PluginConfig, Token};
 use serde_json::Value;
 
-use super::error::PluginError;
+use super::error::{PluginError, PluginErrorKind};
 use super::text::{Lines, escaped};
 use super::{PluginFile, PluginName};
 
@@ -75,20 +75,16 @@ impl Latch {
     pub(super) fn check(&self, plugin: &PluginName, about: &About) -> Result<(), PluginError> {
         let silent = lock(&self.silent);
         if let Some(silence) = silent.iter().find(|one| one.config == about.config) {
-            return Err(PluginError::Silent {
-                plugin: plugin.clone(),
-                command: silence.command.clone(),
-                after: silence.after,
-            });
+            return Err(PluginErrorKind::Silent(silence.after).at(plugin, &silence.command));
         }
         let denied = lock(&self.denied);
         let same = |denial: &&Denial| !about.is_elsewhere(&denial.token);
         match denied.iter().find(same) {
-            Some(denial) if about.may_open_a_key() => Err(PluginError::NotTried {
-                plugin: plugin.clone(),
+            Some(denial) if about.may_open_a_key() => Err(PluginErrorKind::NotTried {
                 token: Box::new(denial.token.clone()),
                 error: Box::new(denial.refusal.clone()),
-            }),
+            }
+            .of(plugin)),
             _ => Ok(()),
         }
     }

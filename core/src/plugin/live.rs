@@ -13,13 +13,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::command::Plugin;
-use super::error::{PluginError, ProcessEnd, SessionEnd};
+use super::error::{PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 use super::latch::About;
 use super::observe::Event;
 use super::session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
 use super::spawn::SessionProcess;
 use super::terminal::Terminal;
-use super::text::without_pin;
 use super::{Clocks, Host};
 
 /// A running session; clones share it.
@@ -43,13 +42,8 @@ impl Live {
         let terminal = plugin.host.terminal();
         let launch = plugin.launch_session().await?;
         plugin.tell_start(command.name());
-        let (process, stdout, stdin) =
-            SessionProcess::start(launch).map_err(|source| PluginError::Start {
-                plugin: plugin.file.name.clone(),
-                command: command.name().into(),
-                path: plugin.file.path.clone(),
-                source,
-            })?;
+        let (process, stdout, stdin) = SessionProcess::start(launch)
+            .map_err(|source| plugin.not_started(command.name(), source))?;
         let session_clocks = SessionClocks {
             request: clocks.request,
             person: clocks.person,
@@ -155,23 +149,17 @@ impl Live {
     ) -> Result<T, PluginError> {
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(refusal)) => Err(PluginError::Refused {
-                plugin: plugin.file.name.clone(),
-                command: command.into(),
-                key: key.map(without_pin),
-                error: Box::new(refusal),
-            }),
+            Ok(Err(refusal)) => Err(plugin.refused(command, key, refusal)),
             Err(source) => Err(self.broken(plugin, source).await),
         }
     }
 
     /// Ends a session that broke.
     pub(super) async fn broken(&self, plugin: &Plugin, source: Arc<SessionError>) -> PluginError {
-        PluginError::Session {
-            plugin: plugin.file.name.clone(),
+        plugin.error(PluginErrorKind::Session {
             broken: source,
             end: SessionEnd(self.end().await),
-        }
+        })
     }
 
     pub(super) fn session(&self) -> &Session {

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use hardsign_plugin::algorithm::HashAlgorithm;
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, PluginError, PluginFile, PluginName};
+use super::{Origin, PluginError, PluginErrorKind, PluginFile, PluginName};
 use crate::blob::Digests;
 use crate::config::{FileError, open_regular, read_regular, write_atomic};
 use crate::json::{self, JsonError};
@@ -378,9 +378,9 @@ impl Guard {
         }
         let (guard, file) = (Arc::clone(self), file.clone());
         let checked = tokio::task::spawn_blocking(move || guard.look(&file));
-        checked
-            .await
-            .unwrap_or_else(|stopped| Err(PluginError::Pins(Arc::new(stopped_early(&stopped)))))
+        checked.await.unwrap_or_else(|stopped| {
+            Err(PluginErrorKind::Pins(Arc::new(stopped_early(&stopped))).into())
+        })
     }
 
     fn look(&self, file: &PluginFile) -> Result<(), PluginError> {
@@ -388,19 +388,19 @@ impl Guard {
             .pins
             .get_or_init(|| Pins::load(&self.path).map_err(Arc::new))
             .as_ref()
-            .map_err(|error| PluginError::Pins(Arc::clone(error)))?;
+            .map_err(|error| PluginErrorKind::Pins(Arc::clone(error)))?;
         let state = pins.state(&file.name, &file.path);
-        match state.map_err(|error| PluginError::Pins(Arc::new(error.into())))? {
+        match state.map_err(|error| PluginErrorKind::Pins(Arc::new(error.into())))? {
             PinState::None | PinState::Same(_) => {
                 self.seen().insert(file.path.clone());
                 Ok(())
             }
-            PinState::Changed { pinned, found } => Err(PluginError::Changed {
-                plugin: file.name.clone(),
+            PinState::Changed { pinned, found } => Err(PluginErrorKind::Changed {
                 path: file.path.clone(),
                 pinned: pinned.sha256,
                 found,
-            }),
+            }
+            .of(&file.name)),
         }
     }
 
@@ -568,12 +568,21 @@ mod tests {
         let next = Arc::new(Guard::new(scene.file()));
         assert!(matches!(
             next.check(&file).await,
-            Err(PluginError::Changed { .. })
+            Err(PluginError {
+                kind: PluginErrorKind::Changed { .. },
+                ..
+            })
         ));
         fs::write(scene.file(), "{").unwrap();
         let next = Arc::new(Guard::new(scene.file()));
         for _ in 0..2 {
-            assert!(matches!(next.check(&file).await, Err(PluginError::Pins(_))));
+            assert!(matches!(
+                next.check(&file).await,
+                Err(PluginError {
+                    kind: PluginErrorKind::Pins(_),
+                    ..
+                })
+            ));
         }
         let of_the_box = PluginFile {
             origin: Origin::Box,

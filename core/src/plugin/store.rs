@@ -23,17 +23,16 @@ use tokio::sync::OnceCell;
 use super::command::Plugin;
 use super::latch::About;
 use super::live::Live;
-use super::text::without_pin;
-use super::{Host, PluginError, PluginFile, descriptor, settled};
+use super::{AnswerFault, Host, PluginError, PluginErrorKind, PluginFile, descriptor, settled};
 use crate::crypto::PublicKey;
 use crate::envelope::EnvelopeError;
 
 /// A plugin at work on its key store.
 #[derive(Debug)]
 pub struct KeyStore {
-    plugin: Plugin,
-    config: PluginConfig,
-    metadata: Metadata,
+    pub(super) plugin: Plugin,
+    pub(super) config: PluginConfig,
+    pub(super) metadata: Metadata,
     /// The session, once there is one.
     live: OnceCell<Live>,
     /// Whether the session was opened.
@@ -96,11 +95,23 @@ impl KeyStore {
         key_id: &str,
         config: PluginConfig,
     ) -> Result<Self, PluginError> {
+        Self::connect(host, plugin, key_id, &PluginConfig::new(), config).await
+    }
+
+    /// The same with the settings that the plugin is told when it is asked who it is.
+    pub(super) async fn connect(
+        host: &Host,
+        plugin: PluginFile,
+        key_id: &str,
+        told: &PluginConfig,
+        config: PluginConfig,
+    ) -> Result<Self, PluginError> {
         let plugin = Plugin {
+            // Before any process is started: none but the session's may have them.
             descriptors: descriptor::withhold(key_id, &config),
             ..host.run(plugin)
         };
-        let (metadata, live) = plugin.connect(&PluginConfig::new()).await?;
+        let (metadata, live) = plugin.connect(told).await?;
         match settled(&metadata, config) {
             Ok(config) => Ok(Self {
                 plugin,
@@ -121,6 +132,11 @@ impl KeyStore {
     /// What the plugin says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The settings that the key store was opened with: known to the plugin, and with absolute paths.
+    pub fn config(&self) -> &PluginConfig {
+        &self.config
     }
 
     /// Whether the plugin has a capability.
@@ -285,7 +301,7 @@ impl KeyStore {
     /// Opens a key in the same process: to be looked at, or to certify with. A process opens one key.
     ///
     /// # Errors
-    /// See [`PluginError`]; [`PluginError::Lacks`] for a plugin without sessions.
+    /// See [`PluginError`]; [`PluginErrorKind::Lacks`] for a plugin without sessions.
     pub async fn open_key(
         &self,
         key_id: &str,
@@ -305,11 +321,8 @@ impl KeyStore {
         let opened = live.open(&self.plugin, &request).await?;
         // From now on the session needs no opening for the key store.
         self.opened.set(()).unwrap_or(());
-        let key_spec = opened.key_spec.ok_or_else(|| PluginError::UnknownKeySpec {
-            plugin: self.plugin.file.name.clone(),
-            key: without_pin(key_id),
-            answered: String::new(),
-        })?;
+        let unknown = || self.plugin.unknown_key_spec(key_id, String::new());
+        let key_spec = opened.key_spec.ok_or_else(unknown)?;
         let public_key = match opened.public_key {
             Some(der) => {
                 self.check_public_key("session open", &der, Some(key_spec))?;
@@ -331,6 +344,11 @@ impl KeyStore {
             token: opened.token,
             one_chain: opened.one_chain,
         })
+    }
+
+    /// The session, if there is one, to be opened for a key and used without the key store.
+    pub(super) fn take_session(&mut self) -> Option<Live> {
+        self.live.take()
     }
 
     /// Ends the plugin's process: it logs out.
@@ -383,10 +401,7 @@ impl KeyStore {
         if self.has(capability) {
             return Ok(());
         }
-        Err(PluginError::Lacks {
-            plugin: self.plugin.file.name.clone(),
-            what,
-        })
+        Err(self.plugin.error(PluginErrorKind::Lacks(what)))
     }
 
     fn check_public_key(
@@ -406,11 +421,8 @@ impl KeyStore {
     }
 
     fn wrong_public_key(&self, command: &'static str, fault: &'static str) -> PluginError {
-        PluginError::WrongPublicKey {
-            plugin: self.plugin.file.name.clone(),
-            command,
-            fault,
-        }
+        self.plugin
+            .error_at(command, AnswerFault::WrongPublicKey(fault))
     }
 }
 
@@ -434,20 +446,18 @@ impl OpenKey<'_> {
             .granted(&store.plugin, SIGN_DIGEST, None, answer.await)
             .await?;
         let Base64(signature) = signature;
-        let plugin = store.plugin.file.name.clone();
         if signature.len() != self.key_spec.signature_len() {
-            return Err(PluginError::SignatureLength {
-                plugin,
+            return Err(store.plugin.error(AnswerFault::SignatureLength {
                 length: signature.len(),
                 expected: self.key_spec.signature_len(),
-            });
+            }));
         }
         if let (None, Some(der)) = (scheme, &self.public_key) {
             let key = PublicKey::from_spki_der(der)
                 .map_err(|_| store.wrong_public_key("session open", "can't be read"))?;
             key.verify_digest(digest, &signature).map_err(|source| {
                 let source = Box::new(EnvelopeError::Signature { source });
-                PluginError::Chain { plugin, source }
+                store.plugin.error(AnswerFault::Chain(source))
             })?;
         }
         Ok(signature)

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use hardsign_core::artifact::Kind;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{
     Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner,
@@ -35,7 +36,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ]);
     let directory = tempfile::tempdir()?;
     let host = Host::new(Finder::with_box(&Dirs::below(directory.path()), Vec::new()));
-    let signer = PluginSigner::open(&host, PluginKey::new(file, "bear", config)).await?;
+    let signer = PluginSigner::open(&host, PluginKey::new(file, "bear", config), Kind::Blob)
+        .await?
+        .raw()?;
     let digest = [7; 32];
     // The first one waits until the plugin's cryptography has gathered its randomness.
     signer.sign_bytes(b"", &digest).await?;

@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::artifact::{Descriptor, Digest, Kind};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::{Format, Signature};
 use hardsign_core::plugin::{
-    Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner, Route,
+    Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner,
 };
 use hardsign_core::sign::{SignError, SignOptions, sign_blob};
 use hardsign_core::text::WithCauses;
@@ -29,14 +29,14 @@ async fn open(fault: &str, capabilities: &str) -> PluginSigner {
     };
     let config = [("fault", fault), ("capabilities", capabilities)]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    PluginSigner::open(&host, PluginKey::new(file, "k", config.into()))
+    PluginSigner::open(&host, PluginKey::new(file, "k", config.into()), Kind::Blob)
         .await
         .unwrap()
 }
 
 async fn sign(fault: &str, format: Format) -> Result<Signature, SignError> {
     let signer = open(fault, FOR_BLOB).await;
-    assert_eq!(signer.route(), Route::GenerateEnvelope);
+    assert_eq!(signer.route(), "generate-envelope");
     let target = Descriptor {
         media_type: "application/octet-stream".into(),
         digest: format!("sha256:{}", "ab".repeat(32))

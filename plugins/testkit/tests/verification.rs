@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use hardsign_core::algorithm::HashAlgorithm;
-use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::artifact::{Descriptor, Digest, Kind};
 use hardsign_core::blob::DEFAULT_MEDIA_TYPE;
 use hardsign_core::crypto;
 use hardsign_core::dirs::Dirs;
@@ -52,9 +52,13 @@ async fn envelope(attributes: &[(&str, &str)]) -> Vec<u8> {
         origin: Origin::User,
     };
     let finder = Finder::with_box(&Dirs::below(Path::new("/none")), Vec::new());
-    let signer = PluginSigner::open(&Host::new(finder), PluginKey::new(file, "k", config))
-        .await
-        .unwrap();
+    let signer = PluginSigner::open(
+        &Host::new(finder),
+        PluginKey::new(file, "k", config),
+        Kind::Blob,
+    )
+    .await
+    .unwrap();
     let digest = crypto::hash(HashAlgorithm::Sha256, FILE);
     let target = Descriptor {
         media_type: DEFAULT_MEDIA_TYPE.into(),

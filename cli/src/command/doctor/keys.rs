@@ -6,10 +6,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use hardsign_core::artifact::Kind;
 use hardsign_core::config::{KeyEntry, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{
-    Host, KeyChoice, KeyStore, Origin, PluginError, PluginKey, PluginSigner, Route,
+    Host, KeyChoice, KeyStore, Origin, PluginError, PluginErrorKind, PluginKey, PluginSigner,
 };
 use hardsign_core::text::WithCauses;
 use hardsign_core::x509::Certificate;
@@ -92,16 +93,16 @@ impl Trouble {
     /// What a plugin, or the search for one, came to. Only an entry that can't lead to a key is to be
     /// taken off the list; where the plugin says what it misses, that is to be put right.
     fn of_plugin(error: &PluginError, remove: &str) -> Self {
-        let said = match error {
-            PluginError::Key(_) => remove,
+        let said = match error.kind {
+            PluginErrorKind::Key(_) => remove,
             _ => SAID,
         };
         Self {
             message: WithCauses(error).to_string(),
             mend: plugin::hint(error).unwrap_or_else(|| said.to_owned()),
             tried: !matches!(
-                error,
-                PluginError::NotTried { .. } | PluginError::Silent { .. }
+                error.kind,
+                PluginErrorKind::NotTried { .. } | PluginErrorKind::Silent(_)
             ),
         }
     }
@@ -129,7 +130,9 @@ async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<S
     let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
     let resolved = resolved.map_err(told)?;
     if open {
-        let signer = PluginSigner::open(host, resolved).await.map_err(told)?;
+        let signer = PluginSigner::open(host, resolved, Kind::Blob)
+            .await
+            .map_err(told)?;
         let known = opened(&signer);
         signer.close().await;
         return Ok(known);
@@ -149,8 +152,8 @@ async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<S
 
 /// What is known of a key once its plugin was asked for it. Only a session opens it.
 fn opened(signer: &PluginSigner) -> String {
-    match (signer.route(), signer.key_spec()) {
-        (Route::Session, Ok(spec)) => format!("{spec}, opened"),
+    match (signer, signer.key_spec()) {
+        (PluginSigner::Raw(signer), Ok(spec)) if signer.is_open() => format!("{spec}, opened"),
         (_, Ok(spec)) => format!(
             "{spec}, as its plugin describes it; whether it signs shows when something is signed"
         ),

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use hardsign_core::batch;
 use hardsign_core::plugin::{
-    Host, Installer, Listed, Origin, PinState, Pins, PluginError, PluginFile, sha256_of,
+    Host, Installer, Listed, Origin, PinState, Pins, PluginError, PluginErrorKind, PluginFile,
+    sha256_of,
 };
 use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::{Metadata, PluginConfig};
@@ -116,20 +117,24 @@ fn cells(row: Row, program: &str) -> [String; 5] {
 fn of_listed(name: &str, error: &PluginError, program: &str) -> String {
     let file = format!("notation-{name}{}", std::env::consts::EXE_SUFFIX);
     let install = format!("Use `{program} plugin install` command to install the plugin");
-    match error {
-        PluginError::NotFound { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+    match &error.kind {
+        PluginErrorKind::NotFound { source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
             format!("plugin executable file `{file}` not found. {install}")
         }
-        PluginError::Start { source, .. } if source.raw_os_error() == Some(NO_PROGRAM) => format!(
-            "plugin file `{file}` is not executable. {install}. Please ensure that the plugin executable file is compatible with {}",
-            hardsign_core::plugin::platform()
-        ),
-        PluginError::Start { path, source, .. } => format!(
+        PluginErrorKind::Start { source, .. } if source.raw_os_error() == Some(NO_PROGRAM) => {
+            format!(
+                "plugin file `{file}` is not executable. {install}. Please ensure that the plugin executable file is compatible with {}",
+                hardsign_core::plugin::platform()
+            )
+        }
+        PluginErrorKind::Start { path, source } => format!(
             "fork/exec {}: {}",
             path.display(),
             hardsign_core::text::io_text(source)
         ),
-        other => WithCauses(other).to_string(),
+        _ => WithCauses(error).to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::config::FileError;
 use crate::net::{NetError, StatusCode};
 use crate::plugin::pins::PinsError;
-use crate::plugin::{PluginError, PluginName, platform};
+use crate::plugin::{PluginError, PluginErrorKind, PluginName, platform};
 use crate::text::{WithCauses, io_text};
 
 /// Why a plugin was not installed, removed or trusted. What was there before is as it was.
@@ -148,7 +148,7 @@ pub enum InstallError {
     #[error("{}", unanswered("new", .error, Some(.shown)))]
     NewMetadata {
         /// What went wrong, in the middle of the text.
-        error: PluginError,
+        error: Box<PluginError>,
         /// The executable, as the user knows it.
         shown: PathBuf,
     },
@@ -259,25 +259,25 @@ impl InstallError {
 /// it, where that is another one than was started.
 fn unanswered(which: &str, error: &PluginError, shown: Option<&PathBuf>) -> String {
     let what = format!("failed to get metadata of {which} plugin");
-    match error {
-        PluginError::Start { path, source, .. } => format!(
+    match &error.kind {
+        PluginErrorKind::Start { path, source } => format!(
             "{what}: fork/exec {}: {}.\nPlease ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
             shown.unwrap_or(path).display(),
             io_text(source),
             platform()
         ),
-        PluginError::Failed { end, .. } if end.stderr.is_empty() => format!(
+        PluginErrorKind::Failed(end) if end.stderr.is_empty() => format!(
             "{what}: {error}.\nPlease ensure that the plugin executable file is compatible with {} and has appropriate permissions.",
             platform()
         ),
-        PluginError::Malformed { .. }
-        | PluginError::Metadata { .. }
-        | PluginError::Failed { .. } => {
+        PluginErrorKind::Malformed(_)
+        | PluginErrorKind::Metadata(_)
+        | PluginErrorKind::Failed(_) => {
             format!(
                 "{error}.\nPlease ensure that the plugin executable file is intact and compatible with {}. Contact the plugin publisher for further assistance.",
                 platform()
             )
         }
-        other => format!("{what}: {}", WithCauses(other)),
+        _ => format!("{what}: {}", WithCauses(error)),
     }
 }

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardsign_core::plugin::{Clocks, PluginError, PluginFile, PluginSigner, SessionError};
+use hardsign_core::artifact::Kind;
+use hardsign_core::plugin::{
+    Clocks, PluginError, PluginErrorKind, PluginFile, PluginSigner, SessionError,
+};
 use hardsign_core::sign::Signer as _;
 use hardsign_core::text::WithCauses;
 
@@ -138,16 +141,19 @@ async fn plg_31_errors_for_artifacts() {
         ),
     ] {
         let key = stage.key(&[("fault", fault), ("at", at), ("capabilities", ONE_SHOT)]);
-        let error = PluginSigner::open_for_artifacts(&stage.host, key)
+        let error = PluginSigner::open(&stage.host, key, Kind::Oci)
             .await
             .unwrap_err();
         assert_eq!(WithCauses(&error).to_string(), expected);
         assert_eq!(error.hint().as_deref(), Some("ask it for something else"));
     }
     let key = stage.key(&[("fault", "refuse"), ("capabilities", ONE_SHOT)]);
-    let signer = PluginSigner::open_for_artifacts(&stage.host, key)
+    let signer = PluginSigner::open(&stage.host, key, Kind::Oci)
         .await
         .unwrap();
+    let PluginSigner::Raw(signer) = signer else {
+        panic!("{signer:?}");
+    };
     assert!(
         sign(&signer)
             .await
@@ -282,7 +288,10 @@ async fn not_an_executable() {
     let file = PluginFile { path, ..rude() };
     let plugin = stage.host.run(file);
     let error = plugin.metadata(&BTreeMap::new()).await.unwrap_err();
-    assert!(matches!(error, PluginError::Start { .. }), "{error:?}");
+    assert!(
+        matches!(error.kind, PluginErrorKind::Start { .. }),
+        "{error:?}"
+    );
     assert!(
         error
             .hint()
@@ -299,7 +308,11 @@ async fn the_last_words_are_kept() {
     let signer = stage.open(&[("fault", "exit-text")]).await.unwrap();
     let draft = draft();
     let error = signer.sign(draft.to_be_signed()).await.unwrap_err();
-    let Some(PluginError::Session { broken, end, .. }) = error.downcast_ref() else {
+    let Some(PluginError {
+        kind: PluginErrorKind::Session { broken, end },
+        ..
+    }) = error.downcast_ref()
+    else {
         panic!("{error:?}");
     };
     assert!(matches!(**broken, SessionError::Ended));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hardsign_core::plugin::{Clocks, Route};
+use hardsign_core::plugin::Clocks;
 
 use crate::stage::{DIGEST, HASTY, ONE_SHOT, PATIENT, SESSION, Stage, sign};
 
@@ -31,9 +31,9 @@ async fn check(capabilities: &str, clocks: Clocks, faults: &[(&str, &str)]) {
 #[tokio::test]
 async fn plg_26_all_ways_sign() {
     for (capabilities, route) in [
-        (ONE_SHOT, Route::GenerateSignature),
-        (DIGEST, Route::SignDigest),
-        (SESSION, Route::Session),
+        (ONE_SHOT, "generate-signature"),
+        (DIGEST, "sign-digest"),
+        (SESSION, "session"),
     ] {
         let stage = Stage::new(PATIENT);
         let signer = stage.open(&[("capabilities", capabilities)]).await.unwrap();
@@ -49,8 +49,8 @@ async fn plg_26_all_ways_sign() {
         signer.close().await;
         let done = stage.done().join(" ");
         let expected = match route {
-            Route::Session => "get-plugin-metadata session open sign end",
-            Route::SignDigest => "get-plugin-metadata describe-key sign-digest",
+            "session" => "get-plugin-metadata session open sign end",
+            "sign-digest" => "get-plugin-metadata describe-key sign-digest",
             _ => "get-plugin-metadata describe-key generate-signature",
         };
         assert_eq!(done, expected);

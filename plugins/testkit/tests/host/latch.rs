@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hardsign_core::plugin::{Clocks, PluginError, PluginSigner};
+use hardsign_core::artifact::Kind;
+use hardsign_core::plugin::{Clocks, PluginError, PluginErrorKind, PluginSigner, RawSigner};
 use hardsign_core::sign::Signer as _;
 use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::{PluginConfig, VerifySignatureRequest};
@@ -22,10 +23,12 @@ async fn open(
     stage: &Stage,
     id: &str,
     settings: &[(&str, &str)],
-) -> Result<PluginSigner, PluginError> {
+) -> Result<RawSigner, PluginError> {
     let mut key = stage.key(settings);
     key.id = id.to_owned();
-    PluginSigner::open(&stage.host, key).await
+    PluginSigner::open(&stage.host, key, Kind::Blob)
+        .await?
+        .raw()
 }
 
 /// After `ACCESS_DENIED` no further key of the plugin is opened, on any way, whatever its name; for
@@ -40,7 +43,10 @@ async fn one_try_for_all_keys_of_a_plugin() {
             ("capabilities", capabilities),
         ];
         let first = open(&stage, "a", &settings).await.unwrap_err();
-        assert!(matches!(first, PluginError::Refused { .. }), "{first:?}");
+        assert!(
+            matches!(first.kind, PluginErrorKind::Refused { .. }),
+            "{first:?}"
+        );
         for id in ["b", "a", "pkcs11:token=foo;object=c", "pkcs11:serial=9"] {
             let error = open(&stage, id, &settings).await.unwrap_err();
             assert_eq!(
@@ -160,7 +166,10 @@ async fn one_try_when_signing() {
             assert!(error.starts_with("not tried: "), "{error}");
         }
         let third = open(&stage, "c", &settings).await.unwrap_err();
-        assert!(matches!(third, PluginError::NotTried { .. }), "{third:?}");
+        assert!(
+            matches!(third.kind, PluginErrorKind::NotTried { .. }),
+            "{third:?}"
+        );
         assert_eq!(stage.count(command), 1, "{capabilities}");
         first.close().await;
         second.close().await;
@@ -254,7 +263,7 @@ async fn plg_11_one_wait_for_a_verification_service() {
         let again = stage.host.run_for_signature(rude());
         let error = again.verify_signature(&request).await.unwrap_err();
         assert_eq!(
-            matches!(error, PluginError::Silent { .. }),
+            matches!(error.kind, PluginErrorKind::Silent(_)),
             asked == 1,
             "{fault}: {error}"
         );

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::artifact::{self, Descriptor, Digest};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::{Draft, DraftAttributes, Format, Payload, Signature};
 use hardsign_core::plugin::{
     Clocks, Event, Finder, Host, Interrupt, Origin, PluginError, PluginFile, PluginKey, PluginName,
-    PluginSigner,
+    PluginSigner, RawSigner,
 };
 use hardsign_core::sign::Signer as _;
 use hardsign_core::text::WithCauses;
@@ -170,11 +170,10 @@ impl Stage {
         PluginKey::new(rude(), "throw-away", config)
     }
 
-    pub(crate) async fn open(
-        &self,
-        settings: &[(&str, &str)],
-    ) -> Result<PluginSigner, PluginError> {
-        PluginSigner::open(&self.host, self.key(settings)).await
+    pub(crate) async fn open(&self, settings: &[(&str, &str)]) -> Result<RawSigner, PluginError> {
+        PluginSigner::open(&self.host, self.key(settings), artifact::Kind::Blob)
+            .await?
+            .raw()
     }
 
     /// Opens, signs once and assembles.
@@ -219,7 +218,7 @@ pub(crate) fn draft() -> Draft {
     .unwrap()
 }
 
-pub(crate) async fn sign(signer: &PluginSigner) -> Result<Signature, String> {
+pub(crate) async fn sign(signer: &RawSigner) -> Result<Signature, String> {
     let draft = draft();
     let signed = signer
         .sign(draft.to_be_signed())

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use hardsign_core::algorithm::KeySpec;
+use hardsign_core::artifact::Kind;
 use hardsign_core::crypto::{PublicKey, sha256};
 use hardsign_core::plugin::{
-    KeyStore, NewKey, Origin, PluginError, PluginFile, PluginKey, PluginName, PluginSigner,
+    KeyStore, NewKey, Origin, PluginErrorKind, PluginFile, PluginKey, PluginName, PluginSigner,
     UnopenedSigner,
 };
 use hardsign_plugin::Purpose;
@@ -125,11 +126,13 @@ async fn evidence_comes_before_the_key() {
     for origin in [Origin::User, Origin::Box] {
         let stage = Stage::new(PATIENT);
         let key = PluginKey::new(toy(origin), "bear", settings(&stage));
-        let mut unopened = UnopenedSigner::connect(&stage.host, key).await.unwrap();
+        let unopened = UnopenedSigner::connect(&stage.host, key, Kind::Blob)
+            .await
+            .unwrap();
         assert!(unopened.gives_evidence() && !unopened.makes_envelopes());
         let evidence = unopened.evidence().await.unwrap();
         assert_eq!(evidence.format, "toy");
-        let signer = unopened.open().await.unwrap();
+        let signer = unopened.open().await.unwrap().raw().unwrap();
         let digest = sha256(b"x");
         signer.sign_bytes(b"x", &digest).await.unwrap();
         signer.close().await;
@@ -138,17 +141,21 @@ async fn evidence_comes_before_the_key() {
         // Without the key being opened.
         let stage = Stage::new(PATIENT);
         let key = PluginKey::new(toy(origin), "bear", settings(&stage));
-        let mut unopened = UnopenedSigner::connect(&stage.host, key).await.unwrap();
+        let unopened = UnopenedSigner::connect(&stage.host, key, Kind::Blob)
+            .await
+            .unwrap();
         unopened.evidence().await.unwrap();
         unopened.close().await;
         assert_eq!(done(&stage), (vec!["attest-key".to_owned()], 1));
     }
     let stage = Stage::new(PATIENT);
     let key = PluginKey::new(rude(), "good", BTreeMap::new());
-    let mut unopened = UnopenedSigner::connect(&stage.host, key).await.unwrap();
+    let unopened = UnopenedSigner::connect(&stage.host, key, Kind::Blob)
+        .await
+        .unwrap();
     assert!(!unopened.gives_evidence());
     let error = unopened.evidence().await.unwrap_err();
-    assert!(matches!(error, PluginError::Lacks { .. }), "{error}");
+    assert!(matches!(error.kind, PluginErrorKind::Lacks(_)), "{error}");
 }
 
 /// What the user has to agree to is a question; agreed to, it is done.
@@ -205,7 +212,7 @@ async fn what_a_plugin_can_not_do() {
         .unwrap();
     let error = store.list_keys("").await.unwrap_err();
     assert_eq!(error.to_string(), "plugin rude can't list keys");
-    assert!(matches!(error, PluginError::Lacks { .. }));
+    assert!(matches!(error.kind, PluginErrorKind::Lacks(_)));
     store.close().await;
     assert_eq!(stage.count("session"), 0);
 }
@@ -224,6 +231,7 @@ async fn unknown_settings() {
             PluginSigner::open(
                 &stage.host,
                 PluginKey::new(toy(origin), "bear", wrong.clone()),
+                Kind::Blob,
             )
             .await
             .map(drop),
@@ -242,7 +250,11 @@ async fn unknown_settings() {
 async fn a_key_store_that_is_far_away() {
     let stage = Stage::new(PATIENT);
     let key = PluginKey::new(toy(Origin::Box), "bear", settings(&stage));
-    let signer = PluginSigner::open(&stage.host, key).await.unwrap();
+    let signer = PluginSigner::open(&stage.host, key, Kind::Blob)
+        .await
+        .unwrap()
+        .raw()
+        .unwrap();
     assert_eq!(signer.max_in_flight(), 200);
     let digest = sha256(b"x");
     let key = PublicKey::from_spki_der(&public_key()).unwrap();
