@@ -104,6 +104,35 @@ fn a_relative_path_is_made_absolute() {
     assert!(list.contains(here.to_str().unwrap()), "{list}");
 }
 
+/// What is true of keys that are added is true of keys that are made.
+#[test]
+fn a_made_key_is_listed_as_an_added_one() {
+    let bench = Workbench::new();
+    let create = |plugin, id, setting| {
+        let create = ["key", "create", "--plugin", plugin, "--id", id];
+        let rest = ["--plugin-config", setting, "--type", "EC-256", "k"];
+        let mut command =
+            bench.command(&binaries().join("hardsign"), [&create[..], &rest].concat());
+        bench.run(command.current_dir(bench.path()))
+    };
+    let ran = create(
+        "pkcs11",
+        "pkcs11:token=T;object=k?pin-value=1234",
+        "cert-chain=k.crt",
+    );
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("pin-source"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("1234"), "{}", ran.stderr);
+    assert_eq!(key_list(&bench), "");
+    let ran = create("local", "k.key", "cert-chain=k.crt");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let here = fs::canonicalize(bench.path()).unwrap();
+    let list = key_list(&bench);
+    for file in ["k.key", "k.crt"] {
+        assert!(list.contains(here.join(file).to_str().unwrap()), "{list}");
+    }
+}
+
 /// A plugin that declares no settings takes what it is given.
 #[test]
 fn foreign_plugins_take_what_they_are_given() {

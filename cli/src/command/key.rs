@@ -5,7 +5,7 @@ use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{secret_in_clear, settled};
 use hardsign_core::text::WithCauses;
-use hardsign_plugin::proto::PluginConfig;
+use hardsign_plugin::proto::{Metadata, PluginConfig};
 use serde::Serialize;
 use serde_json::json;
 
@@ -85,20 +85,26 @@ fn checked(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<PluginConfi
             }
         },
     };
-    if let Some(name) = secret_in_clear(metadata.as_ref(), &args.id, &config) {
-        return Err(Failure::usage(format!(
-            "{name} is a secret, which the key list would keep in clear"
-        ))
-        .hint(
-            "leave it out; pin-source says where a PIN comes from, for instance pin-source=env:NAME, pin-source=file:/path or pin-source=prompt",
-        ));
-    }
+    no_secrets(metadata.as_ref(), &args.id, &config)?;
     match &metadata {
         Some(metadata) => settled(metadata, config).map_err(|error| Failure {
             exit: Exit::Usage,
             ..error.into()
         }),
         None => Ok(config),
+    }
+}
+
+/// Refuses what would put a secret in clear into the key list.
+fn no_secrets(metadata: Option<&Metadata>, id: &str, config: &PluginConfig) -> Result<(), Failure> {
+    match secret_in_clear(metadata, id, config) {
+        None => Ok(()),
+        Some(name) => Err(Failure::usage(format!(
+            "{name} is a secret, which the key list would keep in clear"
+        ))
+        .hint(
+            "leave it out; pin-source says where a PIN comes from, for instance pin-source=env:NAME, pin-source=file:/path or pin-source=prompt",
+        )),
     }
 }
 

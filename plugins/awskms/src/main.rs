@@ -73,6 +73,7 @@ impl AsyncPlugin for AwsKms {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with(Capability::Versions)
         .with_settings(settings())
     }
 

@@ -75,6 +75,7 @@ impl AsyncPlugin for AzureKms {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with(Capability::Versions)
         .with_settings(settings())
     }
 

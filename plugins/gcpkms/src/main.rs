@@ -78,6 +78,7 @@ impl AsyncPlugin for GcpKms {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with(Capability::Versions)
         .with_settings(settings())
     }
 

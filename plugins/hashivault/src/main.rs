@@ -99,6 +99,7 @@ impl AsyncPlugin for HashiVault {
             env!("CARGO_PKG_REPOSITORY"),
         )
         .with(Capability::Keys)
+        .with(Capability::Versions)
         .with_settings(settings())
     }
 

@@ -118,6 +118,8 @@ open_names! {
         TestKeys => "HARDSIGN.TEST_KEYS",
         /// Gives a new token secrets of its own: `set-up-token`.
         Setup => "HARDSIGN.SETUP",
+        /// A key whose name `create-key` gives to another one stays in the key store.
+        Versions => "HARDSIGN.VERSIONS",
     }
 }
 
@@ -229,11 +231,11 @@ mod tests {
     /// PLG-21: the contract's capabilities by name; unknown ones survive a round trip.
     #[test]
     fn plg_21_capabilities() {
-        let text = r#"["SIGNATURE_GENERATOR.RAW","SIGNATURE_GENERATOR.ENVELOPE","SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB","SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS","HARDSIGN.ATTEST","HARDSIGN.TEST_KEYS","HARDSIGN.SETUP","TEA.EARL_GREY"]"#;
+        let text = r#"["SIGNATURE_GENERATOR.RAW","SIGNATURE_GENERATOR.ENVELOPE","SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB","SIGNATURE_VERIFIER.TRUSTED_IDENTITY","SIGNATURE_VERIFIER.REVOCATION_CHECK","HARDSIGN.DIGEST","HARDSIGN.SESSION","HARDSIGN.KEYS","HARDSIGN.ATTEST","HARDSIGN.TEST_KEYS","HARDSIGN.SETUP","HARDSIGN.VERSIONS","TEA.EARL_GREY"]"#;
         let capabilities: Vec<Capability> = serde_json::from_str(text).unwrap();
-        assert_eq!(capabilities[..11], Capability::KNOWN);
+        assert_eq!(capabilities[..12], Capability::KNOWN);
         assert_eq!(
-            capabilities[11],
+            capabilities[12],
             Capability::Unknown("TEA.EARL_GREY".into())
         );
         assert_eq!(serde_json::to_string(&capabilities).unwrap(), text);

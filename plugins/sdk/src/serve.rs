@@ -128,7 +128,7 @@ fn commands(metadata: &Metadata) -> Vec<Command> {
             Capability::Attest => &[Command::AttestKey],
             Capability::TestKeys => &[Command::GenerateTestKey],
             Capability::Setup => &[Command::SetUpToken],
-            Capability::Unknown(_) => &[],
+            Capability::Versions | Capability::Unknown(_) => &[],
         };
         for command in served {
             if !commands.contains(command) {

@@ -264,7 +264,7 @@ pub(super) fn definitions() -> Vec<Command> {
             .args(policies())
             .arg(flags::switch("default", "Make it the default signing key"))
             .arg(flags::force(
-                "Replace a key that is there; the old one is deleted for good",
+                "Replace a key that is there: a token or file loses the old one for good, a service keeps it",
             ))
             .arg(flags::yes())
             .arg(flags::output())

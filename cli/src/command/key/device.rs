@@ -12,7 +12,9 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
 use hardsign_core::text::WithCauses;
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
-use hardsign_plugin::proto::{CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme};
+use hardsign_plugin::proto::{
+    Capability, CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme,
+};
 use serde_json::{Value, json};
 
 use super::super::{Context, signer};
@@ -127,15 +129,6 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
     if SigningKeys::load(&dirs)?.get(&args.name).is_ok() {
         return Err(ConfigError::KeyExists { name: args.name }.into());
     }
-    if args.force {
-        let question = format!(
-            "If there is a key at {}, it and its certificates are deleted for good, and nothing can be signed with it any more. Are you sure?",
-            one_line(&id)
-        );
-        if !context.confirm(&question, args.yes)? {
-            return Err(not_agreed());
-        }
-    }
     let host = signer::host(&dirs, context);
     let file = host.finder().find(&plugin)?;
     let mut new = NewKey {
@@ -147,11 +140,17 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
         pin_policy: args.pin_policy,
         touch_policy: args.touch_policy,
     };
-    let made = context.wait(async {
-        let store = KeyStore::open(&host, file, &id, config.clone()).await?;
-        let made = make_key(&store, &mut new, args.yes, context).await;
+    let (made, config) = context.wait(async {
+        let store = KeyStore::open(&host, file, &id, config).await?;
+        // What the list will hold is known to be fit for it before there is a key.
+        let fit = super::no_secrets(Some(store.metadata()), &id, store.config());
+        let agreed = fit.and_then(|()| may_replace(&store, &new, args.yes, context));
+        let made = match agreed {
+            Ok(()) => make_key(&store, &mut new, args.yes, context).await,
+            Err(declined) => Err(declined),
+        };
         store.close().await;
-        made
+        made.map(|made| (made, store.config().clone()))
     })?;
     register(
         &args.name,
@@ -181,6 +180,31 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
         "token": made.token,
         "replaced": made.replaced,
     }))?)
+}
+
+/// Asks before a key can be replaced, and before the key store is touched: what becomes of the old one
+/// is told as it is.
+fn may_replace(
+    store: &KeyStore,
+    new: &NewKey,
+    yes: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    if !new.overwrite {
+        return Ok(());
+    }
+    let fate = match store.has(&Capability::Versions) {
+        true => "it is kept, and the new one takes over its name",
+        false => {
+            "it and its certificates are deleted for good, and nothing can be signed with it any more"
+        }
+    };
+    let id = one_line(&new.key_id);
+    let question = format!("If there is a key at {id}, {fate}. Are you sure?");
+    match context.confirm(&question, yes)? {
+        true => Ok(()),
+        false => Err(not_agreed()),
+    }
 }
 
 /// Whoever makes a key in a script has to learn that there is none.

@@ -345,7 +345,10 @@ const fn meaning(capability: &Capability) -> &'static str {
         Capability::Digest => "signs digests, so that what is signed stays here",
         Capability::Session => "signs many things in one process, with one login",
         Capability::Keys => "lists its keys",
+        Capability::Attest => "gives evidence of where a key was made and lives",
         Capability::TestKeys => "makes software keys for tests",
+        Capability::Setup => "gives a new token a PIN of its own",
+        Capability::Versions => "keeps a key whose name a new one takes over",
         _ => "not known to this version of hardsign, and not used",
     }
 }
