@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rate = count as f64 / began.elapsed().as_secs_f64();
     signer.close().await;
     println!(
-        "{count} signatures: {rate:.0}/s of {allowed:.0}/s, {:.2}",
+        "{count} signatures: {rate:.0}/s of {allowed:.0}/s, {:.3}",
         rate / allowed
     );
     Ok(())
