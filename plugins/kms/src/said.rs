@@ -1,6 +1,7 @@
 //! What a service or its client says, as part of an error of ours.
 
 use std::error::Error;
+use std::io;
 
 /// The most characters of it that are shown.
 const MAX_SAID: usize = 500;
@@ -12,7 +13,7 @@ pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Op
         if let Some(found) = cause.downcast_ref() {
             return Some(found);
         }
-        next = cause.source();
+        next = below(cause);
     }
     None
 }
@@ -20,10 +21,18 @@ pub fn caused_by<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Op
 /// The cause of all causes, which says most; those above it say what a user knows already.
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
-    while let Some(cause) = last.source() {
+    while let Some(cause) = below(last) {
         last = cause;
     }
     brief(&last.to_string())
+}
+
+/// The cause of an error. An `io::Error` around another error gives that one's cause as its source.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 /// One line of at most 500 characters.
@@ -38,8 +47,8 @@ mod tests {
 
     #[test]
     fn the_innermost_cause_in_one_line() {
-        let inner = std::io::Error::other("refused\n\tby the   peer");
-        let outer = std::io::Error::other(inner);
+        let inner = io::Error::other("refused\n\tby the   peer");
+        let outer = io::Error::other(inner);
         assert_eq!(innermost(&outer), "refused by the peer");
         assert_eq!(brief(&"x ".repeat(1000)).chars().count(), 500);
     }
@@ -47,7 +56,7 @@ mod tests {
     #[test]
     fn a_cause_of_a_type() {
         let inner = "x".parse::<u8>().unwrap_err();
-        let outer = std::io::Error::other(std::io::Error::other(inner.clone()));
+        let outer = io::Error::other(io::Error::other(inner.clone()));
         assert_eq!(caused_by(&outer), Some(&inner));
         assert_eq!(caused_by(&inner), Some(&inner));
         assert_eq!(caused_by::<std::fmt::Error>(&outer), None);
