@@ -242,6 +242,10 @@ fn a_new_key_takes_over_an_alias(server: &Ministack, bench: &Workbench) {
         "--id",
         "alias/release",
     ];
+    let asked = bench.hardsign([&fixed[..], &["--type", "EC-256", "--force"]].concat());
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    let fate = "it is kept, and the new one takes over its name. Are you sure?";
+    assert!(asked.stdout.contains(fate), "{asked:?}");
     let made = bench.hardsign_ok([&fixed[..], &["--type", "EC-256", "--yes", "--force"]].concat());
     let old = before["KeyMetadata"]["Arn"].as_str().unwrap();
     assert!(made.stderr.contains(old), "{}", made.stderr);

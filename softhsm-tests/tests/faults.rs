@@ -68,6 +68,12 @@ fn wrong_pin_is_told_and_tried_once() {
         &[],
     );
     contains(&ran, &["PIN"]);
+    assert_eq!(
+        ran.stderr.matches("CKR_PIN_INCORRECT").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
     assert!(
         !ran.stderr.contains("9999"),
         "the PIN is in the error: {}",
