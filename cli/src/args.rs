@@ -16,6 +16,7 @@ pub(crate) mod blob;
 pub(crate) mod certificate;
 pub(crate) mod completion;
 pub(crate) mod copy;
+mod deadline;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 mod duration;
@@ -34,6 +35,7 @@ pub(crate) mod verify;
 pub(crate) mod version;
 
 pub(crate) use completion::{SHELLS, Shell};
+pub(crate) use deadline::Deadline;
 pub(crate) use error::{Parsed, parse};
 pub(crate) use flags::{Output, Registry, Selection, Usage};
 pub(crate) use help::{help, presentable};

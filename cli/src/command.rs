@@ -69,7 +69,7 @@ impl Context {
         // Before the question: who sees it may interrupt.
         let attended = self.interrupts.attend(&self.console);
         self.console.question(&format!("{question} [y/N] "))?;
-        let answer = self.interrupts.heeding(&self.console, || {
+        let answer = self.interrupts.heeding(&self.console, None, || {
             let mut answer = String::new();
             let read = io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer);
             read.map(|read| (read, answer))

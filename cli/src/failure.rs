@@ -14,6 +14,7 @@ use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
 use crate::args::Usage;
 use crate::output::{one_line, own_lines};
 
+mod budget;
 pub(crate) mod plugin;
 pub(crate) mod registry;
 pub(crate) mod verification;
@@ -209,6 +210,7 @@ impl From<SignError> for Failure {
                 "let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out",
             ),
             SignError::Timestamp(error) => timestamp(&error),
+            SignError::Budget(overspent) => overspent.into(),
             SignError::Push(error) => {
                 let (exit, hint) = registry::classify(&error);
                 let message = match &error {

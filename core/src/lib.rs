@@ -10,8 +10,6 @@
 //! The signer here is a test key; [`plugin::PluginSigner`] is the one for tokens and clouds.
 //!
 //! ```
-//! use std::collections::BTreeMap;
-//!
 //! use hardsign_core::algorithm::KeySpec;
 //! use hardsign_core::blob;
 //! use hardsign_core::envelope::{Envelope, Format, Signed, ToBeSigned};
@@ -36,15 +34,8 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let file = blob::describe(&b"hello"[..], KeySpec::Ec256.hash(), "text/plain")?;
-//! let options = SignOptions {
-//!     format: Format::Jws,
-//!     expiry: None,
-//!     user_metadata: BTreeMap::new(),
-//!     timestamp: None,
-//!     evidence: None,
-//!     now: "2026-06-01T00:00:00Z".parse()?,
-//! };
-//! # let options = SignOptions { now: certificate::now(), ..options };
+//! let options = SignOptions::new(Format::Jws, "2026-06-01T00:00:00Z".parse()?);
+//! # let options = options.now(certificate::now());
 //! let signed = sign_blob(&TestKey, &file, &options).await?;
 //!
 //! // Somebody else, with nothing but the envelope's bytes: is it intact, and what does it sign?
@@ -69,6 +60,7 @@ pub mod artifact;
 pub mod attestation;
 pub mod batch;
 pub mod blob;
+pub mod budget;
 pub mod certify;
 pub mod config;
 pub mod crypto;

@@ -31,6 +31,7 @@ pub use retry::jitter;
 pub use trace::Trace;
 
 use crate::artifact::Quoted;
+use crate::budget::{self, Party, Spending};
 use crate::text::io_text;
 use clients::{Clients, Roots, Setup, is_tls};
 use proxy::{Proxies, Unusable};
@@ -224,6 +225,14 @@ pub enum NetError {
         /// The proxy that was used.
         via: Option<Box<Via>>,
     },
+    /// What the caller may spend in all is used up.
+    #[error("{url}: {spending}")]
+    Budget {
+        /// URL without its query.
+        url: String,
+        /// What was used up.
+        spending: Spending,
+    },
     /// The body is larger than is read.
     #[error("{url}: the answer has more than {limit} bytes")]
     TooLarge {
@@ -283,6 +292,7 @@ impl NetError {
             Self::ProxyLogin { via, .. } => {
                 format!("{via} wants a user name and a password, or refuses those in its address")
             }
+            Self::Budget { spending, .. } => spending.to_string(),
             Self::TooLarge { limit, .. } => format!("the answer has more than {limit} bytes"),
             Self::TooManyRedirects { limit, .. } => format!("more than {limit} redirects"),
             Self::OutOfReach { reason, .. } => {
@@ -441,7 +451,10 @@ impl Client {
             let result = self.attempt(request, limit).await;
             let limits = self.limits();
             match retry::decide(request, &result, repeats, started.elapsed(), limits)? {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => {
+                    let _waiting = waiting_for(&request.url);
+                    tokio::time::sleep(wait).await;
+                }
                 None => return result,
             }
             repeats = repeats.saturating_add(1);
@@ -556,6 +569,7 @@ impl Client {
             Some(proxy) => proxy.client(&self.inner.setup, url),
         };
         let client = client.map_err(NetError::Setup)?;
+        budget::request().map_err(|spending| over_budget(url, spending))?;
         let mut builder = client
             .request(request.method.clone(), url.clone())
             .headers(request.headers.clone());
@@ -574,7 +588,9 @@ impl Client {
         if let Some(trace) = &self.inner.trace {
             trace.request(id, &built);
         }
+        let waiting = waiting_for(url);
         let result = client.execute(built).await;
+        drop(waiting);
         if let Some(trace) = &self.inner.trace {
             trace.response(id, url, &result);
         }
@@ -638,7 +654,10 @@ impl Streaming {
             after,
             via: via.clone(),
         };
-        let chunk = match tokio::time::timeout(left, self.response.chunk()).await {
+        let waiting = waiting_for(&self.url);
+        let chunk = tokio::time::timeout(left, self.response.chunk()).await;
+        drop(waiting);
+        let chunk = match chunk {
             Err(_) => return Err(timeout(&self.url, left)),
             Ok(Err(error)) if error.is_timeout() => return Err(timeout(&self.url, left)),
             Ok(Err(source)) => {
@@ -652,6 +671,7 @@ impl Streaming {
             Ok(Ok(chunk)) => chunk,
         };
         let size = chunk.as_ref().map_or(0, |c| c.len());
+        budget::receive(size).map_err(|spending| over_budget(&self.url, spending))?;
         match self
             .left
             .checked_sub(u64::try_from(size).unwrap_or(u64::MAX))
@@ -665,6 +685,24 @@ impl Streaming {
             }
         }
         Ok(chunk)
+    }
+}
+
+/// Notes whom a request waits for.
+fn waiting_for(url: &Url) -> budget::Waiting {
+    budget::waiting(|| {
+        let host = url.host_str().unwrap_or_default();
+        Party::Server(match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        })
+    })
+}
+
+fn over_budget(url: &Url, spending: Spending) -> NetError {
+    NetError::Budget {
+        url: shown(url),
+        spending,
     }
 }
 

@@ -20,6 +20,7 @@ use std::fmt;
 
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest, Quoted};
+use crate::budget::Overspent;
 use crate::envelope::Format;
 pub use any::AnyRepository;
 use layout::LayoutError;
@@ -426,6 +427,9 @@ pub enum OciError {
     /// A manifest that cannot be written.
     #[error("signature manifest")]
     Write(#[source] ManifestError),
+    /// What the caller may spend is used up, or nearly so; nothing was begun that can't be taken back.
+    #[error(transparent)]
+    Budget(#[from] Overspent),
     /// The registry.
     #[error(transparent)]
     Registry(Box<RegistryError>),

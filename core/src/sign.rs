@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 use crate::algorithm::KeySpec;
 use crate::artifact::{Descriptor, Kind};
+use crate::budget::{Budget, Overspent, Phase, during};
 use crate::envelope::{
     Draft, DraftAttributes, Envelope, EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload,
     Signature, Signed, SigningScheme, ToBeSigned,
@@ -110,6 +111,7 @@ pub const BAD_ANSWER: &str = "nothing was stored; check that the key's certifica
 
 /// What is asked for when signing.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SignOptions {
     /// The envelope format.
     pub format: Format,
@@ -123,6 +125,8 @@ pub struct SignOptions {
     pub evidence: Option<Arc<ProvenEvidence>>,
     /// The time of signing.
     pub now: Timestamp,
+    /// What signing one artifact or file may spend, storing included.
+    pub budget: Budget,
 }
 
 /// An artifact that has been signed.
@@ -213,6 +217,69 @@ pub enum SignError {
     /// OCI-26.
     #[error("failed to push signature to registry with error")]
     Push(#[source] OciError),
+    /// What it may spend is used up. Nothing was stored, unless [`Overspent::unsettled`] names it.
+    #[error(transparent)]
+    Budget(#[from] Overspent),
+}
+
+impl SignOptions {
+    /// A signature of this format, with nothing that was not asked for, and without limits.
+    pub fn new(format: Format, now: Timestamp) -> Self {
+        Self {
+            format,
+            expiry: None,
+            user_metadata: BTreeMap::new(),
+            timestamp: None,
+            evidence: None,
+            now,
+            budget: Budget::default(),
+        }
+    }
+
+    /// The same in another format.
+    #[must_use]
+    pub fn format(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// The same with another time from signing to expiry, or none.
+    #[must_use]
+    pub fn expiry(self, expiry: Option<Duration>) -> Self {
+        Self { expiry, ..self }
+    }
+
+    /// The same with other user metadata.
+    #[must_use]
+    pub fn user_metadata(self, user_metadata: BTreeMap<String, String>) -> Self {
+        Self {
+            user_metadata,
+            ..self
+        }
+    }
+
+    /// The same, countersigned by this authority or by none.
+    #[must_use]
+    pub fn timestamp(self, timestamp: Option<Arc<dyn Countersigner>>) -> Self {
+        Self { timestamp, ..self }
+    }
+
+    /// The same with this evidence, or none.
+    #[must_use]
+    pub fn evidence(self, evidence: Option<Arc<ProvenEvidence>>) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// The same at another time.
+    #[must_use]
+    pub fn now(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
+    /// The same with what it may spend.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
 }
 
 impl SignError {
@@ -281,16 +348,22 @@ pub async fn sign_artifact<S: MakeSignature, R: Repository>(
     artifact: &Descriptor,
     options: &SignOptions,
 ) -> Result<SignedArtifact, SignError> {
-    let (signature, annotations) = signer.make(artifact, options, Kind::Oci).await?;
-    let annotations = manifest_annotations(&signature, annotations)?;
-    let pushed = repository
-        .push_signature(artifact, options.format, signature.bytes(), annotations)
-        .await
-        .map_err(SignError::Push)?;
-    Ok(SignedArtifact {
-        artifact: artifact.clone(),
-        pushed,
-    })
+    let sign = async {
+        let (signature, annotations) = signer.make(artifact, options, Kind::Oci).await?;
+        let annotations = manifest_annotations(&signature, annotations)?;
+        let push =
+            repository.push_signature(artifact, options.format, signature.bytes(), annotations);
+        let pushed = during(Phase::Storing, push).await;
+        let pushed = pushed.map_err(|error| match error {
+            OciError::Budget(overspent) => SignError::Budget(overspent),
+            error => SignError::Push(error),
+        })?;
+        Ok(SignedArtifact {
+            artifact: artifact.clone(),
+            pushed,
+        })
+    };
+    options.budget.run(Phase::Signing, sign).await
 }
 
 /// Signs the descriptor of a file; the envelope of what is returned is the signature file
@@ -303,7 +376,11 @@ pub async fn sign_blob<S: MakeSignature>(
     blob: &Descriptor,
     options: &SignOptions,
 ) -> Result<Signature, SignError> {
-    Ok(signer.make(blob, options, Kind::Blob).await?.0)
+    let sign = async {
+        let made = signer.make(blob, options, Kind::Blob).await;
+        made.map(|(signature, _)| signature)
+    };
+    options.budget.run(Phase::Signing, sign).await
 }
 
 impl<S: Signer + Sync> MakeSignature for S {
@@ -335,7 +412,8 @@ impl<S: Signer + Sync> MakeSignature for S {
             }
         }
         if let Some(countersigner) = &options.timestamp {
-            let token = countersigner.countersign(&signature, options.now).await?;
+            let token = countersigner.countersign(&signature, options.now);
+            let token = during(Phase::Timestamping, token).await?;
             signature = draft.stamp(&signature, &token)?;
         }
         Ok((signature, BTreeMap::new()))

@@ -6,7 +6,6 @@
     reason = "a failure of a test's helper is a failed test"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::future::ready;
 use std::path::Path;
@@ -98,10 +97,7 @@ impl Countersigner for Countersigning {
 
 fn with_timestamp(works: bool) -> SignOptions {
     let authority = Authority::new(&Key::P256);
-    SignOptions {
-        timestamp: Some(Arc::new(Countersigning { authority, works })),
-        ..options()
-    }
+    options().timestamp(Some(Arc::new(Countersigning { authority, works })))
 }
 
 impl Signer for InMemory {
@@ -125,14 +121,7 @@ impl EnvelopeSigner for Generator {
 }
 
 fn options() -> SignOptions {
-    SignOptions {
-        format: Format::Jws,
-        expiry: None,
-        user_metadata: BTreeMap::new(),
-        timestamp: None,
-        evidence: None,
-        now: certificate::now(),
-    }
+    SignOptions::new(Format::Jws, certificate::now())
 }
 
 fn with_metadata(pairs: &[(&str, &str)]) -> SignOptions {
@@ -140,10 +129,7 @@ fn with_metadata(pairs: &[(&str, &str)]) -> SignOptions {
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-    SignOptions {
-        user_metadata,
-        ..options()
-    }
+    options().user_metadata(user_metadata)
 }
 
 /// A layout with one artifact.
@@ -336,10 +322,7 @@ async fn env_39_a_bad_answer_stores_nothing() {
     );
 
     let signer = InMemory::new(KeySpec::Ec256);
-    let late = SignOptions {
-        now: certificate::not_after() + Duration::from_secs(1),
-        ..options()
-    };
+    let late = options().now(certificate::not_after() + Duration::from_secs(1));
     let error = bench.refused(&signer, &late).await.told();
     assert!(error.contains("was invalid at signing time of"), "{error}");
 }
@@ -406,10 +389,7 @@ async fn plg_36_envelopes_of_plugins_are_checked() {
         r#"during signing, following unknown attributes were added to subject descriptor: ["urls"]"#
     );
 
-    let expiring = SignOptions {
-        expiry: Some(Duration::from_secs(60)),
-        ..options()
-    };
+    let expiring = options().expiry(Some(Duration::from_secs(60)));
     let error = bench.refused(&plain, &expiring).await;
     assert!(matches!(error, SignError::ExpiryChanged { .. }), "{error}");
 
@@ -438,10 +418,7 @@ async fn tsa_12_the_token_is_stored_in_the_envelope() {
     let bench = Bench::new().await;
     for spec in KeySpec::ALL {
         for format in Format::ALL {
-            let options = SignOptions {
-                format,
-                ..with_timestamp(true)
-            };
+            let options = with_timestamp(true).format(format);
             let signer = InMemory::new(spec);
             let signed = sign_blob(&signer, &bench.artifact, &options).await;
             let signature = signed.unwrap();
@@ -554,12 +531,10 @@ async fn evidence_is_carried() {
             let evidence_to_carry = Arc::new(proven(&maker, &given).unwrap());
             for format in Format::ALL {
                 let bench = Bench::new().await;
-                let options = SignOptions {
-                    format,
-                    timestamp: timestamp.clone(),
-                    evidence: Some(Arc::clone(&evidence_to_carry)),
-                    ..options()
-                };
+                let options = options()
+                    .format(format)
+                    .timestamp(timestamp.clone())
+                    .evidence(Some(Arc::clone(&evidence_to_carry)));
                 let signed = bench.sign(&signer, &options).await.unwrap();
                 let fetched = bench.layout.fetch_signature(&signed.pushed.manifest).await;
                 let envelope = Envelope::parse(format, &fetched.unwrap().envelope).unwrap();
@@ -579,10 +554,7 @@ async fn evidence_that_is_not_carried() {
     let maker = Maker::new();
     let bench = Bench::new().await;
     let evidence = maker.evidence(&Key::of(KeySpec::Ec384));
-    let options = SignOptions {
-        evidence: Some(Arc::new(proven(&maker, &evidence).unwrap())),
-        ..options()
-    };
+    let options = options().evidence(Some(Arc::new(proven(&maker, &evidence).unwrap())));
     let signer = InMemory::new(KeySpec::Ec256);
     let error = bench.sign(&signer, &options).await.unwrap_err();
     assert_eq!(

@@ -5,7 +5,7 @@
 use hardsign_test_support::Told;
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use hardsign_core::artifact::reference::TagOrDigest;
@@ -53,14 +53,10 @@ impl Asked {
     }
 
     fn options<'a>(&'a self, observer: &'a (dyn Fn(&Event<'_>) + Send + Sync)) -> Options<'a> {
-        Options {
-            max_signatures: NonZeroUsize::new(100).unwrap(),
-            user_metadata: &self.metadata,
-            plugin_config: &self.plugin_config,
-            hardware: None,
-            now: now(),
-            observer,
-        }
+        Options::new(now())
+            .user_metadata(&self.metadata)
+            .plugin_config(&self.plugin_config)
+            .observer(observer)
     }
 }
 
@@ -83,7 +79,7 @@ async fn verify_blob(
     let envelope = fs::read(signature).unwrap();
     let blob = Blob {
         reference: "artifact.bin",
-        reader: file,
+        reader: Cursor::new(file.to_vec()),
         media_type,
     };
     let signatures = [BlobSignature {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use hardsign_core::blob::signature_path;
 use hardsign_core::envelope::Format;
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
 use super::policy;
 use super::sign::{Signing, signing_flags};
-use super::{ArgMatches, BTreeMap, Command, Output, Usage};
+use super::{ArgMatches, BTreeMap, Command, Deadline, Output, Usage};
 
 const SIGN_EXAMPLES: &str = "\
 Examples:
@@ -85,6 +86,7 @@ pub(crate) struct VerifyArgs {
     /// `--require-hardware`.
     pub(crate) require_hardware: bool,
     pub(crate) policy_file: Option<String>,
+    pub(crate) deadline: Deadline,
     pub(crate) output: Output,
 }
 
@@ -185,6 +187,7 @@ fn verify() -> Command {
     ))
     .arg(flags::require_hardware())
     .arg(flags::policy())
+    .arg(flags::deadline())
     .arg(flags::output())
     .arg(flags::positional(
         "blob_path",
@@ -335,6 +338,7 @@ impl VerifyArgs {
             user_metadata: reader.pairs("user-metadata")?,
             require_hardware: reader.switch("require-hardware")?,
             policy_file: reader.text("policy"),
+            deadline: reader.deadline(READING)?,
             output: reader.output()?,
         })
     }

@@ -2,8 +2,9 @@
 
 use hardsign_core::oci::auth::Secret;
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Output, Registry, Usage};
+use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +31,7 @@ pub(crate) struct CopyArgs {
     pub(crate) output: Output,
     /// How registries are reached.
     pub(crate) registry: Registry,
+    pub(crate) deadline: Deadline,
     /// User name and password for the source alone.
     pub(crate) from: Option<(String, Secret)>,
     /// User name and password for the destination alone.
@@ -64,6 +66,7 @@ pub(super) fn definition() -> Command {
         "force-referrers-tag",
         "List what is attached under the referrers tag, without asking the referrers API",
     ))
+    .arg(flags::deadline())
     .arg(flags::output())
     .arg(flags::positional(
         "source> <destination",
@@ -94,6 +97,7 @@ impl CopyArgs {
             referrers: !reader.switch("without-referrers")?,
             output: reader.output()?,
             registry: Registry::read(&reader)?,
+            deadline: reader.deadline(READING)?,
             from: own("from-username", "from-password"),
             to: own("to-username", "to-password"),
         })

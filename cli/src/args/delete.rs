@@ -4,8 +4,9 @@ use std::str::FromStr as _;
 
 use hardsign_core::artifact::Digest;
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Output, Registry, Usage};
+use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +25,7 @@ pub(crate) struct DeleteArgs {
     pub(crate) yes: bool,
     pub(crate) output: Output,
     pub(crate) registry: Registry,
+    pub(crate) deadline: Deadline,
 }
 
 pub(super) fn definition() -> Command {
@@ -31,6 +33,7 @@ pub(super) fn definition() -> Command {
         .args(flags::registry())
         .arg(flags::oci_layout())
         .arg(flags::yes())
+        .arg(flags::deadline())
         .arg(flags::output())
         .arg(flags::positional(
             "reference> <signature_digest",
@@ -63,6 +66,7 @@ impl DeleteArgs {
             yes: reader.switch("yes")?,
             output: reader.output()?,
             registry: Registry::read(&reader)?,
+            deadline: reader.deadline(READING)?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Durations as Go writes them (`24h`, `1h30m`, `1.5h`), for `--expiry` (CLI-27).
+//! Durations as Go writes them (`24h`, `1h30m`, `1.5h`), for `--expiry` (CLI-27) and `--deadline`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::Usage;
 
 /// Reads the value of `--expiry`: not negative, whole seconds; zero means no expiry.
 pub(super) fn expiry(text: &str) -> Result<Option<Duration>, Usage> {
-    let nanoseconds = read(text)?;
+    let nanoseconds = read(text, EXPIRY)?;
     if nanoseconds < 0 {
         return Err(Usage(
             "expiry duration cannot be a negative value".to_owned(),
@@ -23,10 +23,24 @@ pub(super) fn expiry(text: &str) -> Result<Option<Duration>, Usage> {
 
 /// Whether `text` is a duration at all.
 pub(super) fn check(text: &str) -> Result<(), Usage> {
-    read(text).map(drop)
+    read(text, EXPIRY).map(drop)
 }
 
-fn read(text: &str) -> Result<i128, Usage> {
+/// Reads the value of `--deadline`: longer than nothing.
+pub(super) fn deadline(text: &str) -> Result<Duration, Usage> {
+    let nanoseconds = read(text, "--deadline")?;
+    match u64::try_from(nanoseconds) {
+        Ok(nanoseconds @ 1..) => Ok(Duration::from_nanos(nanoseconds)),
+        _ => Err(Usage(format!(
+            "invalid argument {text:?} for \"--deadline\" flag: it must be longer than zero"
+        ))),
+    }
+}
+
+/// How the flag is spelt in messages.
+const EXPIRY: &str = "-e, --expiry";
+
+fn read(text: &str, flag: &str) -> Result<i128, Usage> {
     parse(text).ok_or_else(|| {
         let why = match text.trim_start_matches(['+', '-']) {
             "" => "invalid duration".to_owned(),
@@ -39,7 +53,7 @@ fn read(text: &str) -> Result<i128, Usage> {
             },
         };
         Usage(format!(
-            "invalid argument {text:?} for \"-e, --expiry\" flag: time: {why} {text:?}"
+            "invalid argument {text:?} for \"{flag}\" flag: time: {why} {text:?}"
         ))
     })
 }
@@ -147,6 +161,20 @@ mod tests {
         }
         assert_eq!(expiry("0").unwrap(), None);
         assert_eq!(expiry("0s").unwrap(), None);
+    }
+
+    #[test]
+    fn deadlines() {
+        assert_eq!(deadline("1m30s").unwrap(), Duration::from_secs(90));
+        assert_eq!(deadline("1500ms").unwrap(), Duration::from_millis(1500));
+        for bad in ["0", "0s", "-1s"] {
+            let fault = deadline(bad).unwrap_err().0;
+            assert!(fault.ends_with("it must be longer than zero"), "{fault}");
+        }
+        assert_eq!(
+            deadline("10").unwrap_err().0,
+            r#"invalid argument "10" for "--deadline" flag: time: missing unit in duration "10""#
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use hardsign_core::oci::auth::Secret;
 use hardsign_core::oci::walk::{PlatformError, PlatformSelector};
 
+use super::deadline::{Deadline, Spending};
 use super::{Arg, ArgAction, ArgMatches, BTreeMap, Command, Duration, duration};
 
 /// A fault in how the command was called; printed as `Error:`, exit code 2.
@@ -203,6 +204,15 @@ pub(super) fn allow_referrers_api() -> Arg {
     switch("allow-referrers-api", "Nothing; kept for scripts").hide(true)
 }
 
+/// `--deadline`.
+pub(super) fn deadline() -> Arg {
+    value(
+        "deadline",
+        "DURATION",
+        "End what is not done by then, however slow others are, for instance 10s or 1m30s",
+    )
+}
+
 pub(super) fn oci_layout() -> Arg {
     switch(
         "oci-layout",
@@ -264,6 +274,7 @@ impl Reader<'_> {
         for id in self.0.ids() {
             match id.as_str() {
                 "expiry" => duration::check(&self.text("expiry").unwrap_or_default())?,
+                "deadline" => drop(self.deadline_given()?),
                 "max-signatures" => drop(self.number("max-signatures", "--max-signatures")?),
                 "bits" => drop(self.number("bits", "-b, --bits")?),
                 switch if switches.contains(switch) => drop(self.switch(switch)?),
@@ -307,6 +318,16 @@ impl Reader<'_> {
             }
         }
         Ok(pairs)
+    }
+
+    /// `--deadline`, from now on; without it, `each` is for each artifact.
+    pub(super) fn deadline(&self, each: Spending) -> Result<Deadline, Usage> {
+        Ok(Deadline::new(self.deadline_given()?, each))
+    }
+
+    fn deadline_given(&self) -> Result<Option<Duration>, Usage> {
+        let given = self.text("deadline");
+        given.map(|text| duration::deadline(&text)).transpose()
     }
 
     /// `--recursive` or `--platform`.

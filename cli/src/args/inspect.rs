@@ -1,7 +1,8 @@
 //! `hardsign inspect`: flags and their rules (CLI-46).
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Output, Registry, Usage};
+use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +22,7 @@ pub(crate) struct InspectArgs {
     pub(crate) max_signatures: usize,
     pub(crate) output: Output,
     pub(crate) registry: Registry,
+    pub(crate) deadline: Deadline,
 }
 
 pub(super) fn definition() -> Command {
@@ -40,6 +42,7 @@ pub(super) fn definition() -> Command {
     .arg(flags::max_signatures())
     .args(flags::registry())
     .arg(flags::oci_layout())
+    .arg(flags::deadline())
     .arg(flags::allow_referrers_api())
     .arg(flags::positional(
         "reference",
@@ -58,6 +61,7 @@ impl InspectArgs {
             output: reader.tree_or_json()?,
             max_signatures: reader.max_signatures()?.get(),
             registry: Registry::read(&reader)?,
+            deadline: reader.deadline(READING)?,
         })
     }
 }

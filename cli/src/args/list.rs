@@ -1,7 +1,8 @@
 //! `hardsign list`: flags and their rules (CLI-43 to CLI-45).
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Output, Registry, Usage};
+use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +19,7 @@ pub(crate) struct ListArgs {
     pub(crate) max_signatures: usize,
     pub(crate) output: Output,
     pub(crate) registry: Registry,
+    pub(crate) deadline: Deadline,
 }
 
 pub(super) fn definition() -> Command {
@@ -27,6 +29,7 @@ pub(super) fn definition() -> Command {
         .args(flags::registry())
         .arg(flags::oci_layout())
         .arg(flags::allow_referrers_api())
+        .arg(flags::deadline())
         .arg(flags::output())
         .arg(flags::positional(
             "reference",
@@ -45,6 +48,7 @@ impl ListArgs {
             max_signatures: reader.max_signatures()?.get(),
             output: reader.output()?,
             registry: Registry::read(&reader)?,
+            deadline: reader.deadline(READING)?,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! `hardsign login` and `logout`: flags and their rules (CLI-59 to CLI-63).
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Registry, Usage};
+use super::{ArgMatches, Command, Deadline, Registry, Usage};
 
 const LOGIN_EXAMPLES: &str = "\
 Examples:
@@ -26,6 +27,7 @@ pub(crate) struct LoginArgs {
     /// The password is all of standard input.
     pub(crate) password_stdin: bool,
     pub(crate) registry: Registry,
+    pub(crate) deadline: Deadline,
 }
 
 /// `hardsign logout`.
@@ -41,6 +43,7 @@ pub(super) fn login() -> Command {
             "password-stdin",
             "Read the password, or the token where there is no user name, from standard input",
         ))
+        .arg(flags::deadline())
         .arg(flags::output())
         .arg(flags::positional(
             "server",
@@ -69,6 +72,7 @@ impl LoginArgs {
             server,
             password_stdin: reader.switch("password-stdin")?,
             registry: Registry::read(&reader)?,
+            deadline: reader.deadline(READING)?,
         })
     }
 }

@@ -2,8 +2,11 @@
 
 use hardsign_core::envelope::Format;
 
+use super::deadline::SIGNING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, BTreeMap, Command, Duration, Output, Registry, Selection, Usage};
+use super::{
+    ArgMatches, BTreeMap, Command, Deadline, Duration, Output, Registry, Selection, Usage,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +62,7 @@ pub(crate) struct Signing {
     pub(crate) user_metadata: BTreeMap<String, String>,
     pub(crate) timestamp: Option<Timestamp>,
     pub(crate) attest: Option<Attest>,
+    pub(crate) deadline: Deadline,
     pub(crate) output: Output,
 }
 
@@ -157,6 +161,7 @@ pub(super) fn signing_flags(command: Command) -> Command {
             "FILE",
             "Roots of the device's maker, in place of those that came with hardsign (with --attest)",
         ))
+        .arg(flags::deadline())
         .arg(flags::output())
 }
 
@@ -203,6 +208,7 @@ impl Signing {
             user_metadata: reader.pairs("user-metadata")?,
             timestamp: timestamp(reader)?,
             attest: attest(reader)?,
+            deadline: reader.deadline(SIGNING)?,
             output: reader.output()?,
         })
     }

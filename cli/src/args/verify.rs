@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use hardsign_core::policy::hardsign::AttachedRule;
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, BTreeMap, Command, Output, Registry, Selection, Usage};
+use super::{ArgMatches, BTreeMap, Command, Deadline, Output, Registry, Selection, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +46,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) policy_file: Option<String>,
     pub(crate) output: Output,
     pub(crate) registry: Registry,
+    pub(crate) deadline: Deadline,
 }
 
 pub(super) fn definition() -> Command {
@@ -71,6 +73,7 @@ pub(super) fn definition() -> Command {
             "What --with-attached demands is signed by a signer of the artifact itself",
         ))
         .arg(flags::require_hardware())
+        .arg(flags::deadline())
         .arg(flags::policy())
         .arg(flags::output())
         .arg(flags::positional(
@@ -116,6 +119,7 @@ impl VerifyArgs {
             policy_file: reader.text("policy"),
             output: reader.output()?,
             registry: Registry::read(&reader)?,
+            deadline: reader.deadline(READING)?,
         })
     }
 }

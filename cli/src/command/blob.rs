@@ -11,6 +11,7 @@ use hardsign_core::algorithm::HashAlgorithm;
 use hardsign_core::artifact::{Descriptor, Kind};
 use hardsign_core::batch;
 use hardsign_core::blob::{self, check_media_type, describe};
+use hardsign_core::budget::Phase;
 use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::plugin::PluginSigner;
@@ -22,8 +23,8 @@ use super::interrupts::Heeding;
 use super::sign::ends_the_batch;
 use super::tally::Tally;
 use super::{Context, policy, signer};
-use crate::args::Output;
 use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
+use crate::args::{Deadline, Output};
 use crate::failure::Failure;
 use crate::output::progress::Busy;
 use crate::output::{one_line, signature};
@@ -49,6 +50,14 @@ impl From<Failure> for Unsigned {
     }
 }
 
+/// A file to sign, and what is known of it.
+struct FileToSign<'a> {
+    job: &'a Job,
+    hash: HashAlgorithm,
+    media_type: &'a str,
+    deadline: &'a Deadline,
+}
+
 /// A file that was signed.
 struct Done {
     descriptor: Descriptor,
@@ -61,9 +70,11 @@ pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let format = signer::format(&args.signing, &dirs)?;
     let jobs = jobs(&args, format)?;
     context.wait(async {
-        let opened = signer::open(&args.signing, Kind::Blob, &dirs, context).await?;
+        let deadline = &args.signing.deadline;
+        let open = signer::open(&args.signing, Kind::Blob, &dirs, context);
+        let opened = deadline.budget().run(Phase::OpeningKey, open).await?;
         let result = sign_all(&args, jobs, format, &opened, &dirs, context).await;
-        opened.signer.close().await;
+        signer::close(&opened.signer, deadline).await;
         result
     })
 }
@@ -77,14 +88,12 @@ async fn sign_all(
     context: &Context,
 ) -> Result<(), Failure> {
     let signer = &opened.signer;
-    let options = SignOptions {
-        format,
-        expiry: args.signing.expiry,
-        user_metadata: args.signing.user_metadata.clone(),
-        timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
-        evidence: opened.evidence.clone(),
-        now: context.now(),
-    };
+    let deadline = &args.signing.deadline;
+    let options = SignOptions::new(format, context.now())
+        .expiry(args.signing.expiry)
+        .user_metadata(args.signing.user_metadata.clone())
+        .timestamp(signer::timestamp(&args.signing, signer, dirs, context)?)
+        .evidence(opened.evidence.clone());
     let hash = signer.key_spec().map_err(Failure::from)?.hash();
     let mut jobs = Vec::new();
     for job in all {
@@ -96,7 +105,13 @@ async fn sign_all(
     let mut tally = Tally::new("blob", jobs.iter().map(|job| job.blob.clone()).collect());
     let mut printing = Ok(());
     let work = async |job: Job| {
-        let done = sign_one(&job, signer, hash, &args.media_type, &options, context).await;
+        let file = FileToSign {
+            job: &job,
+            hash,
+            media_type: &args.media_type,
+            deadline,
+        };
+        let done = sign_one(file, signer, &options, context).await;
         (job.blob, done)
     };
     batch::in_order(jobs, signer.max_in_flight(), work, |(blob, done)| {
@@ -148,24 +163,30 @@ fn print(blob: &str, done: &Done, output: Output, context: &Context) -> Result<(
 
 /// Hashes, signs and writes one file's signature; a failure leaves no file.
 async fn sign_one(
-    job: &Job,
+    file: FileToSign<'_>,
     signer: &PluginSigner,
-    hash: HashAlgorithm,
-    media_type: &str,
     options: &SignOptions,
     context: &Context,
 ) -> Result<Done, Unsigned> {
+    let FileToSign {
+        job,
+        hash,
+        media_type,
+        deadline,
+    } = file;
     let media_type = media_type.to_owned();
     let unreadable =
         |error| Failure::failed(format!("failed to read {}: {error}", one_line(&job.blob)));
-    let (progress, reader) = open(&job.blob, context).map_err(unreadable)?;
-    let read = tokio::task::spawn_blocking(move || describe(reader, hash, &media_type));
-    let descriptor = read.await.map_err(Failure::error)?.map_err(unreadable)?;
-    drop(progress);
-    let options = SignOptions {
-        now: context.now(),
-        ..options.clone()
+    let (progress, reader) = open(&job.blob, deadline, context).map_err(unreadable)?;
+    let read = async {
+        let describe = move |file: &mut dyn Read| describe(file, hash, &media_type);
+        let read = blob::read_apart(reader, &job.blob, describe).await;
+        read.map_err(unreadable)
     };
+    // How large it is is not known.
+    let descriptor = deadline.given().run(Phase::Reading, read).await?;
+    drop(progress);
+    let options = options.clone().now(context.now()).budget(deadline.budget());
     let signed = sign_blob(signer, &descriptor, &options)
         .await
         .map_err(|error| Unsigned {
@@ -184,14 +205,19 @@ async fn sign_one(
 
 /// The file, or standard input for `-`; Ctrl-C ends its reading, and where it is large a bar shows
 /// how far that is.
-pub(super) fn open(blob: &str, context: &Context) -> io::Result<(Busy, Box<dyn Read + Send>)> {
+pub(super) fn open(
+    blob: &str,
+    deadline: &Deadline,
+    context: &Context,
+) -> io::Result<(Busy, Box<dyn Read + Send>)> {
     let interrupts = &context.interrupts;
     let (file, quick, size): (Box<dyn Read + Send>, _, _) = if blob == "-" {
         (Box::new(io::stdin()), false, None)
     } else {
         let path = PathBuf::from(blob);
         // A named pipe is open when somebody writes to it.
-        let file = interrupts.heeding(&context.console, || File::open(path))??;
+        let time = deadline.time_left();
+        let file = interrupts.heeding(&context.console, time, || File::open(path))??;
         let found = file.metadata()?;
         if found.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));

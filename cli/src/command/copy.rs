@@ -4,6 +4,7 @@
 use hardsign_core::artifact::reference::{
     LayoutReference, Reference, ReferenceError, RepositoryName, TagOrDigest,
 };
+use hardsign_core::budget::{Phase, during};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
 use hardsign_core::oci::layout::Layout;
@@ -33,8 +34,11 @@ pub(super) fn run(args: &CopyArgs, context: &Context) -> Result<(), Failure> {
     let mut options = CopyOptions::default();
     options.referrers = args.referrers;
     let progress = context.console.spinner("copying");
-    let (copied, tag) = context.wait(async {
-        let artifact = source.place.resolve(&source.target).await?;
+    // How much there is to copy is not known, so that without a deadline the rate alone is bounded.
+    let budget = args.deadline.given();
+    let (copied, tag) = context.wait(budget.run(Phase::Copying, async {
+        let resolve = source.place.resolve(&source.target);
+        let artifact = during(Phase::Resolving, resolve).await?;
         let tag = match (&destination.target, &source.target) {
             (Some(TagOrDigest::Digest(given)), _) if *given != artifact.digest => {
                 return Err(OciError::UserDigest {
@@ -56,8 +60,8 @@ pub(super) fn run(args: &CopyArgs, context: &Context) -> Result<(), Failure> {
             &options,
         )
         .await?;
-        Ok((copied, tag))
-    })?;
+        Ok::<_, Failure>((copied, tag))
+    }))?;
     drop(progress);
     for warning in &copied.warnings {
         context.console.warning(warning);

@@ -1,6 +1,7 @@
 //! `hardsign delete`: deletes signatures of an artifact by digest, and nothing that is none.
 
 use hardsign_core::artifact::Digest;
+use hardsign_core::budget::{Phase, during};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{OciError, Repository as _};
 use serde_json::json;
@@ -17,14 +18,17 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
     let console = &context.console;
     let target =
         Opener::new(&args.registry, Access::Write, &dirs, context)?.open(&args.reference)?;
-    let (artifact, listing) = context.wait(async {
-        let artifact = target.resolve("delete", context).await?;
+    let find = async {
+        let artifact = target.resolve("delete", context);
+        let artifact = during(Phase::Resolving, artifact).await?;
         let listing = target
             .place
             .list_signatures(&artifact, MAX_SIGNATURES)
             .await?;
         Ok::<_, Failure>((artifact, listing))
-    })?;
+    };
+    let budget = args.deadline.budget();
+    let (artifact, listing) = context.wait(budget.run(Phase::Listing, find))?;
     let reference = format!("{}@{}", target.place.name(), artifact.digest);
     // All or nothing: what is not a signature of this artifact stops before the first deletion.
     for signature in &args.signatures {
@@ -57,6 +61,8 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
             continue;
         }
         let delete = target.place.delete_signature(&artifact, signature);
+        let budget = args.deadline.budget();
+        let delete = budget.run(Phase::Deleting, delete);
         let result = context.wait(async { Ok::<_, Failure>(delete.await) })?;
         match result {
             Ok(warnings) => {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::batch;
+use hardsign_core::budget::{self, Phase, during};
 use hardsign_core::envelope::{Envelope, EnvelopeError, Format, Unverified};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{FetchedSignature, OciError, Repository as _};
@@ -30,9 +31,11 @@ pub(super) fn run(args: InspectArgs, context: &Context) -> Result<(), Failure> {
     let target =
         Opener::new(&args.registry, Access::Read, &dirs, context)?.open(&args.reference)?;
     let console = &context.console;
-    context.wait(async {
-        let artifact = target.resolve("inspect", context).await?;
-        let listing = target.place.list_signatures(&artifact, args.max_signatures).await?;
+    let budget = args.deadline.budget();
+    context.wait(budget.run(Phase::Fetching, async {
+        let artifact = during(Phase::Resolving, target.resolve("inspect", context)).await?;
+        let list = target.place.list_signatures(&artifact, args.max_signatures);
+        let listing = during(Phase::Listing, list).await?;
         for warning in &listing.warnings {
             console.warning(warning);
         }
@@ -65,6 +68,7 @@ pub(super) fn run(args: InspectArgs, context: &Context) -> Result<(), Failure> {
             ControlFlow::Continue(())
         })
         .await;
+        budget::check()?;
         let reference = format!("{}@{}", target.place.name(), artifact.digest);
         match args.output {
             Output::Json => console.json(&json!({
@@ -98,7 +102,7 @@ pub(super) fn run(args: InspectArgs, context: &Context) -> Result<(), Failure> {
             return Err(Failure::failed("at least one signature was skipped and not displayed"));
         }
         Ok(())
-    })
+    }))
 }
 
 fn parse(manifest: Descriptor, fetched: &FetchedSignature) -> Inspected {

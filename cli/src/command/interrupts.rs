@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hardsign_core::plugin::Interrupt;
 use tokio::runtime::Builder;
@@ -68,13 +68,16 @@ impl Interrupts {
         Attended(Arc::clone(&self.attended))
     }
 
-    /// Does what may block for long, until it is done or the user interrupts.
+    /// Does what may block for long, until it is done, the user interrupts, or the time is over, if
+    /// there is a limit.
     ///
     /// # Errors
-    /// [`interrupted`]; the work goes on then, and nobody gets its result.
+    /// [`interrupted`], [`io::ErrorKind::TimedOut`]; the work goes on then, and nobody gets its
+    /// result.
     pub(super) fn heeding<T: Send + 'static>(
         &self,
         console: &Arc<Console>,
+        time: Option<Duration>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let _attended = self.attend(console);
@@ -82,7 +85,7 @@ impl Interrupts {
         thread::Builder::new().spawn(move || {
             let _unheard = sender.send(work());
         })?;
-        next(&receiver, &self.interrupt)
+        next(&receiver, &self.interrupt, time)
     }
 }
 
@@ -118,11 +121,16 @@ pub(super) fn interrupted() -> io::Error {
     io::Error::other("interrupted")
 }
 
-/// The next thing that comes, unless the user interrupts first.
-fn next<T>(receiver: &Receiver<T>, interrupt: &Interrupt) -> io::Result<T> {
+/// The next thing that comes, unless the user interrupts or the time is over first.
+fn next<T>(receiver: &Receiver<T>, interrupt: &Interrupt, time: Option<Duration>) -> io::Result<T> {
+    let began = Instant::now();
     loop {
         if interrupt.is_raised() {
             return Err(interrupted());
+        }
+        if time.is_some_and(|time| began.elapsed() >= time) {
+            let text = "nothing came of it before the deadline";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         match receiver.recv_timeout(GLANCE) {
             Ok(value) => return Ok(value),
@@ -183,7 +191,7 @@ impl Read for Heeding {
         match &mut self.source {
             Source::Quick(source) => source.read(buffer),
             Source::Begun(pieces) => {
-                self.piece = io::Cursor::new(next(pieces, &self.interrupt)??);
+                self.piece = io::Cursor::new(next(pieces, &self.interrupt, None)??);
                 if self.piece.get_ref().is_empty() {
                     self.source = Source::Ended;
                 }

@@ -1,5 +1,6 @@
 //! `hardsign list` (CLI-43 to CLI-45).
 
+use hardsign_core::budget::{Phase, during};
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
 use serde_json::json;
@@ -15,14 +16,17 @@ pub(super) fn run(args: ListArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let target =
         Opener::new(&args.registry, Access::Read, &dirs, context)?.open(&args.reference)?;
-    let (artifact, listing) = context.wait(async {
-        let artifact = target.resolve("list", context).await?;
+    let list = async {
+        let artifact = target.resolve("list", context);
+        let artifact = during(Phase::Resolving, artifact).await?;
         let listing = target
             .place
             .list_signatures(&artifact, args.max_signatures)
             .await?;
         Ok::<_, Failure>((artifact, listing))
-    })?;
+    };
+    let budget = args.deadline.budget();
+    let (artifact, listing) = context.wait(budget.run(Phase::Listing, list))?;
     let console = &context.console;
     for warning in &listing.warnings {
         console.warning(warning);

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use hardsign_core::artifact::reference::{ReferenceFault, is_registry};
+use hardsign_core::budget::Phase;
 use hardsign_core::oci::auth::{Credential, LoginError, LoginOutcome, Secret, login};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -21,9 +22,11 @@ pub(super) fn run(args: LoginArgs, context: &Context) -> Result<(), Failure> {
         let credential = credential(&args, context).await?;
         let connector = repository::connector(&args.registry, &dirs, context)?;
         let store = repository::credential_store(&dirs, context);
-        login(&connector, &store, &args.server, &credential)
-            .await
-            .map_err(failure)
+        let login = async {
+            let login = login(&connector, &store, &args.server, &credential);
+            login.await.map_err(failure)
+        };
+        args.deadline.budget().run(Phase::LoggingIn, login).await
     })?;
     if outcome == LoginOutcome::AlreadyInPlainText {
         context.console.warning(format_args!(

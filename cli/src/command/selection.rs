@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
+use hardsign_core::budget::{Budget, Phase};
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
 use hardsign_core::oci::{AnyRepository, Repository as _};
 
 use super::Context;
 use super::repository::{Named, Opener, Target};
-use crate::args::Selection;
+use crate::args::{Deadline, Selection};
 use crate::failure::Failure;
 
 /// One artifact of a batch.
@@ -38,21 +39,29 @@ impl Item {
     pub(super) async fn artifact(
         self,
         verb: &str,
+        budget: &Budget,
         context: &Context,
     ) -> Result<(AnyRepository, Descriptor), Failure> {
-        let (target, artifact) = match self.found {
-            Found::Later(target) => {
-                let artifact = target.resolve(verb, context).await?;
-                (target, artifact)
-            }
-            Found::Already(target, artifact) => (target, artifact),
-            Found::Listed(target, walked) => {
-                let artifact = walked.read(&target.place).await?;
-                (target, artifact)
-            }
+        let found = match self.found {
             Found::Not(failure) => return Err(failure),
+            found => found,
         };
-        Ok((target.place, artifact))
+        let find = async {
+            let (target, artifact) = match found {
+                Found::Later(target) => {
+                    let artifact = target.resolve(verb, context).await?;
+                    (target, artifact)
+                }
+                Found::Already(target, artifact) => (target, artifact),
+                Found::Listed(target, walked) => {
+                    let artifact = walked.read(&target.place).await?;
+                    (target, artifact)
+                }
+                Found::Not(failure) => return Err(failure),
+            };
+            Ok((target.place, artifact))
+        };
+        budget.run(Phase::Resolving, find).await
     }
 }
 
@@ -65,6 +74,7 @@ pub(super) async fn items(
     opener: &Opener,
     selection: &Selection,
     verb: &str,
+    deadline: &Deadline,
     context: &Context,
 ) -> Result<Vec<Item>, Failure> {
     let targets = references
@@ -92,7 +102,8 @@ pub(super) async fn items(
             }
         };
         let name = target.place.name();
-        match selected(&target, selection, verb, context).await {
+        let select = selected(&target, selection, verb, context);
+        match deadline.budget().run(Phase::Resolving, select).await {
             Err(failure) => items.push(item(Found::Not(failure))),
             Ok(found) => {
                 for found in found {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use hardsign_core::artifact::Kind;
 use hardsign_core::batch;
+use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::Repository as _;
@@ -41,9 +42,11 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     context.wait(async {
-        let opened = signer::open(&args.signing, Kind::Oci, &dirs, context).await?;
+        let deadline = &args.signing.deadline;
+        let open = signer::open(&args.signing, Kind::Oci, &dirs, context);
+        let opened = deadline.budget().run(Phase::OpeningKey, open).await?;
         let result = sign_all(&args, references, &opened, &dirs, context).await;
-        opened.signer.close().await;
+        signer::close(&opened.signer, deadline).await;
         result
     })
 }
@@ -57,24 +60,20 @@ async fn sign_all(
 ) -> Result<(), Failure> {
     let signer = &opened.signer;
     let opener = Opener::new(&args.registry, Access::Write, dirs, context)?;
-    let items = selection::items(references, &opener, &args.selection, "sign", context).await?;
-    let options = SignOptions {
-        format: signer::format(&args.signing, dirs)?,
-        expiry: args.signing.expiry,
-        user_metadata: args.signing.user_metadata.clone(),
-        timestamp: signer::timestamp(&args.signing, signer, dirs, context)?,
-        evidence: opened.evidence.clone(),
-        now: context.now(),
-    };
+    let (selection, deadline) = (&args.selection, &args.signing.deadline);
+    let items = selection::items(references, &opener, selection, "sign", deadline, context).await?;
+    let options = SignOptions::new(signer::format(&args.signing, dirs)?, context.now())
+        .expiry(args.signing.expiry)
+        .user_metadata(args.signing.user_metadata.clone())
+        .timestamp(signer::timestamp(&args.signing, signer, dirs, context)?)
+        .evidence(opened.evidence.clone());
     let work = async |item: Item| {
         let mut signer_failed = false;
         let reference = item.reference.clone();
         let result = async {
-            let (place, artifact) = item.artifact("sign", context).await?;
-            let options = SignOptions {
-                now: context.now(),
-                ..options.clone()
-            };
+            let budget = deadline.budget();
+            let (place, artifact) = item.artifact("sign", &budget, context).await?;
+            let options = options.clone().now(context.now()).budget(budget);
             let signed = sign::sign_artifact(signer, &place, &artifact, &options)
                 .await
                 .map_err(|error| {

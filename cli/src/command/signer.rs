@@ -16,6 +16,7 @@ use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
 use super::{Context, evidence, permissions, repository, revocation};
+use crate::args::Deadline;
 use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::{Exit, Failure};
 use crate::output::Console;
@@ -70,6 +71,14 @@ async fn opened(
         signer: signer.open().await?,
         evidence,
     })
+}
+
+/// Ends the plugin's session; a plugin that takes longer than there is time for is killed.
+pub(super) async fn close(signer: &PluginSigner, deadline: &Deadline) {
+    match deadline.time_left() {
+        None => signer.close().await,
+        Some(left) => drop(tokio::time::timeout(left, signer.close()).await),
+    }
 }
 
 fn find(signing: &Signing, dirs: &Dirs, context: &Context) -> Result<(Host, PluginKey), Failure> {

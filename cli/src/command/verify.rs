@@ -39,25 +39,19 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
     let observe = observer(context);
     let hardware = require_hardware(args.require_hardware);
-    let options = Options {
-        max_signatures: args.max_signatures,
-        user_metadata: &args.user_metadata,
-        plugin_config: &args.plugin_config,
-        hardware: hardware.as_ref(),
-        now: context.now(),
-        observer: &observe,
-    };
+    let options = Options::new(context.now())
+        .max_signatures(args.max_signatures)
+        .user_metadata(&args.user_metadata)
+        .plugin_config(&args.plugin_config)
+        .hardware(hardware.as_ref())
+        .observer(&observe);
     let work = async |item: Item| {
         let (reference, warned) = (item.reference.clone(), item.by_tag);
-        let options = Options {
-            now: context.now(),
-            ..options
-        };
+        let budget = args.deadline.budget();
+        let options = options.now(context.now()).budget(&budget);
         let result = async {
-            let (place, artifact) = item
-                .artifact("verify", context)
-                .await
-                .map_err(Refusal::from)?;
+            let found = item.artifact("verify", &budget, context).await;
+            let (place, artifact) = found.map_err(Refusal::from)?;
             let name = place.name();
             let scope = args.scope.as_deref().unwrap_or(&name);
             verifier
@@ -75,7 +69,9 @@ pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     };
     let report = context.wait(async {
         let selection = &args.selection;
-        let items = selection::items(references, &opener, selection, "verify", context).await?;
+        let deadline = &args.deadline;
+        let items =
+            selection::items(references, &opener, selection, "verify", deadline, context).await?;
         let mut report = Report::new(args.output, items.len());
         let progress = context.console.progress("verifying", items.len());
         let mut printing = Ok(());

@@ -12,7 +12,7 @@ use hardsign_core::oci::manifest::is_manifest;
 use hardsign_core::oci::registry::{Faults, RegistryError};
 use hardsign_core::text::WithCauses;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, budget};
 use crate::output::own_lines;
 
 impl From<OciError> for Failure {
@@ -59,6 +59,7 @@ pub(crate) fn classify(error: &OciError) -> (Exit, Option<String>) {
             _ => (Exit::Failed, Some(WRONG_CHILD.to_owned())),
         },
         OciError::Registry(error) => classify_registry(error),
+        OciError::Budget(overspent) => budget::classify(overspent),
         error => (Exit::Failed, hint_of_content(error)),
     }
 }

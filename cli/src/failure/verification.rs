@@ -13,7 +13,7 @@ use hardsign_core::verify::{
 };
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, plugin, registry};
+use super::{Exit, Failure, budget, plugin, registry};
 use crate::output::one_line;
 
 /// A verification that did not succeed.
@@ -161,6 +161,7 @@ fn classify(error: &VerifyError) -> (Exit, Option<String>) {
         VerifyError::List { source, .. } | VerifyError::ListAttached { source, .. } => {
             return registry::classify(source);
         }
+        VerifyError::Budget(overspent) => return budget::classify(overspent),
         VerifyError::Rejected(rejected) => Some(of_plugin(rejected)),
         VerifyError::Attached { passed_over, .. } => passed_over
             .iter()

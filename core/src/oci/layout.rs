@@ -28,6 +28,7 @@ use super::{
 };
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
+use crate::budget::{self, Party};
 use crate::envelope::Format;
 use graph::Graph;
 use index::{Change, Index, IndexWriter};
@@ -248,6 +249,7 @@ impl Layout {
         work: impl FnOnce(&Inner) -> Result<T, OciError> + Send + 'static,
     ) -> Result<T, OciError> {
         let inner = Arc::clone(&self.inner);
+        let _waiting = budget::waiting(|| Party::Directory(self.name()));
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(result) => result,
             Err(_) => Err(LayoutError::Interrupted {

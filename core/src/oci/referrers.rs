@@ -23,6 +23,7 @@ use super::registry::{Registry, RegistryError, media_type};
 use super::{OciError, Referrers, Warning};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
+use crate::budget;
 use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
 use crate::text::WithCauses;
 use index::Standing;
@@ -57,9 +58,9 @@ impl Drop for Prefetched {
 /// Asks for the beginning of the list of an artifact's signatures.
 pub(super) fn prefetch(registry: &Registry, subject: &Digest) -> Prefetched {
     let (registry, subject) = (registry.apart(), subject.clone());
-    Prefetched(tokio::spawn(async move {
+    Prefetched(tokio::spawn(budget::carried(async move {
         first(&registry, &subject, Some(SIGNATURE_ARTIFACT_TYPE)).await
-    }))
+    })))
 }
 
 /// Lists at most `limit` referrers: by the API, and by the tag schema where there is no API

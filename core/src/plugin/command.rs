@@ -25,6 +25,7 @@ use super::observe::Event;
 use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
 use super::{Host, PluginFile};
+use crate::budget::{self, Party};
 use crate::envelope::{SignerChain, chain_fault};
 use crate::json::{self, JsonError};
 
@@ -200,6 +201,7 @@ impl Plugin {
         request: &Q,
         clock: Duration,
     ) -> Result<Result<A, ErrorResponse>, PluginError> {
+        let _waiting = budget::waiting(|| Party::Plugin(self.file.name.to_string()));
         let malformed = |source| self.error_at(command.name(), PluginErrorKind::Malformed(source));
         let request = serde_json::to_value(request).map_err(|e| malformed(JsonError::Data(e)))?;
         let (latch, about) = (

@@ -20,6 +20,7 @@ use super::session::{Answer, Listener, Session, SessionClocks, SessionError, Ses
 use super::spawn::SessionProcess;
 use super::terminal::Terminal;
 use super::{Clocks, Host};
+use crate::budget::{self, Party, Waiting};
 
 /// A running session; clones share it.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub(super) struct Live(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    plugin: String,
     session: Session,
     process: Mutex<Option<SessionProcess>>,
     end: OnceCell<ProcessEnd>,
@@ -52,6 +54,7 @@ impl Live {
         let listener = listener(&plugin.host, plugin.file.name.as_str());
         let interrupt = &plugin.host.interrupt;
         Ok(Self(Arc::new(Inner {
+            plugin: plugin.file.name.to_string(),
             session: Session::start(stdout, stdin, session_clocks, listener, interrupt),
             process: Mutex::new(Some(process)),
             end: OnceCell::new(),
@@ -70,6 +73,7 @@ impl Live {
         };
         let clock = Some(self.0.clocks.metadata);
         let command = "get-plugin-metadata";
+        let _waiting = self.waiting();
         self.0.session.request(command, &request, clock).await
     }
 
@@ -79,6 +83,7 @@ impl Live {
         plugin: &Plugin,
         request: &OpenRequest,
     ) -> Result<OpenResponse, PluginError> {
+        let _waiting = self.waiting();
         let key = request.key_id.as_deref();
         let about = About::key(OPEN, key.unwrap_or_default(), &request.plugin_config);
         let opening = async || self.0.session.open(request).await;
@@ -110,6 +115,7 @@ impl Live {
         about: &About,
         key: Option<&str>,
     ) -> Result<A, PluginError> {
+        let _waiting = self.waiting();
         let asking = async || self.0.session.request(command, request, None).await;
         self.latched(plugin, command, about, key, asking).await
     }
@@ -160,6 +166,11 @@ impl Live {
             broken: source,
             end: SessionEnd(self.end().await),
         })
+    }
+
+    /// Notes that the plugin is waited for.
+    pub(super) fn waiting(&self) -> Waiting {
+        budget::waiting(|| Party::Plugin(self.0.plugin.clone()))
     }
 
     pub(super) fn session(&self) -> &Session {

@@ -14,6 +14,7 @@ use super::fetch::Fetcher;
 use super::online::ServerError;
 use super::points::DistributionPoint;
 use super::shared::{Found, Shared};
+use crate::budget::apart;
 use crate::x509::Certificate;
 
 /// Bytes of CRLs that are kept in memory.
@@ -98,7 +99,7 @@ impl Bundles {
             (Err(error), None) => return Err(error),
         };
         let (certificate, point) = (wanted.certificate.clone(), wanted.point.clone());
-        let (bundle, covers) = blocking(move || {
+        let (bundle, covers) = apart(move || {
             let covers = bundle.check_covers(&certificate, &point).is_ok();
             (bundle, covers)
         })
@@ -128,7 +129,7 @@ impl Bundles {
             match download(wanted, &url).await {
                 Ok(delta) => {
                     let issuer = wanted.issuer.clone();
-                    let (proven, result) = blocking(move || {
+                    let (proven, result) = apart(move || {
                         let result = bundle.add_delta(delta, &issuer);
                         (bundle, result)
                     })
@@ -161,7 +162,7 @@ impl Bundles {
         let (certificate, point) = (wanted.certificate.clone(), wanted.point.clone());
         let covering =
             move |bundle: Bundle| bundle.check_covers(&certificate, &point).map(|()| bundle);
-        let read = blocking(move || {
+        let read = apart(move || {
             Ok(match cache.get(&key, now)? {
                 Cached::Bundle(base, delta) => {
                     Ok(restore(*base, delta, &issuer).and_then(covering))
@@ -187,7 +188,7 @@ impl Bundles {
         };
         let url = wanted.url.to_owned();
         (wanted.observer)(&Event::CacheStore { url: wanted.url });
-        let (bundle, stored) = blocking(move || {
+        let (bundle, stored) = apart(move || {
             let stored = cache.put(&url, bundle.base(), bundle.delta());
             (bundle, stored)
         })
@@ -249,17 +250,5 @@ async fn download(wanted: Wanted<'_>, url: &str) -> Result<Crl> {
 async fn prove<T: Send + 'static>(
     work: impl FnOnce() -> std::result::Result<T, CrlError> + Send + 'static,
 ) -> Result<T> {
-    blocking(work).await.map_err(|error| Arc::new(error.into()))
-}
-
-/// Does work that takes the processor for a while off the tasks that wait for the network.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and this with it.
-            Err(_) => std::future::pending().await,
-        },
-    }
+    apart(work).await.map_err(|error| Arc::new(error.into()))
 }

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::bundles::{Bundles, Wanted, blocking};
+use super::bundles::{Bundles, Wanted};
 use super::crl::{CrlError, Verdict};
 use super::event::{Event, Observer};
 use super::fetch::{FetchError, Fetcher};
@@ -21,6 +21,7 @@ use super::ocsp::{self, Answer, OcspError, OcspStatus};
 use super::points::{DistributionPoint, Reasons, distribution_points};
 use super::shared::{Found, Shared};
 use super::{Checked, Checker, Method, Source, Status, Unknown, names_addresses};
+use crate::budget::apart;
 use crate::net::ClientOptions;
 use crate::text::WithCauses;
 use crate::x509::{Certificate, Chain};
@@ -378,7 +379,7 @@ impl Online {
         };
         let bundle = self.bundles.get(wanted).await?;
         let (certificate, point) = (certificate.clone(), point.clone());
-        blocking(move || bundle.judge(&certificate, &point, authentic_signing_time, now))
+        apart(move || bundle.judge(&certificate, &point, authentic_signing_time, now))
             .await
             .map_err(|error| Arc::new(error.into()))
     }

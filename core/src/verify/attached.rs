@@ -10,6 +10,7 @@
 use super::outcome::{Accepted, Attached, AttachedFault, PassedOver, Verified, VerifyError};
 use super::{Extension, Options, Outcome, Policy, Verifier};
 use crate::artifact::Descriptor;
+use crate::budget::{self, Phase, during};
 use crate::oci::manifest::{Entry, Manifest};
 use crate::oci::{OciError, Repository};
 use crate::policy::hardsign::AttachedRule;
@@ -38,9 +39,10 @@ impl<P: Repository> Search<'_, P> {
         subject: &Descriptor,
         rule: &AttachedRule,
     ) -> Result<Attached, VerifyError> {
-        let listed = self
-            .repository
-            .list_referrers(subject, Some(rule.artifact_type()), MAX_CANDIDATES)
+        let list =
+            self.repository
+                .list_referrers(subject, Some(rule.artifact_type()), MAX_CANDIDATES);
+        let listed = during(Phase::ListingAttached, list)
             .await
             .map_err(|source| VerifyError::ListAttached {
                 reference: main.reference.clone(),
@@ -63,6 +65,8 @@ impl<P: Repository> Search<'_, P> {
                     fault,
                 }),
             }
+            // One that was not looked at to its end is no bad one.
+            budget::check()?;
         }
         Err(VerifyError::Attached {
             reference: main.reference.clone(),

@@ -7,6 +7,7 @@ use super::policy::Source;
 use super::report::Rejected;
 use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::blob::InvalidMediaType;
+use crate::budget::Overspent;
 use crate::oci::OciError;
 use crate::policy::hardsign::{HardwareRule, Tally};
 use crate::policy::{Level, SelectionError};
@@ -252,6 +253,9 @@ pub enum VerifyError {
         /// The statement.
         statement: String,
     },
+    /// What it may spend is used up: there is no verdict.
+    #[error(transparent)]
+    Budget(#[from] Overspent),
     /// The one signature of a file did not verify.
     #[error(transparent)]
     Rejected(#[from] Rejected),

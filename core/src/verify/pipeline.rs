@@ -18,6 +18,7 @@ use super::extension::{self, Extension, ExtensionError, ExtensionFailure, Plugin
 use super::hardware::{HardwareError, hardware};
 use super::integrity::IntegrityError;
 use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
+use crate::budget::{Phase, during};
 use crate::envelope::{Signature, SigningScheme};
 use crate::policy::hardsign::HardwareRule;
 use crate::policy::{Action, Check, Rules};
@@ -199,7 +200,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
             (self.observer)(&Event::TimestampRange(verified.range()));
             let observer =
                 |event: &revocation::Event<'_>| (self.observer)(&Event::Revocation(event));
-            check_revocation(self.revocation, verified.chain(), self.now, &observer).await?;
+            let check = check_revocation(self.revocation, verified.chain(), self.now, &observer);
+            during(Phase::Revocation, check).await?;
             (self.observer)(&Event::TimestampOk);
         }
         Ok(())
@@ -216,10 +218,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
         let chain = signature.chain();
         let authentic = signature.attributes().authentic_signing_time();
         let observer = |event: &revocation::Event<'_>| (self.observer)(&Event::Revocation(event));
-        let checked = self
-            .revocation
-            .check(chain, authentic, self.now, &observer)
-            .await;
+        let check = self.revocation.check(chain, authentic, self.now, &observer);
+        let checked = during(Phase::Revocation, check).await;
         let result = revocation::conclude(chain.certificates(), &checked);
         if result.is_ok() {
             (self.observer)(&Event::RevocationOk);
@@ -243,7 +243,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
             plugin: &named.name,
         });
         let metadata = self.extension.describe(&named.name, self.plugin_config);
-        let metadata = metadata.await.map_err(|failure| match failure {
+        let metadata = during(Phase::VerificationPlugin, metadata).await;
+        let metadata = metadata.map_err(|failure| match failure {
             ExtensionFailure::NotFound(source) => ExtensionError::NotFound {
                 plugin: plugin(),
                 source,
@@ -269,7 +270,8 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
             plugin: &plugin.name,
             capabilities: &format!("{:?}", request.trust_policy.signature_verification),
         });
-        let response = self.extension.verify(&plugin.name, &request).await;
+        let response = self.extension.verify(&plugin.name, &request);
+        let response = during(Phase::VerificationPlugin, response).await;
         let response = response.map_err(|failure| {
             let (ExtensionFailure::NotFound(source) | ExtensionFailure::Failed(source)) = failure;
             ExtensionError::Run {

@@ -13,7 +13,7 @@ use super::attached::Search;
 use super::content::Expected;
 use super::event::{Event, Observer};
 use super::extension::{Extension, NoPlugins};
-use super::integrity::integrity;
+use super::integrity::{IntegrityError, integrity};
 use super::outcome::{
     Accepted, Attempt, AttemptFailure, Outcome, SignatureName, Skipped, Verified, VerifyError,
 };
@@ -21,7 +21,8 @@ use super::pipeline::{self, Context};
 use super::policy::{Policy, Source};
 use super::window::Window;
 use crate::artifact::Descriptor;
-use crate::blob::{Digests, check_media_type};
+use crate::blob::{Digests, check_media_type, read_apart};
+use crate::budget::{self, Budget, Phase, UNLIMITED, during};
 use crate::envelope::{Format, Signature};
 use crate::json;
 use crate::oci::{FetchedSignature, OciError, Repository};
@@ -42,6 +43,7 @@ pub struct Verifier<E = NoPlugins, R = revocation::Online> {
 
 /// What the user asks of one verification.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// Most signatures that are tried (VER-25).
     pub max_signatures: NonZeroUsize,
@@ -56,6 +58,78 @@ pub struct Options<'a> {
     pub now: Timestamp,
     /// Hears what happens.
     pub observer: Observer<'a>,
+    /// What it may spend, attached artifacts included.
+    pub budget: &'a Budget,
+}
+
+/// Most signatures that are tried where nothing else is said (VER-25).
+const MAX_SIGNATURES: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+
+impl<'a> Options<'a> {
+    /// What the policy demands and nothing else, told to nobody and without limits.
+    pub fn new(now: Timestamp) -> Self {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Self {
+            max_signatures: MAX_SIGNATURES,
+            user_metadata: &NONE,
+            plugin_config: &NONE,
+            hardware: None,
+            now,
+            observer: &|_| (),
+            budget: &UNLIMITED,
+        }
+    }
+
+    /// The same with another limit of signatures that are tried (VER-25).
+    #[must_use]
+    pub fn max_signatures(self, max_signatures: NonZeroUsize) -> Self {
+        Self {
+            max_signatures,
+            ..self
+        }
+    }
+
+    /// The same with user metadata that must be signed (VER-20).
+    #[must_use]
+    pub fn user_metadata(self, user_metadata: &'a BTreeMap<String, String>) -> Self {
+        Self {
+            user_metadata,
+            ..self
+        }
+    }
+
+    /// The same with settings for a verification plugin (PLG-16).
+    #[must_use]
+    pub fn plugin_config(self, plugin_config: &'a PluginConfig) -> Self {
+        Self {
+            plugin_config,
+            ..self
+        }
+    }
+
+    /// The same with a demand on the hardware of the keys, or none.
+    #[must_use]
+    pub fn hardware(self, hardware: Option<&'a Arc<HardwareRule>>) -> Self {
+        Self { hardware, ..self }
+    }
+
+    /// The same at another time.
+    #[must_use]
+    pub fn now(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
+    /// The same, told to somebody.
+    #[must_use]
+    pub fn observer(self, observer: Observer<'a>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// The same with what it may spend.
+    #[must_use]
+    pub fn budget(self, budget: &'a Budget) -> Self {
+        Self { budget, ..self }
+    }
 }
 
 /// One signature of a file, as it was read.
@@ -150,6 +224,19 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         demanded: &[AttachedRule],
         options: Options<'_>,
     ) -> Result<Outcome, VerifyError> {
+        let verify = self.with_attached(policy, repository, scope, artifact, demanded, options);
+        options.budget.run(Phase::Verifying, verify).await
+    }
+
+    async fn with_attached<P: Repository>(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &P,
+        scope: &str,
+        artifact: &Descriptor,
+        demanded: &[AttachedRule],
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
         let statement = policy
             .document()
             .statement_for_repository(scope, || format!("{scope}@{}", artifact.digest))?;
@@ -220,8 +307,8 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             return skipped(shown, statement.name(), policy.source(), options);
         };
         let limit = options.max_signatures.get();
-        let listing = repository
-            .list_signatures(artifact, limit)
+        let list = repository.list_signatures(artifact, limit);
+        let listing = during(Phase::Listing, list)
             .await
             .map_err(|source| VerifyError::List {
                 reference: shown.clone(),
@@ -249,11 +336,13 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             while window.len() < FETCHES
                 && let Some(manifest) = queue.next()
             {
-                window.push(async move { (manifest, repository.fetch_signature(manifest).await) });
+                let fetch = repository.fetch_signature(manifest);
+                window.push(async move { (manifest, during(Phase::Fetching, fetch).await) });
             }
             let Some((manifest, fetched)) = window.next().await else {
                 break;
             };
+            budget::check()?;
             let tried = context
                 .try_artifact(&reference, artifact, manifest, fetched)
                 .await;
@@ -264,13 +353,24 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         gathered.conclude(shown, statement.name(), rules.level(), policy.source())
     }
 
-    /// Verifies a file against the signatures that the user names. The file is read on the calling
-    /// thread. `statement` is the policy
-    /// statement's name, or none for the global one (TP-45).
+    /// Verifies a file against the signatures that the user names. The file is read on a thread that
+    /// may block. `statement` is the policy statement's name, or none for the global one (TP-45).
     ///
     /// # Errors
     /// [`VerifyError`]. There is no success but the value (DIF-45).
-    pub async fn verify_blob<F: Read + Send>(
+    pub async fn verify_blob<F: Read + Send + 'static>(
+        &self,
+        policy: &Policy<blob::Document>,
+        statement: Option<&str>,
+        blob: Blob<'_, F>,
+        signatures: &[BlobSignature<'_>],
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        let verify = self.blob(policy, statement, blob, signatures, options);
+        options.budget.run(Phase::Verifying, verify).await
+    }
+
+    async fn blob<F: Read + Send + 'static>(
         &self,
         policy: &Policy<blob::Document>,
         statement: Option<&str>,
@@ -290,15 +390,18 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         let limit = options.max_signatures.get();
         let tried = signatures.get(..limit).unwrap_or(signatures);
         // The signatures say which hashes are needed; then one pass over the file for all.
-        let intact: Vec<_> = tried
-            .iter()
-            .map(|s| (s.format, integrity(s.format, s.envelope)))
-            .collect();
+        let mut intact = Vec::new();
+        for BlobSignature { format, envelope } in tried {
+            budget::check()?;
+            let integrity = integrity_apart(*format, envelope.to_vec()).await;
+            intact.push((*format, integrity));
+        }
         let digests = digests(
             blob.reader,
             intact.iter().filter_map(|(_, s)| s.as_ref().ok()),
+            &reference,
         );
-        let digests = digests.map_err(|source| VerifyError::ReadBlob {
+        let digests = digests.await.map_err(|source| VerifyError::ReadBlob {
             reference: reference.clone(),
             source,
         })?;
@@ -309,6 +412,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         let truncated = tried.len() < signatures.len();
         let mut gathered = Gathered::new(own, hardware_rule(own, options), truncated);
         for (position, (format, integrity)) in intact.into_iter().enumerate() {
+            budget::check()?;
             (options.observer)(&Event::VerifyBlobSignature {
                 media_type: format.media_type(),
             });
@@ -403,7 +507,7 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
                     reference,
                     media_type: fetched.format.media_type(),
                 });
-                let integrity = integrity(fetched.format, &fetched.envelope);
+                let integrity = integrity_apart(fetched.format, fetched.envelope).await;
                 match pipeline::verify(self, integrity, Expected::Artifact(artifact)).await {
                     Ok(signature) => {
                         (self.observer)(&Event::Succeeded {
@@ -549,6 +653,18 @@ impl<'a> Gathered<'a> {
     }
 }
 
+/// Whether an envelope is intact. A large one is looked at on a thread of its own, so that a deadline
+/// need not wait for the end of that.
+async fn integrity_apart(format: Format, envelope: Vec<u8>) -> Result<Signature, IntegrityError> {
+    if envelope.len() < LARGE {
+        return integrity(format, &envelope);
+    }
+    budget::apart(move || integrity(format, &envelope)).await
+}
+
+/// Envelopes from this size on take longer than a moment. Real ones have a few thousand bytes.
+const LARGE: usize = 256 << 10;
+
 /// The rule on hardware in force: the policy's own, else what is demanded for this run.
 fn hardware_rule<'a>(
     own: Option<&'a StatementRules>,
@@ -613,15 +729,18 @@ fn thumbprints(manifest: &Descriptor) -> Vec<String> {
 }
 
 /// Reads a file once, for the hashes of these signatures. Without any, nothing is read.
-fn digests<'s>(
-    reader: impl Read,
+async fn digests<'s>(
+    reader: impl Read + Send + 'static,
     signatures: impl Iterator<Item = &'s Signature>,
+    name: &str,
 ) -> io::Result<Digests> {
     let hashes: BTreeSet<_> = signatures.map(|s| s.algorithm().hash()).collect();
     if hashes.is_empty() {
         return Digests::of(io::empty(), &[]);
     }
-    Digests::of(reader, &hashes.into_iter().collect::<Vec<_>>())
+    let hashes: Vec<_> = hashes.into_iter().collect();
+    let read = read_apart(reader, name, move |file| Digests::of(file, &hashes));
+    during(Phase::Reading, read).await
 }
 
 /// Annotation of a signature's manifest with its chain's thumbprints (OCI-05).

@@ -39,7 +39,7 @@ fn describe(bytes: &[u8], hash: HashAlgorithm) -> Descriptor {
 async fn verify(
     world: &World,
     statement: Option<&str>,
-    bytes: impl Read + Send,
+    bytes: impl Read + Send + 'static,
     media_type: Option<&str>,
     signatures: &[(Format, &[u8])],
 ) -> Result<Outcome, VerifyError> {

@@ -180,14 +180,11 @@ impl World {
         &'a self,
         observer: &'a (dyn Fn(&Event<'_>) + Send + Sync),
     ) -> Options<'a> {
-        Options {
-            max_signatures: NonZeroUsize::new(self.limit).unwrap(),
-            user_metadata: &self.metadata,
-            plugin_config: &self.plugin_config,
-            hardware: None,
-            now: self.now,
-            observer,
-        }
+        Options::new(self.now)
+            .max_signatures(NonZeroUsize::new(self.limit).unwrap())
+            .user_metadata(&self.metadata)
+            .plugin_config(&self.plugin_config)
+            .observer(observer)
     }
 
     pub(crate) fn note(&self, event: &Event<'_>) {

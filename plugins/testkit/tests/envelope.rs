@@ -45,14 +45,9 @@ async fn sign(fault: &str, format: Format) -> Result<Signature, SignError> {
         size: 7,
         annotations: BTreeMap::new(),
     };
-    let options = SignOptions {
-        format,
-        expiry: Some(Duration::from_secs(3600)),
-        user_metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
-        timestamp: None,
-        evidence: None,
-        now: "2026-01-01T00:00:00Z".parse().unwrap(),
-    };
+    let options = SignOptions::new(format, "2026-01-01T00:00:00Z".parse().unwrap())
+        .expiry(Some(Duration::from_secs(3600)))
+        .user_metadata(BTreeMap::from([("k".to_owned(), "v".to_owned())]));
     sign_blob(&signer, &target, &options).await
 }
 
@@ -132,14 +127,7 @@ async fn blob_13_envelope_plugins() {
         size: 7,
         annotations: BTreeMap::new(),
     };
-    let options = SignOptions {
-        format: Format::Jws,
-        expiry: None,
-        user_metadata: BTreeMap::new(),
-        timestamp: None,
-        evidence: None,
-        now: "2026-01-01T00:00:00Z".parse().unwrap(),
-    };
+    let options = SignOptions::new(Format::Jws, "2026-01-01T00:00:00Z".parse().unwrap());
     assert_eq!(
         sign_blob(&signer, &target, &options)
             .await

@@ -66,14 +66,7 @@ async fn envelope(attributes: &[(&str, &str)]) -> Vec<u8> {
         size: u64::try_from(FILE.len()).unwrap(),
         annotations: BTreeMap::new(),
     };
-    let options = SignOptions {
-        format: Format::Jws,
-        expiry: None,
-        user_metadata: BTreeMap::new(),
-        timestamp: None,
-        evidence: None,
-        now: "2026-01-01T00:00:00Z".parse().unwrap(),
-    };
+    let options = SignOptions::new(Format::Jws, "2026-01-01T00:00:00Z".parse().unwrap());
     let signature = sign_blob(&signer, &target, &options).await.unwrap();
     signature.bytes().to_vec()
 }
@@ -125,14 +118,9 @@ impl Place {
         };
         let format = Format::Jws;
         let signatures = [BlobSignature { format, envelope }];
-        let options = Options {
-            max_signatures: NonZeroUsize::new(1).unwrap(),
-            user_metadata: &BTreeMap::new(),
-            plugin_config: &config,
-            hardware: None,
-            now: "2027-01-01T00:00:00Z".parse().unwrap(),
-            observer: &|_| (),
-        };
+        let options = Options::new("2027-01-01T00:00:00Z".parse().unwrap())
+            .max_signatures(NonZeroUsize::new(1).unwrap())
+            .plugin_config(&config);
         match verifier
             .verify_blob(&policy, None, blob, &signatures, options)
             .await

@@ -13,6 +13,7 @@ use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy};
 
 use super::super::{Context, blob};
 use super::report::{Checked, Report};
+use crate::args::Deadline;
 use crate::args::blob::{SignedFile, VerifyArgs};
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, refusal};
@@ -33,21 +34,19 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
     let directory = args.directory.as_deref().map(Path::new);
     // BLOB-11: the file, the signature, the policy, the signature's name.
     let mut first = match args.blobs.as_slice() {
-        [only] => Some(find(only, directory, context)?),
+        [only] => Some(find(only, directory, &args.deadline, context)?),
         _ => None,
     };
     let policy: Policy<Document> = super::load(args.policy_file.as_deref(), &dirs, context)?;
     let verifier = super::verifier(&dirs, context);
     let observe = super::observer(context);
     let hardware = super::require_hardware(args.require_hardware);
-    let options = Options {
-        max_signatures: NonZeroUsize::MAX,
-        user_metadata: &args.user_metadata,
-        plugin_config: &args.plugin_config,
-        hardware: hardware.as_ref(),
-        now: context.now(),
-        observer: &observe,
-    };
+    let options = Options::new(context.now())
+        .max_signatures(NonZeroUsize::MAX)
+        .user_metadata(&args.user_metadata)
+        .plugin_config(&args.plugin_config)
+        .hardware(hardware.as_ref())
+        .observer(&observe);
     let check = async |blob: &str, found: Found| -> Result<Outcome, Refusal> {
         let formats = formats(&found.files)?;
         let signatures: Vec<_> = formats
@@ -61,10 +60,8 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
             media_type: args.media_type.as_deref(),
         };
         let statement = args.policy_name.as_deref();
-        let options = Options {
-            now: context.now(),
-            ..options
-        };
+        let budget = args.deadline.given();
+        let options = options.now(context.now()).budget(&budget);
         verifier
             .verify_blob(&policy, statement, file, &signatures, options)
             .await
@@ -76,7 +73,7 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
         for file in &args.blobs {
             let found = match first.take() {
                 Some(found) => Ok(found),
-                None => find(file, directory, context),
+                None => find(file, directory, &args.deadline, context),
             };
             let (files, result) = match found {
                 Ok(found) => (found.files.clone(), check(&file.blob, found).await),
@@ -97,9 +94,14 @@ pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(),
 }
 
 /// Opens a file, and reads its signatures.
-fn find(file: &SignedFile, directory: Option<&Path>, context: &Context) -> Result<Found, Failure> {
+fn find(
+    file: &SignedFile,
+    directory: Option<&Path>,
+    deadline: &Deadline,
+    context: &Context,
+) -> Result<Found, Failure> {
     let blob = &file.blob;
-    let (busy, reader) = blob::open(blob, context)
+    let (busy, reader) = blob::open(blob, deadline, context)
         .map_err(|error| Failure::failed(format!("failed to open {blob}: {error}")))?;
     let files = match directory {
         None => file.signatures.clone(),

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use super::credentials::from_helper;
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
+use crate::budget::{self, Party};
 use crate::json::go::Login;
 use crate::json::{self, JsonError};
 use crate::net::Trace;
@@ -234,6 +235,10 @@ async fn run(
     };
     program.tell("started", action, "");
     let work = run_unbounded(&program.path, action, input);
+    let _waiting = budget::waiting(|| {
+        let name = program.path.file_name().unwrap_or_default();
+        Party::CredentialHelper(name.display().to_string())
+    });
     let result = match tokio::time::timeout(MAX_TIME, work).await {
         Ok(result) => result.map_err(fail),
         Err(_) => Err(HelperError::Timeout {

@@ -6,6 +6,7 @@ use super::host::unexpected;
 use super::{Registry, RegistryError, guard};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
+use crate::budget::{self, Unsettled};
 use crate::envelope::Format;
 use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
 use crate::oci::manifest::{
@@ -39,6 +40,7 @@ impl Registry {
         envelope?;
         config?;
         prepared?;
+        budget::begin_unsettled(Unsettled::Storing(descriptor.digest.clone()))?;
         let indexed = self.put_manifest(&descriptor, bytes).await?;
         let entry = Entry::new(Descriptor {
             annotations,
@@ -46,6 +48,7 @@ impl Registry {
         })
         .with_artifact_type(SIGNATURE_ARTIFACT_TYPE);
         let warnings = referrers::list_stored(self, &subject.digest, entry, indexed).await?;
+        budget::settled();
         Ok(Pushed {
             manifest: descriptor,
             warnings,
@@ -212,9 +215,12 @@ impl Registry {
             }
         })?;
         check_is_signature(digest, &parsed, subject)?;
+        budget::begin_unsettled(Unsettled::Deleting(digest.clone()))?;
         self.delete_by_digest(digest).await?;
         let change = IndexChange::Remove(digest.clone());
-        referrers::update_index(self, &subject.digest, change).await
+        let warnings = referrers::update_index(self, &subject.digest, change).await?;
+        budget::settled();
+        Ok(warnings)
     }
 
     /// Deletes a list of the tag schema.

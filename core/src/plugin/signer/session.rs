@@ -88,7 +88,10 @@ impl SigningSession {
         let (plugin, hash) = (holder.plugin(), self.key_spec.hash());
         let mut live = self.live(holder, None).await?;
         loop {
-            match live.session().sign_digest(digest, hash, None).await {
+            let waiting = live.waiting();
+            let answer = live.session().sign_digest(digest, hash, None).await;
+            drop(waiting);
+            match answer {
                 Ok(Ok(signature)) => {
                     let signature =
                         plugin.check_signature(signature, self.key_spec, &self.chain)?;

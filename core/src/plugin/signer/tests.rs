@@ -73,14 +73,12 @@ fn job(number: usize) -> (Descriptor, SignOptions) {
         size: 8,
         annotations: BTreeMap::new(),
     };
-    let options = SignOptions {
-        format: Format::ALL[number % 2],
-        expiry: None,
-        user_metadata: BTreeMap::new(),
-        timestamp: (number % 4 < 2).then_some(Arc::new(Token)),
-        evidence: None,
-        now: certificate::now(),
+    let timestamp: Option<Arc<dyn Countersigner>> = match number % 4 < 2 {
+        true => Some(Arc::new(Token)),
+        false => None,
     };
+    let options =
+        SignOptions::new(Format::ALL[number % 2], certificate::now()).timestamp(timestamp);
     (blob, options)
 }
 
