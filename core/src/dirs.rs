@@ -100,6 +100,12 @@ impl Dirs {
         })
     }
 
+    /// Lock files of the referrers indexes that this user's processes write, if there is a place for them.
+    pub fn index_locks(&self) -> Option<PathBuf> {
+        let cache = self.cache.as_ref()?;
+        Some(cache.join("hardsign").join("index-locks"))
+    }
+
     /// `config.json`.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.json")

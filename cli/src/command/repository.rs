@@ -269,6 +269,7 @@ fn options(
     let mut options = ConnectorOptions::default();
     options.plain_http = flags.insecure;
     options.force_referrers_tag = flags.force_referrers_tag;
+    options.locks = dirs.index_locks();
     options.token_services.clone_from(&flags.token_services);
     options.insecure_registries = ConfigFile::load(dirs)?.insecure_registries().to_vec();
     options.credentials = match Credential::from_user(&flags.username, flags.password.expose()) {

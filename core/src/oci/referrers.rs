@@ -8,6 +8,7 @@
 
 mod index;
 mod known;
+mod lock;
 
 use std::collections::HashSet;
 use std::time::Duration;

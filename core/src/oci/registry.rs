@@ -19,6 +19,7 @@ pub(in crate::oci) mod host;
 mod push;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub struct ConnectorOptions {
     /// How long a writer of a referrers index waits before it looks whether another has
     /// overwritten it (OCI-28); up to as much again is added at random.
     pub settle: Duration,
+    /// Where lock files for referrers indexes are kept, so that of this user's processes one at a time
+    /// writes an index; without it they meet as those of other machines do.
+    pub locks: Option<PathBuf>,
 }
 
 impl Default for ConnectorOptions {
@@ -72,6 +76,7 @@ impl Default for ConnectorOptions {
             force_referrers_tag: false,
             token_services: Vec::new(),
             settle: Duration::from_millis(500),
+            locks: None,
         }
     }
 }

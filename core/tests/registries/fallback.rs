@@ -1,6 +1,9 @@
 //! Registries without the referrers API: the tag schema, written by many at once.
 
 use hardsign_test_support::Told;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hardsign_core::oci::registry::Access;
@@ -168,6 +171,71 @@ async fn twenty_writers_that_know_nothing_of_each_other_lose_nothing() {
     assert_eq!(listing.signatures.len(), 20);
     let left = index(&fake, &subject);
     assert_eq!(left["manifests"].as_array().unwrap().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_with_a_lock_meet_no_other() {
+    // OCI-28: the first write of an index takes effect long after anybody waits for others. Each writer, with a
+    // connector of its own, is as a process; one of them removes an entry.
+    let slow = AtomicBool::new(true);
+    let fake = FakeRegistry::start(Behaviour {
+        intercept: Some(Box::new(move |request| {
+            let is_index = request.method == "PUT" && request.path.contains("/manifests/sha256-");
+            if is_index && slow.swap(false, Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1200));
+            }
+            None
+        })),
+        ..old()
+    });
+    let subject = artifact(&fake);
+    let directory = tempfile::tempdir().unwrap();
+    let locks = directory.path().join("a/b");
+    let of = |locks: PathBuf| {
+        let mut options = options();
+        options.settle = Duration::from_millis(1);
+        options.client.limits.total = Duration::from_secs(20);
+        options.client.limits.idle = Duration::from_secs(20);
+        options.locks = Some(locks);
+        open_with(&fake, Access::Write, options)
+    };
+    let write = |name: &'static str| {
+        let (registry, subject) = (of(locks.clone()), subject.clone());
+        tokio::spawn(async move { push(&registry, &subject, name).await.unwrap() })
+    };
+    let first = write("slow");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let others = ["a", "b", "c", "d", "e", "f"].map(write);
+    for task in others {
+        task.await.unwrap();
+    }
+    let removed = first.await.unwrap().manifest.digest;
+    let entries = || {
+        index(&fake, &subject)["manifests"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(entries(), 7);
+
+    // One is removed while others are added.
+    let (registry, from) = (of(locks.clone()), subject.clone());
+    let removal = tokio::spawn(async move {
+        registry.delete_signature(&from, &removed).await.unwrap();
+    });
+    for task in ["g", "h", "i", "j"].map(write) {
+        task.await.unwrap();
+    }
+    removal.await.unwrap();
+    assert_eq!(entries(), 10);
+
+    // One empty file stays; where there can be none, signatures are listed all the same.
+    let kept: Vec<_> = fs::read_dir(&locks).unwrap().flatten().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].metadata().unwrap().len(), 0);
+    let nowhere = of(kept[0].path());
+    push(&nowhere, &subject, "without a lock").await.unwrap();
+    assert_eq!(entries(), 11);
 }
 
 #[tokio::test]

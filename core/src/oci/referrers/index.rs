@@ -5,6 +5,7 @@
 //! it, the later one overwrites the earlier. What is done about it:
 //!
 //! - Writers of one process stand in a queue for each subject; the first writes for all that wait.
+//! - Of the processes of a user on one machine one at a time reads and writes ([`IndexLock`]).
 //! - A writer that has written waits for a while of random length (`settle`, and longer where the
 //!   registry was slow), reads the index again, and writes again if its entries are gone. Where
 //!   others wrote meanwhile, it waits and reads once more.
@@ -18,8 +19,8 @@
 //! - Deleted is only a list that was read or written under the tag, and whose entries' manifests
 //!   were all fetched and name the subject ([`OwnList`]). Any other is left, and told of.
 //!
-//! What remains: a writer whose request takes effect later than others wait, counted from when it
-//! read the index, can still overwrite an entry that was already found settled. The signature is
+//! What remains: a writer on another machine whose request takes effect later than others wait, counted from
+//! when it read the index, can still overwrite an entry that was already found settled. The signature is
 //! then stored and not listed; registries with the referrers API have no such window.
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
+use super::lock::IndexLock;
 use super::tag;
 use crate::artifact::Digest;
 use crate::artifact::reference::{RepositoryName, TagOrDigest};
@@ -43,6 +45,8 @@ use crate::text::WithCauses;
 
 /// How often an index is written before giving up.
 const MAX_ATTEMPTS: u32 = 40;
+/// How often an index is written whose entries the registry does not have, before giving up.
+const MAX_GONE: u32 = 10;
 /// How often in a row the tag may lead to what it led to before it was written.
 const MAX_UNCHANGED: u32 = 3;
 /// Most entries of an index whose manifests are fetched.
@@ -186,11 +190,13 @@ fn occupied(subject: &Digest, found: String) -> OciError {
 async fn try_tag(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
     let queue = registry.index_writers().queue(registry, subject);
     let _turn = queue.turn.lock().await;
+    let lock = IndexLock::acquire(registry, subject).await;
     // Another may have written it meanwhile.
     if !matches!(read(registry, subject).await?, Standing::Subject) {
         return Ok(());
     }
     put(registry, &tag(subject), placeholder(subject)?).await?;
+    drop(lock);
     for wait in [Duration::ZERO, settle(registry, Duration::ZERO)] {
         tokio::time::sleep(wait).await;
         if !matches!(read(registry, subject).await?, Standing::Subject) {
@@ -405,14 +411,28 @@ async fn write(
     let mut replaced = HashMap::new();
     let mut slowest = Duration::ZERO;
     let mut unchanged = 0_u32;
+    // What is written was read under the lock.
+    let mut lock = IndexLock::acquire(registry, subject).await;
     let mut started = Instant::now();
     let mut current = current_of(registry, subject, changes).await?;
     for attempt in 0..MAX_ATTEMPTS {
         let Some(next) = merge(current.as_ref(), changes).map_err(OciError::Write)? else {
+            drop(lock);
             return Ok(remove_replaced(registry, subject, current.as_ref(), replaced).await);
         };
         let members = manifest::parse_json(&next).map_err(OciError::Write)?;
-        let written = put(registry, &tag, next).await?;
+        let written = match put(registry, &tag, next).await {
+            Err(error) if attempt < MAX_GONE && lists_what_is_gone(&error) => {
+                drop(lock.take());
+                tokio::time::sleep(jitter(crowd(attempt.saturating_add(1), slowest))).await;
+                lock = IndexLock::acquire(registry, subject).await;
+                started = Instant::now();
+                current = current_of(registry, subject, changes).await?;
+                continue;
+            }
+            written => written?,
+        };
+        drop(lock.take());
         slowest = slowest.max(started.elapsed());
         let before = current.as_ref().map(|c| c.digest.clone());
         replaced.extend(current.map(|c| (c.digest, c.members)));
@@ -442,13 +462,16 @@ async fn write(
             started = Instant::now();
             current = current_of(registry, subject, changes).await?;
         }
-        if attempt > 0
-            && merge(current.as_ref(), changes)
-                .map_err(OciError::Write)?
-                .is_some()
-        {
+        let there = merge(current.as_ref(), changes).map_err(OciError::Write)?;
+        if there.is_none() {
+            continue;
+        }
+        if attempt > 0 {
             // Many write at once: spread out, or all overwrite each other again.
             tokio::time::sleep(jitter(crowd(attempt, slowest))).await;
+        }
+        lock = IndexLock::acquire(registry, subject).await;
+        if attempt > 0 || lock.is_some() {
             started = Instant::now();
             current = current_of(registry, subject, changes).await?;
         }
@@ -458,6 +481,16 @@ async fn write(
         attempts: MAX_ATTEMPTS,
     }
     .into())
+}
+
+/// Whether a registry that looks at an index's entries has refused one: whoever deletes a signature deletes it
+/// before its entry, since there are registries that delete nothing.
+fn lists_what_is_gone(error: &OciError) -> bool {
+    let OciError::Registry(error) = error else {
+        return false;
+    };
+    let codes = ["MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+    matches!(&**error, RegistryError::Status { faults, .. } if codes.iter().any(|code| faults.has(code)))
 }
 
 /// The index to change. What is no list is never overwritten, and lists nothing to remove.
