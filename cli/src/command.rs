@@ -16,6 +16,7 @@ use crate::output::Console;
 mod blob;
 mod build_metadata;
 mod certificate;
+mod certificate_file;
 mod completion;
 mod copy;
 mod delete;

@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
+/// How such a file comes about.
+const WRITE: &str = "write it with `docker buildx build --push --metadata-file FILE`";
+
 /// The largest file.
 const MAX_FILE: u64 = 16 << 20;
 
@@ -37,14 +40,14 @@ pub(super) fn references(path: &str) -> Result<Vec<String>, Failure> {
         return Err(Failure::failed(format!(
             "metadata file {path} has no image: no member containerimage.digest in it"
         ))
-        .hint("write it with `docker buildx build --push --metadata-file FILE`"));
+        .hint(WRITE));
     }
     Ok(references)
 }
 
 fn read(path: &str) -> Result<Map<String, Value>, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("failed to read metadata file {path}: {error}"))
+        Failure::failed(format!("failed to read metadata file {path}: {error}")).hint(WRITE)
     };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| failed(&error))?;
@@ -76,9 +79,9 @@ fn add(
     let digest = text("containerimage.digest").unwrap_or_default();
     let names = text("image.name").unwrap_or_default();
     if digest.is_empty() {
-        return Err(Failure::failed(format!(
-            "{place}: containerimage.digest is no text"
-        )));
+        return Err(
+            Failure::failed(format!("{place}: containerimage.digest is no text")).hint(WRITE),
+        );
     }
     let mut found = false;
     for name in names.split(',').map(str::trim) {
@@ -164,7 +167,10 @@ mod tests {
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
+            let hinted = error.contains("--metadata-file FILE") || error.contains("--tag");
+            assert!(hinted, "{text}: {error}");
         }
-        assert!(references("/nowhere/m.json").is_err());
+        let absent = references("/nowhere/m.json").unwrap_err();
+        assert!(format!("{absent:?}").contains("--metadata-file FILE"));
     }
 }

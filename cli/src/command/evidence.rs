@@ -1,42 +1,25 @@
 //! Evidence of where a key lives: the makers' roots, what `sign --attest` carries, and how it is told
 //! that evidence proves nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hardsign_core::attestation::{AttestationError, Evidence, Roots};
-use hardsign_core::config::read_named;
 use hardsign_core::envelope::YUBICO_PIV;
 use hardsign_core::plugin::UnopenedSigner;
 use hardsign_core::sign::{ProveError, ProvenEvidence};
 use hardsign_core::text::WithCauses;
-use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
 use hardsign_plugin::proto::AttestKeyResponse;
 
-use super::Context;
+use super::{Context, certificate_file};
 use crate::failure::Failure;
 use crate::output::one_line;
 
 /// The makers' roots: those of a file that the user names, else those that came with hardsign.
 pub(super) fn roots(file: Option<&str>) -> Result<Roots, Failure> {
     match file {
-        Some(path) => Ok(Roots::of(certificates(path)?)),
+        Some(path) => Ok(Roots::of(certificate_file::read(path)?)),
         None => Ok(Roots::in_the_box()),
     }
-}
-
-/// The certificates of a file; at least one.
-pub(super) fn certificates(path: &str) -> Result<Vec<Certificate>, Failure> {
-    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::error)?;
-    let read = Certificate::parse_file(&bytes)
-        .map_err(|error| Failure::failed(format!("{}: {}", one_line(path), WithCauses(&error))))?;
-    if read.is_empty() {
-        return Err(Failure::failed(format!(
-            "{} holds no certificate",
-            one_line(path)
-        )));
-    }
-    Ok(read)
 }
 
 /// The certificates of an answer that can prove something.

@@ -9,7 +9,7 @@ use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{AttestKeyResponse, Capability, Property};
 use serde_json::{Map, Value, json};
 
-use super::super::{Context, evidence, signer};
+use super::super::{Context, certificate_file, evidence, signer};
 use crate::args::Output;
 use crate::args::key::attest::AttestArgs;
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ pub(crate) fn attest(args: &AttestArgs, context: &Context) -> Result<(), Failure
     let dirs = context.dirs()?;
     let roots = evidence::roots(args.root.as_deref())?;
     let certificate = match &args.certificate {
-        Some(path) => evidence::certificates(path)?.into_iter().next(),
+        Some(path) => certificate_file::read(path)?.into_iter().next(),
         None => None,
     };
     let host = signer::host(&dirs, context);

@@ -483,7 +483,10 @@ fn add_to_store(
 fn read_request(file: &str) -> Result<CertificateRequest, Failure> {
     let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(Failure::error)?;
     let read = certify::request_file(&bytes).and_then(|der| CertificateRequest::from_der(&der));
-    read.map_err(|error| Failure::failed(format!("{file}: {}", WithCauses(&error))))
+    read.map_err(|error| {
+        Failure::failed(format!("{file}: {}", WithCauses(&error)))
+            .hint("give a request (PKCS#10) in PEM or DER; `hardsign key request` makes one")
+    })
 }
 
 pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Failure> {

@@ -5,19 +5,17 @@ use std::path::Path;
 
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::certify::{self, ImportError, arrange};
-use hardsign_core::config::{
-    ConfigError, SigningKeys, create_private_directory, read_named, write_atomic,
-};
+use hardsign_core::config::{ConfigError, SigningKeys, create_private_directory, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
 use hardsign_core::text::WithCauses;
-use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
+use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{
     Capability, CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme,
 };
 use serde_json::{Value, json};
 
-use super::super::{Context, signer};
+use super::super::{Context, certificate_file, signer};
 use crate::args::Output;
 use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
 use crate::failure::Failure;
@@ -421,13 +419,7 @@ pub(in crate::command) fn import(args: ImportArgs, context: &Context) -> Result<
     let dirs = context.dirs()?;
     let mut certificates = Vec::new();
     for file in &args.files {
-        let bytes = read_named(Path::new(file), MAX_FILE_LEN as u64).map_err(Failure::error)?;
-        let found = Certificate::parse_file(&bytes)
-            .map_err(|error| Failure::failed(format!("{file}: {}", WithCauses(&error))))?;
-        if found.is_empty() {
-            return Err(Failure::failed(format!("{file}: no certificate in it")));
-        }
-        certificates.extend(found);
+        certificates.extend(certificate_file::read(file)?);
     }
     let kept = context.wait(async {
         let opened = open(&args.name, &args.config, &dirs, context).await?;
