@@ -17,6 +17,7 @@ use std::process::{Command, Output};
 pub mod authority;
 pub mod between;
 pub mod cloud;
+pub mod desk;
 pub mod fakes;
 pub mod https;
 pub mod jwt;

@@ -11,6 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use hardsign_test_support::terminal::Terminal;
 use serde_json::json;
 use softhsm_tests::binaries;
 use softhsm_tests::peers::registry::Registry;
@@ -151,30 +152,22 @@ fn login_and_logout() {
 /// afterwards.
 #[test]
 fn login_asks_on_a_terminal_without_echo() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, tcgetattr};
     let registry = Registry::docker().basic_auth().start();
     let (user, password) = registry.credentials().unwrap();
     let bench = Workbench::new();
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let open = || {
-        let mut options = fs::File::options();
-        options
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap()
+    let terminal = Terminal::new(80);
+    terminal.watch();
+    let screen = terminal.open();
+    let echoes = || {
+        let modes = tcgetattr(&screen).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO)
     };
-    let terminal = open();
-    let mut master = fs::File::from(master);
     let host = registry.host();
     let mut command = bench.command(&binaries().join("hardsign"), ["login", &host]);
     let mut child = command
         .env("PATH", "")
-        .stdin(open())
+        .stdin(terminal.open())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -189,15 +182,10 @@ fn login_asks_on_a_terminal_without_echo() {
         }
     };
     wait_for("Username: ");
-    writeln!(master, "{user}").unwrap();
+    terminal.types(&format!("{user}\n"));
     wait_for("Password: ");
-    assert!(
-        !tcgetattr(&terminal)
-            .unwrap()
-            .local_modes
-            .contains(LocalModes::ECHO)
-    );
-    writeln!(master, "{password}").unwrap();
+    assert!(!echoes());
+    terminal.types(&format!("{password}\n"));
     wait_for("\n");
     let output = child.wait_with_output().unwrap();
     // The registry accepts it, and there is nowhere to keep it.
@@ -206,20 +194,9 @@ fn login_asks_on_a_terminal_without_echo() {
         stderr.contains("a credentials store is required"),
         "{stderr}"
     );
-    assert!(
-        tcgetattr(&terminal)
-            .unwrap()
-            .local_modes
-            .contains(LocalModes::ECHO)
-    );
-    writeln!(&terminal, "END").unwrap();
-    let mut shown = Vec::new();
-    let mut byte = [0];
-    while !shown.ends_with(b"END\r\n") {
-        master.read_exact(&mut byte).unwrap();
-        shown.push(byte[0]);
-    }
-    let shown = String::from_utf8(shown).unwrap();
+    assert!(echoes());
+    writeln!(&screen, "END").unwrap();
+    let shown = terminal.wait_for("END", |shown| shown.ends_with("END\r\n"));
     assert!(
         shown.contains(user) && !shown.contains(password),
         "{shown:?}"

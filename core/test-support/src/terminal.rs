@@ -92,8 +92,8 @@ impl Terminal {
         child
     }
 
-    /// Takes in what is shown from now on.
-    fn watch(&self) {
+    /// Takes in what is shown from now on; [`Self::run`] does it by itself.
+    pub fn watch(&self) {
         let mut screen = self.keyboard.try_clone().unwrap();
         let shown = Arc::clone(&self.shown);
         std::thread::spawn(move || {

@@ -220,136 +220,185 @@ Examples:
     hardsign key show release";
 
 pub(super) fn definitions() -> Vec<Command> {
-    let name = || flags::positional("key_name", "Name of the key in the list");
-    let days = |help| flags::value("days", "N", help);
-    let subject = || {
-        flags::value(
-            "subject",
-            "NAME",
-            "Subject, for instance C=US,ST=WA,O=Example,CN=release",
-        )
-    };
-    let issuer = || {
-        flags::value(
-            "issuer",
-            "CA-KEY",
-            "Key of the list that issues it; without it the key certifies itself",
-        )
-    };
-    let crl_url = || {
-        flags::value(
-            "crl-url",
-            "URL",
-            "http address at which the CA's revocation list will be found",
-        )
-    };
-    let trust = || {
-        flags::value(
-            "trust",
-            "STORE",
-            "Add the root to this trust store of type ca",
-        )
-    };
     vec![
-        flags::verb("create", "Make a key on a device and add it to the list", CREATE)
-            .args(device(
-                "Plugin of the device (required)",
-                "The new key, in the plugin's own form (required)",
-            ))
-            .arg(flags::value(
-                "type",
-                "TYPE",
-                "RSA-2048, RSA-3072, RSA-4096, EC-256, EC-384 or EC-521 (required)",
-            ))
-            .args(policies())
-            .arg(flags::switch("default", "Make it the default signing key"))
-            .arg(flags::force(
-                "Replace a key that is there: a token or file loses the old one for good, a service keeps it",
-            ))
-            .arg(flags::yes())
-            .arg(flags::output())
-            .arg(name()),
-        flags::verb("request", "Make a certificate request for a key", REQUEST)
-            .arg(subject())
-            .args(out("Write it to this file in place of standard output"))
-            .args(common())
-            .arg(padding())
-            .arg(name()),
-        flags::verb("certify", "Certify a key with itself or with another", CERTIFY)
-            .arg(subject())
-            .arg(days("How long the certificate is valid (required)"))
-            .arg(flags::switch("ca", "Make a CA certificate"))
-            .arg(flags::value(
-                "path-length",
-                "N",
-                "How many CAs may stand below this one [default: 0]",
-            ))
-            .arg(issuer())
-            .arg(flags::value(
-                "request",
-                "FILE",
-                "Certify the key of this request in place of one of the list",
-            ))
-            .arg(crl_url())
-            .arg(trust())
-            .arg(flags::value(
-                "out",
-                "FILE",
-                "Write the certificate and those above it to this file as well",
-            ))
-            .arg(flags::force(
-                "Overwrite the file, and replace the certificate of a device that keeps one only",
-            ))
-            .args(common())
-            .arg(padding())
-            .arg(name()),
+        create(),
+        request(),
+        certify(),
+        renew(),
+        crl(),
         flags::verb(
-            "renew",
-            "Make a new certificate or request for a key, under the same subject",
-            RENEW,
+            "import-cert",
+            "Store a key's certificates beside it",
+            IMPORT,
         )
-        .arg(days("How long the certificate is valid"))
-        .arg(issuer())
-        .arg(flags::switch("csr", "Make a request in place of a certificate"))
-        .args(new_key())
-        .arg(crl_url())
-        .arg(trust())
-        .args(out("Write it to this file"))
+        .arg(flags::switch("ca", "The key is that of a CA"))
+        .arg(flags::force("Replace the key's other certificates"))
         .args(common())
-        .arg(padding())
+        .arg(flags::positional(
+            "key_name_and_file",
+            "Name of the key in the list, then certificate files, PEM or DER",
+        )),
+        flags::verb(
+            "export-cert",
+            "Print a key's certificates, leaf first",
+            EXPORT,
+        )
+        .args(out("Write them to this file in place of standard output"))
+        .args(common())
         .arg(name()),
-        flags::verb("crl", "Make the revocation list of a CA's key", CRL)
-            .arg(flags::list(
-                "revoke",
-                "SERIAL",
-                "Revoke the certificate with this serial number (repeatable)",
-            ))
-            .arg(flags::value(
-                "reason",
-                "REASON",
-                "unspecified, keyCompromise, superseded or cessationOfOperation [default: unspecified]",
-            ))
-            .arg(days("How long the list is valid [default: 30]"))
-            .args(out("Write the list to this file as well"))
-            .args(common())
-            .arg(padding())
-            .arg(name()),
-        flags::verb("import-cert", "Store a key's certificates beside it", IMPORT)
-            .arg(flags::switch("ca", "The key is that of a CA"))
-            .arg(flags::force("Replace the key's other certificates"))
-            .args(common())
-            .arg(flags::positional(
-                "key_name_and_file",
-                "Name of the key in the list, then certificate files, PEM or DER",
-            )),
-        flags::verb("export-cert", "Print a key's certificates, leaf first", EXPORT)
-            .args(out("Write them to this file in place of standard output"))
-            .args(common())
-            .arg(name()),
         flags::verb("show", "Show a key: device, type, certificates", SHOW)
             .args(common())
             .arg(name()),
     ]
+}
+
+fn create() -> Command {
+    flags::verb(
+        "create",
+        "Make a key on a device and add it to the list",
+        CREATE,
+    )
+    .args(device(
+        "Plugin of the device (required)",
+        "The new key, in the plugin's own form (required)",
+    ))
+    .arg(flags::value(
+        "type",
+        "TYPE",
+        "RSA-2048, RSA-3072, RSA-4096, EC-256, EC-384 or EC-521 (required)",
+    ))
+    .args(policies())
+    .arg(flags::switch("default", "Make it the default signing key"))
+    .arg(flags::force(
+        "Replace a key that is there: a token or file loses the old one for good, a service keeps it",
+    ))
+    .arg(flags::yes())
+    .arg(flags::output())
+    .arg(name())
+}
+
+fn request() -> Command {
+    flags::verb("request", "Make a certificate request for a key", REQUEST)
+        .arg(subject())
+        .args(out("Write it to this file in place of standard output"))
+        .args(common())
+        .arg(padding())
+        .arg(name())
+}
+
+fn certify() -> Command {
+    flags::verb(
+        "certify",
+        "Certify a key with itself or with another",
+        CERTIFY,
+    )
+    .arg(subject())
+    .arg(days("How long the certificate is valid (required)"))
+    .arg(flags::switch("ca", "Make a CA certificate"))
+    .arg(flags::value(
+        "path-length",
+        "N",
+        "How many CAs may stand below this one [default: 0]",
+    ))
+    .arg(issuer())
+    .arg(flags::value(
+        "request",
+        "FILE",
+        "Certify the key of this request in place of one of the list",
+    ))
+    .arg(crl_url())
+    .arg(trust())
+    .arg(flags::value(
+        "out",
+        "FILE",
+        "Write the certificate and those above it to this file as well",
+    ))
+    .arg(flags::force(
+        "Overwrite the file, and replace the certificate of a device that keeps one only",
+    ))
+    .args(common())
+    .arg(padding())
+    .arg(name())
+}
+
+fn renew() -> Command {
+    flags::verb(
+        "renew",
+        "Make a new certificate or request for a key, under the same subject",
+        RENEW,
+    )
+    .arg(days("How long the certificate is valid"))
+    .arg(issuer())
+    .arg(flags::switch(
+        "csr",
+        "Make a request in place of a certificate",
+    ))
+    .args(new_key())
+    .arg(crl_url())
+    .arg(trust())
+    .args(out("Write it to this file"))
+    .args(common())
+    .arg(padding())
+    .arg(name())
+}
+
+fn crl() -> Command {
+    flags::verb("crl", "Make the revocation list of a CA's key", CRL)
+        .arg(flags::list(
+            "revoke",
+            "SERIAL",
+            "Revoke the certificate with this serial number (repeatable)",
+        ))
+        .arg(flags::value(
+            "reason",
+            "REASON",
+            "unspecified, keyCompromise, superseded or cessationOfOperation [default: unspecified]",
+        ))
+        .arg(days("How long the list is valid [default: 30]"))
+        .args(out("Write the list to this file as well"))
+        .args(common())
+        .arg(padding())
+        .arg(name())
+}
+
+fn name() -> Arg {
+    flags::positional("key_name", "Name of the key in the list")
+}
+
+fn days(help: &'static str) -> Arg {
+    flags::value("days", "N", help)
+}
+
+fn subject() -> Arg {
+    flags::value(
+        "subject",
+        "NAME",
+        "Subject, for instance C=US,ST=WA,O=Example,CN=release",
+    )
+}
+
+fn issuer() -> Arg {
+    flags::value(
+        "issuer",
+        "CA-KEY",
+        "Key of the list that issues it; without it the key certifies itself",
+    )
+}
+
+fn crl_url() -> Arg {
+    flags::value(
+        "crl-url",
+        "URL",
+        "http address at which the CA's revocation list will be found",
+    )
+}
+
+fn trust() -> Arg {
+    flags::value(
+        "trust",
+        "STORE",
+        "Add the root to this trust store of type ca",
+    )
 }
 
 /// The flags that name a device.

@@ -96,181 +96,54 @@ fn site(host: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// A realm, the registry that names it, how that is spoken to, what would be sent, and whether the realm is asked.
+    const REALMS: &str = "
+https://auth.docker.io/token         docker.io                https secret  asked
+https://ghcr.io/token                ghcr.io                  https secret  asked
+https://gitlab.com/jwt/auth          registry.gitlab.com:5050 https secret  asked
+https://sso.redhat.com/auth          registry.redhat.io       https secret  asked
+https://evil.example/token           registry.corp.com        https secret  refused
+https://evil.example/token           registry.corp.com        https nothing asked
+https://evil.co.uk/token             registry.corp.co.uk      https secret  refused
+https://auth.corp.co.uk/token        registry.corp.co.uk      https secret  asked
+http://registry.corp.com/token       registry.corp.com        https secret  refused
+http://registry.corp.com/token       registry.corp.com        https nothing refused
+# Another port may be somebody else's.
+http://registry.corp.com:81/token    registry.corp.com:80     http  secret  refused
+http://registry.corp.com:81/token    registry.corp.com        http  secret  refused
+http://registry.corp.com:81/token    registry.corp.com        http  nothing asked
+http://REGISTRY.corp.com/token       registry.corp.com:80     http  secret  asked
+https://registry.corp.com:8443/token registry.corp.com:5000   http  secret  asked
+http://localhost:5001/               localhost:5000           http  secret  refused
+http://localhost/token               localhost:5000           http  secret  refused
+http://localhost:5000/t              localhost:5000           http  secret  asked
+http://127.0.0.1:5001/               127.0.0.1:5000           http  secret  refused
+http://127.0.0.1:5000/               localhost:5000           http  secret  refused
+http://[::1]:5000/t                  [::1]:5000               http  secret  asked
+http://auth.corp.com/token           registry.corp.com        http  secret  refused
+https://10.0.0.2/token               10.0.0.1                 https secret  refused
+http://[::1]:1/token                 [::1]:5000               http  secret  refused
+https://user@registry.corp.com/      registry.corp.com        https secret  refused
+ftp://registry.corp.com/             registry.corp.com        http  secret  refused
+file:///etc/passwd                   registry.corp.com        http  nothing refused
+/token                               registry.corp.com        https secret  refused
+https://token                        localhost:5000           http  secret  refused
+";
+
     #[test]
     fn realms() {
         // REG-05, SEC-03: no credential is sent to a token service elsewhere.
-        for (realm, registry, plain_http, secret, good) in [
-            (
-                "https://auth.docker.io/token",
-                "docker.io",
-                false,
-                true,
-                true,
-            ),
-            ("https://ghcr.io/token", "ghcr.io", false, true, true),
-            (
-                "https://gitlab.com/jwt/auth",
-                "registry.gitlab.com:5050",
-                false,
-                true,
-                true,
-            ),
-            (
-                "https://sso.redhat.com/auth",
-                "registry.redhat.io",
-                false,
-                true,
-                true,
-            ),
-            (
-                "https://evil.example/token",
-                "registry.corp.com",
-                false,
-                true,
-                false,
-            ),
-            (
-                "https://evil.example/token",
-                "registry.corp.com",
-                false,
-                false,
-                true,
-            ),
-            (
-                "https://evil.co.uk/token",
-                "registry.corp.co.uk",
-                false,
-                true,
-                false,
-            ),
-            (
-                "https://auth.corp.co.uk/token",
-                "registry.corp.co.uk",
-                false,
-                true,
-                true,
-            ),
-            (
-                "http://registry.corp.com/token",
-                "registry.corp.com",
-                false,
-                true,
-                false,
-            ),
-            (
-                "http://registry.corp.com/token",
-                "registry.corp.com",
-                false,
-                false,
-                false,
-            ),
-            // Another port may be somebody else's.
-            (
-                "http://registry.corp.com:81/token",
-                "registry.corp.com:80",
-                true,
-                true,
-                false,
-            ),
-            (
-                "http://registry.corp.com:81/token",
-                "registry.corp.com",
-                true,
-                true,
-                false,
-            ),
-            (
-                "http://registry.corp.com:81/token",
-                "registry.corp.com",
-                true,
-                false,
-                true,
-            ),
-            (
-                "http://REGISTRY.corp.com/token",
-                "registry.corp.com:80",
-                true,
-                true,
-                true,
-            ),
-            (
-                "https://registry.corp.com:8443/token",
-                "registry.corp.com:5000",
-                true,
-                true,
-                true,
-            ),
-            (
-                "http://localhost:5001/",
-                "localhost:5000",
-                true,
-                true,
-                false,
-            ),
-            (
-                "http://localhost/token",
-                "localhost:5000",
-                true,
-                true,
-                false,
-            ),
-            (
-                "http://localhost:5000/t",
-                "localhost:5000",
-                true,
-                true,
-                true,
-            ),
-            (
-                "http://127.0.0.1:5001/",
-                "127.0.0.1:5000",
-                true,
-                true,
-                false,
-            ),
-            (
-                "http://127.0.0.1:5000/",
-                "localhost:5000",
-                true,
-                true,
-                false,
-            ),
-            ("http://[::1]:5000/t", "[::1]:5000", true, true, true),
-            (
-                "http://auth.corp.com/token",
-                "registry.corp.com",
-                true,
-                true,
-                false,
-            ),
-            ("https://10.0.0.2/token", "10.0.0.1", false, true, false),
-            ("http://[::1]:1/token", "[::1]:5000", true, true, false),
-            (
-                "https://user@registry.corp.com/",
-                "registry.corp.com",
-                false,
-                true,
-                false,
-            ),
-            (
-                "ftp://registry.corp.com/",
-                "registry.corp.com",
-                true,
-                true,
-                false,
-            ),
-            (
-                "file:///etc/passwd",
-                "registry.corp.com",
-                true,
-                false,
-                false,
-            ),
-            ("/token", "registry.corp.com", false, true, false),
-            ("https://token", "localhost:5000", true, true, false),
-        ] {
+        for row in REALMS
+            .lines()
+            .filter(|row| row.contains("://") || row.starts_with('/'))
+        {
+            let columns: Vec<&str> = row.split_whitespace().collect();
+            let [realm, registry, scheme, sent, fate] = columns.as_slice() else {
+                panic!("{row}");
+            };
+            let (plain_http, secret) = (*scheme == "http", *sent == "secret");
             let result = check(realm, registry, plain_http, secret, &[]);
-            assert_eq!(result.is_ok(), good, "{realm} {registry} {result:?}");
+            assert_eq!(result.is_ok(), *fate == "asked", "{row} {result:?}");
         }
         // A port on plain HTTP is named as such.
         for (allowed, good) in [
