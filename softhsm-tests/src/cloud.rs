@@ -1,13 +1,16 @@
 //! What the tests of plugins for key management services share: a key as the command line names it, a
 //! bench of a client of the service, and what signing with a key must lead to.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::fakes::{Fake, Fault};
 use crate::peers::registry::Registry;
 use crate::scene::{Scene, Tool};
 use crate::workbench::{Ran, Workbench};
@@ -221,4 +224,213 @@ pub fn both_tools_sign_and_verify(bench: Workbench, keys: &[(&str, &CloudKey)]) 
             scene.both_verify(&reference);
         }
     }
+}
+
+/// How many of the requests have this text in them.
+pub fn count(asked: &[String], part: &str) -> usize {
+    asked.iter().filter(|line| line.contains(part)).count()
+}
+
+/// New artifacts in the bench's layout.
+pub fn artifacts(bench: &Workbench, name: &str, number: usize) -> Vec<String> {
+    let all = 0..number;
+    all.map(|n| artifact(bench, &format!("{name}-{n}")))
+        .collect()
+}
+
+/// Signs all in one session; what was printed.
+pub fn signs_all(bench: &Workbench, key: &CloudKey, references: &[String]) -> Ran {
+    let all: Vec<&str> = references.iter().map(String::as_str).collect();
+    let signed = sign(bench, key, &all);
+    assert_eq!(signed.code, Some(0), "{key:?}: {}", signed.stderr);
+    signed
+}
+
+/// Eight signatures are made though the service has a problem for a while, which is told once.
+pub fn signs_after_a_while(bench: &Workbench, key: &CloudKey, problem: &str) {
+    let references = artifacts(bench, problem, 8);
+    let told = signs_all(bench, key, &references).stderr;
+    assert_eq!(told.matches("trying again").count(), 1, "{problem}: {told}");
+    for reference in &references {
+        assert_eq!(verify(bench, reference).code, Some(0), "{problem}");
+    }
+}
+
+/// Requests for signatures, whose path has `path` in it, are throttled for five seconds, cut in the middle of
+/// the answer, or fail: they are asked for again.
+pub fn passing_faults_pass(fake: &impl Fake, bench: &Workbench, key: &CloudKey, path: &str) {
+    let (start, throttled) = (Instant::now(), Duration::from_secs(5));
+    for (problem, fault) in [
+        ("throttled", Fault::Throttled(throttled)),
+        ("cut off", Fault::CutOff(2)),
+        ("broken", Fault::Broken(2)),
+    ] {
+        fake.distort(path, fault);
+        signs_after_a_while(bench, key, problem);
+        fake.mend();
+    }
+    assert!(start.elapsed() > throttled);
+}
+
+/// A service that takes the request for a signature and never answers is given up before the host gives
+/// the plugin up, and nothing is stored.
+pub fn silence_is_told(bench: &Workbench, key: &CloudKey) {
+    let start = Instant::now();
+    let reference = artifact(bench, "silent");
+    let before = bench.layout.snapshot();
+    let ran = sign(bench, key, &[&reference]);
+    assert_ne!(ran.code, Some(0));
+    for part in ["did not answer", "Hint: check the network"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert_eq!(bench.layout.snapshot(), before);
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_secs(75), "{taken:?}");
+}
+
+/// Answers that are wrong are not used: each of these faults is told with an error and a hint.
+pub fn wrong_answers_are_not_used(
+    fake: &impl Fake,
+    bench: &Workbench,
+    keys: &[&CloudKey],
+    faults: &[(&str, Fault, &str, &str)],
+) {
+    for (path, fault, error, hint) in faults {
+        for key in keys {
+            fake.distort(path, *fault);
+            let name = format!("{path} {fault:?} {}", key.id);
+            refused(bench, key, &name, error, hint);
+            fake.mend();
+        }
+    }
+}
+
+/// SEC-01: none of these secrets is in any output of a signature at `-d`, nor in the arguments of a
+/// process that runs meanwhile. Requests have to take a while.
+pub fn no_credential_is_told(
+    fake: &impl Fake,
+    bench: &Workbench,
+    key: &CloudKey,
+    secrets: &[&str],
+) {
+    let reference = artifact(bench, "debug");
+    fake.asked();
+    let flags = ["sign", "-d", "--oci-layout"];
+    let all = flags.into_iter().chain(key.flags());
+    let mut command = bench.command(
+        &binaries().join("hardsign"),
+        all.chain([reference.as_str()]),
+    );
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut asked, mut arguments) = (Vec::new(), Vec::new());
+    while child.try_wait().unwrap().is_none() {
+        asked.extend(fake.asked());
+        arguments.extend(bench.processes());
+        sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    asked.extend(fake.asked());
+    assert!(output.status.success(), "{output:?}");
+    assert!(!asked.is_empty());
+    let arguments = arguments.join("\n");
+    let plugin = format!("notation-{}", key.plugin);
+    assert!(arguments.contains(&plugin), "{arguments}");
+    let texts = [output.stdout, output.stderr, arguments.into_bytes()];
+    for text in texts.map(|text| String::from_utf8_lossy(&text).into_owned()) {
+        for secret in secrets {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+}
+
+/// The command line of a key that is made in a service.
+pub struct Made<'a> {
+    pub plugin: &'a str,
+    /// The key id for a name.
+    pub id: &'a dyn Fn(&str) -> String,
+    pub config: &'a [&'a str],
+}
+
+impl Made<'_> {
+    /// Makes a key, after `--yes`.
+    pub fn create(&self, bench: &Workbench, name: &str, kind: &str, more: &[&str]) -> Ran {
+        let id = (self.id)(name);
+        let fixed = ["key", "create", name, "--plugin", self.plugin, "--id", &id];
+        let config = self
+            .config
+            .iter()
+            .flat_map(|config| ["--plugin-config", config]);
+        let rest = ["--type", kind, "--yes"];
+        let all = fixed.into_iter().chain(config).chain(rest);
+        bench.hardsign(all.chain(more.iter().copied()))
+    }
+}
+
+/// A team's CA lives in the service and certifies another key there, by a request and by the list; a signature
+/// is verified by its root, openssl reads the chain, and a renewed certificate takes over.
+pub fn a_ca_issues_and_renews(bench: &Workbench, made: &Made<'_>, ca_kind: &str, kind: &str) {
+    for (name, kind) in [("ca", ca_kind), ("leaf", kind)] {
+        let made = made.create(bench, name, kind, &[]);
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+    }
+    let line = "key certify ca --ca --subject C=US,O=Example,CN=CA --days 30 --trust ours";
+    bench.hardsign_ok(line.split(' '));
+    let file = |name: &str| bench.path().join(name).display().to_string();
+    let (request, by_request, chain) = (file("leaf.csr"), file("by-request.pem"), file("leaf.pem"));
+    let subject = "C=US,ST=WA,O=Example,CN=leaf";
+    let line = "key request leaf --subject";
+    bench.hardsign_ok(line.split(' ').chain([subject, "--out", &request]));
+    run(Command::new("openssl").args(["req", "-verify", "-noout", "-in", &request]));
+    let line = "key certify --days 10 --issuer ca --request";
+    bench.hardsign_ok(
+        line.split(' ')
+            .chain([request.as_str(), "--out", &by_request]),
+    );
+    let line = "key certify leaf --days 10 --issuer ca --out";
+    bench.hardsign_ok(
+        line.split(' ')
+            .chain([chain.as_str(), "--subject", subject]),
+    );
+    let root = file("root.pem");
+    let line = "key export-cert ca --out";
+    bench.hardsign_ok(line.split(' ').chain([root.as_str()]));
+    for issued in [&by_request, &chain] {
+        run(Command::new("openssl").args(["verify", "-purpose", "any", "-CAfile", &root, issued]));
+    }
+    bench.policy(&json!({
+        "name": "tests",
+        "registryScopes": ["local/test"],
+        "signatureVerification": {"level": "strict"},
+        "trustStores": ["ca:ours"],
+        "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Example, CN=leaf"],
+    }));
+    let serial = || {
+        let shown = bench.hardsign_ok("key show leaf -o json".split(' ')).stdout;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        shown["certificates"][0]["serialNumber"].clone()
+    };
+    let before = serial();
+    for round in ["issued", "renewed"] {
+        let reference = artifact(bench, round);
+        bench.hardsign_ok(["sign", "--key", "leaf", "--oci-layout", &reference]);
+        let verified = verify(bench, &reference);
+        assert_eq!(verified.code, Some(0), "{round}: {}", verified.stderr);
+        if round == "issued" {
+            bench.hardsign_ok("key renew leaf --days 20 --issuer ca".split(' '));
+        }
+    }
+    assert_ne!(serial(), before);
+    // What the CA has revoked is in its list, which its key in the service signs.
+    let list = file("list.crl");
+    let line = "key crl ca --days 5 --revoke";
+    let revoked = before.as_str().unwrap();
+    bench.hardsign_ok(line.split(' ').chain([revoked, "--out", &list]));
+    let read = [
+        "crl", "-inform", "DER", "-noout", "-text", "-CAfile", &root, "-in", &list,
+    ];
+    let read = run(Command::new("openssl").args(read));
+    let text = String::from_utf8_lossy(&read.stdout).into_owned();
+    assert!(text.contains("Revoked Certificates:"), "{text}");
+    assert!(String::from_utf8_lossy(&read.stderr).contains("verify OK"));
 }

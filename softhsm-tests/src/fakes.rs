@@ -3,8 +3,13 @@
 //! can be told to go wrong ([`Fault`]). The vendors' own Python clients are run against them as well, so
 //! that a fake and a plugin can't share a mistake.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::{SignedDuration, Timestamp};
 
 pub mod azure;
 pub mod google;
@@ -50,18 +55,18 @@ struct Faults(Mutex<Vec<(String, Fault, Instant)>>);
 
 impl Faults {
     fn set(&self, path: &str, fault: Fault) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.push((path.to_owned(), fault, Instant::now()));
     }
 
     fn clear(&self) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.clear();
     }
 
     /// The fault that this request meets; what happens so many times is counted.
     fn meet(&self, request: &Request) -> Option<Fault> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         let entry = all
             .iter_mut()
             .find(|(path, ..)| request.path.contains(path.as_str()))?;
@@ -79,6 +84,80 @@ impl Faults {
             fault => Some(*fault),
         }
     }
+}
+
+/// The clock of a service, which may differ from this machine's.
+#[derive(Debug, Default)]
+struct Clock(AtomicI64);
+
+impl Clock {
+    /// From now on it is this many minutes ahead of this machine's, or behind it if negative.
+    fn set(&self, minutes: i64) {
+        self.0.store(minutes * 60, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.0.load(Ordering::Relaxed));
+        Timestamp::now() + ahead
+    }
+
+    /// As an answer's header `Date` has it.
+    fn date(&self) -> String {
+        let printer = DateTimePrinter::new();
+        printer.timestamp_to_rfc9110_string(&self.now()).unwrap()
+    }
+}
+
+/// What every fake knows of itself.
+#[derive(Debug, Default)]
+pub struct Manner {
+    asked: Mutex<Vec<String>>,
+    faults: Faults,
+    clock: Clock,
+    pause: Mutex<Duration>,
+}
+
+impl Manner {
+    /// A request has come: it is noted, and takes the time that requests take.
+    fn take(&self, line: String) {
+        lock(&self.asked).push(line);
+        let pause = *lock(&self.pause);
+        sleep(pause);
+    }
+}
+
+/// A fake, and what it is told to do.
+pub trait Fake {
+    fn manner(&self) -> &Manner;
+
+    /// Requests with this text in their path meet a fault.
+    fn distort(&self, path: &str, fault: Fault) {
+        self.manner().faults.set(path, fault);
+    }
+
+    /// All is well again.
+    fn mend(&self) {
+        self.manner().faults.clear();
+    }
+
+    /// Every request takes so long.
+    fn slow_down(&self, pause: Duration) {
+        *lock(&self.manner().pause) = pause;
+    }
+
+    /// The service's clock is this many minutes ahead of this machine's, or behind it if negative.
+    fn set_clock(&self, minutes: i64) {
+        self.manner().clock.set(minutes);
+    }
+
+    /// What was asked since the last call.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.manner().asked))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An answer that the transport spoils.

@@ -9,17 +9,17 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
 use softhsm_tests::cloud::{
-    CloudKey, artifact, bench, both_tools_sign_and_verify, conforms, openssl_verifies, refused,
-    sign, signs_and_verifies, verify,
+    self, CloudKey, Made, a_ca_issues_and_renews, artifact, artifacts, bench,
+    both_tools_sign_and_verify, conforms, count, openssl_verifies, refused, sign, signs_all,
+    signs_and_verifies, verify,
 };
-use softhsm_tests::fakes::Fault;
-use softhsm_tests::fakes::google::{FakeCloudKms, RING};
-use softhsm_tests::workbench::Workbench;
+use softhsm_tests::fakes::google::{FakeCloudKms, RING, name};
+use softhsm_tests::fakes::{Fake as _, Fault};
 use softhsm_tests::{keys, peers, run};
 
 /// The key types of the service that the Notary Project allows.
@@ -30,31 +30,6 @@ const TYPES: [(KeySpec, &str); 4] = [
     (KeySpec::Ec384, "EC_SIGN_P384_SHA384"),
 ];
 
-fn name(key: &str) -> String {
-    format!("{RING}/cryptoKeys/{key}")
-}
-
-/// A key of the fake by its name, with the chain of the test key that it is.
-fn key(fake: &FakeCloudKms, id: impl Into<String>, spec: KeySpec) -> CloudKey {
-    CloudKey::new("gcpkms", id)
-        .with("endpoint", fake.endpoint())
-        .with("cert-chain", keys::key(spec).chain.display())
-}
-
-/// A fake with one key, `release` on P-256.
-fn with_release() -> (FakeCloudKms, Workbench, CloudKey) {
-    let fake = FakeCloudKms::start();
-    let spec = KeySpec::Ec256;
-    fake.add("release", "EC_SIGN_P256_SHA256", spec, &keys::key(spec).key);
-    let bench = bench(&fake.environment());
-    let key = key(&fake, format!("gcpkms://{}", name("release")), spec);
-    (fake, bench, key)
-}
-
-fn count(asked: &[String], part: &str) -> usize {
-    asked.iter().filter(|line| line.contains(part)).count()
-}
-
 /// ENV-32, ENV-35, ENV-37: each key type signs in both formats; openssl, and the real `notation` in
 /// both directions, agree.
 #[test]
@@ -63,7 +38,7 @@ fn every_key_type_signs_and_verifies() {
     let mut all = Vec::new();
     for (spec, algorithm) in TYPES {
         fake.add(spec.name(), algorithm, spec, &keys::key(spec).key);
-        let key = key(&fake, name(spec.name()), spec);
+        let key = fake.key(name(spec.name()), spec);
         let bench = bench(&fake.environment());
         signs_and_verifies(&bench, &key, spec.name());
         let reference = artifact(&bench, &format!("{} for openssl", spec.name()));
@@ -79,7 +54,7 @@ fn every_key_type_signs_and_verifies() {
 /// The key ids that people have, and plain plugin config.
 #[test]
 fn every_key_id_signs() {
-    let (fake, bench, _) = with_release();
+    let (fake, bench, _) = FakeCloudKms::with_release();
     let spec = KeySpec::Ec256;
     let full = name("release");
     for id in [
@@ -90,9 +65,10 @@ fn every_key_id_signs() {
         format!("cloudkms:{full}/cryptoKeyVersions/1"),
         format!("//cloudkms.googleapis.com/{full}"),
     ] {
-        signs_and_verifies(&bench, &key(&fake, id.clone(), spec), &id);
+        signs_and_verifies(&bench, &fake.key(id.clone(), spec), &id);
     }
-    let plain = key(&fake, "release", spec)
+    let plain = fake
+        .key("release", spec)
         .with("project", "acme")
         .with("location", "europe-west3")
         .with("key-ring", "ci")
@@ -103,7 +79,7 @@ fn every_key_id_signs() {
 /// The newest enabled version signs, the one that is named if one is; its certificate decides.
 #[test]
 fn the_version_is_pinned_when_the_key_is_opened() {
-    let (fake, bench, key) = with_release();
+    let (fake, bench, key) = FakeCloudKms::with_release();
     let second = keys::named(KeySpec::Ec256, "google second");
     fake.add("release", "", KeySpec::Ec256, &second.key);
     let first = CloudKey::new("gcpkms", format!("{}/cryptoKeyVersions/1", name("release")))
@@ -148,13 +124,9 @@ fn the_version_is_pinned_when_the_key_is_opened() {
 /// key.
 #[test]
 fn a_signature_is_one_request() {
-    let (fake, bench, key) = with_release();
-    let references: Vec<_> = (0..200)
-        .map(|n| artifact(&bench, &format!("a{n}")))
-        .collect();
-    let all: Vec<&str> = references.iter().map(String::as_str).collect();
-    let signed = sign(&bench, &key, &all);
-    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    let (fake, bench, key) = FakeCloudKms::with_release();
+    let references = artifacts(&bench, "a", 200);
+    signs_all(&bench, &key, &references);
     let asked = fake.asked();
     assert_eq!(count(&asked, ":asymmetricSign"), 200);
     assert_eq!(asked.len(), 202, "{:?}", &asked[..5]);
@@ -164,7 +136,7 @@ fn a_signature_is_one_request() {
 /// What the service refuses is told with the next step, and nothing is stored.
 #[test]
 fn refusals_are_told() {
-    let (fake, bench, release) = with_release();
+    let (fake, bench, release) = FakeCloudKms::with_release();
     let spec = KeySpec::Ec256;
     fake.add_symmetric("symmetric");
     for (name, algorithm, spec) in [
@@ -212,7 +184,7 @@ fn refusals_are_told() {
         ),
         ("release".to_owned(), "the project", "gcpkms://"),
     ] {
-        refused(&bench, &key(&fake, id.clone(), spec), &id, error, hint);
+        refused(&bench, &fake.key(id.clone(), spec), &id, error, hint);
     }
     let misspelt = release.clone().with("key-rign", "x");
     refused(&bench, &misspelt, "misspelt", "key-rign", "key-ring");
@@ -220,239 +192,58 @@ fn refusals_are_told() {
     refused(&bench, &plain, "plain http", "endpoint", "https://");
 }
 
-/// Credentials that are not there, wrong, of another, or expired: what was looked for, and in which
-/// order; no wait of a minute.
-#[test]
-fn credentials_that_give_no_access_are_told() {
-    let (_fake, _, key) = with_release();
-    let start = Instant::now();
-    let nobody = bench(&[("GCE_METADATA_HOST", "127.0.0.1:9".to_owned())]);
-    let text = refused(
-        &nobody,
-        &key,
-        "no credentials",
-        "no Google credentials are known",
-        "gcloud auth application-default login",
-    );
-    let places = [
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        "application_default_credentials.json",
-        "metadata server",
-    ];
-    let found: Vec<_> = places
-        .iter()
-        .map(|place| text.find(place).unwrap())
-        .collect();
-    assert!(found.is_sorted(), "{text}");
-
-    // A metadata server that takes connections and says nothing.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = silent.local_addr().unwrap().to_string();
-    let waiting = bench(&[("GCE_METADATA_HOST", host)]);
-    refused(
-        &waiting,
-        &key,
-        "a silent metadata server",
-        "no answer in 2 seconds",
-        "gcloud",
-    );
-    assert!(
-        start.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        start.elapsed()
-    );
-}
-
-/// Files that are no credentials, or those of another; tokens that are refused.
-#[test]
-fn credentials_that_are_refused_are_told() {
-    let (fake, known, key) = with_release();
-    let of = |file: &str| bench(&[("GOOGLE_APPLICATION_CREDENTIALS", file.to_owned())]);
-    refused(
-        &of("/nowhere/c.json"),
-        &key,
-        "no file",
-        "/nowhere/c.json",
-        "check the file",
-    );
-    let junk = known.path().join("junk.json");
-    for content in [
-        "",
-        "{}",
-        "{\"type\":\"service_account\"}",
-        "{\"type\":\"unheard\"}",
-    ] {
-        fs::write(&junk, content).unwrap();
-        refused(
-            &of(junk.to_str().unwrap()),
-            &key,
-            content,
-            "GOOGLE_APPLICATION_CREDENTIALS",
-            "check the file",
-        );
-    }
-    let other = keys::named(KeySpec::Rsa2048, "no service account").key;
-    let other = fake.write_credentials("other.json", &other);
-    let text = refused(
-        &of(other.to_str().unwrap()),
-        &key,
-        "another account",
-        "invalid authentication credentials",
-        "clock",
-    );
-    assert!(!text.contains("PRIVATE KEY"), "{text}");
-    fake.distort(":asymmetricSign", Fault::Expired);
-    refused(
-        &known,
-        &key,
-        "expired",
-        "invalid authentication",
-        "log in again",
-    );
-    fake.mend();
-    fake.distort(":asymmetricSign", Fault::Denied);
-    refused(
-        &known,
-        &key,
-        "denied",
-        "Permission denied",
-        "roles/cloudkms.signerVerifier",
-    );
-    fake.mend();
-    fake.distort("cryptoKeyVersions", Fault::Denied);
-    refused(
-        &known,
-        &key,
-        "list denied",
-        "Permission denied",
-        "roles/cloudkms.viewer",
-    );
-}
-
 /// Answers that are not right are found out, by the plugin or by the host, and nothing is stored.
 #[test]
 fn wrong_answers_are_not_used() {
-    let (fake, bench, release) = with_release();
+    let (fake, bench, release) = FakeCloudKms::with_release();
     let spec = KeySpec::Rsa2048;
-    fake.add(
-        "rsa",
-        "RSA_SIGN_PSS_2048_SHA256",
-        spec,
-        &keys::key(spec).key,
-    );
-    let rsa = key(&fake, name("rsa"), spec);
+    let algorithm = "RSA_SIGN_PSS_2048_SHA256";
+    fake.add("rsa", algorithm, spec, &keys::key(spec).key);
+    let rsa = fake.key(name("rsa"), spec);
+    let (sign, public) = (":asymmetricSign", "publicKey");
+    let again = "run the command again";
     let faults = [
+        (sign, Fault::WrongChecksum, "CRC32C", again),
+        (sign, Fault::DigestLost, "digest was damaged", again),
+        (sign, Fault::AnotherVersion, "was asked for", "not used"),
+        (sign, Fault::AnotherKey, "signature", ""),
+        (sign, Fault::Short, "signature", "not used"),
+        (sign, Fault::Junk, "can't be read", "endpoint"),
         (
-            ":asymmetricSign",
-            Fault::WrongChecksum,
-            "CRC32C",
-            "run the command again",
-        ),
-        (
-            ":asymmetricSign",
-            Fault::DigestLost,
-            "digest was damaged",
-            "run the command again",
-        ),
-        (
-            ":asymmetricSign",
-            Fault::AnotherVersion,
-            "was asked for",
-            "not used",
-        ),
-        (":asymmetricSign", Fault::AnotherKey, "signature", ""),
-        (":asymmetricSign", Fault::Short, "signature", "not used"),
-        (":asymmetricSign", Fault::Junk, "can't be read", "endpoint"),
-        (
-            "publicKey",
+            public,
             Fault::WrongChecksum,
             "public key was damaged",
-            "run the command again",
+            again,
         ),
-        (
-            "publicKey",
-            Fault::AnotherVersion,
-            "was asked for",
-            "not used",
-        ),
-        ("publicKey", Fault::AnotherKey, "certificate", ""),
-        ("publicKey", Fault::Junk, "can't be read", "endpoint"),
+        (public, Fault::AnotherVersion, "was asked for", "not used"),
+        (public, Fault::AnotherKey, "certificate", ""),
+        (public, Fault::Junk, "can't be read", "endpoint"),
     ];
-    for (path, fault, error, hint) in faults {
-        for key in [&release, &rsa] {
-            fake.distort(path, fault);
-            refused(
-                &bench,
-                key,
-                &format!("{path} {fault:?} {}", key.id),
-                error,
-                hint,
-            );
-            fake.mend();
-        }
-    }
-    fake.distort(":asymmetricSign", Fault::WrongSalt);
-    refused(&bench, &rsa, "wrong salt", "signature", "");
+    cloud::wrong_answers_are_not_used(&fake, &bench, &[&release, &rsa], &faults);
+    let salt = [(sign, Fault::WrongSalt, "signature", "")];
+    cloud::wrong_answers_are_not_used(&fake, &bench, &[&rsa], &salt);
 }
 
-/// A service that is busy, breaks off or has a problem is asked again; one that has it for long, or
-/// never answers, is told.
+/// A service that is busy, breaks off or has a problem is asked again.
 #[test]
 fn passing_faults_pass() {
-    let (fake, bench, key) = with_release();
-    let start = Instant::now();
-    let throttled = Duration::from_secs(5);
-    for (name, fault) in [
-        ("throttled", Fault::Throttled(throttled)),
-        ("cut off", Fault::CutOff(2)),
-        ("broken", Fault::Broken(2)),
-    ] {
-        fake.distort(":asymmetricSign", fault);
-        let references: Vec<_> = (0..8)
-            .map(|n| artifact(&bench, &format!("{name}{n}")))
-            .collect();
-        let all: Vec<&str> = references.iter().map(String::as_str).collect();
-        let signed = sign(&bench, &key, &all);
-        assert_eq!(signed.code, Some(0), "{name}: {}", signed.stderr);
-        let told = signed.stderr.matches("trying again").count();
-        assert_eq!(told, 1, "{name}: {}", signed.stderr);
-        for reference in &references {
-            assert_eq!(verify(&bench, reference).code, Some(0), "{name}");
-        }
-        fake.mend();
-    }
-    assert!(start.elapsed() > throttled);
+    let (fake, bench, key) = FakeCloudKms::with_release();
+    cloud::passing_faults_pass(&fake, &bench, &key, ":asymmetricSign");
 }
 
 /// A service that never answers costs less than a minute.
 #[test]
 fn a_silent_service_is_told() {
-    let (fake, bench, key) = with_release();
+    let (fake, bench, key) = FakeCloudKms::with_release();
     fake.distort(":asymmetricSign", Fault::Silent);
-    let start = Instant::now();
-    let reference = artifact(&bench, "silent");
-    let before = bench.layout.snapshot();
-    let ran = sign(&bench, &key, &[&reference]);
-    assert_ne!(ran.code, Some(0));
-    assert!(ran.stderr.contains("did not answer"), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("Hint: check the network"),
-        "{}",
-        ran.stderr
-    );
-    assert_eq!(bench.layout.snapshot(), before);
-    assert!(
-        start.elapsed() < Duration::from_secs(75),
-        "{:?}",
-        start.elapsed()
-    );
+    cloud::silence_is_told(&bench, &key);
 }
 
 /// A key's life: made after consent, a request and a certificate for it, kept by the host, shown, listed,
 /// and a second version of it.
 #[test]
 fn a_key_lives_in_the_service() {
-    let (fake, bench, _) = with_release();
+    let (fake, bench, _) = FakeCloudKms::with_release();
     let id = format!("gcpkms://{}", name("team"));
     let endpoint = format!("endpoint={}", fake.endpoint());
     let named = [
@@ -515,7 +306,7 @@ fn a_key_lives_in_the_service() {
 /// can't make is told.
 #[test]
 fn keys_are_listed_and_get_versions() {
-    let (fake, bench, _) = with_release();
+    let (fake, bench, _) = FakeCloudKms::with_release();
     let endpoint = format!("endpoint={}", fake.endpoint());
     let of_service = ["--plugin", "gcpkms", "--plugin-config", &endpoint];
     let create = |entry: &str, key: &str, kind: &str, more: &[&str]| {
@@ -549,38 +340,58 @@ fn keys_are_listed_and_get_versions() {
 /// SEC-01: no part of a credential is in any output at `-d`, nor in the arguments of a process.
 #[test]
 fn no_credential_is_told() {
-    let (fake, bench, key) = with_release();
-    let reference = artifact(&bench, "debug");
+    let (fake, bench, key) = FakeCloudKms::with_release();
     fake.slow_down(Duration::from_millis(300));
-    let flags = ["sign", "-d", "--oci-layout"];
-    let all = flags
-        .into_iter()
-        .chain(key.flags())
-        .chain([reference.as_str()]);
-    let hardsign = softhsm_tests::binaries().join("hardsign");
-    let mut command = bench.command(&hardsign, all);
-    command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
-    while fake.asked().is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let arguments = bench.processes().join("\n");
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    assert!(arguments.contains("notation-gcpkms"), "{arguments}");
     let credentials = fs::read_to_string(fake.credentials()).unwrap();
     let credentials: Value = serde_json::from_str(&credentials).unwrap();
     let private = credentials["private_key"].as_str().unwrap();
     let line = private.lines().nth(1).unwrap();
-    let texts = [output.stdout, output.stderr, arguments.into_bytes()];
-    for text in texts.map(|text| String::from_utf8_lossy(&text).into_owned()) {
-        // A JWT begins with these letters: `{"` in base64url.
-        for secret in [line, "PRIVATE KEY", "eyJhbGciOiJSUzI1NiI", "Bearer"] {
-            assert!(!text.contains(secret), "{secret}: {text}");
-        }
+    // A JWT begins with these letters: `{"` in base64url.
+    let secrets = [line, "PRIVATE KEY", "eyJhbGciOiJSUzI1NiI", "Bearer"];
+    cloud::no_credential_is_told(&fake, &bench, &key, &secrets);
+}
+
+/// The token of a service account begins and ends by this machine's clock: by how much it is wrong is
+/// told, and nothing is stored.
+#[test]
+fn a_wrong_clock_is_told() {
+    let (fake, bench, key) = FakeCloudKms::with_release();
+    for (minutes, told) in [(120, "behind"), (-120, "ahead of")] {
+        fake.set_clock(minutes);
+        let error = "invalid authentication credentials";
+        let text = refused(&bench, &key, told, error, "this machine's clock is");
+        let exact = ["119", "120"].map(|by| format!("{by} minutes {told} the service's"));
+        assert!(exact.iter().any(|told| text.contains(told)), "{text}");
     }
+    fake.set_clock(0);
+    signs_and_verifies(&bench, &key, "a right clock");
+}
+
+/// A team's CA in the service certifies a key there, by its request and by its name, renews and revokes.
+#[test]
+fn a_ca_in_the_service_issues() {
+    let (fake, bench, _) = FakeCloudKms::with_release();
+    let endpoint = format!("endpoint={}", fake.endpoint());
+    let made = Made {
+        plugin: "gcpkms",
+        id: &|key| format!("gcpkms://{}", name(key)),
+        config: &[&endpoint],
+    };
+    a_ca_issues_and_renews(&bench, &made, "EC-384", "EC-256");
+}
+
+/// The same with RSA, whose requests and certificates are signed with RSASSA-PSS, for the service has no other
+/// for such a key.
+#[test]
+fn a_ca_with_rsa_issues() {
+    let (fake, bench, _) = FakeCloudKms::with_release();
+    let endpoint = format!("endpoint={}", fake.endpoint());
+    let made = Made {
+        plugin: "gcpkms",
+        id: &|key| format!("gcpkms://{}", name(key)),
+        config: &[&endpoint],
+    };
+    a_ca_issues_and_renews(&bench, &made, "RSA-4096", "RSA-2048");
 }
 
 /// The fake is read by the service's own Python client: the public key, a signature and its checksums, the

@@ -16,7 +16,8 @@ use hardsign_plugin::algorithm::KeySpec;
 use serde_json::json;
 use softhsm_tests::between::Between;
 use softhsm_tests::cloud::{
-    CloudKey, artifact, bench, conforms, refused, sign, signs_and_verifies, verify,
+    CloudKey, Made, a_ca_issues_and_renews, artifact, bench, conforms, refused, sign,
+    signs_and_verifies, verify,
 };
 use softhsm_tests::jwt::Issuer;
 use softhsm_tests::openbao::{OpenBao, service_account_claims, token_review};
@@ -157,6 +158,46 @@ fn a_jwt_logs_in() {
         "login by JWT",
         "role",
     );
+}
+
+/// A JWT that has ended, or has not begun yet: the server tells, and so does the hint.
+#[test]
+fn a_jwt_out_of_its_time_is_told() {
+    let server = OpenBao::start();
+    let chain = server.key("release", "ecdsa-p256");
+    let issuer = Issuer::new();
+    server.bao(["auth", "enable", "jwt"]);
+    let public = format!("jwt_validation_pubkeys={}", issuer.public());
+    server.bao(["write", "auth/jwt/config", &public]);
+    server.policy("signer", SIGNER);
+    let role = "role_type=jwt user_claim=sub bound_audiences=vault bound_subject=repo:acme/app token_policies=signer";
+    server.bao(
+        ["write", "auth/jwt/role/ci"]
+            .into_iter()
+            .chain(role.split(' ')),
+    );
+    let bench = bench(&[("VAULT_ADDR", server.address())]);
+    let file = bench.path().join("jwt");
+    let key = CloudKey::new("hashivault", "release")
+        .with("login", "jwt")
+        .with("role", "ci")
+        .with("jwt", format!("file:{}", file.display()))
+        .with("cert-chain", chain.display());
+    let (past, future) = (1_600_000_000_u64, 4_000_000_000_u64);
+    for (name, begins, issued, ends) in [
+        ("ended", past, past, past + 600),
+        ("not begun", future, past, future + 600),
+        ("issued in the future", past, future, future + 600),
+    ] {
+        let claims = json!({
+            "sub": "repo:acme/app", "aud": "vault", "nbf": begins, "iat": issued, "exp": ends,
+        });
+        let token = issuer.token(&claims);
+        fs::write(&file, &token).unwrap();
+        let hint = "get a new one just before signing";
+        let text = refused(&bench, &key, name, "login by JWT", hint);
+        assert!(!text.contains(&token), "{text}");
+    }
 }
 
 /// Wrong names, tokens and types are told with the next step, and nothing is stored.
@@ -449,5 +490,20 @@ fn a_batch_costs_one_request_a_signature() {
         .find_map(|seen| Some(seen.header("x-vault-token")?.to_owned()));
     for hidden in [secret, token.unwrap()] {
         assert!(!signed.stderr.contains(&hidden) && !signed.stdout.contains(&hidden));
+    }
+}
+
+/// A team's CA in the engine certifies a key there, by its request and by its name, renews and revokes.
+#[test]
+fn a_ca_in_the_engine_issues() {
+    for (ca, leaf) in [("EC-384", "EC-256"), ("RSA-3072", "RSA-2048")] {
+        let server = OpenBao::start();
+        let bench = bench(&server.environment());
+        let made = Made {
+            plugin: "hashivault",
+            id: &|key| format!("hashivault://{key}"),
+            config: &[],
+        };
+        a_ca_issues_and_renews(&bench, &made, ca, leaf);
     }
 }

@@ -19,7 +19,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{environment, innermost};
+use hardsign_plugin_kms::{end_commands, environment, innermost};
 use tokio::time::timeout;
 
 /// All that a metadata server of an instance or a container may take.
@@ -194,11 +194,15 @@ impl<P: ProvideCredentials> Timed<P> {
             )) if self.optional => Err(CredentialsError::not_loaded(error)),
             Ok(answer) => answer,
             Err(_) if self.optional => Err(CredentialsError::not_loaded_no_source()),
-            Err(_) => Err(CredentialsError::provider_error(format!(
-                "{} did not answer within {} seconds",
-                self.what,
-                self.limit.as_secs()
-            ))),
+            Err(_) => {
+                // The client does not end the command of a profile.
+                end_commands();
+                Err(CredentialsError::provider_error(format!(
+                    "{} did not answer within {} seconds",
+                    self.what,
+                    self.limit.as_secs()
+                )))
+            }
         }
     }
 }

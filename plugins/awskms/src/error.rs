@@ -1,14 +1,12 @@
 //! What the service's answers mean for the user.
 
 use std::error::Error as StdError;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kms::primitives::{DateTime, DateTimeFormat};
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{Failure, caused_by};
+use hardsign_plugin_kms::{Failure, Skew, caused_by, untrusted};
 
 use crate::SERVICE;
 use crate::credentials::{deepest, refused};
@@ -42,12 +40,9 @@ where
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = error.code().unwrap_or_default();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the clock that the service refused is this one"
-            )]
-            let skewed = clock_difference(answer.raw(), SystemTime::now);
-            answered(asked, status, code, &said(code, error), skewed)
+            let skew = Skew::of(answer.raw().headers().get("date"));
+            let skew = skew.filter(|skew| skew.by() > SKEW);
+            answered(asked, status, code, &said(code, error), skew)
         }
         SdkError::ResponseError(answer) => {
             let status = answer.raw().status().as_u16();
@@ -66,9 +61,10 @@ where
             let reason = deepest(other);
             let message = format!("{what}: the service can't be reached: {reason}");
             if reason.contains("certificate") {
-                return Failure::lasting(Error::other(message).with_hint(
+                return Failure::lasting(Error::other(message).with_hint(untrusted(
+                    &reason,
                     "the server's certificate is not trusted: check the endpoint, or name its CA in SSL_CERT_FILE",
-                ));
+                )));
             }
             Failure::unreached(Error::timeout(message).with_hint(format!(
                 "check the region ({}), AWS_ENDPOINT_URL_KMS, the network and the proxy settings",
@@ -79,13 +75,7 @@ where
 }
 
 /// An answer of the service that is an error.
-fn answered(
-    asked: Asked<'_>,
-    status: u16,
-    code: &str,
-    said: &str,
-    skewed: Option<Duration>,
-) -> Failure {
+fn answered(asked: Asked<'_>, status: u16, code: &str, said: &str, skew: Option<Skew>) -> Failure {
     let message = match (code, said) {
         ("", "") => format!("{SERVICE}, {}: status {status}", asked.what),
         (code, "") => format!("{SERVICE}, {}: {code}", asked.what),
@@ -99,12 +89,9 @@ fn answered(
         "ThrottlingException" | "Throttling" | "TooManyRequestsException"
         | "RequestLimitExceeded" | "RequestThrottled" => throttled(message),
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed"
-        | "RequestExpired" | "AuthFailure" => match skewed {
+        | "RequestExpired" | "AuthFailure" => match skew {
             // The client has measured the difference, and signs with it from now on.
-            Some(difference) => Failure::passing(denied().with_hint(format!(
-                "this machine's clock differs from the service's by {} minutes: set it right",
-                difference.as_secs() / 60
-            ))),
+            Some(skew) => Failure::once_more(denied().with_hint(skew.to_string())),
             None => lasting(
                 denied(),
                 "the secret key is not that of the access key id, or the clock is wrong: check both",
@@ -172,22 +159,9 @@ fn said<E: ProvideErrorMetadata>(code: &str, error: &SdkError<E>) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(400).collect()
 }
-
-/// How far this machine's clock is from the service's, if it is too far.
-fn clock_difference(answer: &HttpResponse, now: impl Fn() -> SystemTime) -> Option<Duration> {
-    let date = answer.headers().get("date")?;
-    let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
-    let there = SystemTime::try_from(date).ok()?;
-    let now = now();
-    let difference = there
-        .duration_since(now)
-        .or_else(|_| now.duration_since(there))
-        .ok()?;
-    (difference > SKEW).then_some(difference)
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_sdk_kms::config::http::HttpResponse;
     use aws_sdk_kms::error::ErrorMetadata;
     use aws_sdk_kms::operation::sign::SignError;
     use hardsign_plugin::error::ErrorCode;
@@ -250,7 +224,7 @@ mod tests {
             assert!(error.hint().unwrap().contains(hint), "{code}: {error:?}");
             assert!(error.to_string().contains("alias/k"), "{code}: {error}");
         }
-        let skew = Some(Duration::from_secs(3600));
+        let skew = Some(Skew::Ahead(Duration::from_secs(3600)));
         let error = answered(ASKED, 400, "InvalidSignatureException", "", skew).into_error();
         assert!(error.hint().unwrap().contains("60 minutes"), "{error:?}");
     }

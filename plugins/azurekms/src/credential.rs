@@ -27,7 +27,7 @@ use azure_identity::{
     WorkloadIdentityCredentialOptions,
 };
 use hardsign_plugin::{Error, KeyRequest};
-use hardsign_plugin_kms::{environment, innermost};
+use hardsign_plugin_kms::{end_commands, environment, innermost};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -279,8 +279,11 @@ async fn ask(
 fn refused(kind: Kind, why: &str) -> Error {
     Error::access_denied(format!("the Azure credential {} gives no token: {why}", kind.name()))
         .with_hint(match kind {
+            Kind::ClientSecret if why.contains("AADSTS7000222") => "the client secret has expired: make a new one, or use workload identity, which has none",
+            Kind::WorkloadIdentity if why.contains("AADSTS700024") => "the token in the file of AZURE_FEDERATED_TOKEN_FILE has expired or is not valid yet: have the job ask for a new one just before signing, and check the clock of this machine and of the token's issuer",
             Kind::ClientSecret => "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, whether the secret has expired, and the machine's clock",
             Kind::WorkloadIdentity => "check AZURE_TENANT_ID, AZURE_CLIENT_ID, the file of AZURE_FEDERATED_TOKEN_FILE, the federated credential's issuer and subject, and the machine's clock",
+            Kind::ManagedIdentity if why.contains("isn't supported") => "use workload identity or AZURE_CLIENT_SECRET, or choose another with --plugin-config credential=az",
             Kind::ManagedIdentity => "check that the identity is assigned; AZURE_CLIENT_ID chooses one of several",
             Kind::Az => "run `az login`",
             Kind::Azd => "run `azd auth login`",
@@ -311,10 +314,24 @@ impl Executor for Tool {
             reason = "the login of the service's own tool is asked for by running it"
         )]
         let mut command = tokio::process::Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command.output().await
+        command.args(arguments).stdin(Stdio::null());
+        let mut patience = Patience { over: true };
+        let output = command.output().await;
+        patience.over = false;
+        output
+    }
+}
+
+/// Ends the tool if it is dropped before the tool has ended: a shell script in front of the real one, as
+/// `az` is, would leave that running if it were ended alone.
+struct Patience {
+    over: bool,
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if self.over {
+            end_commands();
+        }
     }
 }

@@ -6,7 +6,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::RawResponse;
 use azure_core::http::headers::HeaderName;
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{Failure, brief, caused_by, innermost};
+use hardsign_plugin_kms::{Failure, Skew, brief, caused_by, innermost, untrusted};
 use serde_json::Value;
 
 use crate::SERVICE;
@@ -46,9 +46,10 @@ pub(crate) fn failed(asked: Asked<'_>, error: &azure_core::Error) -> Failure {
                 .with_hint("check the vault's address and the proxy settings"),
         ),
         ErrorKind::Connection | ErrorKind::Io if why.contains("certificate") => Failure::lasting(
-            Error::other(message("the service can't be reached")).with_hint(
+            Error::other(message("the service can't be reached")).with_hint(untrusted(
+                &why,
                 "the certificate of the service or of a proxy is not trusted: set SSL_CERT_FILE to its CA",
-            ),
+            )),
         ),
         ErrorKind::Connection | ErrorKind::Io => Failure::passing(
             Error::timeout(message("the service can't be reached"))
@@ -77,7 +78,11 @@ fn answered(asked: Asked<'_>, status: u16, raw: Option<&RawResponse>) -> Failure
                 .with_hint("the key may not be used at this time: name another version, or make a new one"),
         ),
         (401, _) => Failure::lasting(Error::access_denied(message).with_hint(
-            "the token is of another tenant or has expired: check AZURE_TENANT_ID and the machine's clock, or log in again",
+            match raw.and_then(|raw| Skew::of(header(raw, "date"))) {
+                // By a clock that is behind a token is good for longer than it is.
+                Some(skew) => skew.to_string(),
+                None => "the token is of another tenant or has expired: check AZURE_TENANT_ID, or log in again".to_owned(),
+            },
         )),
         (403, "ForbiddenByFirewall" | "ForbiddenByConnection") => Failure::lasting(
             Error::access_denied(message)
@@ -119,9 +124,11 @@ fn said(raw: &RawResponse) -> (String, String) {
 }
 
 fn retry_after(raw: &RawResponse) -> Option<Duration> {
-    let seconds = raw
-        .headers()
-        .get_optional_str(&HeaderName::from_static("retry-after"))?;
-    let seconds: u64 = seconds.parse().ok()?;
+    let seconds: u64 = header(raw, "retry-after")?.parse().ok()?;
     Some(Duration::from_secs(seconds.min(MAX_PAUSE)))
+}
+
+fn header<'a>(raw: &'a RawResponse, name: &'static str) -> Option<&'a str> {
+    raw.headers()
+        .get_optional_str(&HeaderName::from_static(name))
 }

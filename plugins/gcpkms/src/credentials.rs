@@ -1,5 +1,6 @@
 //! Application Default Credentials, with an end to the wait and an error that says what was looked for.
 
+use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use google_cloud_auth::credentials::{Builder, Credentials};
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_kms_v1::client::KeyManagementService;
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{environment, innermost};
+use hardsign_plugin_kms::{brief, end_commands, environment, innermost};
+use serde_json::Value;
 use tokio::time::timeout;
 
 /// How long a credentials file may take to lead to a token: requests to a token service, or a command.
@@ -87,9 +89,12 @@ pub(crate) async fn client(endpoint: Option<&str>) -> Result<KeyManagementServic
     let source = Source::find();
     let limit = source.limit();
     let late = || source.refused(&format!("no answer in {} seconds", limit.as_secs()));
-    let credentials = timeout(limit, first_token(&source))
-        .await
-        .map_err(|_| late())??;
+    let asked = timeout(limit, first_token(&source)).await;
+    if !matches!(asked, Ok(Ok(_))) {
+        // A command that a credentials file names may still run.
+        end_commands();
+    }
+    let credentials = asked.map_err(|_| late())??;
     let mut builder = KeyManagementService::builder()
         .with_credentials(credentials)
         .with_retry_policy(NeverRetry);
@@ -98,15 +103,78 @@ pub(crate) async fn client(endpoint: Option<&str>) -> Result<KeyManagementServic
     }
     // It asks the credentials which universe they are of, which may be another request.
     let built = timeout(limit, builder.build()).await.map_err(|_| late())?;
-    built.map_err(|error| source.refused(&innermost(&error)))
+    built.map_err(|error| source.refused(&reason(&error)))
 }
 
 async fn first_token(source: &Source) -> Result<Credentials, Error> {
     let credentials = Builder::default()
         .build()
-        .map_err(|error| source.refused(&innermost(&error)))?;
+        .map_err(|error| source.refused(&reason(&error)))?;
     match credentials.headers(Default::default()).await {
         Ok(_) => Ok(credentials),
-        Err(error) => Err(source.refused(&innermost(&error))),
+        Err(error) => Err(source.refused(&reason(&error))),
+    }
+}
+
+/// Why credentials give no token: what the answer of whoever gives tokens says of it (RFC 6749 §5.2), else the
+/// cause of all causes. The rest of an answer is left out, for there may be a token in it.
+pub(crate) fn reason(error: &(dyn StdError + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        next = cause.source();
+        let text = cause.to_string();
+        let Some((what, rest)) = text.split_once(", body=<") else {
+            continue;
+        };
+        let body = rest.rsplit_once('>').map_or("", |(body, _)| body);
+        return match (said(body), cause.source()) {
+            (Some(said), _) => brief(&format!("{what}: {said}")),
+            (None, Some(source)) => brief(&format!("{what}: {}", innermost(source))),
+            (None, None) => brief(what),
+        };
+    }
+    innermost(error)
+}
+
+/// `{"error":"invalid_grant","error_description":"…"}`, or `{"error":{"status":"PERMISSION_DENIED","message":"…"}}`.
+fn said(body: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let error = body.get("error")?;
+    let code = text(error).or_else(|| text(error.get("status")?));
+    let message = body
+        .get("error_description")
+        .and_then(text)
+        .or_else(|| text(error.get("message")?));
+    let parts: Vec<String> = [code, message].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_told_by_its_error_alone() {
+        let of = |text: &str| {
+            let inner = std::io::Error::other("status 400");
+            reason(&google_cloud_gax::error::CredentialsError::new(
+                false, text, inner,
+            ))
+        };
+        let oauth = r#"failed to exchange token, body=<{"error":"invalid_grant","error_description":"It is stale.","access_token":"s3cret"}>"#;
+        assert_eq!(
+            of(oauth),
+            "failed to exchange token: invalid_grant: It is stale."
+        );
+        let api =
+            r#"failed, body=<{"error":{"code":403,"status":"PERMISSION_DENIED","message":"No."}}>"#;
+        assert_eq!(of(api), "failed: PERMISSION_DENIED: No.");
+        assert_eq!(
+            of(r#"failed, body=<{"value":"s3cret>"}>"#),
+            "failed: status 400"
+        );
+        assert_eq!(of("failed, body=<s3cret"), "failed: status 400");
+        assert_eq!(of("no answer was read"), "status 400");
     }
 }

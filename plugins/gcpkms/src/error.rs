@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use google_cloud_gax::error::rpc::Code;
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{Failure, brief, innermost};
+use hardsign_plugin_kms::{Failure, Skew, brief, innermost, untrusted};
 
 use crate::SERVICE;
+use crate::credentials::reason;
 
 /// The longest pause that the service may ask for.
 const MAX_PAUSE: u64 = 30;
@@ -22,26 +23,27 @@ pub(crate) struct Asked<'a> {
 
 /// An answer that is no success, or none at all.
 pub(crate) fn failed(asked: Asked<'_>, error: &google_cloud_gax::error::Error) -> Failure {
-    let after = error
-        .http_headers()
-        .and_then(|headers| headers.get("retry-after")?.to_str().ok()?.parse().ok())
-        .map(|seconds: u64| Duration::from_secs(seconds.min(MAX_PAUSE)));
+    let header = |name| error.http_headers()?.get(name)?.to_str().ok();
+    let after = header("retry-after").and_then(|text| text.parse().ok());
+    let after = after.map(|seconds: u64| Duration::from_secs(seconds.min(MAX_PAUSE)));
+    let skew = Skew::of(header("date"));
     if let Some(status) = error.status() {
-        return answered(asked, status.code, &status.message).after(after);
+        return answered(asked, status.code, &status.message, skew).after(after);
     }
     if let Some(number) = error.http_status_code() {
-        return answered(asked, code(number), &format!("status {number}")).after(after);
+        return answered(asked, code(number), &format!("status {number}"), skew).after(after);
     }
-    let why = innermost(error);
     if error.is_authentication() {
         return Failure::lasting(
             Error::access_denied(format!(
-                "{SERVICE}, {}: the credentials failed: {why}",
-                asked.what
+                "{SERVICE}, {}: the credentials failed: {}",
+                asked.what,
+                reason(error)
             ))
             .with_hint("check the credentials, and that the machine's clock is right"),
         );
     }
+    let why = innermost(error);
     if error.is_deserialization() || error.is_serialization() || error.is_binding() {
         return Failure::lasting(
             Error::other(format!(
@@ -56,16 +58,17 @@ pub(crate) fn failed(asked: Asked<'_>, error: &google_cloud_gax::error::Error) -
         asked.what
     );
     if why.contains("certificate") {
-        return Failure::lasting(Error::other(message).with_hint(
+        return Failure::lasting(Error::other(message).with_hint(untrusted(
+            &why,
             "the certificate of the service or of a proxy is not trusted: set SSL_CERT_FILE to its CA",
-        ));
+        )));
     }
     Failure::passing(
         Error::timeout(message).with_hint("check the network, the endpoint and the proxy settings"),
     )
 }
 
-fn answered(asked: Asked<'_>, code: Code, said: &str) -> Failure {
+fn answered(asked: Asked<'_>, code: Code, said: &str, skew: Option<Skew>) -> Failure {
     let said = match brief(said) {
         said if said.is_empty() => code.name().to_owned(),
         said => said,
@@ -79,9 +82,11 @@ fn answered(asked: Asked<'_>, code: Code, said: &str) -> Failure {
             "the caller needs {}; what is not there is answered the same",
             asked.permission
         ))),
-        Code::Unauthenticated => Failure::lasting(Error::access_denied(message).with_hint(
-            "the credentials are wrong or have expired: log in again, and check that the machine's clock is right",
-        )),
+        Code::Unauthenticated => Failure::lasting(Error::access_denied(message).with_hint(match skew {
+            // The token of a service account's key begins and ends by it.
+            Some(skew) => skew.to_string(),
+            None => "the credentials are wrong or have expired: log in again, and check that the machine's clock is right".to_owned(),
+        })),
         Code::FailedPrecondition => Failure::lasting(Error::validation(message).with_hint(
             "enable the version, or name no version, so that the newest enabled one is taken",
         )),

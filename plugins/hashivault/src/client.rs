@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{Failure, file};
+use hardsign_plugin_kms::{Failure, Skew, file};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, Response};
@@ -85,6 +85,8 @@ impl Client {
             .map_err(|error| unreachable(asked, &error))?;
         let status = response.status();
         let after = retry_after(&response);
+        let date = response.headers().get("date");
+        let skew = Skew::of(date.and_then(|date| date.to_str().ok()));
         let bytes = read(response).await.map_err(|error| match error {
             Reading::Broken(error) => unreachable(asked, &error),
             Reading::TooLong => Failure::lasting(Error::other(format!(
@@ -92,14 +94,22 @@ impl Client {
                 asked.what
             ))),
         })?;
-        let value: Value = match bytes.as_slice() {
-            [] => Value::Null,
-            bytes => serde_json::from_slice(bytes).unwrap_or_default(),
-        };
+        let value: Option<Value> = serde_json::from_slice(&bytes).ok();
         if !status.is_success() {
-            return Err(answered(asked, status, &value).after(after));
+            let body = value.unwrap_or_default();
+            return Err(answered(asked, status, &body, skew).after(after));
         }
-        Ok((!value.is_null()).then_some(value))
+        if value.is_none() && !bytes.is_empty() {
+            // A page to log in on, for instance.
+            return Err(Failure::lasting(
+                Error::other(format!(
+                    "{SERVICE}, {}: an answer that can't be read",
+                    asked.what
+                ))
+                .with_hint("check VAULT_ADDR and the proxy settings"),
+            ));
+        }
+        Ok(value.filter(|value| !value.is_null()))
     }
 }
 

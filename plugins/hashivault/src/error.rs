@@ -1,7 +1,7 @@
 //! What the server's answers mean for the user.
 
 use hardsign_plugin::Error;
-use hardsign_plugin_kms::{Failure, innermost};
+use hardsign_plugin_kms::{Failure, Skew, innermost, untrusted};
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -16,8 +16,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) capability: &'a str,
 }
 
-/// An answer that is no success.
-pub(crate) fn answered(asked: Asked<'_>, status: StatusCode, body: &Value) -> Failure {
+/// An answer that is no success; `skew` is what its date says of this machine's clock.
+pub(crate) fn answered(
+    asked: Asked<'_>,
+    status: StatusCode,
+    body: &Value,
+    skew: Option<Skew>,
+) -> Failure {
     let said = said(body);
     let number = status.as_u16();
     let message = match said.as_str() {
@@ -29,11 +34,16 @@ pub(crate) fn answered(asked: Asked<'_>, status: StatusCode, body: &Value) -> Fa
             "the server sends requests elsewhere: set VAULT_ADDR to the active node, since a token is not sent after a redirect",
         )),
         400 | 401 | 403 if asked.what.starts_with("login") => {
-            Failure::lasting(Error::access_denied(message).with_hint(
-                "check the role, the secret, and where the login method is mounted (login-mount); a secret id may have been used up",
-            ))
+            let hint = match skew {
+                _ if !is_of_time(&said) => "check the role, the secret, and where the login method is mounted (login-mount); a secret id may have been used up".to_owned(),
+                Some(skew) => format!("{skew}; a JWT is good for a few minutes only: get a new one just before signing"),
+                None => "the JWT has expired or is not valid yet: get a new one just before signing; if it is new, the clocks of its issuer and of the server differ".to_owned(),
+            };
+            Failure::lasting(Error::access_denied(message).with_hint(hint))
         }
-        400 => Failure::lasting(Error::validation(message)),
+        400 => Failure::lasting(Error::validation(message).with_hint(
+            "check the key, its version and the mount: it may have been changed meanwhile",
+        )),
         401 | 403 => Failure::lasting(Error::access_denied(message).with_hint(format!(
             "the token may have expired, or its policy does not allow {}",
             asked.capability
@@ -54,6 +64,19 @@ pub(crate) fn answered(asked: Asked<'_>, status: StatusCode, body: &Value) -> Fa
     }
 }
 
+/// Whether a token was refused for the time of its claims (RFC 7519 §4.1.4 to §4.1.6).
+fn is_of_time(said: &str) -> bool {
+    [
+        "(exp)",
+        "(nbf)",
+        "(iat)",
+        "token is expired",
+        "not yet valid",
+    ]
+    .iter()
+    .any(|word| said.contains(word))
+}
+
 /// The server can't be reached, or broke off.
 pub(crate) fn unreachable(asked: Asked<'_>, error: &reqwest::Error) -> Failure {
     let text = innermost(error);
@@ -62,9 +85,10 @@ pub(crate) fn unreachable(asked: Asked<'_>, error: &reqwest::Error) -> Failure {
         asked.what
     );
     if text.contains("certificate") {
-        return Failure::lasting(Error::other(message).with_hint(
+        return Failure::lasting(Error::other(message).with_hint(untrusted(
+            &text,
             "set VAULT_CACERT or the plugin config ca-cert to the CA of the server's certificate",
-        ));
+        )));
     }
     Failure::unreached(
         Error::timeout(message).with_hint("check VAULT_ADDR, the network and the proxy settings"),

@@ -86,7 +86,8 @@ impl TransitKey {
                 self.version.number
             ))
             .with_hint("the signature was not used")),
-            _ => Err(Error::other(format!("{SERVICE} gave no signature"))),
+            _ => Err(Error::other(format!("{SERVICE} gave no signature"))
+                .with_hint("the answer was not used; check VAULT_ADDR and the proxy settings")),
         }
     }
 }

@@ -172,6 +172,9 @@ pub(crate) fn read_version(
     if u64::from(number) < least {
         return Err(Error::validation(format!(
             "version {number} of {name} must no longer sign: the least version is {least}"
+        ))
+        .with_hint(format!(
+            "name a version from {least} on, or none for the newest"
         )));
     }
     let version = data.pointer(&format!("/keys/{number}"));

@@ -27,11 +27,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause that is not the service's own wish.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How often a failure is repeated that the next try mends or none.
+const MOST_BRIEF: u32 = 2;
+
 /// A request that failed, and whether it is worth repeating.
 #[derive(Debug)]
 pub struct Failure {
     error: Error,
     again: bool,
+    /// Whether more than two repetitions would be the same again.
+    briefly: bool,
     missing: bool,
     /// Whether the service said nothing at all.
     unreached: bool,
@@ -45,6 +50,7 @@ impl Failure {
         Self {
             error,
             again: false,
+            briefly: false,
             missing: false,
             unreached: false,
             after: None,
@@ -82,6 +88,14 @@ impl Failure {
         Self {
             again: true,
             ..Self::lasting(error)
+        }
+    }
+
+    /// A failure that the next try has mended, or none does: it is repeated twice at most.
+    pub fn once_more(error: Error) -> Self {
+        Self {
+            briefly: true,
+            ..Self::passing(error)
         }
     }
 
@@ -156,6 +170,7 @@ impl Pace {
         let start = Instant::now();
         let end = start + REQUEST;
         let mut pause = FIRST_PAUSE;
+        let mut brief = 0;
         loop {
             self.turn().await;
             let tried = timeout_at(end.min(Instant::now() + TRY), request());
@@ -170,7 +185,8 @@ impl Pace {
             if !failure.unreached {
                 self.reached.store(true, Ordering::Relaxed);
             }
-            if !failure.again {
+            brief += u32::from(failure.briefly);
+            if !failure.again || brief > MOST_BRIEF {
                 return Err(failure.error);
             }
             let wait = failure.after.unwrap_or_else(|| jittered(pause));
@@ -272,6 +288,26 @@ mod tests {
             .await;
         assert_eq!(failed, Err(Error::access_denied("no")));
         assert_eq!(tries.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_next_try_mends_or_none_is_repeated_twice() {
+        let pace = Pace::new("the service", None);
+        for mended in [1, 2, 3, 9] {
+            let tries = Cell::new(0);
+            let answer = pace.ask(
+                |_| (),
+                || async {
+                    tries.set(tries.get() + 1);
+                    match tries.get() <= mended {
+                        true => Err(Failure::once_more(Error::access_denied("clock"))),
+                        false => Ok(()),
+                    }
+                },
+            );
+            assert_eq!(answer.await.is_ok(), mended <= 2, "{mended}");
+            assert_eq!(tries.get(), mended.min(2) + 1);
+        }
     }
 
     /// The host gives a request 60 seconds; the plugin's own error comes before that.

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -22,7 +20,9 @@ use tempfile::TempDir;
 
 use super::http::{self, Reply, Request, decoded};
 use super::signer::{Padding, Signer, from_pem};
-use super::{Fault, Faults, spoiled};
+use super::{Fake, Fault, Manner, lock, spoiled};
+use crate::cloud::{CloudKey, bench};
+use crate::workbench::Workbench;
 use crate::{keys, run};
 
 /// The vault.
@@ -44,6 +44,9 @@ pub const TOKEN: &str = "token-of-the-tests-";
 
 const LOGIN: &str = "login.microsoftonline.com";
 
+/// The metadata server of virtual machines.
+const MACHINE: &str = "169.254.169.254";
+
 /// A running fake; its threads end with the process.
 pub struct FakeKeyVault {
     home: TempDir,
@@ -55,11 +58,9 @@ pub struct FakeKeyVault {
 #[derive(Default)]
 struct State {
     keys: Mutex<BTreeMap<String, Vec<Version>>>,
-    asked: Mutex<Vec<String>>,
-    faults: Faults,
+    manner: Manner,
     /// The tokens that were given, with their scope.
     tokens: Mutex<Vec<(String, String)>>,
-    pause: Mutex<Duration>,
 }
 
 struct Version {
@@ -90,6 +91,22 @@ impl FakeKeyVault {
             identity,
             state,
         }
+    }
+
+    /// A fake with one key, `release` on P-256; the bench of a client; and the key, without a version.
+    pub fn with_release() -> (Self, Workbench, CloudKey) {
+        let fake = Self::start();
+        let spec = KeySpec::Ec256;
+        let address = fake.add("release", "EC", spec, &keys::key(spec).key);
+        let bench = bench(&fake.environment());
+        let (address, _) = address.rsplit_once('/').unwrap();
+        let key = Self::key(address, spec);
+        (fake, bench, key)
+    }
+
+    /// A key by its id, with the chain of the test key that it is.
+    pub fn key(id: impl Into<String>, spec: KeySpec) -> CloudKey {
+        CloudKey::new("azurekms", id).with("cert-chain", keys::key(spec).chain.display())
     }
 
     /// The way to the vault, without any credential.
@@ -126,6 +143,13 @@ impl FakeKeyVault {
             ("IDENTITY_HEADER", IDENTITY.to_owned()),
         ];
         [self.network(), own].concat()
+    }
+
+    /// The environment of a virtual machine: its metadata server is reached through the proxy, since the
+    /// client knows no other address for it.
+    pub fn virtual_machine(&self) -> Vec<(&'static str, String)> {
+        let proxy = format!("http://127.0.0.1:{}", self.proxy);
+        [self.network(), vec![("http_proxy", proxy)]].concat()
     }
 
     fn client(&self) -> Vec<(&'static str, String)> {
@@ -187,36 +211,24 @@ impl FakeKeyVault {
         let version = &keys.get(name).unwrap()[version - 1];
         version.signer.public_pem().to_owned()
     }
+}
 
-    /// Requests with this text in their path meet a fault.
-    pub fn distort(&self, path: &str, fault: Fault) {
-        self.state.faults.set(path, fault);
-    }
-
-    /// All is well again.
-    pub fn mend(&self) {
-        self.state.faults.clear();
-    }
-
-    /// Every request takes so long.
-    pub fn slow_down(&self, pause: Duration) {
-        *lock(&self.state.pause) = pause;
-    }
-
-    /// What was asked since the last call.
-    pub fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.state.asked))
+impl Fake for FakeKeyVault {
+    fn manner(&self) -> &Manner {
+        &self.state.manner
     }
 }
 
 impl State {
     fn answer(&self, request: &Request) -> Reply {
         let Request { method, path, .. } = request;
-        lock(&self.asked).push(format!("{method} {}{path}", request.host));
-        sleep(*lock(&self.pause));
-        let fault = self.faults.meet(request);
+        self.manner.take(format!("{method} {}{path}", request.host));
+        let fault = self.manner.faults.meet(request);
         if request.host == LOGIN {
             return spoiled(fault, self.login(request, fault));
+        }
+        if request.host == MACHINE {
+            return spoiled(fault, self.machine(request, fault));
         }
         if fault == Some(Fault::Expired) || !self.may(request) {
             let domain = request
@@ -232,7 +244,8 @@ impl State {
                 "",
                 "AKV10000: Request is missing a Bearer or PoP token.".to_owned(),
             );
-            return refusal.reply().with("WWW-Authenticate", challenge);
+            let reply = refusal.reply().with("Date", self.manner.clock.date());
+            return reply.with("WWW-Authenticate", challenge);
         }
         let answered = self.refuse(request, fault).and_then(|()| {
             let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
@@ -283,6 +296,14 @@ impl State {
             && request.path == format!("/{TENANT}/oauth2/v2.0/token")
             && field("grant_type") == "client_credentials"
             && (field("client_secret") == SECRET || field("client_assertion") == ASSERTION);
+        if fault == Some(Fault::Expired) {
+            let description = match field("client_assertion").as_str() {
+                "" => "AADSTS7000222: The provided client secret keys for app are expired.",
+                _ => "AADSTS700024: Client assertion is not within its valid time range.",
+            };
+            let body = json!({"error": "invalid_client", "error_description": description});
+            return Reply::json(401, &body);
+        }
         if fault == Some(Fault::Denied) || !known {
             let description = "AADSTS7000215: Invalid client secret provided.";
             let body = json!({"error": "invalid_client", "error_description": description});
@@ -299,13 +320,30 @@ impl State {
 
     /// The endpoint of managed identities.
     fn identity(&self, request: &Request) -> Reply {
-        lock(&self.asked).push(format!("{} identity{}", request.method, request.path));
+        self.manner
+            .take(format!("{} identity{}", request.method, request.path));
         if request.header("x-identity-header") != Some(IDENTITY) {
             return Reply::json(
                 401,
                 &json!({"statusCode": 401, "message": "no identity header"}),
             );
         }
+        self.of_identity(request)
+    }
+
+    /// The metadata server of a virtual machine.
+    fn machine(&self, request: &Request, fault: Option<Fault>) -> Reply {
+        let known = request.path == "/metadata/identity/oauth2/token"
+            && request.header("metadata") == Some("true")
+            && request.parameter("api-version").is_some();
+        match (known, fault) {
+            (true, None) => self.of_identity(request),
+            _ => Reply::json(400, &json!({"error": "invalid_request"})),
+        }
+    }
+
+    /// A token of a managed identity.
+    fn of_identity(&self, request: &Request) -> Reply {
         let resource = request.parameter("resource").unwrap_or_default();
         let token = self.give(&format!("{resource}/.default"));
         Reply::json(
@@ -508,7 +546,7 @@ impl Version {
             return Err(invalid());
         }
         let number = lock(keys).get(name).map_or(0, Vec::len) + 1;
-        let key = keys::named(spec, &format!("azure {name} {number}")).key;
+        let key = keys::named(spec, &format!("azure {name} {number} {}", spec.name())).key;
         Ok(Self {
             signer: Arc::new(Signer::read(spec, &key)),
             kty: kty.to_owned(),
@@ -652,8 +690,4 @@ fn tls(home: &Path) -> ServerConfig {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,11 +14,22 @@ use tempfile::TempDir;
 
 use super::http::{self, Reply, Request};
 use super::signer::{Padding, Signer};
-use super::{Fault, Faults, spoiled};
+use super::{Fake, Fault, Manner, lock, spoiled};
+use crate::cloud::{CloudKey, bench};
 use crate::keys;
+use crate::workbench::Workbench;
+
+mod identity;
+
+pub use self::identity::{REQUEST, SUBJECT, TOKEN};
 
 /// The key ring of all keys.
 pub const RING: &str = "projects/acme/locations/europe-west3/keyRings/ci";
+
+/// The resource name of a key.
+pub fn name(key: &str) -> String {
+    format!("{RING}/cryptoKeys/{key}")
+}
 
 /// The caller.
 const ACCOUNT: &str = "signer@acme.iam.gserviceaccount.com";
@@ -38,11 +47,11 @@ pub struct FakeCloudKms {
 #[derive(Default)]
 struct State {
     keys: Mutex<BTreeMap<String, Key>>,
-    asked: Mutex<Vec<String>>,
-    faults: Faults,
+    manner: Manner,
     /// Whose tokens are good.
     account: Mutex<Option<Signer>>,
-    pause: Mutex<Duration>,
+    /// Tokens that were given for this service.
+    tokens: Mutex<Vec<String>>,
 }
 
 struct Key {
@@ -73,6 +82,23 @@ impl FakeCloudKms {
         let fake = Self { home, port, state };
         fake.write_credentials("credentials.json", &account);
         fake
+    }
+
+    /// A fake with one key, `release` on P-256; the bench of a client; and the key.
+    pub fn with_release() -> (Self, Workbench, CloudKey) {
+        let fake = Self::start();
+        let spec = KeySpec::Ec256;
+        fake.add("release", "EC_SIGN_P256_SHA256", spec, &keys::key(spec).key);
+        let bench = bench(&fake.environment());
+        let key = fake.key(format!("gcpkms://{}", name("release")), spec);
+        (fake, bench, key)
+    }
+
+    /// A key of the fake by its id, with the chain of the test key that it is.
+    pub fn key(&self, id: impl Into<String>, spec: KeySpec) -> CloudKey {
+        CloudKey::new("gcpkms", id)
+            .with("endpoint", self.endpoint())
+            .with("cert-chain", keys::key(spec).chain.display())
     }
 
     pub fn endpoint(&self) -> String {
@@ -153,33 +179,22 @@ impl FakeCloudKms {
         let signer = &keys.get(name).unwrap().versions[version - 1].signer;
         signer.as_ref().unwrap().public_pem().to_owned()
     }
+}
 
-    /// Requests with this text in their path meet a fault.
-    pub fn distort(&self, path: &str, fault: Fault) {
-        self.state.faults.set(path, fault);
-    }
-
-    /// All is well again.
-    pub fn mend(&self) {
-        self.state.faults.clear();
-    }
-
-    /// Every request takes so long.
-    pub fn slow_down(&self, pause: Duration) {
-        *lock(&self.state.pause) = pause;
-    }
-
-    /// What was asked since the last call.
-    pub fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.state.asked))
+impl Fake for FakeCloudKms {
+    fn manner(&self) -> &Manner {
+        &self.state.manner
     }
 }
 
 impl State {
     fn answer(&self, request: &Request) -> Reply {
-        lock(&self.asked).push(format!("{} {}", request.method, request.path));
-        sleep(*lock(&self.pause));
-        let fault = self.faults.meet(request);
+        self.manner
+            .take(format!("{} {}", request.method, request.path));
+        let fault = self.manner.faults.meet(request);
+        if let Some(reply) = self.identity(request, fault) {
+            return spoiled(fault, reply);
+        }
         let answered = self.refuse(request, fault).and_then(|()| {
             let path = request.path.strip_prefix("/v1/").unwrap_or_default();
             match request.method.as_str() {
@@ -195,7 +210,7 @@ impl State {
                 Reply::json(code, &json!({ "error": error }))
             }
         };
-        spoiled(fault, reply)
+        spoiled(fault, reply.with("Date", self.manner.clock.date()))
     }
 
     /// Why a request is not looked at.
@@ -225,18 +240,20 @@ impl State {
         Err(refusal)
     }
 
-    /// Whether the request has a token that the account signed for this service.
+    /// Whether the request has a token that was given for this service, or that the account signed for it.
     fn may(&self, request: &Request) -> bool {
         let token = request.header("authorization");
         let token = token.and_then(|value| value.strip_prefix("Bearer "));
+        if token.is_some_and(|token| lock(&self.tokens).iter().any(|known| known == token)) {
+            return true;
+        }
         let account = lock(&self.account);
         let claims = account.as_ref().and_then(|account| account.claims(token?));
         let Some(claims) = claims else {
             return false;
         };
         let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now = i64::try_from(now.as_secs()).unwrap();
+        let now = self.manner.clock.now().as_second();
         let scoped = text("scope").contains("https://www.googleapis.com/auth/cloud")
             || text("aud") == "https://cloudkms.googleapis.com/";
         text("iss") == ACCOUNT
@@ -432,7 +449,7 @@ impl Key {
             other => panic!("{other} is not made here"),
         };
         let number = self.versions.len() + 1;
-        let key = keys::named(spec, &format!("google {name} {number}")).key;
+        let key = keys::named(spec, &format!("google {name} {number} {}", spec.name())).key;
         self.versions.push(Version {
             state: "PENDING_GENERATION",
             making: MAKING,
@@ -556,8 +573,4 @@ fn crc32c(bytes: &[u8]) -> u32 {
         }
     }
     !crc
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

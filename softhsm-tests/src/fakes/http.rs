@@ -90,6 +90,15 @@ impl Reply {
         }
     }
 
+    pub(super) fn text(body: &str) -> Self {
+        Self {
+            status: 200,
+            headers: vec![("Content-Type", "text/plain".to_owned())],
+            body: body.as_bytes().to_vec(),
+            whole: Whole::Yes,
+        }
+    }
+
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -123,7 +132,8 @@ pub(super) fn serve(handler: Arc<Handler>) -> u16 {
     })
 }
 
-/// The same as a proxy that itself is every host it is asked for: `CONNECT`, then TLS.
+/// The same as a proxy that itself is every host it is asked for: `CONNECT`, then TLS; a request to a host
+/// without TLS (RFC 9112 §3.2.2) is answered as it is.
 pub(super) fn serve_as_proxy(config: Arc<ServerConfig>, handler: Arc<Handler>) -> u16 {
     listen(move |mut stream| {
         let mut head = Vec::new();
@@ -136,9 +146,12 @@ pub(super) fn serve_as_proxy(config: Arc<ServerConfig>, handler: Arc<Handler>) -
         }
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut words = head.split(' ');
-        let (Some("CONNECT"), Some(target)) = (words.next(), words.next()) else {
+        let (Some(method), Some(target)) = (words.next(), words.next()) else {
             return;
         };
+        if method != "CONNECT" {
+            return absolute(&mut stream, &head, handler.as_ref());
+        }
         let host = target.split(':').next().unwrap_or_default().to_owned();
         if stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").is_err() {
             return;
@@ -149,6 +162,20 @@ pub(super) fn serve_as_proxy(config: Arc<ServerConfig>, handler: Arc<Handler>) -
         let mut stream = BufReader::new(StreamOwned::new(session, stream));
         connection(&mut stream, &host, handler.as_ref());
     })
+}
+
+/// Answers a request without a body whose target names the host, and no other on its connection.
+fn absolute(stream: &mut TcpStream, head: &str, handler: &Handler) {
+    let Some(mut request) = read(&mut head.as_bytes()) else {
+        return;
+    };
+    let target = request.path.strip_prefix("http://").unwrap_or_default();
+    let (host, path) = target.split_once('/').unwrap_or((target, ""));
+    let (host, path) = (host.to_owned(), format!("/{path}"));
+    (request.host, request.path) = (host, path);
+    let reply = handler(&request).with("Connection", "close");
+    // A client that went away needs no answer.
+    write(stream, &reply);
 }
 
 fn listen(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
@@ -180,7 +207,7 @@ fn connection<S: Read + Write>(stream: &mut BufReader<S>, host: &str, handler: &
     }
 }
 
-fn read<S: Read + Write>(stream: &mut BufReader<S>) -> Option<Request> {
+fn read(stream: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     stream.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split_whitespace();
