@@ -330,7 +330,7 @@ fn google_credentials_that_are_refused_are_told() {
     );
 }
 
-/// Google: a job's token (from a file as text or JSON, from a job's own server, from a command) is exchanged for
+/// Google: a job's token (from a file as text or JSON, from a job's own server, from a command, by a role of AWS) is exchanged for
 /// one of the pool, or by it for one of a service account; a service account acts as another; a virtual machine
 /// has one.
 #[test]
@@ -362,6 +362,14 @@ fn every_google_credential_signs() {
             "command",
             json!({"executable": {"command": command.display().to_string()}}),
         ),
+        (
+            "a role of AWS",
+            json!({
+                "environment_id": "aws1",
+                "regional_cred_verification_url":
+                    "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
+            }),
+        ),
     ];
     for (name, source) in &sources {
         for impersonates in [false, true] {
@@ -384,7 +392,7 @@ fn every_google_credential_signs() {
     assert_eq!(count(&asked, "service-accounts/default/token"), 2);
 }
 
-/// A client with a credentials file, which may name commands.
+/// A client with a credentials file, which may name commands, and with a role of AWS.
 fn google_bench(credentials: &Path) -> Workbench {
     new_bench(&[
         (
@@ -392,6 +400,9 @@ fn google_bench(credentials: &Path) -> Workbench {
             credentials.display().to_string(),
         ),
         ("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1".to_owned()),
+        ("AWS_REGION", REGION.to_owned()),
+        ("AWS_ACCESS_KEY_ID", google::AWS_ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
     ])
 }
 
@@ -469,7 +480,7 @@ fn google_federation_that_fails_is_told() {
         &fake,
         &bench,
         &key,
-        &[SUBJECT, REQUEST, google::TOKEN, "Bearer"],
+        &[SUBJECT, REQUEST, google::TOKEN, SECRET_KEY, "Bearer"],
     );
 }
 

@@ -25,7 +25,6 @@ use hardsign_plugin::proto::{
     ImportCertificatesResponse, ListKeysRequest, ListKeysResponse, Metadata, Setting,
 };
 use hardsign_plugin::{AsyncPlugin, Context, Error, KeyRequest};
-use hardsign_plugin_kms::common;
 
 use crate::key::KmsKey;
 
@@ -44,7 +43,7 @@ struct AwsKms;
 
 /// The settings that the plugin knows.
 fn settings() -> Vec<Setting> {
-    let own = [
+    hardsign_plugin_kms::settings(&[
         (
             "region",
             "the region; that of the key's ARN, AWS_REGION, the profile or the instance if it is not set",
@@ -57,9 +56,7 @@ fn settings() -> Vec<Setting> {
             "endpoint",
             "the service's address; AWS_ENDPOINT_URL_KMS, or AWS's own if it is not set",
         ),
-    ];
-    let own = own.map(|(name, description)| Setting::new(name, description));
-    own.into_iter().chain(common()).collect()
+    ])
 }
 
 impl AsyncPlugin for AwsKms {

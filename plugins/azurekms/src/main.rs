@@ -43,7 +43,7 @@ struct AzureKms;
 
 /// The settings that the plugin knows.
 fn settings() -> Vec<Setting> {
-    let own = [
+    hardsign_plugin_kms::settings(&[
         ("vault", "the vault: its name, its host or its address"),
         (
             "version",
@@ -57,11 +57,7 @@ fn settings() -> Vec<Setting> {
             "protection",
             "where a new key is made: software (the default) or hsm",
         ),
-    ];
-    let own = own.map(|(name, meaning)| Setting::new(name, meaning));
-    own.into_iter()
-        .chain(hardsign_plugin_kms::common())
-        .collect()
+    ])
 }
 
 impl AsyncPlugin for AzureKms {

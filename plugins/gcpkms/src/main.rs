@@ -41,7 +41,7 @@ struct GcpKms;
 
 /// The settings that the plugin knows.
 fn settings() -> Vec<Setting> {
-    let own = [
+    hardsign_plugin_kms::settings(&[
         (
             "project",
             "the project; GOOGLE_CLOUD_PROJECT if it is not set",
@@ -60,11 +60,7 @@ fn settings() -> Vec<Setting> {
             "protection",
             "where a new key is made: software (the default) or hsm",
         ),
-    ];
-    let own = own.map(|(name, meaning)| Setting::new(name, meaning));
-    own.into_iter()
-        .chain(hardsign_plugin_kms::common())
-        .collect()
+    ])
 }
 
 impl AsyncPlugin for GcpKms {

@@ -42,7 +42,7 @@ struct HashiVault;
 
 /// The settings that the plugin knows.
 fn settings() -> Vec<Setting> {
-    let own = [
+    let mut all = hardsign_plugin_kms::settings(&[
         (
             "address",
             "the server's address; VAULT_ADDR if it is not set",
@@ -59,10 +59,6 @@ fn settings() -> Vec<Setting> {
             "version",
             "the version of the key; the newest one if it is not set",
         ),
-        (
-            "ca-cert",
-            "a PEM file with the CA of the server; VAULT_CACERT if it is not set",
-        ),
         ("login", "token (the default), approle, jwt or kubernetes"),
         (
             "login-mount",
@@ -78,14 +74,12 @@ fn settings() -> Vec<Setting> {
             "jwt",
             "where the JWT is: env:NAME or file:/path, for jwt and kubernetes",
         ),
-    ];
-    let own = own.map(|(name, meaning)| match name {
-        "ca-cert" => Setting::path(name, meaning),
-        _ => Setting::new(name, meaning),
-    });
-    own.into_iter()
-        .chain(hardsign_plugin_kms::common())
-        .collect()
+    ]);
+    all.push(Setting::path(
+        "ca-cert",
+        "a PEM file with the CA of the server; VAULT_CACERT if it is not set",
+    ));
+    all
 }
 
 impl AsyncPlugin for HashiVault {

@@ -7,9 +7,13 @@ use std::path::Path;
 use hardsign_plugin::proto::{CreateKeyRequest, Setting};
 use hardsign_plugin::{Context, Error, KeyRequest};
 
-/// The settings that every plugin for a key management service has, for its metadata.
-pub fn common() -> [Setting; 3] {
-    [
+/// The settings of a plugin for a key management service, for its metadata: its own, by name and meaning, and
+/// those that all of them have.
+pub fn settings(own: &[(&str, &str)]) -> Vec<Setting> {
+    let own = own
+        .iter()
+        .map(|(name, meaning)| Setting::new(*name, *meaning));
+    own.chain([
         Setting::path(
             "cert-chain",
             "a file with the signer's certificate and those above it, in PEM or DER",
@@ -22,7 +26,8 @@ pub fn common() -> [Setting; 3] {
             "max-in-flight",
             "the most requests under way at once, from 1 to 256; 64 if it is not set",
         ),
-    ]
+    ])
+    .collect()
 }
 
 /// The largest file that a setting may name.

@@ -21,7 +21,7 @@ use crate::workbench::Workbench;
 
 mod identity;
 
-pub use self::identity::{REQUEST, SUBJECT, TOKEN};
+pub use self::identity::{AWS_ACCESS_KEY, REQUEST, SUBJECT, TOKEN};
 
 /// The key ring of all keys.
 pub const RING: &str = "projects/acme/locations/europe-west3/keyRings/ci";

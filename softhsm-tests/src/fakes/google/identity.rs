@@ -22,7 +22,11 @@ pub const REQUEST: &str = "request-token-of-the-tests";
 /// What every token that is given begins with.
 pub const TOKEN: &str = "ya29.token-of-the-tests-";
 
+/// A role of AWS that may act as the job.
+pub const AWS_ACCESS_KEY: &str = "AKIAROLEOFTHETESTS00";
+
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const AWS: &str = "urn:ietf:params:aws:token-type:aws4_request";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
@@ -30,10 +34,14 @@ impl FakeCloudKms {
     /// Credentials of workload identity federation: the job's token comes from `source`, and is exchanged for
     /// one of the pool; with `impersonates`, that one for one of the service account.
     pub fn federation(&self, name: &str, source: &Value, impersonates: bool) -> PathBuf {
+        let kind = match source["environment_id"] == "aws1" {
+            true => AWS,
+            false => JWT,
+        };
         let mut credentials = json!({
             "type": "external_account",
             "audience": PROVIDER,
-            "subject_token_type": JWT,
+            "subject_token_type": kind,
             "token_url": format!("{}/sts/v1/token", self.endpoint()),
             "credential_source": source,
         });
@@ -148,14 +156,22 @@ impl State {
             let found = pairs.find(|(known, _)| decoded(known) == name);
             found.map(|(_, value)| decoded(value)).unwrap_or_default()
         };
+        let kind = field("subject_token_type");
+        let shown = field("subject_token");
+        let known = match kind.as_str() {
+            AWS => is_of_role(&decoded(&shown)),
+            _ => kind == JWT && shown == SUBJECT,
+        };
         let right = [
-            ("grant_type", EXCHANGE),
-            ("audience", PROVIDER),
-            ("subject_token", SUBJECT),
-            ("subject_token_type", JWT),
-            ("requested_token_type", ACCESS_TOKEN),
+            ("grant_type", field("grant_type") == EXCHANGE),
+            ("audience", field("audience") == PROVIDER),
+            ("subject_token", known),
+            (
+                "requested_token_type",
+                field("requested_token_type") == ACCESS_TOKEN,
+            ),
         ];
-        if let Some((name, _)) = right.iter().find(|(name, value)| field(name) != *value) {
+        if let Some((name, _)) = right.iter().find(|(_, right)| !right) {
             return refused(400, "invalid_grant", &format!("The {name} is not right."));
         }
         let token = match field("scope").as_str() {
@@ -179,6 +195,26 @@ impl State {
         tokens.push(token.clone());
         token
     }
+}
+
+/// Whether a request to AWS's own token service, which would say whose it is, was signed by the role for this pool.
+fn is_of_role(request: &str) -> bool {
+    let request: Value = serde_json::from_str(request).unwrap_or_default();
+    let headers = request["headers"].as_array();
+    let has = |name: &str, part: &str| {
+        let mut all = headers.into_iter().flatten();
+        all.any(|header| {
+            let is_it = header["key"].as_str() == Some(name);
+            is_it
+                && header["value"]
+                    .as_str()
+                    .is_some_and(|value| value.contains(part))
+        })
+    };
+    let url = request["url"].as_str().unwrap_or_default();
+    url.starts_with("https://sts.eu-west-1.amazonaws.com")
+        && has("Authorization", &format!("Credential={AWS_ACCESS_KEY}/"))
+        && has("x-goog-cloud-target-resource", PROVIDER)
 }
 
 /// The token of the pool, with which the service account's is asked for.
