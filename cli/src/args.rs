@@ -43,10 +43,17 @@ pub(crate) use help::{help, presentable};
 /// The whole command tree; help, completions and man pages come from it.
 pub(crate) fn definition(program: &'static str) -> Command {
     Command::new(program)
-        .about("Sign and verify OCI artifacts and files with keys that never leave hardware or a cloud KMS")
+        .about("Sign and verify OCI artifacts and files, with keys that never leave hardware or a cloud KMS")
         .disable_version_flag(true)
         .args_override_self(true)
         .infer_long_args(false)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .short('V')
+                .help("Print the version, as `version` does")
+                .action(ArgAction::SetTrue),
+        )
         .arg(flags::debug())
         .arg(flags::verbose())
         .subcommand(sign::definition())

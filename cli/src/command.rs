@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
+use hardsign_core::artifact::Kind;
 use hardsign_core::dirs::Dirs;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -191,6 +192,7 @@ pub(crate) fn run(
         Some(("certificate", group)) => run_certificate(group, definition, context),
         Some(("plugin", group)) => run_plugin(group, definition, context),
         Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
+        None if matches.get_flag("version") => version::run(context),
         _ => help(&[], definition, context),
     }
 }
@@ -203,16 +205,13 @@ fn run_blob(group: &ArgMatches, definition: &Command, context: &Context) -> Resu
         Some(("inspect", m)) => {
             blob::inspect(typed::InspectArgs::read(m, context.program)?, context)
         }
-        Some(("policy", group)) => match group.subcommand() {
-            Some(("init", m)) => blob::policy_init(typed::InitArgs::read(m)?, context),
-            _ => policy(
-                &policy::BLOB,
-                group,
-                &["blob", "policy"],
-                definition,
-                context,
-            ),
-        },
+        Some(("policy", group)) => policy(
+            &policy::BLOB,
+            group,
+            &["blob", "policy"],
+            definition,
+            context,
+        ),
         _ => help(&["blob"], definition, context),
     }
 }
@@ -293,20 +292,46 @@ fn policy(
     definition: &Command,
     context: &Context,
 ) -> Result<(), Failure> {
+    use args::policy as typed;
+    let of_files = subject.kind() == Kind::Blob;
     match group.subcommand() {
         Some(("import", m)) => {
-            let args = args::policy::ImportArgs::read(m, context.program, &path.join(" "))?;
+            let args = typed::ImportArgs::read(m, context.program, &path.join(" "))?;
             policy::import(subject, args, context)
         }
         Some(("show", m)) => {
-            args::policy::no_arguments(m)?;
+            typed::no_arguments(m)?;
             policy::show(subject, context)
         }
-        Some(("explain", m)) if path == ["policy"] => {
-            let args = args::policy::ExplainArgs::read(m, context.program)?;
+        Some(("explain", m)) if of_files => {
+            explain::blob(&typed::ExplainArgs::read_blob(m)?, context)
+        }
+        Some(("explain", m)) => {
+            let args = typed::ExplainArgs::read(m, context.program)?;
             explain::artifact(&args, context)
         }
-        Some(("explain", m)) => explain::blob(&args::policy::ExplainArgs::read_blob(m)?, context),
+        Some(("init", m)) => {
+            let args = match of_files {
+                true => typed::InitArgs::read_blob(m),
+                false => typed::InitArgs::read(m),
+            }?;
+            policy::init(subject, &args, context)
+        }
+        Some(("add-signer", m)) => {
+            let args = match of_files {
+                true => typed::signer::AddArgs::read_blob(m),
+                false => typed::signer::AddArgs::read(m),
+            }?;
+            policy::signer::add(args, context)
+        }
+        Some(("remove-signer", m)) => {
+            let args = typed::signer::RemoveArgs::read(m)?;
+            policy::signer::remove(&args, subject.kind(), context)
+        }
+        Some(("test", m)) => {
+            policy::trial::run(typed::TestArgs::read(m, context.program)?, context)
+        }
+        Some(("schema", m)) => policy::schema(typed::schema_kind(m)?, context),
         _ => help(path, definition, context),
     }
 }
@@ -314,7 +339,7 @@ fn policy(
 /// A command group without a command prints its help and succeeds (CLI-04, CLI-19).
 fn help(path: &[&str], definition: &Command, context: &Context) -> Result<(), Failure> {
     let help = args::help(definition, path);
-    Ok(context.console.bytes(help.as_bytes())?)
+    Ok(context.console.help(&help)?)
 }
 
 /// Longest answer to a question, in bytes.

@@ -160,14 +160,18 @@ fn timestamp(error: &TimestampError) -> Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let hint = match &error {
-            ConfigError::KeyNotFound { .. } => Some("`hardsign key list` shows the keys there are"),
+            ConfigError::KeyNotFound { nearest, .. } => {
+                let meant = nearest.as_ref().map(|name| format!("did you mean {name}? "));
+                let meant = meant.unwrap_or_default();
+                Some(format!("{meant}`hardsign key list` shows the keys there are"))
+            }
             ConfigError::NoDefaultKey => Some(
-                "name a key with --key, or with --plugin and --id, or make one the default with `hardsign key set --default <name>`",
+                "name a key with --key, or with --plugin and --id, or make one the default with `hardsign key set --default <name>`".to_owned(),
             ),
             _ => None,
         };
         Self {
-            hint: hint.map(str::to_owned),
+            hint,
             ..Self::error(error)
         }
     }

@@ -25,7 +25,13 @@ fn main() -> ExitCode {
     let matches = match args::parse(&definition, program, arguments) {
         Parsed::Run(matches) => matches,
         Parsed::Print(text) => return print(&quiet, &text),
-        Parsed::Fault(fault) => return report(&quiet, fault.into()),
+        Parsed::Fault(fault, meant) => {
+            let failure = Failure {
+                hint: meant,
+                ..fault.into()
+            };
+            return report(&quiet, failure);
+        }
     };
     let level = match args::level(&matches) {
         Ok(level) => level,
@@ -68,7 +74,7 @@ fn program_name(argv0: Option<&std::ffi::OsString>) -> &'static str {
 }
 
 fn print(console: &Console, text: &str) -> ExitCode {
-    match console.bytes(text.as_bytes()) {
+    match console.help(text) {
         Ok(()) => Exit::Success.into(),
         Err(_) => Exit::Failed.into(),
     }

@@ -102,6 +102,26 @@ impl Console {
         self.bytes(format!("{word}{}\n", one_line(&text.to_string())).as_bytes())
     }
 
+    /// Help text: on a terminal its headings stand out.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn help(&self, text: &str) -> io::Result<()> {
+        if !self.out_colours {
+            return self.bytes(text.as_bytes());
+        }
+        let mut styled = String::new();
+        for line in text.split_inclusive('\n') {
+            match line.split_once(':') {
+                Some((heading, rest)) if line.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                    styled.push_str(&format!("\x1b[1m{heading}:\x1b[0m{rest}"));
+                }
+                _ => styled.push_str(line),
+            }
+        }
+        self.bytes(styled.as_bytes())
+    }
+
     /// The same for `--output json`: lines of result are not printed.
     pub(crate) fn printing_json(self, json: bool) -> Self {
         Self { json, ..self }

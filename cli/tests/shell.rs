@@ -97,7 +97,12 @@ fn documented_json_has_the_members_that_are_printed() {
         let has_json = flags.starts_with("--output");
         let is_documented = text.contains(&format!("\n## `{command}`\n"));
         assert_eq!(has_json, is_documented, "{command}");
-        let plain = ["policy show", "blob policy show", "completion"];
+        let plain = [
+            "policy show",
+            "policy schema",
+            "blob policy show",
+            "completion",
+        ];
         assert_eq!(has_json, !plain.contains(&&*command), "{command}");
     }
     assert!(checked >= 33, "{checked}");

@@ -83,6 +83,8 @@ pub enum ConfigError {
     KeyNotFound {
         /// The name.
         name: String,
+        /// The key that was probably meant.
+        nearest: Option<String>,
     },
     /// No key was chosen and there is no default (CFG-18).
     #[error("default signing key not set. Please set default signing key or specify a key name")]

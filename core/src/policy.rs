@@ -15,9 +15,11 @@ use crate::artifact::Quoted;
 
 pub mod blob;
 mod document;
+pub mod edit;
 pub mod hardsign;
 mod level;
 pub mod oci;
+pub mod position;
 mod reader;
 mod scope;
 mod statement;

@@ -41,6 +41,6 @@ pub use outcome::{
     Skipped, Verified, VerifyError,
 };
 pub use pipeline::VerifiedSignature;
-pub use policy::{Policy, PolicyLoadError, Source};
+pub use policy::{Policy, PolicyLoadError, Source, check_together};
 pub use report::{Finding, Logged, Rejected, Report, RevocationFailure, Step};
 pub use verifier::{Blob, BlobSignature, Options, Verifier};

@@ -1,5 +1,5 @@
-//! The order of words: flags of a sub-command may stand before its name (CLI-09), and a group that
-//! is given an unknown name shows its help (CLI-04). Everything else is left to the parser.
+//! The order of words: flags of a sub-command may stand before its name (CLI-09). A word that should
+//! name a command and doesn't is a mistake, in a group as well. Everything else is left to the parser.
 
 use std::ffi::OsString;
 
@@ -13,8 +13,12 @@ pub(super) enum Arranged {
         /// The names of the command and its groups.
         path: Vec<String>,
     },
-    /// The first word names no command.
-    Unknown(String),
+    /// A word names no command of the program or of a group.
+    Unknown {
+        word: String,
+        /// The names of the groups before it.
+        path: Vec<String>,
+    },
 }
 
 pub(super) fn arrange(definition: &Command, arguments: Vec<OsString>) -> Arranged {
@@ -44,10 +48,9 @@ pub(super) fn arrange(definition: &Command, arguments: Vec<OsString>) -> Arrange
             path.extend(names.iter().map(|name| name.to_string_lossy().into_owned()));
             words.extend(names);
             break;
-        } else if std::ptr::eq(command, definition) {
-            return Arranged::Unknown(text.into_owned());
         } else {
-            rest.by_ref().for_each(drop);
+            let word = text.into_owned();
+            return Arranged::Unknown { word, path };
         }
     }
     words.extend(early);

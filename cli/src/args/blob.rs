@@ -44,11 +44,11 @@ Examples:
   Show what is in a signature file, without verifying it:
     hardsign blob inspect release.tar.gz.jws.sig";
 
-const POLICY_EXAMPLES: &str = "\
+const POLICY_EXAMPLES: policy::Examples = policy::Examples {
+    group: "\
 Examples:
-  Trust one signer for all files:
-    hardsign blob policy init --global --name releases --trust-store ca:acme \\
-      --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme'
+  Trust whoever signed a file, for every file:
+    hardsign blob policy add-signer releases --from release.tar.gz.jws.sig --global
 
   Use the trust policy of a file:
     hardsign blob policy import my-policy.json
@@ -57,7 +57,39 @@ Examples:
     hardsign blob policy show
 
   Explain what it demands of files:
-    hardsign blob policy explain --policy-name releases";
+    hardsign blob policy explain --policy-name releases",
+    import: "\
+Examples:
+  Use the trust policy of a file, for files:
+    hardsign blob policy import my-policy.json
+
+  Without a question, where there is a policy already:
+    hardsign blob policy import --force my-policy.json",
+    show: "\
+Examples:
+  Show the trust policy for files in use, and rules of hardsign's own below it:
+    hardsign blob policy show",
+    explain: "\
+Examples:
+  Explain what is demanded of every file:
+    hardsign blob policy explain
+
+  And of files that are verified under a statement by name:
+    hardsign blob policy explain --policy-name releases",
+    init: "\
+Examples:
+  Trust one signer for all files:
+    hardsign blob policy init --global --name releases --trust-store ca:acme \\
+      --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme'",
+    remove: "\
+Examples:
+  Trust a signer no longer that `add-signer` added:
+    hardsign blob policy remove-signer build
+
+  Where the statement has several identities, say which is the signer's:
+    hardsign blob policy remove-signer build --statement releases \\
+      --identity 'x509.subject: C=US, ST=WA, O=Acme, CN=build'",
+};
 
 /// `hardsign blob sign`.
 #[derive(Debug)]
@@ -106,16 +138,6 @@ pub(crate) struct InspectArgs {
     pub(crate) output: Output,
 }
 
-/// `hardsign blob policy init`.
-#[derive(Debug)]
-pub(crate) struct InitArgs {
-    pub(crate) name: String,
-    pub(crate) trust_stores: Vec<String>,
-    pub(crate) trusted_identities: Vec<String>,
-    pub(crate) global: bool,
-    pub(crate) force: bool,
-}
-
 pub(super) fn definition() -> Command {
     flags::verb("blob", "Sign, verify and inspect files", SIGN_EXAMPLES)
         .subcommand(sign())
@@ -152,7 +174,7 @@ fn sign() -> Command {
         "Replace an existing signature file without a question",
     ))
     .arg(flags::positional(
-        "blob_path",
+        "blob_path...",
         "Files to sign; - is standard input",
     ))
 }
@@ -190,7 +212,7 @@ fn verify() -> Command {
     .arg(flags::deadline())
     .arg(flags::output())
     .arg(flags::positional(
-        "blob_path",
+        "blob_path...",
         "Files to verify; - is standard input",
     ))
 }
@@ -215,7 +237,7 @@ fn inspect() -> Command {
 fn policy_group() -> Command {
     let explain = policy::explain(
         "Explain what the trust policy demands of files",
-        POLICY_EXAMPLES,
+        POLICY_EXAMPLES.explain,
     )
     .arg(flags::value(
         "policy-name",
@@ -223,34 +245,14 @@ fn policy_group() -> Command {
         "Statement of the trust policy [default: the global one]",
     ))
     .arg(flags::positional("none", "").hide(true));
-    let group = policy::group("Manage the trust policy for files", POLICY_EXAMPLES);
-    group.subcommand(explain).subcommand(
-        flags::verb(
-            "init",
-            "Write a trust policy with one statement of level strict",
-            POLICY_EXAMPLES,
-        )
-        .arg(flags::value("name", "NAME", "Name of the statement (required)").short('n'))
-        .arg(flags::list(
-            "trust-store",
-            "TYPE:NAME",
-            "Trust store (required, repeatable)",
-        ))
-        .arg(flags::list(
-            "trusted-identity",
-            "IDENTITY",
-            "Signer that is trusted: x509.subject:<subject>, or * (required, repeatable)",
-        ))
-        .arg(flags::switch(
+    policy::group("Manage the trust policy for files", &POLICY_EXAMPLES)
+        .subcommand(explain)
+        .subcommand(policy::init(POLICY_EXAMPLES.init).arg(flags::switch(
             "global",
             "The statement holds for every file",
-        ))
-        .arg(flags::force(
-            "Replace an existing policy without a question",
-        ))
-        .arg(flags::output())
-        .arg(flags::positional("none", "").hide(true)),
-    )
+        )))
+        .subcommand(policy::signer::add_blob())
+        .subcommand(policy::signer::remove(POLICY_EXAMPLES.remove))
 }
 
 impl SignArgs {
@@ -427,24 +429,6 @@ impl InspectArgs {
         Ok(Self {
             signature: signatures.remove(0),
             output,
-        })
-    }
-}
-
-impl InitArgs {
-    /// # Errors
-    /// [`Usage`], in the order of CLI-06.
-    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
-        policy::no_arguments(matches)?;
-        let reader = Reader(matches);
-        reader.required(&["name", "trust-store", "trusted-identity"])?;
-        reader.output()?;
-        Ok(Self {
-            name: reader.text("name").unwrap_or_default(),
-            trust_stores: reader.all("trust-store"),
-            trusted_identities: reader.all("trusted-identity"),
-            global: reader.switch("global")?,
-            force: reader.switch("force")?,
         })
     }
 }

@@ -84,7 +84,10 @@ pub(super) fn definition() -> Command {
         flags::verb("add", "Add certificate files to a store", EXAMPLES)
             .args(store_flags())
             .arg(flags::output())
-            .arg(flags::positional("path", "Certificate files, PEM or DER")),
+            .arg(flags::positional(
+                "path...",
+                "Certificate files, PEM or DER",
+            )),
     )
     .subcommand(
         flags::verb("list", "List the certificate files of the stores", EXAMPLES)

@@ -34,7 +34,7 @@ pub(crate) const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
 pub(super) fn definition() -> Command {
     flags::verb(
         "completion",
-        "Print the script that completes commands, flags and names in a shell",
+        "Print the completion script for a shell",
         EXAMPLES,
     )
     .arg(flags::positional("shell", "bash, zsh, fish or powershell"))

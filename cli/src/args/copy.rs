@@ -41,7 +41,7 @@ pub(crate) struct CopyArgs {
 pub(super) fn definition() -> Command {
     flags::verb(
         "copy",
-        "Copy artifacts with their signatures between registries and OCI layouts",
+        "Copy artifacts with their signatures",
         EXAMPLES,
     )
     .visible_alias("cp")

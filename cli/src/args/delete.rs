@@ -36,7 +36,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::deadline())
         .arg(flags::output())
         .arg(flags::positional(
-            "reference> <signature_digest",
+            "reference> <signature_digest...",
             "The artifact, <registry>/<repository>@<digest>, then the digests of its signatures",
         ))
 }

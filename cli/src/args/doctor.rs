@@ -23,17 +23,13 @@ pub(crate) struct DoctorArgs {
 }
 
 pub(super) fn definition() -> Command {
-    flags::verb(
-        "doctor",
-        "Look at what is configured here, and say what would fail and how to mend it",
-        EXAMPLES,
-    )
-    .arg(flags::switch(
-        "open-keys",
-        "Open each key too; this may ask for PINs, and a wrong one counts",
-    ))
-    .arg(flags::output())
-    .arg(flags::positional("none", "").hide(true))
+    flags::verb("doctor", "Check your setup and suggest fixes", EXAMPLES)
+        .arg(flags::switch(
+            "open-keys",
+            "Open each key too; this may ask for PINs, and a wrong one counts",
+        ))
+        .arg(flags::output())
+        .arg(flags::positional("none", "").hide(true))
 }
 
 impl DoctorArgs {

@@ -5,6 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::arrange::{Arranged, arrange};
 use super::flags::{Reader, switches};
 use super::{ArgMatches, Command, Usage, help};
+use hardsign_core::text::nearest;
 
 /// What came of the command line.
 pub(crate) enum Parsed {
@@ -12,8 +13,8 @@ pub(crate) enum Parsed {
     Run(ArgMatches),
     /// Text for standard output (help), exit code 0.
     Print(String),
-    /// A fault, exit code 2.
-    Fault(Usage),
+    /// A fault, exit code 2, and what was probably meant.
+    Fault(Usage, Option<String>),
 }
 
 /// Parses `arguments`, the program's name first.
@@ -29,20 +30,62 @@ pub(crate) fn parse(
         .collect();
     let (arguments, path) = match arrange(definition, arguments) {
         Arranged::Run { arguments, path } => (arguments, path),
-        Arranged::Unknown(name) => return Parsed::Fault(unknown(&name, program)),
+        Arranged::Unknown { word, path } => {
+            let group = [&[program.to_owned()], path.as_slice()].concat().join(" ");
+            let commands = find(definition, &path).get_subcommands();
+            let commands = commands.filter(|command| !command.is_hide_set());
+            let names: Vec<_> = commands
+                .flat_map(Command::get_name_and_visible_aliases)
+                .collect();
+            let meant =
+                nearest(&word, &names).map(|name| format!("did you mean `{group} {name}`?"));
+            return Parsed::Fault(unknown(&word, &group), meant);
+        }
     };
     match definition.clone().try_get_matches_from(arguments) {
         Ok(matches) => match values(definition, &matches) {
             Ok(()) => Parsed::Run(matches),
-            Err(fault) => Parsed::Fault(fault),
+            Err(fault) => Parsed::Fault(fault, None),
         },
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 Parsed::Print(help(definition, &path))
             }
-            _ => Parsed::Fault(fault(&error, program, &typed)),
+            _ => Parsed::Fault(
+                fault(&error, program, &typed),
+                meant_flag(&error, definition, &path),
+            ),
         },
     }
+}
+
+/// The command at a path, or the innermost group that there is.
+fn find<'c>(definition: &'c Command, path: &[String]) -> &'c Command {
+    path.iter().fold(definition, |command, name| {
+        command.find_subcommand(name).unwrap_or(command)
+    })
+}
+
+/// The flag that was probably meant by one that there is not.
+fn meant_flag(error: &clap::Error, definition: &Command, path: &[String]) -> Option<String> {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) if error.kind() == ErrorKind::UnknownArgument => text,
+        _ => return None,
+    };
+    let name = argument.strip_prefix("--")?.split(['=', ' ']).next()?;
+    let arguments = definition
+        .get_arguments()
+        .chain(find(definition, path).get_arguments());
+    let flags: Vec<_> = arguments
+        .filter_map(clap::Arg::get_long)
+        .chain(["help"])
+        .collect();
+    let meant = match nearest(name, &flags)? {
+        // Kept for scripts; the other name says what it does.
+        "plain-http" => "insecure-registry",
+        flag => flag,
+    };
+    Some(format!("did you mean --{meant}?"))
 }
 
 /// Values that can't be read are told before anything else is looked at (CLI-06).
@@ -97,9 +140,10 @@ fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {
     })
 }
 
-fn unknown(command: &str, program: &str) -> Usage {
+/// `group` is the program, or one of its groups of commands.
+fn unknown(command: &str, group: &str) -> Usage {
     Usage(format!(
-        "unknown command {command:?} for {program:?}\nRun '{program} --help' for usage."
+        "unknown command {command:?} for {group:?}\nRun '{group} --help' for usage."
     ))
 }
 
@@ -116,7 +160,7 @@ mod tests {
 
     fn fault(line: &str) -> String {
         match run(line) {
-            Parsed::Fault(fault) => fault.to_string(),
+            Parsed::Fault(fault, _) => fault.to_string(),
             Parsed::Print(text) => panic!("{line}: {text}"),
             Parsed::Run(_) => panic!("{line}: no fault"),
         }
@@ -208,13 +252,60 @@ mod tests {
     }
 
     #[test]
-    fn cli_04_groups_with_unknown_commands_are_asked_for_help() {
-        for line in [
-            "notation key",
-            "notation key nosuch",
-            "notation cert nosuch x",
+    fn cli_04_groups_are_asked_for_help_and_not_by_mistake() {
+        assert_eq!(read("notation key", "positional").0, ["key"]);
+        for (line, group) in [
+            ("notation key nosuch", "notation key"),
+            ("notation cert nosuch x", "notation certificate"),
+            ("notation blob policy -d nosuch", "notation blob policy"),
         ] {
-            assert_eq!(read(line, "positional").0.len(), 1, "{line}");
+            assert_eq!(
+                fault(line),
+                format!(
+                    "unknown command \"nosuch\" for {group:?}\nRun '{group} --help' for usage."
+                )
+            );
+        }
+    }
+
+    /// A typing mistake leads to the command or flag that was meant, and only there.
+    #[test]
+    fn mistakes_lead_to_what_was_meant() {
+        for (line, meant) in [
+            ("hardsign verfy x", Some("did you mean `hardsign verify`?")),
+            (
+                "hardsign key ad x",
+                Some("did you mean `hardsign key add`?"),
+            ),
+            (
+                "hardsign key lst",
+                Some("did you mean `hardsign key list`?"),
+            ),
+            (
+                "hardsign blob polcy",
+                Some("did you mean `hardsign blob policy`?"),
+            ),
+            ("hardsign frobnicate", None),
+            ("hardsign __complet", None),
+            (
+                "hardsign sign --plian-http x",
+                Some("did you mean --insecure-registry?"),
+            ),
+            (
+                "hardsign sign --expriy=1h x",
+                Some("did you mean --expiry?"),
+            ),
+            ("hardsign sign --debg x", Some("did you mean --debug?")),
+            ("hardsign key list --hepl", Some("did you mean --help?")),
+            ("hardsign sign --frobnicate x", None),
+            ("hardsign sign -z x", None),
+        ] {
+            let arguments = line.split(' ').map(Into::into).collect();
+            let definition = crate::args::definition("hardsign");
+            let Parsed::Fault(_, found) = parse(&definition, "hardsign", arguments) else {
+                panic!("{line}: no fault");
+            };
+            assert_eq!(found.as_deref(), meant, "{line}");
         }
     }
 

@@ -136,7 +136,8 @@ pub(super) fn require_hardware() -> Arg {
     )
 }
 
-/// The positional references or files.
+/// The positional references or files. How many there must be, each command says itself; a name that
+/// ends in three dots shows in the help that there may be several.
 pub(super) fn positional(name: &'static str, help: &'static str) -> Arg {
     Arg::new("positional")
         .value_name(name)
@@ -145,15 +146,20 @@ pub(super) fn positional(name: &'static str, help: &'static str) -> Arg {
         .action(ArgAction::Append)
 }
 
+/// Below the flags of the command itself, and above `--help`.
+const LAST: usize = 900;
+
 pub(super) fn debug() -> Arg {
     switch("debug", "Print debug output on standard error")
         .short('d')
+        .display_order(LAST)
         .global(true)
 }
 
 pub(super) fn verbose() -> Arg {
     switch("verbose", "Print what is being done on standard error")
         .short('v')
+        .display_order(LAST)
         .global(true)
 }
 

@@ -5,6 +5,9 @@ use super::{Arg, ArgAction, Command};
 /// The help of the command at `path`; that of the whole where there is none.
 pub(crate) fn help(definition: &Command, path: &[impl AsRef<str>]) -> String {
     let mut command = presentable(definition.clone());
+    if path.is_empty() {
+        command = grouped(command);
+    }
     command.build();
     let mut found = &command;
     for name in path {
@@ -13,15 +16,28 @@ pub(crate) fn help(definition: &Command, path: &[impl AsRef<str>]) -> String {
             None => break,
         }
     }
-    found.clone().render_help().to_string()
+    // Lines to be copied are not broken.
+    let examples = found.get_after_help().map(ToString::to_string);
+    let mut text = found.clone().after_help("").render_help().to_string();
+    if let Some(examples) = examples {
+        text = format!("{}\n\n{examples}\n", text.trim_end());
+    }
+    text
 }
 
-/// The same commands as they are shown: switches without their optional value.
+/// The same commands as they are shown: switches without their optional value, arguments as they must
+/// be given.
 pub(crate) fn presentable(command: Command) -> Command {
-    command.mut_args(shown).mut_subcommands(presentable)
+    command
+        .max_term_width(WIDTH)
+        .mut_args(shown)
+        .mut_subcommands(presentable)
 }
 
 fn shown(arg: Arg) -> Arg {
+    if arg.get_id() == "positional" && !arg.is_hide_set() {
+        return shown_positional(arg);
+    }
     if !arg.is_require_equals_set() {
         return arg;
     }
@@ -30,4 +46,90 @@ fn shown(arg: Arg) -> Arg {
         .require_equals(false)
         .hide_possible_values(false)
         .hide_default_value(false)
+}
+
+fn shown_positional(arg: Arg) -> Arg {
+    let name = arg.get_value_names().and_then(|names| names.first());
+    let name = name.map(ToString::to_string).unwrap_or_default();
+    match name.strip_suffix("...") {
+        Some(name) => arg.num_args(1..).value_name(name.to_owned()),
+        None => arg.action(ArgAction::Set).num_args(1),
+    }
+    .required(true)
+}
+
+/// The commands of the program under headings.
+fn grouped(command: Command) -> Command {
+    let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
+    for (heading, names) in GROUPS {
+        text.push_str(&format!("\n{heading}:\n"));
+        for name in names {
+            let Some(inner) = command.find_subcommand(name) else {
+                continue;
+            };
+            let about = inner
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let aliases: Vec<_> = inner.get_visible_aliases().collect();
+            let aliases = match aliases.is_empty() {
+                true => String::new(),
+                false => format!(" [alias: {}]", aliases.join(", ")),
+            };
+            text.push_str(&format!("  {name:<13}{about}{aliases}\n"));
+        }
+    }
+    text.push_str("\nOptions:\n{options}\n\n");
+    text.push_str("`{name} <command> --help` shows the flags of a command, with examples.");
+    let text = text.replace("{name}", command.get_name());
+    command.help_template(text)
+}
+
+/// The commands of the program by what they are for.
+const GROUPS: [(&str, &[&str]); 5] = [
+    (
+        "Sign and verify",
+        &["sign", "verify", "list", "inspect", "blob"],
+    ),
+    ("Trust", &["policy", "certificate"]),
+    ("Keys", &["key", "token", "plugin"]),
+    ("Registries", &["copy", "delete", "login", "logout"]),
+    ("Set-up", &["doctor", "completion", "version"]),
+];
+
+/// Columns of the help.
+const WIDTH: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The help of the program shows every command, and nothing is wider than a small terminal but the
+    /// examples, which are copied as they are.
+    #[test]
+    fn every_command_is_shown_within_80_columns() {
+        let definition = super::super::definition("hardsign");
+        let whole = help(&definition, &[] as &[&str]);
+        for command in definition.get_subcommands().filter(|c| !c.is_hide_set()) {
+            let line = format!("\n  {:<13}", command.get_name());
+            assert!(whole.contains(&line), "{}", command.get_name());
+        }
+        let mut wide = Vec::new();
+        let mut paths = vec![vec![]];
+        while let Some(path) = paths.pop() {
+            let text = help(&definition, &path);
+            let flags = text.split("\nExamples:").next().unwrap_or_default();
+            let lines = flags.lines().filter(|line| line.chars().count() > WIDTH);
+            wide.extend(lines.map(|line| format!("{path:?}: {line}")));
+            let command = path.iter().fold(&definition, |command, name: &String| {
+                command.find_subcommand(name).unwrap()
+            });
+            for inner in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+                let mut path = path.clone();
+                path.push(inner.get_name().to_owned());
+                paths.push(path);
+            }
+        }
+        assert!(wide.is_empty(), "{}", wide.join("\n"));
+    }
 }

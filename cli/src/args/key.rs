@@ -97,7 +97,10 @@ pub(super) fn definition() -> Command {
         .subcommand(
             flags::verb("delete", "Remove keys from the list", EXAMPLES)
                 .arg(flags::output())
-                .arg(flags::positional("key_name", "Names of keys in the list")),
+                .arg(flags::positional(
+                    "key_name...",
+                    "Names of keys in the list",
+                )),
         )
 }
 

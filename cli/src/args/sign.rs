@@ -108,7 +108,7 @@ pub(super) fn definition() -> Command {
             "Sign the images in a file that `docker buildx build` or `bake` wrote",
         ))
         .arg(flags::positional(
-            "reference",
+            "reference...",
             "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
         ))
 }

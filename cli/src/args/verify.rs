@@ -77,7 +77,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::policy())
         .arg(flags::output())
         .arg(flags::positional(
-            "reference",
+            "reference...",
             "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
         ))
 }

@@ -1,5 +1,4 @@
-//! `hardsign blob sign`, `blob inspect` and `blob policy init` (CLI-94 to CLI-99); verification is
-//! in `verify`.
+//! `hardsign blob sign` and `blob inspect` (CLI-94 to CLI-98); verification is in `verify`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,13 +16,13 @@ use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::plugin::PluginSigner;
 use hardsign_core::sign::{SignOptions, sign_blob};
 use hardsign_core::text::WithCauses;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::interrupts::Heeding;
 use super::sign::ends_the_batch;
 use super::tally::Tally;
-use super::{Context, policy, signer};
-use crate::args::blob::{InitArgs, InspectArgs, SignArgs};
+use super::{Context, signer};
+use crate::args::blob::{InspectArgs, SignArgs};
 use crate::args::{Deadline, Output};
 use crate::failure::Failure;
 use crate::output::progress::Busy;
@@ -331,39 +330,4 @@ pub(super) fn inspect(args: InspectArgs, context: &Context) -> Result<(), Failur
         }
     }
     Ok(())
-}
-
-/// Writes a policy of one statement (CLI-99): two spaces of indent, no final newline.
-pub(super) fn policy_init(args: InitArgs, context: &Context) -> Result<(), Failure> {
-    let mut statement = Map::from_iter([
-        ("name".to_owned(), json!(args.name)),
-        (
-            "signatureVerification".to_owned(),
-            json!({"level": "strict"}),
-        ),
-        ("trustStores".to_owned(), json!(args.trust_stores)),
-        (
-            "trustedIdentities".to_owned(),
-            json!(args.trusted_identities),
-        ),
-    ]);
-    if args.global {
-        statement.insert("globalPolicy".to_owned(), Value::Bool(true));
-    }
-    let policy = json!({"version": "1.0", "trustPolicies": [statement]});
-    let bytes = serde_json::to_vec_pretty(&policy).map_err(Failure::error)?;
-    policy::check(&policy::BLOB, &bytes).map_err(|error| {
-        let causes = WithCauses(&error);
-        Failure::failed(format!("invalid blob policy: {causes}"))
-    })?;
-    let dirs = context.dirs()?;
-    if !policy::may_replace(&policy::BLOB, args.force, &dirs, context)? {
-        return Ok(());
-    }
-    let path = policy::write(&policy::BLOB, &bytes, &dirs)?;
-    context.console.line(format_args!(
-        "Successfully initialized blob trust policy file to {}.",
-        path.display()
-    ))?;
-    Ok(context.console.document(&json!({ "path": path }))?)
 }

@@ -126,12 +126,15 @@ fn attached(rules: &[AttachedRule], out: &mut Lines) {
     }
     out.line(0, "Attached artifacts");
     for rule in rules {
-        let by = if rule.same_signer() {
-            ", by a signer of the artifact itself"
-        } else {
-            ""
+        let by = match (rule.signers(), rule.same_signer()) {
+            (Some(demanded), _) => format!(" by at least {} of", demanded.at_least()),
+            (None, true) => " by a signer of the artifact itself".to_owned(),
+            (None, false) => String::new(),
         };
         out.line(1, format_args!("{}, signed{by}", rule.artifact_type()));
+        if let Some(demanded) = rule.signers() {
+            parties(demanded, 2, out);
+        }
     }
 }
 
@@ -169,13 +172,17 @@ fn signers(signers: &Signers, out: &mut Lines) {
         0,
         format_args!("Signers: at least {} of", signers.at_least()),
     );
+    parties(signers, 1, out);
+}
+
+fn parties(signers: &Signers, depth: usize, out: &mut Lines) {
     for party in signers.parties() {
-        out.line(1, party.name());
+        out.line(depth, party.name());
         for identity in party.identities() {
-            out.line(2, identity.text());
+            out.line(depth + 1, identity.text());
         }
         for store in party.stores() {
-            out.line(2, format_args!("trust store {store}"));
+            out.line(depth + 1, format_args!("trust store {store}"));
         }
     }
 }
@@ -246,16 +253,21 @@ fn document(explained: &Explanation, repository: Option<&str>) -> Value {
         "verifyTimestamp": explained.verify_timestamp.map(|when| when.to_string()),
         "trustStores": stores,
         "trustedIdentities": explained.identities,
-        "signers": explained.rules.as_ref().and_then(|rules| rules.signers.as_ref()).map(|signers| json!({
-            "atLeast": signers.at_least(),
-            "of": signers.parties().iter().map(party).collect::<Vec<_>>(),
-        })),
+        "signers": explained.rules.as_ref().and_then(|rules| rules.signers.as_ref()).map(signers_json),
         "attached": explained.rules.iter().flat_map(|rules| &rules.attached).map(|rule| json!({
             "type": rule.artifact_type(),
             "sameSigner": rule.same_signer(),
+            "signers": rule.signers().map(signers_json),
         })).collect::<Vec<_>>(),
         "hardware": explained.rules.iter().find_map(|rules| rules.hardware.as_deref()).map(device::rule),
         "warnings": explained.warnings,
+    })
+}
+
+fn signers_json(signers: &Signers) -> Value {
+    json!({
+        "atLeast": signers.at_least(),
+        "of": signers.parties().iter().map(party).collect::<Vec<_>>(),
     })
 }
 

@@ -1,5 +1,5 @@
 //! `hardsign policy` and `hardsign blob policy`: trust policies as files (CLI-84 to CLI-90,
-//! CLI-99 to CLI-101).
+//! CLI-99 to CLI-101), and `policy.hardsign.json` beside them.
 
 use std::error::Error;
 use std::fs;
@@ -7,16 +7,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hardsign_core::artifact::Kind;
-use hardsign_core::config::{PolicyFileError, read_named, read_policy, write_atomic};
+use hardsign_core::config::{PolicyFileError, read_named, read_policy, read_regular, write_atomic};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::policy::{PolicyError, Warning, blob, oci};
+use hardsign_core::policy::edit::{self, Applies, EditError};
+use hardsign_core::policy::position;
+use hardsign_core::policy::{PolicyError, Warning, blob, hardsign, oci};
 use hardsign_core::text::WithCauses;
-use hardsign_core::verify::PolicyLoadError;
+use hardsign_core::verify::{PolicyLoadError, check_together};
 use serde_json::json;
 
 use super::Context;
-use crate::args::policy::ImportArgs;
+use crate::args::policy::{ImportArgs, InitArgs, Schema};
 use crate::failure::Failure;
+
+pub(super) mod signer;
+pub(super) mod trial;
 
 /// What differs between the policy for artifacts and the one for files.
 pub(super) struct Subject {
@@ -33,8 +38,13 @@ pub(super) struct Subject {
     unreadable: &'static str,
     /// The section of the specification with an example.
     example: &'static str,
-    path: fn(&Dirs) -> PathBuf,
     parse: fn(&[u8]) -> Result<Vec<Warning>, PolicyError>,
+}
+
+impl Subject {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
 }
 
 pub(super) const OCI: Subject = Subject {
@@ -45,7 +55,6 @@ pub(super) const OCI: Subject = Subject {
     absent: "failed to show OCI trust policy as it does not exist.",
     unreadable: "failed to show OCI trust policy",
     example: "#trust-policy-for-oci-artifacts for a trust policy example.",
-    path: Dirs::oci_policy,
     parse: |bytes| oci::Document::parse(bytes).map(|document| document.warnings().to_vec()),
 };
 
@@ -57,7 +66,6 @@ pub(super) const BLOB: Subject = Subject {
     absent: "failed to show blob trust policy as the configuration does not exist.",
     unreadable: "failed to show trust policy",
     example: "#trust-policy-for-blobs for a blob trust policy example.",
-    path: Dirs::blob_policy,
     parse: |bytes| blob::Document::parse(bytes).map(|document| document.warnings().to_vec()),
 };
 
@@ -74,15 +82,23 @@ pub(super) fn import(
                 WithCauses(&error)
             ))
         })?;
+    if is_rules(&bytes) {
+        return import_rules(subject, &args, &bytes, context);
+    }
     let warnings = check(subject, &bytes).map_err(|error| {
         // What the parser says tells more than that the policy is malformed.
         let (doing, what) = match error.source() {
             Some(fault) if error.is_malformed() => ("parse", WithCauses(fault).to_string()),
             _ => ("validate", WithCauses(&error).to_string()),
         };
-        Failure::failed(format!(
+        let failure = Failure::failed(format!(
             "failed to {doing} {noun} trust policy configuration: {what}"
-        ))
+        ));
+        see(
+            failure,
+            Path::new(&args.path),
+            position::of_policy(&bytes, &error),
+        )
     })?;
     for warning in warnings {
         context.console.warning(warning);
@@ -100,6 +116,146 @@ pub(super) fn import(
         path.display()
     ))?;
     Ok(context.console.document(&json!({ "path": path }))?)
+}
+
+/// Whether a file is `policy.hardsign.json` rather than a trust policy: what it has tells, and what
+/// neither has is for the reader of trust policies to refuse.
+fn is_rules(bytes: &[u8]) -> bool {
+    let tree = serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
+    let has = |member: &str| tree.get(member).is_some();
+    !has("trustPolicies") && (has("oci") || has("blob"))
+}
+
+/// `policy import` of `policy.hardsign.json`.
+fn import_rules(
+    subject: &Subject,
+    args: &ImportArgs,
+    bytes: &[u8],
+    context: &Context,
+) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let policy = match read_policy(&dirs, subject.kind) {
+        Ok(file) => Some(file.bytes),
+        Err(PolicyFileError::NotPresent) => None,
+        Err(error) => return Err(refused(error.into())),
+    };
+    let checked = check_together(Some(bytes), subject.kind, policy.as_deref(), &dirs);
+    checked.map_err(|error| match error {
+        PolicyLoadError::Hardsign(error) => {
+            let position = position::of_rules(bytes, None, &error);
+            see(Failure::error(error), Path::new(&args.path), position)
+        }
+        other => refused(other),
+    })?;
+    let path = dirs.hardsign_policy();
+    let exists = path.exists();
+    if exists && args.force {
+        context
+            .console
+            .warning("existing hardsign policy will be overwritten");
+    }
+    let question = "The hardsign policy already exists, do you want to overwrite it?";
+    if !context.confirm(question, args.force || !exists)? {
+        return Ok(());
+    }
+    back_up(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|()| {
+            write_atomic(&path, bytes, 0o600).map_err(|error| WithCauses(&error).to_string())
+        })
+        .map_err(|error| {
+            Failure::failed(format!("failed to write the hardsign policy: {error}"))
+        })?;
+    context.console.line(format_args!(
+        "Successfully imported hardsign policy to {}.",
+        path.display()
+    ))?;
+    Ok(context.console.document(&json!({ "path": path }))?)
+}
+
+/// Where in the file the fault is, as the hint.
+fn see(failure: Failure, file: &Path, position: Option<position::Position>) -> Failure {
+    match position {
+        None => failure,
+        Some(position) => failure.hint(format!("see {}:{position}", file.display())),
+    }
+}
+
+/// A policy file that was refused, with the place of the fault in it. The file is read again to find
+/// that place, and for nothing else.
+pub(super) fn refused_in(
+    error: PolicyLoadError,
+    file: Option<&Path>,
+    kind: Kind,
+    dirs: &Dirs,
+) -> Failure {
+    let (path, within) = match (&error, file) {
+        (_, Some(file)) => (file.to_owned(), Some("hardsign")),
+        (PolicyLoadError::Policy(_), None) => match read_policy(dirs, kind) {
+            Ok(file) => (file.path, None),
+            Err(_) => return refused(error),
+        },
+        (_, None) => (dirs.hardsign_policy(), None),
+    };
+    let bytes = read_named(&path, Kind::MAX_POLICY_LEN as u64).unwrap_or_default();
+    let position = match &error {
+        PolicyLoadError::Policy(error) => position::of_policy(&bytes, error),
+        PolicyLoadError::Hardsign(error) => position::of_rules(&bytes, within, error),
+        _ => None,
+    };
+    let failure = refused(error);
+    let Some(position) = position else {
+        return failure;
+    };
+    let place = format!("{}:{position}", path.display());
+    let hint = match &failure.hint {
+        Some(cause) => format!("{place}: {cause}"),
+        None => format!("see {place}"),
+    };
+    failure.hint(hint)
+}
+
+/// Writes a policy of one statement (CLI-99): two spaces of indent, no final newline.
+pub(super) fn init(subject: &Subject, args: &InitArgs, context: &Context) -> Result<(), Failure> {
+    let noun = subject.noun;
+    let applies = match subject.kind {
+        Kind::Oci => Applies::Artifacts(args.scopes.clone()),
+        Kind::Blob => Applies::Files {
+            global: args.global,
+        },
+    };
+    let bytes = edit::init(
+        &args.name,
+        &applies,
+        &args.trust_stores,
+        &args.trusted_identities,
+    )
+    .map_err(|error: EditError| {
+        Failure::failed(format!("invalid {noun} policy: {}", WithCauses(&error)))
+    })?;
+    let dirs = context.dirs()?;
+    if !may_replace(subject, args.force, &dirs, context)? {
+        return Ok(());
+    }
+    let path = write(subject, &bytes, &dirs)?;
+    context.console.line(format_args!(
+        "Successfully initialized {noun} trust policy file to {}.",
+        path.display()
+    ))?;
+    if subject.kind == Kind::Oci {
+        delete_old(&dirs, context)?;
+    }
+    Ok(context.console.document(&json!({ "path": path }))?)
+}
+
+/// `policy schema`.
+pub(super) fn schema(schema: Schema, context: &Context) -> Result<(), Failure> {
+    let text = match schema {
+        Schema::Oci => include_str!("../../../docs/schemas/trustpolicy.oci.json"),
+        Schema::Blob => include_str!("../../../docs/schemas/trustpolicy.blob.json"),
+        Schema::Hardsign => include_str!("../../../docs/schemas/policy.hardsign.json"),
+    };
+    Ok(context.console.bytes(text.as_bytes())?)
 }
 
 pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> {
@@ -129,7 +285,42 @@ pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> 
         ));
     }
     context.console.bytes(&file.bytes)?;
-    parsed.map(drop).map_err(|error| refused(error.into()))
+    show_rules(&file.bytes, &dirs, context)?;
+    parsed
+        .map(drop)
+        .map_err(|error| refused_in(error.into(), None, subject.kind, &dirs))
+}
+
+/// `policy.hardsign.json`, where there is one, below the trust policy.
+fn show_rules(above: &[u8], dirs: &Dirs, context: &Context) -> Result<(), Failure> {
+    let path = dirs.hardsign_policy();
+    let bytes = match read_regular(&path, Kind::MAX_POLICY_LEN as u64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(Failure::error(error)),
+    };
+    if !above.ends_with(b"\n") {
+        context.console.bytes(b"\n")?;
+    }
+    context.console.plain(format_args!(
+        "Rules of hardsign's own, which other verifiers do not enforce, in {}:",
+        path.display()
+    ));
+    context.console.bytes(&bytes)?;
+    hardsign::Document::parse(&bytes)
+        .map(drop)
+        .map_err(|error| {
+            let position = position::of_rules(&bytes, None, &error);
+            see(Failure::error(error), &path, position)
+        })
+}
+
+/// Where the policy of a kind is written.
+fn path(kind: Kind, dirs: &Dirs) -> PathBuf {
+    match kind {
+        Kind::Oci => dirs.oci_policy(),
+        Kind::Blob => dirs.blob_policy(),
+    }
 }
 
 /// A policy that can't be used. Where the text ends with what to do, the hint is what was found wrong.
@@ -176,7 +367,7 @@ pub(super) fn may_replace(
 
 /// Writes the policy, and keeps what it replaces beside it, as `<name>.bak` (CLI-87).
 pub(super) fn write(subject: &Subject, bytes: &[u8], dirs: &Dirs) -> Result<PathBuf, Failure> {
-    let path = (subject.path)(dirs);
+    let path = path(subject.kind, dirs);
     back_up(&path)
         .map_err(|error| WithCauses(&error).to_string())
         .and_then(|()| {

@@ -99,7 +99,7 @@ fn require_hardware(is_given: bool) -> Option<Arc<HardwareRule>> {
 }
 
 /// A verifier that runs the verification plugins that signatures name.
-fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
+pub(super) fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
     let host = signer::host(dirs, context);
     permissions::of_plugins(host.finder(), dirs, context);
     Verifier::new(Loader::new(dirs.trust_stores()))
@@ -121,7 +121,7 @@ pub(super) fn load<A: Applicability>(
         error @ PolicyLoadError::Roots { .. } => Failure::error(error).hint(
             "the path after \"file:\" is relative to the policy's file, or absolute; the file holds certificates in PEM or DER",
         ),
-        other => super::policy::refused(other),
+        other => super::policy::refused_in(other, file.map(Path::new), A::KIND, dirs),
     })?;
     for warning in policy.document().warnings() {
         context.console.warning(warning);
@@ -135,7 +135,7 @@ pub(super) fn load<A: Applicability>(
 }
 
 /// Verification's log, and the warnings that concern the user's own files.
-fn observer(context: &Context) -> impl Fn(&Event<'_>) + Send + Sync {
+pub(super) fn observer(context: &Context) -> impl Fn(&Event<'_>) + Send + Sync {
     |event| {
         match event {
             Event::Store(warning) => context.console.warning(warning),

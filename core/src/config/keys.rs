@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, FileLock, LOCK_PATIENCE, MAX_FILE, pretty, read_json, write_atomic};
 use crate::dirs::Dirs;
+use crate::text::nearest;
 
 /// The key list.
 ///
@@ -163,9 +164,7 @@ impl SigningKeys {
     /// [`ConfigError::KeyNameEmpty`] or [`ConfigError::KeyNotFound`].
     pub fn get(&self, name: &str) -> Result<&KeyEntry, ConfigError> {
         let index = self.position(name)?;
-        self.keys
-            .get(index)
-            .ok_or_else(|| ConfigError::KeyNotFound { name: name.into() })
+        self.keys.get(index).ok_or_else(|| self.not_found(name))
     }
 
     /// Adds a key that a plugin holds (CLI-64). Neither plugin nor key is contacted.
@@ -253,7 +252,15 @@ impl SigningKeys {
         self.keys
             .iter()
             .position(|key| key.name == name)
-            .ok_or_else(|| ConfigError::KeyNotFound { name: name.into() })
+            .ok_or_else(|| self.not_found(name))
+    }
+
+    fn not_found(&self, name: &str) -> ConfigError {
+        let known: Vec<_> = self.keys.iter().map(|key| key.name.as_str()).collect();
+        ConfigError::KeyNotFound {
+            name: name.to_owned(),
+            nearest: nearest(name, &known).map(str::to_owned),
+        }
     }
 
     /// The rules of CFG-17.

@@ -36,7 +36,8 @@
 //! "attached": [{ "type": "application/spdx+json", "sameSigner": true }]
 //! ```
 //!
-//! and any statement in what kind of hardware the keys of its signatures must live:
+//! (`"signers"` in such an item, of the form above, names signers of what is attached alone: a scanner
+//! with an identity of its own), and any statement in what kind of hardware the keys of its signatures must live:
 //!
 //! ```json
 //! "hardware": { "roots": ["yubico"], "pinPolicy": ["once", "always"], "leastFirmware": "5.7" }
@@ -164,6 +165,24 @@ pub enum RuleFault {
     /// Two rules for one type.
     #[error("\"attached\" names the type {} more than once", Quoted(artifact_type))]
     AttachedTwice {
+        /// The type.
+        artifact_type: String,
+    },
+    /// A rule on the signers of what is attached that is none.
+    #[error("\"attached\" of type {}", Quoted(artifact_type))]
+    AttachedSigners {
+        /// The type.
+        artifact_type: String,
+        /// What is wrong with its signers.
+        #[source]
+        fault: Box<RuleFault>,
+    },
+    /// Signers of its own, and a signer of the artifact itself: one or the other.
+    #[error(
+        "\"attached\" of type {} has both \"sameSigner\" and \"signers\"",
+        Quoted(artifact_type)
+    )]
+    SameSignerOfOthers {
         /// The type.
         artifact_type: String,
     },

@@ -49,7 +49,19 @@ pub enum MalformedPolicy {
 
 /// A place in a document: the names of the members that lead to it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Place(String);
+pub struct Place {
+    shown: String,
+    steps: Vec<Step>,
+}
+
+/// A step from a value into it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// To the member of an object.
+    Member(String),
+    /// To the item of an array, from 0.
+    Item(usize),
+}
 
 /// A member that the specification does not know (TP-06). It has no effect, so it is shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,25 +75,41 @@ pub struct Object<'a> {
 
 impl Place {
     pub(super) fn member(&self, name: &str) -> Self {
-        if self.0.is_empty() {
-            Self(name.to_owned())
-        } else {
-            Self(format!("{}.{name}", self.0))
-        }
+        let shown = match self.shown.as_str() {
+            "" => name.to_owned(),
+            around => format!("{around}.{name}"),
+        };
+        self.inside(shown, Step::member(name))
     }
 
     pub(super) fn item(&self, index: usize, name: Option<&str>) -> Self {
         let name = name.map_or_else(String::new, |n| format!(" ({})", Quoted(n)));
-        Self(format!("{}[{index}]{name}", self.0))
+        self.inside(format!("{}[{index}]{name}", self.shown), Step::Item(index))
+    }
+
+    fn inside(&self, shown: String, step: Step) -> Self {
+        let mut steps = self.steps.clone();
+        steps.push(step);
+        Self { shown, steps }
+    }
+
+    /// The way from the whole document.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+}
+
+impl Step {
+    pub(super) fn member(name: &str) -> Self {
+        Self::Member(name.to_owned())
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.0.is_empty() {
-            "document"
-        } else {
-            &self.0
+        let place = match self.shown.as_str() {
+            "" => "document",
+            shown => shown,
         };
         f.write_str(&escaped(place))
     }

@@ -100,6 +100,23 @@ impl Ord for Scope {
 }
 
 impl Scopes {
+    /// The scopes as written.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let (any, named) = match self {
+            Self::Any => (Some("*"), &[][..]),
+            Self::Repositories(scopes) => (None, scopes.as_slice()),
+        };
+        any.into_iter().chain(named.iter().map(Scope::as_str))
+    }
+
+    /// Whether a text names one of the scopes, however it is spelt.
+    pub fn has(&self, text: &str) -> bool {
+        match self {
+            Self::Any => text == "*",
+            Self::Repositories(_) => Scope::parse(text).is_ok_and(|s| self.named(&s).is_some()),
+        }
+    }
+
     /// The scope here that is the repository of `scope`; `*` names none.
     pub fn named(&self, scope: &Scope) -> Option<&Scope> {
         match self {

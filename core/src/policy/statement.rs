@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hardsign::Signers;
 use super::level::{Action, Actions, Check, Level, LevelFault, VerifyTimestamp};
 use super::reader::{MalformedPolicy, Object, UnknownMember};
 use super::{Kind, PolicyError};
@@ -121,6 +122,27 @@ impl Rules {
     /// The identities that signers may have.
     pub fn identities(&self) -> &TrustedIdentities {
         &self.identities
+    }
+
+    /// The same rules for what `signers` alone may have signed: their stores in place of the
+    /// statement's, but for those of timestamps. Who of those whom the stores vouch for is one of the
+    /// signers, is for [`Signers::tally`].
+    pub(crate) fn for_signers(&self, signers: &Signers) -> Self {
+        let mut stores: Vec<_> = self.stores_of(StoreType::Tsa).cloned().collect();
+        for party in signers.parties() {
+            let own = party.stores();
+            let of_party = if own.is_empty() { &self.stores } else { own };
+            for store in of_party {
+                if !stores.contains(store) {
+                    stores.push(store.clone());
+                }
+            }
+        }
+        Self {
+            stores,
+            identities: TrustedIdentities::any(),
+            ..self.clone()
+        }
     }
 }
 

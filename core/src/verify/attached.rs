@@ -1,9 +1,9 @@
 //! Attached artifacts that a verification demands: an SBOM, a scan result, signed like the artifact
-//! itself.
+//! itself, or by signers that the rule names.
 //!
 //! An attached artifact counts when its own manifest, compared with its digest, says that it is of
 //! the type and attached to this very artifact, and when it satisfies the same statement by its
-//! own signatures. What a list says about it decides nothing: a signature that is right but belongs
+//! own signatures; where the rule names signers, they take the place of those of the statement. What a list says about it decides nothing: a signature that is right but belongs
 //! to something of another kind does not help (CVE-2022-35929), and one bad attached artifact never
 //! hides a good one.
 
@@ -13,7 +13,7 @@ use crate::artifact::Descriptor;
 use crate::budget::{self, Phase, during};
 use crate::oci::manifest::{Entry, Manifest};
 use crate::oci::{OciError, Repository};
-use crate::policy::hardsign::AttachedRule;
+use crate::policy::hardsign::{AttachedRule, Signers};
 use crate::policy::oci;
 use crate::revocation::Checker;
 
@@ -27,6 +27,8 @@ pub(super) struct Search<'a, P> {
     pub(super) statement: &'a oci::Statement,
     pub(super) repository: &'a P,
     pub(super) scope: &'a str,
+    /// Who must have signed, in place of those of the statement.
+    pub(super) signers: Option<&'a Signers>,
     pub(super) options: Options<'a>,
 }
 
@@ -72,6 +74,7 @@ impl<P: Repository> Search<'_, P> {
             reference: main.reference.clone(),
             artifact_type: rule.artifact_type().to_owned(),
             same_signer: rule.same_signer(),
+            own_signers: rule.signers().is_some(),
             passed_over,
             truncated: listed.truncated,
         })
@@ -109,8 +112,12 @@ impl<P: Repository> Search<'_, P> {
                 found: found.to_owned(),
             });
         }
+        let search = Search {
+            signers: rule.signers(),
+            ..*self
+        };
         let outcome = verifier
-            .verify_one(self, &attached, rule.same_signer())
+            .verify_one(&search, &attached, rule.same_signer())
             .await
             .map_err(|error| AttachedFault::NotVerified(Box::new(error)))?;
         let Outcome::Verified(verified) = outcome else {

@@ -215,9 +215,13 @@ pub enum VerifyError {
     },
     /// No attached artifact of a type is good.
     #[error(
-        "{reference} has no attached artifact of type {} that satisfies the same statement{}",
+        "{reference} has no attached artifact of type {} that {}",
         Quoted(artifact_type),
-        if *same_signer { " by a signer of both" } else { "" }
+        match (own_signers, same_signer) {
+            (true, _) => "is signed by the signers that the rule on it names",
+            (false, true) => "satisfies the same statement by a signer of both",
+            (false, false) => "satisfies the same statement",
+        }
     )]
     Attached {
         /// The artifact.
@@ -226,6 +230,8 @@ pub enum VerifyError {
         artifact_type: String,
         /// Whether a signer of the artifact itself had to sign.
         same_signer: bool,
+        /// Whether the rule names who had to sign.
+        own_signers: bool,
         /// Those that were looked at.
         passed_over: Vec<PassedOver>,
         /// Whether there are more than were looked at.

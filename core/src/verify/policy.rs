@@ -188,6 +188,39 @@ impl<A: Applicability> Policy<Document<A>> {
     }
 }
 
+/// Checks hardsign's own rules and the trust policy of one kind against each other, as the next
+/// verification will, before they are written; where the rules concern the other kind as well, with the
+/// policy file of that kind as it is.
+///
+/// # Errors
+/// See [`PolicyLoadError`].
+pub fn check_together(
+    rules: Option<&[u8]>,
+    kind: Kind,
+    policy: Option<&[u8]>,
+    dirs: &Dirs,
+) -> Result<(), PolicyLoadError> {
+    let Some(rules) = rules.map(hardsign::Document::parse).transpose()? else {
+        return Ok(());
+    };
+    let bind_to = |kind: Kind, policy: &[u8]| {
+        match kind {
+            Kind::Oci => bind(&rules, &oci::Document::parse(policy)?)?,
+            Kind::Blob => bind(&rules, &blob::Document::parse(policy)?)?,
+        }
+        Ok::<_, PolicyLoadError>(())
+    };
+    match policy {
+        Some(policy) => bind_to(kind, policy)?,
+        None => rules.bind(kind, |_| None)?,
+    }
+    let other = kind.other();
+    if rules.concerns(other) {
+        bind_to(other, &config::read_policy(dirs, other)?.bytes)?;
+    }
+    Ok(())
+}
+
 fn read_roots(path: &Path) -> Result<Vec<Certificate>, Box<dyn Error + Send + Sync>> {
     let bytes = config::read_named(path, MAX_FILE_LEN as u64)?;
     Ok(Certificate::parse_file(&bytes)?)

@@ -253,6 +253,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             statement,
             repository,
             scope,
+            signers: None,
             options,
         };
         let outcome = self.verify_one(&search, artifact, all).await?;
@@ -295,6 +296,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             statement,
             repository,
             scope,
+            signers,
             options,
         } = *search;
         let shown = format!("{}@{}", repository.name(), artifact.digest);
@@ -323,13 +325,18 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         if candidates.is_empty() {
             return Err(VerifyError::NoSignature { reference: shown });
         }
+        let own = policy.rules(statement.name());
+        let demanded = signers.or(own.and_then(|own| own.signers.as_ref()));
+        let rules = match signers {
+            Some(signers) => &rules.for_signers(signers),
+            None => rules,
+        };
         let stores = self.load(rules, options.observer);
         order(&mut candidates, &stores);
 
         let load = |store: &StoreRef| self.find(&stores, store);
-        let own = policy.rules(statement.name());
         let context = self.context(statement.name(), rules, own, &load, options);
-        let mut gathered = Gathered::new(own, hardware_rule(own, options), truncated);
+        let mut gathered = Gathered::new(demanded, hardware_rule(own, options), truncated);
         let mut queue = candidates.iter();
         let mut window = Window::new();
         loop {
@@ -408,9 +415,10 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         let stores = self.load(rules, options.observer);
         let load = |store: &StoreRef| self.find(&stores, store);
         let own = policy.rules(statement.name());
+        let demanded = own.and_then(|own| own.signers.as_ref());
         let context = self.context(statement.name(), rules, own, &load, options);
         let truncated = tried.len() < signatures.len();
-        let mut gathered = Gathered::new(own, hardware_rule(own, options), truncated);
+        let mut gathered = Gathered::new(demanded, hardware_rule(own, options), truncated);
         for (position, (format, integrity)) in intact.into_iter().enumerate() {
             budget::check()?;
             (options.observer)(&Event::VerifyBlobSignature {
@@ -551,13 +559,13 @@ struct Gathered<'a> {
 
 impl<'a> Gathered<'a> {
     fn new(
-        rules: Option<&'a StatementRules>,
+        demanded: Option<&'a Signers>,
         hardware: Option<&'a Arc<HardwareRule>>,
         truncated: bool,
     ) -> Self {
         Self {
+            demanded,
             hardware,
-            demanded: rules.and_then(|rules| rules.signers.as_ref()),
             truncated,
             accepted: Vec::new(),
             attempts: Vec::new(),

@@ -214,6 +214,12 @@ pub enum SubjectFault {
         /// The subject.
         subject: String,
     },
+    /// A value that can't be written so that it is read as itself.
+    #[error("the subject {subject} can't be written as an identity; {ONLY_ANY}")]
+    Unwritable {
+        /// The subject.
+        subject: String,
+    },
     /// A type that occurs several times.
     #[error(
         "the subject {subject} has several {attribute} attributes, and x509.subject identities name each once; {ONLY_ANY}"
@@ -339,6 +345,13 @@ impl TrustedIdentities {
         Ok(Self { items })
     }
 
+    /// Whoever the trust stores vouch for: `*` alone.
+    pub(crate) fn any() -> Self {
+        Self {
+            items: vec![TrustedIdentity::Any],
+        }
+    }
+
     /// The items, in the order of the policy.
     pub fn items(&self) -> &[TrustedIdentity] {
         &self.items
@@ -392,6 +405,23 @@ impl TrustedIdentity {
             Self::Subject { name, .. } => DistinguishedName::from_subject(leaf.subject())
                 .is_ok_and(|subject| name.is_subset_of(&subject)),
             Self::Other { .. } => false,
+        }
+    }
+
+    /// The `x509.subject` identity of a certificate's whole subject: it accepts this certificate, and
+    /// others only if they have the same attributes at least.
+    ///
+    /// # Errors
+    /// No such identity can be this subject (TP-31).
+    pub fn of(leaf: &Certificate) -> Result<Self, SubjectFault> {
+        DistinguishedName::from_subject(leaf.subject())?;
+        let text = format!("{X509_SUBJECT}: {}", leaf.subject());
+        match text.parse() {
+            Ok(identity @ Self::Subject { .. }) if identity.matches(leaf) => Ok(identity),
+            // Written as people write it, the name would be another one.
+            _ => Err(SubjectFault::Unwritable {
+                subject: leaf.subject().to_string(),
+            }),
         }
     }
 

@@ -282,15 +282,22 @@ async fn nothing_else_stands_in_for_it() {
 
 /// A second SBOM, with another configuration than the first.
 async fn store_second(shop: &Shop, by: &Issued) -> Descriptor {
+    let stored = store_of(shop, SBOM).await;
+    shop.sign(&stored, by).await;
+    stored
+}
+
+/// An attached artifact whose type is its configuration's.
+async fn store_of(shop: &Shop, artifact_type: &str) -> Descriptor {
     let bytes = format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"{SBOM}","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"layers":[],"subject":{{"mediaType":"{}","digest":"{}","size":{}}}}}"#,
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"{artifact_type}","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}},"layers":[],"subject":{{"mediaType":"{}","digest":"{}","size":{}}}}}"#,
         shop.app.media_type, shop.app.digest, shop.app.size
     );
     let stored = descriptor(bytes.as_bytes());
     let nothing = BTreeMap::new();
     let place = Place::Referrer {
         subject: &shop.app.digest,
-        artifact_type: Some(SBOM),
+        artifact_type: Some(artifact_type),
         annotations: &nothing,
     };
     let layout = &shop.layout;
@@ -298,7 +305,6 @@ async fn store_second(shop: &Shop, by: &Issued) -> Descriptor {
         .store_manifest(&stored, bytes.into_bytes(), place)
         .await
         .unwrap();
-    shop.sign(&stored, by).await;
     stored
 }
 
@@ -369,6 +375,80 @@ async fn the_same_signer_is_the_same_identity() {
     assert_eq!(outcome.attached()[0].verified.signatures().len(), 2);
 }
 
+/// Signers of what is attached: a scanner of its own, whom the statement trusts with nothing else. The
+/// statement's signers don't count for the scan, its number of signers isn't asked of it, and the
+/// scanner's signature on the artifact is worth nothing.
+#[tokio::test]
+async fn attached_artifacts_may_have_signers_of_their_own() {
+    let root = Builder::ca("Scanning", &Key::P384).self_signed(&Key::P384);
+    let scanner = Builder::leaf("scanner", Key::P256_B.spki).issue(&root, &Key::P384);
+    let chain = [scanner.der.clone(), root.der.clone()];
+    let mut shop = Shop::new(&strict()).await;
+    shop.world = shop.world.trust("ca:scan", &root);
+    let alice = signer(&shop.pki, "alice", &Key::P256);
+    let bob = signer(&shop.pki, "bob", &Key::P384);
+    let by_scanner = async |target: &Descriptor| {
+        let envelope = sign(Format::Jws, target, &chain, &Key::P256_B);
+        let layout = &shop.layout;
+        layout
+            .push_signature(target, Format::Jws, &envelope, BTreeMap::new())
+            .await
+            .unwrap();
+    };
+    let party = |name: &str, store: &str| {
+        format!(
+            r#"{{"name":"{name}","trustedIdentities":["x509.subject: C=US, ST=WA, O=Hardsign Tests, CN={name}"],"trustStores":["{store}"]}}"#
+        )
+    };
+    let rules = format!(
+        r#"{{"version":"1.0","oci":{{"n":{{"signers":{{"atLeast":2,"of":[{},{}]}},"attached":[{{"type":"{SCAN}","signers":{{"atLeast":1,"of":[{}]}}}}]}}}}}}"#,
+        party("alice", "ca:t"),
+        party("bob", "ca:t"),
+        party("scanner", "ca:scan")
+    );
+    std::fs::write(shop.world.dirs.hardsign_policy(), rules).unwrap();
+
+    // The scanner alone can't sign the artifact.
+    by_scanner(&shop.app).await;
+    assert!(matches!(
+        shop.verify(&[]).await,
+        Err(VerifyError::AllFailed { .. })
+    ));
+    shop.sign(&shop.app, &alice).await;
+    shop.sign(&shop.app, &bob).await;
+
+    // The artifact's signers, both of them, can't sign the scan.
+    let scan = shop.attach(SCAN, Some(&alice)).await;
+    shop.sign(&scan, &bob).await;
+    let error = shop.verify(&[]).await.unwrap_err();
+    assert!(
+        error
+            .told()
+            .contains("is signed by the signers that the rule on it names")
+    );
+    assert!(matches!(fault(Err(error)), AttachedFault::NotVerified(_)));
+
+    by_scanner(&scan).await;
+    let outcome = verified(shop.verify(&[]).await);
+    assert_eq!(digests(&outcome), [scan.digest]);
+    let tally = outcome.attached()[0].verified.tally().unwrap();
+    assert_eq!(
+        (tally.at_least, tally.signed.as_slice()),
+        (1, &["scanner".to_owned()][..])
+    );
+
+    // Without a store of its own the scanner is below the statement's.
+    let scanner_of_ours = signer(&shop.pki, "scanner", &Key::P521);
+    let other = store_of(&shop, SCAN).await;
+    shop.sign(&other, &scanner_of_ours).await;
+    shop.rules(&format!(
+        r#"{{"type":"{SCAN}","signers":{{"atLeast":1,"of":[{}]}}}}"#,
+        party("scanner", "ca:t")
+    ));
+    let outcome = verified(shop.verify(&[]).await);
+    assert_eq!(digests(&outcome), [other.digest]);
+}
+
 /// A statement that verifies nothing can't be asked for attached artifacts; rules that could never
 /// be enforced are refused.
 #[tokio::test]
@@ -405,6 +485,22 @@ async fn demands_that_cannot_be_enforced_fail() {
             "sameSigner",
         ),
         (r#""oci":{"n":{"attached":{"type":"a/b"}}}"#, "attached"),
+        (
+            r#""oci":{"n":{"attached":[{"type":"a/b","sameSigner":true,"signers":{"atLeast":1,"of":[{"name":"s","trustStores":["ca:t"]}]}}]}}"#,
+            "has both \"sameSigner\" and \"signers\"",
+        ),
+        (
+            r#""oci":{"n":{"attached":[{"type":"a/b","signers":{"atLeast":2,"of":[{"name":"s","trustStores":["ca:t"]}]}}]}}"#,
+            "\"attached\" of type \"a/b\": \"signers.atLeast\" must be between 1 and",
+        ),
+        (
+            r#""oci":{"n":{"attached":[{"type":"a/b","signers":{"atLeast":1,"of":[{"name":"s","trustStores":["tsa:t"]}]}}]}}"#,
+            "which is not for signers",
+        ),
+        (
+            r#""oci":{"n":{"attached":[{"type":"a/b","signers":null}]}}"#,
+            "attached[0].signers",
+        ),
         (
             r#""blob":{"n":{"attached":[{"type":"a/b"}]}}"#,
             "not for files",

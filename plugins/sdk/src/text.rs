@@ -117,6 +117,21 @@ pub fn escaped_but(text: &str, kept: &str) -> String {
     out
 }
 
+/// A name without the differences that don't count.
+pub(crate) fn spelt(name: &str) -> String {
+    name.to_lowercase().replace(['_', '.', ' '], "-")
+}
+
+/// Of the known names the one that a person who wrote `name` probably meant; at most a third of the
+/// letters differ.
+pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let name = spelt(name);
+    let distance = |known: &str| strsim::osa_distance(&name, &spelt(known));
+    let (distance, best) = known.iter().map(|known| (distance(known), *known)).min()?;
+    // `cert` is not `token`.
+    (distance.saturating_mul(3) <= name.chars().count().max(best.chars().count())).then_some(best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

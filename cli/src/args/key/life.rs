@@ -235,7 +235,7 @@ pub(super) fn definitions() -> Vec<Command> {
         .arg(flags::force("Replace the key's other certificates"))
         .args(common())
         .arg(flags::positional(
-            "key_name_and_file",
+            "key_name> <file...",
             "Name of the key in the list, then certificate files, PEM or DER",
         )),
         flags::verb(

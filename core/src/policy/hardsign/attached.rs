@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{HardsignError, RuleFault, known_only};
+use super::{HardsignError, RuleFault, Signers, known_only, read_signers};
 use crate::blob::check_media_type;
 use crate::oci::manifest::SIGNATURE_ARTIFACT_TYPE;
 use crate::policy::reader::Object;
 
-/// An artifact of this type must be attached, be signed itself, and satisfy the same statement.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+/// An artifact of this type must be attached, be signed itself, and satisfy the same statement, or
+/// be signed by signers of its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttachedRule {
     artifact_type: String,
     same_signer: bool,
+    signers: Option<Signers>,
 }
 
 /// A type that no attached artifact can be asked for by.
@@ -46,6 +48,7 @@ impl AttachedRule {
         Ok(Self {
             artifact_type: artifact_type.to_owned(),
             same_signer,
+            signers: None,
         })
     }
 
@@ -58,9 +61,16 @@ impl AttachedRule {
     pub fn same_signer(&self) -> bool {
         self.same_signer
     }
+
+    /// Who must have signed what is attached, where that is not for the statement to say: its stores
+    /// and identities and its own rule on signers don't hold then.
+    pub fn signers(&self) -> Option<&Signers> {
+        self.signers.as_ref()
+    }
 }
 
-/// Reads `"attached": [{"type": …, "sameSigner": …}]`. Two layers as in the parent module.
+/// Reads `"attached": [{"type": …, "sameSigner": …, "signers": …}]`. Two layers as in the parent
+/// module.
 pub(super) fn read(
     statement: &Object<'_>,
 ) -> Result<Result<Vec<AttachedRule>, RuleFault>, HardsignError> {
@@ -74,13 +84,30 @@ pub(super) fn read(
     let items = statement.array("attached").map_err(malformed)?;
     for (index, item) in items.iter().enumerate() {
         let object = Object::new(item, place.item(index, None)).map_err(malformed)?;
-        known_only(&object, &["type", "sameSigner"])?;
+        known_only(&object, &["type", "sameSigner", "signers"])?;
         let artifact_type = object.string("type").map_err(malformed)?;
         let same_signer = object.boolean("sameSigner").map_err(malformed)?;
-        match AttachedRule::new(artifact_type, same_signer) {
-            Ok(rule) => rules.push(rule),
+        let mut rule = match AttachedRule::new(artifact_type, same_signer) {
+            Ok(rule) => rule,
             Err(fault) => return Ok(Err(RuleFault::AttachedType(fault))),
+        };
+        if let Some(signers) = object.object("signers").map_err(malformed)? {
+            rule.signers = match read_signers(&signers)? {
+                Ok(signers) => Some(signers),
+                Err(fault) => {
+                    return Ok(Err(RuleFault::AttachedSigners {
+                        artifact_type: artifact_type.to_owned(),
+                        fault: Box::new(fault),
+                    }));
+                }
+            };
+            if same_signer {
+                return Ok(Err(RuleFault::SameSignerOfOthers {
+                    artifact_type: artifact_type.to_owned(),
+                }));
+            }
         }
+        rules.push(rule);
         if !types.insert(artifact_type.to_owned()) {
             return Ok(Err(RuleFault::AttachedTwice {
                 artifact_type: artifact_type.to_owned(),

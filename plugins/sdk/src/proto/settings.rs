@@ -1,6 +1,7 @@
 //! The settings that a plugin declares in its metadata, so that a misspelt one is an error.
 
 use super::{Metadata, PluginConfig, is_false, message};
+use crate::text::{nearest, spelt};
 
 message! {
     /// A setting that a plugin knows: `{"name":"cert-chain","description":"…","path":true}`.
@@ -97,7 +98,7 @@ impl Metadata {
         Err(UnknownSetting {
             plugin: self.name.clone(),
             name: name.clone(),
-            nearest: nearest(name, &known),
+            nearest: nearest(name, &known).map(str::to_owned),
             known: known.into_iter().map(str::to_owned).collect(),
         })
     }
@@ -116,21 +117,6 @@ const PINS: [&str; 5] = ["pin", "pin-value", "puk", "password", "passphrase"];
 
 /// The setting that says where a PIN comes from.
 const PIN_SOURCE: &str = "pin-source";
-
-/// A name without the differences that don't count.
-fn spelt(name: &str) -> String {
-    name.to_lowercase().replace(['_', '.', ' '], "-")
-}
-
-/// The known name that a person who wrote `name` probably meant.
-fn nearest(name: &str, known: &[&str]) -> Option<String> {
-    let name = spelt(name);
-    let distance = |known: &str| strsim::osa_distance(&name, &spelt(known));
-    let (distance, best) = known.iter().map(|known| (distance(known), *known)).min()?;
-    // A third of the letters may differ: `cert` is not `token`.
-    (distance.saturating_mul(3) <= name.chars().count().max(best.chars().count()))
-        .then(|| best.to_owned())
-}
 
 #[cfg(test)]
 mod tests {

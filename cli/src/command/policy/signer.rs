@@ -1,0 +1,672 @@
+//! `policy add-signer` and `remove-signer`, for artifacts and for files: the signer's certificate, the
+//! question, and the files. What changes in the documents is decided by `hardsign_core::policy::edit`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hardsign_core::artifact::Kind;
+use hardsign_core::artifact::reference::Reference;
+use hardsign_core::blob::signature_format;
+use hardsign_core::certify;
+use hardsign_core::config::{PolicyFileError, read_named, read_policy, read_regular, write_atomic};
+use hardsign_core::dirs::Dirs;
+use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
+use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::registry::Access;
+use hardsign_core::policy::edit::{self, Applies, Changed, EditError, Role, Signer};
+use hardsign_core::policy::{Applicability, Document, Statement, blob, hardsign, oci};
+use hardsign_core::text::WithCauses;
+use hardsign_core::trust::{StoreRef, StoreType, edit as stores};
+use hardsign_core::verify::check_together;
+use hardsign_core::x509::identity::TrustedIdentity;
+use hardsign_core::x509::{Certificate, Chain, CodeSigning, MAX_FILE_LEN};
+use serde_json::json;
+
+use super::super::Context;
+use super::super::repository::Opener;
+use super::{back_up, refused};
+use crate::args::policy::signer::{AddArgs, From, RemoveArgs};
+use crate::failure::Failure;
+use crate::output::{one_line, rfc3339};
+
+/// The files of one kind's policy as they are.
+struct Files {
+    kind: Kind,
+    policy: PathBuf,
+    policy_bytes: Option<Vec<u8>>,
+    rules: PathBuf,
+    rules_bytes: Option<Vec<u8>>,
+}
+
+/// What will be written; empty bytes: the file goes.
+#[derive(Default)]
+struct Plan {
+    policy: Option<Vec<u8>>,
+    rules: Option<Vec<u8>>,
+    changes: Vec<String>,
+}
+
+/// The signer's chain, and where it was found.
+struct Found {
+    chain: Chain<CodeSigning>,
+    /// The repository of the artifact that it signed.
+    repository: Option<String>,
+}
+
+pub(in crate::command) fn add(mut args: AddArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let kind = kind_of(&args.applies);
+    let files = Files::read(kind, &dirs)?;
+    let found = find(&args, &dirs, context)?;
+    if let (Applies::Artifacts(scopes), Some(repository), None) =
+        (&mut args.applies, &found.repository, &args.statement)
+        && scopes.is_empty()
+    {
+        scopes.push(repository.clone());
+    }
+    let leaf = found.chain.leaf();
+    let identity = TrustedIdentity::of(leaf).map_err(Failure::error)?;
+    let store = StoreRef {
+        store_type: StoreType::Ca,
+        name: args.name.clone(),
+    };
+    let signer = Signer {
+        name: args.name.as_str().to_owned(),
+        identity: identity.text().to_owned(),
+        store,
+    };
+    let (plan, statement) = plan_addition(&args, &files, &signer)?;
+    plan.check(&files, &dirs)?;
+    let root = found.chain.root();
+    let new_store = new_store(&signer.store, root, &dirs)?;
+    describe(&signer, leaf, root, context)?;
+    let mut changes = plan.changes.clone();
+    if new_store {
+        let text = format!("trust store {} gets \"{}\"", signer.store, root.subject());
+        changes.insert(0, text);
+    }
+    if changes.is_empty() {
+        context
+            .console
+            .line("Nothing to change: this signer is trusted already.")?;
+        return done(&signer, leaf, &statement, &changes, &[], context);
+    }
+    show(&changes, &files, context)?;
+    if !context.confirm("Trust this signer?", args.yes)? {
+        return Ok(());
+    }
+    if new_store {
+        let pem = certify::pem("CERTIFICATE", root.der()).map_err(Failure::error)?;
+        let file = format!("{}.crt", args.name.as_str());
+        stores::put_new(&dirs, &signer.store, &file, pem.as_bytes()).map_err(Failure::error)?;
+    }
+    let written = plan.write(&files)?;
+    context.console.line(format_args!(
+        "Signer {} is trusted under statement {statement:?}.",
+        signer.name
+    ))?;
+    done(&signer, leaf, &statement, &changes, &written, context)
+}
+
+fn done(
+    signer: &Signer,
+    leaf: &Certificate,
+    statement: &str,
+    changes: &[String],
+    written: &[PathBuf],
+    context: &Context,
+) -> Result<(), Failure> {
+    Ok(context.console.document(&json!({
+        "signer": {
+            "name": signer.name,
+            "subject": leaf.subject().to_string(),
+            "sha256Thumbprint": leaf.thumbprint_hex(),
+            "trustedIdentity": signer.identity,
+        },
+        "trustStore": signer.store.to_string(),
+        "statement": statement,
+        "changes": changes,
+        "files": written,
+    }))?)
+}
+
+fn kind_of(applies: &Applies) -> Kind {
+    match applies {
+        Applies::Artifacts(_) => Kind::Oci,
+        Applies::Files { .. } => Kind::Blob,
+    }
+}
+
+/// The documents with the signer in them, and the statement's name.
+fn plan_addition(
+    args: &AddArgs,
+    files: &Files,
+    signer: &Signer,
+) -> Result<(Plan, String), Failure> {
+    let mut plan = Plan::default();
+    let bytes = files.policy_bytes.as_deref();
+    let statement = if matches!(args.role, Some(Role::Attached { .. })) {
+        // Such a signer signs nothing else, so the statement itself stays as it is.
+        existing_statement(args, files)?
+    } else {
+        let changed = edit::add_signer(bytes, args.statement.as_deref(), &args.applies, signer);
+        let changed = changed.map_err(|error| failed(error, files))?;
+        plan.take_policy(&changed);
+        changed.statement
+    };
+    if let Some(role) = &args.role {
+        let rules = files.rules_bytes.as_deref();
+        let changed = edit::add_party(rules, files.kind, &statement, role, signer);
+        plan.take_rules(changed.map_err(|error| failed(error, files))?);
+    }
+    Ok((plan, statement))
+}
+
+/// The statement that artifacts are verified under already.
+fn existing_statement(args: &AddArgs, files: &Files) -> Result<String, Failure> {
+    let Applies::Artifacts(scopes) = &args.applies else {
+        return Err(Failure::usage("nothing can be attached to a file"));
+    };
+    let document = match &files.policy_bytes {
+        None => None,
+        Some(bytes) => Some(oci::Document::parse(bytes).map_err(|e| refused(e.into()))?),
+    };
+    let statements = document.iter().flat_map(|d| d.statements());
+    let is = |statement: &&oci::Statement| match &args.statement {
+        Some(name) => statement.name() == name,
+        None => !scopes.is_empty() && scopes.iter().all(|s| statement.applies_to().has(s)),
+    };
+    match statements.clone().find(is) {
+        Some(statement) => Ok(statement.name().to_owned()),
+        None => Err(Failure::failed(format!(
+            "no trust policy statement applies to {}",
+            match &args.statement {
+                Some(name) => format!("the name {name:?}"),
+                None if scopes.is_empty() => "an artifact without --scope".to_owned(),
+                None => scopes.join(", "),
+            }
+        ))
+        .hint(format!(
+            "add who signs the artifacts themselves first, without --attached{}",
+            known(statements.map(Statement::name))
+        ))),
+    }
+}
+
+fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
+    match names.len() {
+        0 => String::new(),
+        _ => format!("; there are the statements {}", names.join(", ")),
+    }
+}
+
+/// The signer's certificate and all above it, as verification would accept them.
+fn find(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<Found, Failure> {
+    match (&args.from, &args.registry) {
+        (From::Certificate(path), _) => Ok(Found {
+            chain: from_file(path)?,
+            repository: None,
+        }),
+        (From::Signed(path), _) if signature_format(Path::new(path)).is_ok() => {
+            let format = signature_format(Path::new(path)).map_err(Failure::error)?;
+            let bytes = read_named(Path::new(path), MAX_ENVELOPE_LEN as u64).map_err(|error| {
+                Failure::failed(format!(
+                    "failed to read signature file: {}",
+                    WithCauses(&error)
+                ))
+            })?;
+            let chain = chain_of(format, &bytes)
+                .map_err(|error| Failure::failed(format!("{}: {error}", one_line(path))))?;
+            Ok(Found {
+                chain: choose(vec![chain], args, path)?,
+                repository: None,
+            })
+        }
+        (From::Signed(path), None) => Err(Failure::usage(format!(
+            "{} is no signature file: its name ends in .jws.sig or .cose.sig",
+            one_line(path)
+        ))),
+        (From::Signed(reference), Some(registry)) => {
+            let target = Opener::new(registry, Access::Read, dirs, context)?.open(reference)?;
+            let chains = context.wait(async {
+                let artifact = target.place.resolve(&target.target).await?;
+                let listing = target
+                    .place
+                    .list_signatures(&artifact, MAX_SIGNATURES)
+                    .await?;
+                let mut chains = Vec::new();
+                for manifest in &listing.signatures {
+                    let fetched = target.place.fetch_signature(manifest).await?;
+                    match chain_of(fetched.format, &fetched.envelope) {
+                        Ok(chain) => chains.push(chain),
+                        Err(error) => context.console.warning(format_args!(
+                            "signature {} is passed over: {error}",
+                            manifest.digest
+                        )),
+                    }
+                }
+                Ok(chains)
+            })?;
+            let repository = match registry.oci_layout {
+                true => None,
+                false => reference
+                    .parse::<Reference>()
+                    .ok()
+                    .map(|r| r.repository.to_string()),
+            };
+            Ok(Found {
+                chain: choose(chains, args, reference)?,
+                repository,
+            })
+        }
+    }
+}
+
+/// The chain of an intact signature.
+fn chain_of(format: Format, bytes: &[u8]) -> Result<Chain<CodeSigning>, String> {
+    let signature = Envelope::parse(format, bytes).and_then(Envelope::verify_integrity);
+    match signature {
+        Ok(signature) => Ok(signature.chain().clone()),
+        Err(error) => Err(WithCauses(&error).to_string()),
+    }
+}
+
+/// The one signer, or the one of `--fingerprint`.
+fn choose(
+    chains: Vec<Chain<CodeSigning>>,
+    args: &AddArgs,
+    from: &str,
+) -> Result<Chain<CodeSigning>, Failure> {
+    let mut by_leaf: BTreeMap<String, Chain<CodeSigning>> = chains
+        .into_iter()
+        .map(|chain| (chain.leaf().thumbprint_hex(), chain))
+        .collect();
+    if let Some(wanted) = &args.fingerprint {
+        return by_leaf.remove(wanted).ok_or_else(|| {
+            Failure::failed(format!(
+                "no intact signature of {} is by a certificate with the SHA-256 {wanted}",
+                one_line(from)
+            ))
+            .hint(format!("there are:\n  {}", signers(&by_leaf)))
+        });
+    }
+    match by_leaf.len() {
+        1 => Ok(by_leaf
+            .pop_first()
+            .map(|(_, chain)| chain)
+            .into_iter()
+            .next())
+        .and_then(|chain| chain.ok_or_else(|| Failure::failed("no signer"))),
+        0 => Err(Failure::failed(format!(
+            "{} has no intact signature to take a signer from",
+            one_line(from)
+        ))
+        .hint("--cert takes the signer from a certificate file")),
+        more => Err(
+            Failure::failed(format!("{} is signed by {more} signers", one_line(from))).hint(
+                format!("choose one with --fingerprint:\n  {}", signers(&by_leaf)),
+            ),
+        ),
+    }
+}
+
+fn signers(by_leaf: &BTreeMap<String, Chain<CodeSigning>>) -> String {
+    let lines: Vec<_> = by_leaf
+        .iter()
+        .map(|(thumbprint, chain)| format!("{thumbprint} is \"{}\"", chain.leaf().subject()))
+        .collect();
+    match lines.is_empty() {
+        true => "none at all".to_owned(),
+        false => lines.join("\n  "),
+    }
+}
+
+fn from_file(path: &str) -> Result<Chain<CodeSigning>, Failure> {
+    let about = |text: String| Failure::failed(format!("{}: {text}", one_line(path)));
+    let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::error)?;
+    let certificates =
+        Certificate::parse_file(&bytes).map_err(|error| about(WithCauses(&error).to_string()))?;
+    let Some(last) = certificates.last() else {
+        return Err(about("no certificate in the file".to_owned()));
+    };
+    if certificates.len() == 1 && last.is_ca() {
+        return Err(about(format!(
+            "\"{}\" is a CA's certificate, not a signer's",
+            last.subject()
+        ))
+        .hint("give the signer's own certificate, followed by this one; `policy init` trusts all that a CA certifies"));
+    }
+    if !last.is_self_signed() {
+        return Err(about(format!(
+            "the certificate of the CA \"{}\" is missing",
+            last.issuer()
+        ))
+        .hint("put it after the signer's certificate in the file, and all others up to the root"));
+    }
+    Chain::prove(certificates).map_err(|error| {
+        about(WithCauses(&error).to_string())
+            .hint("the signer's certificate comes first, then that of its issuer, up to the root")
+    })
+}
+
+/// Whether the store has to be made.
+fn new_store(store: &StoreRef, root: &Certificate, dirs: &Dirs) -> Result<bool, Failure> {
+    let files =
+        stores::list(dirs, Some(store.store_type), Some(&store.name)).map_err(Failure::error)?;
+    let mut there = Vec::new();
+    for file in &files {
+        there.extend(stores::read(dirs, store, &file.file).map_err(Failure::error)?);
+    }
+    if there.is_empty() {
+        return Ok(true);
+    }
+    match there.iter().all(|certificate| certificate == root) {
+        true => Ok(false),
+        false => Err(Failure::failed(format!(
+            "the trust store {store} exists, with other certificates than \"{}\"",
+            root.subject()
+        ))
+        .hint("choose another name for the signer: its trust store has the same name")),
+    }
+}
+
+fn describe(
+    signer: &Signer,
+    leaf: &Certificate,
+    root: &Certificate,
+    context: &Context,
+) -> Result<(), Failure> {
+    let console = &context.console;
+    if console.prints_json() {
+        return Ok(());
+    }
+    console.line(format_args!("Signer {}", signer.name))?;
+    let lines = [
+        ("Subject", leaf.subject().to_string()),
+        ("Issuer", leaf.issuer().to_string()),
+        ("Root", root.subject().to_string()),
+        ("SHA-256", leaf.thumbprint_hex()),
+        (
+            "Valid",
+            format!(
+                "{} to {}",
+                rfc3339(leaf.not_before_utc()),
+                rfc3339(leaf.not_after_utc())
+            ),
+        ),
+    ];
+    for (name, value) in lines {
+        console.line(format_args!("  {name:<9}{}", one_line(&value)))?;
+    }
+    Ok(())
+}
+
+fn show(changes: &[String], files: &Files, context: &Context) -> Result<(), Failure> {
+    if context.console.prints_json() {
+        return Ok(());
+    }
+    let directory = files.policy.parent().unwrap_or(Path::new(""));
+    context
+        .console
+        .line(format_args!("Changes in {}", directory.display()))?;
+    for change in changes {
+        context
+            .console
+            .line(format_args!("  {}", one_line(change)))?;
+    }
+    Ok(())
+}
+
+pub(in crate::command) fn remove(
+    args: &RemoveArgs,
+    kind: Kind,
+    context: &Context,
+) -> Result<(), Failure> {
+    let dirs = context.dirs()?;
+    let files = Files::read(kind, &dirs)?;
+    let (plan, statement) = match kind {
+        Kind::Oci => plan_removal::<hardsign_core::policy::Scopes>(args, &files, |statement| {
+            args.scopes
+                .iter()
+                .all(|scope| statement.applies_to().has(scope))
+        }),
+        Kind::Blob => plan_removal::<blob::Global>(args, &files, |_| true),
+    }?;
+    plan.check(&files, &dirs)?;
+    show(&plan.changes, &files, context)?;
+    if !context.confirm(&format!("Trust {} no longer?", args.name), args.yes)? {
+        return Ok(());
+    }
+    let written = plan.write(&files)?;
+    context.console.line(format_args!(
+        "Signer {} is removed from statement {statement:?}.",
+        args.name
+    ))?;
+    let store = format!("ca:{}", args.name);
+    let left = Files::read(kind, &dirs)?;
+    if !left.mention(&store) && dirs.trust_stores().join("ca").join(&args.name).is_dir() {
+        context.console.line(format_args!(
+            "The trust store {store} is not deleted. To do so: {} certificate delete --type ca --store {} --all",
+            context.program, args.name
+        ))?;
+    }
+    Ok(context.console.document(&json!({
+        "signer": {"name": args.name},
+        "statement": statement,
+        "changes": plan.changes,
+        "files": written,
+    }))?)
+}
+
+/// The documents without the signer, and the statement's name.
+fn plan_removal<A: Applicability>(
+    args: &RemoveArgs,
+    files: &Files,
+    is_meant: impl Fn(&Statement<A>) -> bool,
+) -> Result<(Plan, String), Failure> {
+    let Some(bytes) = &files.policy_bytes else {
+        return Err(Failure::failed(
+            "there is no trust policy to remove a signer from",
+        ));
+    };
+    let document = Document::<A>::parse(bytes).map_err(|error| refused(error.into()))?;
+    let rules = match &files.rules_bytes {
+        Some(bytes) => hardsign::Document::parse(bytes).map_err(Failure::error)?,
+        None => hardsign::Document::default(),
+    };
+    let in_store = |statement: &Statement<A>| {
+        let rules = statement.verification().rules();
+        let stores = rules.into_iter().flat_map(|rules| rules.stores());
+        stores
+            .into_iter()
+            .any(|store| store.name.as_str() == args.name)
+    };
+    let in_rules = |statement: &Statement<A>| {
+        let rules = rules.rules(files.kind, statement.name());
+        let signers = rules.and_then(|rules| rules.signers.as_ref());
+        let attached = rules.into_iter().flat_map(|rules| &rules.attached);
+        let attached = attached.filter_map(|rule| rule.signers());
+        let parties = signers
+            .into_iter()
+            .chain(attached)
+            .flat_map(|s| s.parties());
+        parties.into_iter().any(|party| party.name() == args.name)
+    };
+    let has = |statement: &&Statement<A>| match &args.statement {
+        Some(name) => statement.name() == name,
+        None => is_meant(statement) && (in_store(statement) || in_rules(statement)),
+    };
+    let candidates: Vec<_> = document.statements().iter().filter(has).collect();
+    let statement = match candidates.as_slice() {
+        [only] => *only,
+        [] => {
+            return Err(Failure::failed(format!(
+                "no trust policy statement has the signer {}",
+                one_line(&args.name)
+            ))
+            .hint(format!(
+                "`policy show` prints the policy{}",
+                known(document.statements().iter().map(Statement::name))
+            )));
+        }
+        several => {
+            let names = several.iter().map(|statement| statement.name());
+            return Err(Failure::failed(format!(
+                "several trust policy statements have the signer {}",
+                one_line(&args.name)
+            ))
+            .hint(format!("choose one with --statement{}", known(names))));
+        }
+    };
+    let name = statement.name().to_owned();
+    let mut plan = Plan::default();
+    let mut identities = Vec::new();
+    if let Some(bytes) = &files.rules_bytes
+        && in_rules(statement)
+    {
+        let (changed, of_party) = edit::remove_party(bytes, files.kind, &name, &args.name)
+            .map_err(|error| failed(error, files))?;
+        plan.take_rules(changed);
+        identities = of_party;
+    }
+    if in_store(statement) || args.identity.is_some() {
+        let identity = args
+            .identity
+            .as_deref()
+            .or(identities.first().map(String::as_str));
+        let changed = edit::remove_signer::<A>(bytes, &name, &args.name, identity)
+            .map_err(|error| failed(error, files))?;
+        plan.take_policy(&changed);
+    }
+    Ok((plan, name))
+}
+
+fn failed(error: EditError, files: &Files) -> Failure {
+    let hint = match &error {
+        EditError::Policy(_) => return match error {
+            EditError::Policy(error) => refused(error.into()),
+            other => Failure::error(other),
+        },
+        EditError::AnyIdentity { .. } => "name the signers whom it trusts instead of \"*\", or choose another statement with --statement".to_owned(),
+        EditError::Skips { .. } => "give it another level, or choose another statement with --statement".to_owned(),
+        EditError::NoScopes { .. } => "say with --scope which repositories it applies to".to_owned(),
+        EditError::OtherScopes { statement, .. } => format!(
+            "--statement {statement} adds the signer for all of them; for a part of them, give that part a statement of its own first"
+        ),
+        EditError::OtherSigner { .. } => "choose another name, or remove that signer first".to_owned(),
+        EditError::WhichIdentity { identities, .. } => format!(
+            "give it with --identity:\n  {}",
+            identities.join("\n  ")
+        ),
+        EditError::NoSuchStatement { names, .. } => format!(
+            "`policy show` prints the policy{}",
+            known(names.iter().map(String::as_str))
+        ),
+        EditError::Hardsign(_) if files.rules_bytes.is_some() => {
+            format!("nothing was written; see {}", files.rules.display())
+        }
+        EditError::Hardsign(_) => "nothing was written".to_owned(),
+        _ => return Failure::error(error),
+    };
+    Failure::error(error).hint(hint)
+}
+
+impl Files {
+    fn read(kind: Kind, dirs: &Dirs) -> Result<Self, Failure> {
+        let (policy, policy_bytes) = match read_policy(dirs, kind) {
+            Ok(file) => (file.path, Some(file.bytes)),
+            Err(PolicyFileError::NotPresent) => (super::path(kind, dirs), None),
+            Err(error) => return Err(refused(error.into())),
+        };
+        let rules = dirs.hardsign_policy();
+        let rules_bytes = match read_regular(&rules, Kind::MAX_POLICY_LEN as u64) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(Failure::error(error)),
+        };
+        Ok(Self {
+            kind,
+            policy,
+            policy_bytes,
+            rules,
+            rules_bytes,
+        })
+    }
+
+    /// Whether a text stands anywhere in them.
+    fn mention(&self, store: &str) -> bool {
+        let quoted = format!("\"{store}\"");
+        let files = [&self.policy_bytes, &self.rules_bytes];
+        files
+            .into_iter()
+            .flatten()
+            .any(|bytes| String::from_utf8_lossy(bytes).contains(&quoted))
+    }
+}
+
+impl Plan {
+    fn take_policy(&mut self, changed: &Changed) {
+        if !changed.changes.is_empty() {
+            self.policy = Some(changed.document.clone());
+            // The statement comes before the rules for it.
+            let mut changes = changed.changes.clone();
+            changes.append(&mut self.changes);
+            self.changes = changes;
+        }
+    }
+
+    fn take_rules(&mut self, changed: Changed) {
+        if !changed.changes.is_empty() {
+            self.rules = Some(changed.document);
+            self.changes.extend(changed.changes);
+        }
+    }
+
+    /// Both documents together, as verification will read them: nothing is written that would fail.
+    fn check(&self, files: &Files, dirs: &Dirs) -> Result<(), Failure> {
+        let new = |changed: &Option<Vec<u8>>, old: &Option<Vec<u8>>| {
+            let bytes = changed.clone().or_else(|| old.clone());
+            bytes.filter(|bytes| !bytes.is_empty())
+        };
+        let rules = new(&self.rules, &files.rules_bytes);
+        let policy = new(&self.policy, &files.policy_bytes);
+        check_together(rules.as_deref(), files.kind, policy.as_deref(), dirs).map_err(|error| {
+            Failure::error(error).hint(format!(
+                "change {} as well; nothing was written",
+                files.rules.display()
+            ))
+        })
+    }
+
+    /// Writes what changes, the trust policy first: rules without their statement fail every
+    /// verification. What was there stays beside it, as `<name>.bak`.
+    fn write(&self, files: &Files) -> Result<Vec<PathBuf>, Failure> {
+        let mut written: Vec<PathBuf> = Vec::new();
+        let policy = self.policy.as_ref().map(|bytes| (&files.policy, bytes));
+        let rules = self.rules.as_ref().map(|bytes| (&files.rules, bytes));
+        for (path, bytes) in policy.into_iter().chain(rules) {
+            let result =
+                back_up(path)
+                    .map_err(|error| error.to_string())
+                    .and_then(|()| match bytes.is_empty() {
+                        true => fs::remove_file(path).map_err(|error| error.to_string()),
+                        false => write_atomic(path, bytes, 0o600)
+                            .map_err(|error| WithCauses(&error).to_string()),
+                    });
+            result.map_err(|error| {
+                let so_far = match written.first() {
+                    None => "nothing was written".to_owned(),
+                    Some(first) => format!("{} was written", first.display()),
+                };
+                Failure::failed(format!("failed to write {}: {error}", path.display())).hint(so_far)
+            })?;
+            written.push(path.clone());
+        }
+        Ok(written)
+    }
+}
+
+/// Most signatures of an artifact that are looked at for signers.
+const MAX_SIGNATURES: usize = 100;

@@ -1,0 +1,224 @@
+//! `hardsign policy test`: what a trust policy would make of artifacts. Nothing is changed, and an
+//! artifact that would be refused stops nothing.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use hardsign_core::artifact::Descriptor;
+use hardsign_core::batch;
+use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::registry::Access;
+use hardsign_core::policy::oci;
+use hardsign_core::verify::{Options, Outcome, Policy, Verified};
+use serde_json::{Value, json};
+
+use super::super::repository::{self, Named, Opener};
+use super::super::{Context, verify};
+use crate::args::Output;
+use crate::args::policy::TestArgs;
+use crate::failure::verification::{Refusal, refusal};
+use crate::failure::{Exit, Failure};
+use crate::output::{Mark, one_line};
+
+/// What the policy makes of one artifact.
+struct Judged {
+    reference: String,
+    result: Result<(Descriptor, Outcome), Refusal>,
+}
+
+/// How many of each there are.
+#[derive(Default)]
+struct Count {
+    allowed: usize,
+    skipped: usize,
+    refused: usize,
+    /// Of the refused, those about which a registry or plugin gave no answer.
+    unreachable: usize,
+}
+
+pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), Failure> {
+    let references = repository::expand(args.references)?;
+    repository::one_registry(&references, &args.registry)?;
+    let dirs = context.dirs()?;
+    let policy: Policy<oci::Document> = verify::load(args.policy_file.as_deref(), &dirs, context)?;
+    let verifier = verify::verifier(&dirs, context);
+    let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
+    let observe = verify::observer(context);
+    let (nothing, no_config) = (BTreeMap::new(), BTreeMap::new());
+    let options = Options {
+        max_signatures: args.max_signatures,
+        user_metadata: &nothing,
+        plugin_config: &no_config,
+        hardware: None,
+        now: context.now(),
+        observer: &observe,
+    };
+    let judge = async |named: Named| {
+        let result = async {
+            let target = opener.open_one(&named)??;
+            let artifact = target
+                .place
+                .resolve(&target.target)
+                .await
+                .map_err(Failure::from)?;
+            let name = target.place.name();
+            let scope = args.scope.as_deref().unwrap_or(&name);
+            let options = Options {
+                now: context.now(),
+                ..options
+            };
+            let outcome = verifier
+                .verify_artifact(&policy, &target.place, scope, &artifact, options)
+                .await
+                .map_err(|error| refusal(&error, &[], context.program))?;
+            Ok((artifact, outcome))
+        }
+        .await;
+        Judged {
+            reference: named.text,
+            result,
+        }
+    };
+    let total = references.len();
+    let (count, results) = context.wait(async {
+        let (mut count, mut results) = (Count::default(), Vec::new());
+        let progress = context.console.progress("testing", total);
+        let mut printing = Ok(());
+        batch::in_order(references, IN_FLIGHT, judge, |judged| {
+            progress.step();
+            printing = count.print(&judged, context);
+            results.push(document(&judged));
+            match printing {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+        .await;
+        drop(progress);
+        printing.map(|()| (count, results))
+    })?;
+    let source = policy.source();
+    match args.output {
+        Output::Json => context.console.json(&json!({
+            "policy": {"path": source.path, "sha256": hex::encode(source.sha256)},
+            "allowed": count.allowed,
+            "skipped": count.skipped,
+            "refused": count.refused,
+            "artifacts": results,
+        }))?,
+        Output::Text => context.console.line(format_args!(
+            "{} allowed, {} skipped, {} refused under {}",
+            count.allowed,
+            count.skipped,
+            count.refused,
+            source.path.display()
+        ))?,
+    }
+    let exit = match (count.refused, count.unreachable) {
+        (0, _) => return Ok(()),
+        (refused, unreachable) if refused == unreachable => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    Err(Failure::new(
+        exit,
+        match (count.refused, total) {
+            (1, 1) => "the policy refuses this artifact".to_owned(),
+            (refused, _) => format!("the policy refuses {refused} of {total} artifacts"),
+        },
+    ))
+}
+
+impl Count {
+    fn print(&mut self, judged: &Judged, context: &Context) -> Result<(), Failure> {
+        let reference = one_line(&judged.reference);
+        let (mark, verdict, lines) = match &judged.result {
+            Ok((_, Outcome::Verified(verified))) => {
+                self.allowed += 1;
+                (Mark::Good, "allowed", why(verified))
+            }
+            Ok((_, Outcome::Skipped(skipped))) => {
+                self.skipped += 1;
+                let line = format!(
+                    "statement {:?} skips signature verification",
+                    skipped.statement
+                );
+                (Mark::Doubtful, "skipped", vec![line])
+            }
+            Err(refusal) => {
+                self.refused += 1;
+                self.unreachable += usize::from(refusal.failure.exit == Exit::Unreachable);
+                let failure = &refusal.failure;
+                let hint = failure.hint.iter().map(|hint| format!("hint: {hint}"));
+                let lines = failure.messages.iter().cloned().chain(hint).collect();
+                (Mark::Bad, "refused", lines)
+            }
+        };
+        let console = &context.console;
+        console.verdict(mark, verdict, format_args!("  {reference}"))?;
+        for line in lines.iter().flat_map(|line| line.lines()) {
+            console.line(format_args!("         {line}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Under which statement, and who signed.
+fn why(verified: &Verified) -> Vec<String> {
+    let mut lines = vec![format!(
+        "statement {:?}, level {}",
+        verified.statement(),
+        verified.level()
+    )];
+    for accepted in verified.signatures() {
+        let signature = accepted.signature.signature();
+        lines.push(format!(
+            "signed by \"{}\" at {}",
+            one_line(&signature.chain().leaf().subject().to_string()),
+            signature.attributes().signing_time
+        ));
+    }
+    for attached in verified.attached() {
+        lines.push(format!(
+            "attached: {} {}",
+            attached.artifact_type, attached.digest
+        ));
+    }
+    lines
+}
+
+/// `docs/json.md` describes it.
+fn document(judged: &Judged) -> Value {
+    match &judged.result {
+        Ok((artifact, Outcome::Verified(verified))) => json!({
+            "reference": judged.reference,
+            "digest": artifact.digest,
+            "verdict": "allowed",
+            "statement": verified.statement(),
+            "level": verified.level().name(),
+            "signers": verified.signatures().iter().map(|accepted| {
+                let leaf = accepted.signature.signature().chain().leaf();
+                json!({
+                    "subject": leaf.subject().to_string(),
+                    "sha256Thumbprint": leaf.thumbprint_hex(),
+                    "signature": accepted.manifest,
+                })
+            }).collect::<Vec<_>>(),
+        }),
+        Ok((artifact, Outcome::Skipped(skipped))) => json!({
+            "reference": judged.reference,
+            "digest": artifact.digest,
+            "verdict": "skipped",
+            "statement": skipped.statement,
+        }),
+        Err(refusal) => json!({
+            "reference": judged.reference,
+            "verdict": "refused",
+            "error": refusal.failure.messages.join("\n"),
+            "detail": refusal.failure.hint,
+            "notAccepted": refusal.not_accepted,
+        }),
+    }
+}
+
+/// Artifacts that are verified at a time.
+const IN_FLIGHT: usize = 8;
