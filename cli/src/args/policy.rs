@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 
+use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Output, Registry, Usage};
+use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 pub(crate) mod signer;
 
@@ -125,6 +126,7 @@ pub(crate) struct TestArgs {
     pub(crate) policy_file: Option<String>,
     pub(crate) max_signatures: NonZeroUsize,
     pub(crate) scope: Option<String>,
+    pub(crate) deadline: Deadline,
     pub(crate) output: Output,
     pub(crate) registry: Registry,
 }
@@ -196,6 +198,7 @@ fn test() -> Command {
         TEST_EXAMPLES,
     )
     .arg(flags::policy())
+    .arg(flags::deadline())
     .arg(flags::max_signatures())
     .args(flags::registry())
     .arg(flags::oci_layout())
@@ -360,6 +363,7 @@ impl TestArgs {
             policy_file: reader.text("policy"),
             max_signatures: reader.max_signatures()?,
             scope: reader.text("scope"),
+            deadline: reader.deadline(READING)?,
             output: reader.output()?,
             registry: Registry::read(&reader)?,
         })

@@ -4,8 +4,9 @@ use hardsign_core::policy::edit::{Applies, Role};
 use hardsign_core::policy::hardsign::AttachedRule;
 use hardsign_core::trust::StoreName;
 
+use super::super::deadline::READING;
 use super::super::flags::{self, Reader};
-use super::super::{ArgMatches, Command, Registry, Usage};
+use super::super::{ArgMatches, Command, Deadline, Registry, Usage};
 
 const ADD_EXAMPLES: &str = "\
 Examples:
@@ -50,8 +51,8 @@ pub(crate) struct AddArgs {
     /// `--required` or `--attached`.
     pub(crate) role: Option<Role>,
     pub(crate) yes: bool,
-    /// How the registry of `--from` is reached; none for files.
-    pub(crate) registry: Option<Registry>,
+    /// How the registry of `--from` is reached, and for how long; none for files.
+    pub(crate) registry: Option<(Registry, Deadline)>,
 }
 
 /// `remove-signer`.
@@ -116,6 +117,7 @@ pub(super) fn add() -> Command {
         "TYPE",
         "Demand an attached artifact of this type signed by this signer, who can't sign the artifact itself",
     ))
+    .arg(flags::deadline())
     .args(flags::registry())
     .arg(flags::oci_layout())
 }
@@ -163,7 +165,7 @@ impl AddArgs {
         let registry = Registry::read(&reader)?;
         let args = Self {
             applies: Applies::Artifacts(reader.all("scope")),
-            registry: Some(registry),
+            registry: Some((registry, reader.deadline(READING)?)),
             ..Self::of(&reader)?
         };
         Ok(args)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hardsign_core::artifact::Kind;
 use hardsign_core::artifact::reference::Reference;
 use hardsign_core::blob::signature_format;
+use hardsign_core::budget::{Phase, during};
 use hardsign_core::certify;
 use hardsign_core::config::{PolicyFileError, read_named, read_policy, read_regular, write_atomic};
 use hardsign_core::dirs::Dirs;
@@ -228,10 +229,12 @@ fn find(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<Found, Failure
             "{} is no signature file: its name ends in .jws.sig or .cose.sig",
             one_line(path)
         ))),
-        (From::Signed(reference), Some(registry)) => {
+        (From::Signed(reference), Some((registry, deadline))) => {
             let target = Opener::new(registry, Access::Read, dirs, context)?.open(reference)?;
-            let chains = context.wait(async {
-                let artifact = target.place.resolve(&target.target).await?;
+            let budget = deadline.budget();
+            let chains = context.wait(budget.run(Phase::Fetching, async {
+                let artifact =
+                    during(Phase::Resolving, target.place.resolve(&target.target)).await?;
                 let listing = target
                     .place
                     .list_signatures(&artifact, MAX_SIGNATURES)
@@ -248,7 +251,7 @@ fn find(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<Found, Failure
                     }
                 }
                 Ok(chains)
-            })?;
+            }))?;
             let repository = match registry.oci_layout {
                 true => None,
                 false => reference

@@ -1,11 +1,11 @@
 //! `hardsign policy test`: what a trust policy would make of artifacts. Nothing is changed, and an
 //! artifact that would be refused stops nothing.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::batch;
+use hardsign_core::budget::Phase;
 use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::oci;
@@ -44,29 +44,18 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
     let verifier = verify::verifier(&dirs, context);
     let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
     let observe = verify::observer(context);
-    let (nothing, no_config) = (BTreeMap::new(), BTreeMap::new());
-    let options = Options {
-        max_signatures: args.max_signatures,
-        user_metadata: &nothing,
-        plugin_config: &no_config,
-        hardware: None,
-        now: context.now(),
-        observer: &observe,
-    };
+    let options = Options::new(context.now())
+        .max_signatures(args.max_signatures)
+        .observer(&observe);
     let judge = async |named: Named| {
+        let budget = args.deadline.budget();
         let result = async {
             let target = opener.open_one(&named)??;
-            let artifact = target
-                .place
-                .resolve(&target.target)
-                .await
-                .map_err(Failure::from)?;
+            let resolve = async { Ok::<_, Failure>(target.place.resolve(&target.target).await?) };
+            let artifact = budget.run(Phase::Resolving, resolve).await?;
             let name = target.place.name();
             let scope = args.scope.as_deref().unwrap_or(&name);
-            let options = Options {
-                now: context.now(),
-                ..options
-            };
+            let options = options.now(context.now()).budget(&budget);
             let outcome = verifier
                 .verify_artifact(&policy, &target.place, scope, &artifact, options)
                 .await
