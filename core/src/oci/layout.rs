@@ -4,10 +4,13 @@
 //!
 //! Every file read is bounded and compared with its digest and size. Writing follows
 //! [`files`](self): content first, then `index.json`, each in one rename, under a lock that other
-//! processes of ours respect. See [`index`](self) for how a batch shares one rewrite. Image layers
-//! are not opened; a damaged layer is found by whoever reads it.
+//! processes of ours respect. See [`checkpoint`](self) for how a batch shares one rewrite, and
+//! [`current`](self) for what is kept between them. Image layers are not opened; a damaged layer is
+//! found by whoever reads it.
 
+mod checkpoint;
 mod content;
+mod current;
 mod files;
 mod graph;
 mod index;
@@ -15,8 +18,10 @@ mod index;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::manifest::{
     self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, ManifestError, SIGNATURE_ARTIFACT_TYPE,
@@ -30,13 +35,19 @@ use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::budget::{self, Party};
 use crate::envelope::Format;
+use crate::text::WithCauses;
+pub use checkpoint::Announced;
+use checkpoint::Writer;
+use current::Current;
 use graph::Graph;
-use index::{Change, Index, IndexWriter};
+use index::Change;
 
 /// How long to wait for another process that writes to the same layout.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// Largest `oci-layout` file, in bytes.
 const MAX_MARKER: u64 = 64 * 1024;
+/// File work under way at a time: more threads than processors gain little, and each has a stack.
+const AT_A_TIME: usize = 8;
 
 /// An OCI layout directory. Cheap to clone; clones share one writer.
 #[derive(Clone, Debug)]
@@ -47,12 +58,10 @@ pub struct Layout {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: IndexWriter,
-    graph: Mutex<Option<(Stamp, Arc<Graph>)>>,
+    writer: Arc<Writer>,
+    current: Arc<Current>,
+    turns: Semaphore,
 }
-
-/// Tells whether `index.json` is still the file that was read.
-type Stamp = (u64, u64, u64, Option<SystemTime>);
 
 /// Why a layout could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +183,9 @@ pub enum LayoutError {
         /// How long was waited.
         waited: Duration,
     },
+    /// What stopped the work of several, told to each.
+    #[error("{0}")]
+    Told(String),
     /// The thread that did the work ended early.
     #[error("reading or writing {} was interrupted", path.display())]
     Interrupted {
@@ -188,6 +200,42 @@ impl LayoutError {
             action,
             path: path.to_owned(),
             source,
+        }
+    }
+
+    /// The same once more, for others that waited for the same work.
+    fn again(&self) -> Self {
+        match self {
+            Self::Io {
+                action,
+                path,
+                source,
+            } => {
+                let code = source.raw_os_error();
+                let source = code.map_or_else(
+                    || io::Error::new(source.kind(), source.to_string()),
+                    io::Error::from_raw_os_error,
+                );
+                Self::io(action, path, source)
+            }
+            Self::NotALayout { path, missing } => Self::NotALayout {
+                path: path.clone(),
+                missing,
+            },
+            Self::NotAFile { path } => Self::NotAFile { path: path.clone() },
+            Self::Link { path } => Self::Link { path: path.clone() },
+            Self::TooLarge { path, limit } => Self::TooLarge {
+                path: path.clone(),
+                limit: *limit,
+            },
+            Self::IndexShape { path } => Self::IndexShape { path: path.clone() },
+            Self::Locked { path, waited } => Self::Locked {
+                path: path.clone(),
+                waited: *waited,
+            },
+            Self::Interrupted { path } => Self::Interrupted { path: path.clone() },
+            // Those whose causes have no copies.
+            other => Self::Told(WithCauses(other).to_string()),
         }
     }
 }
@@ -229,13 +277,22 @@ impl Layout {
     }
 
     fn at(path: PathBuf) -> Self {
+        let current = Arc::new(Current::new(path.clone()));
         Self {
             inner: Arc::new(Inner {
-                writer: IndexWriter::new(path.clone(), LOCK_WAIT),
+                writer: Writer::new(path.clone(), Arc::clone(&current), LOCK_WAIT),
+                current,
                 path,
-                graph: Mutex::default(),
+                turns: Semaphore::new(AT_A_TIME),
             }),
         }
+    }
+
+    /// Says that work has begun which may end with a signature in the layout; each piece of work of a
+    /// batch says it for itself. Where nobody does, a signature is written at once, together with
+    /// those that are being stored already.
+    pub fn announce(&self) -> Announced {
+        self.inner.writer.announce()
     }
 
     /// The directory, as it was given.
@@ -248,14 +305,16 @@ impl Layout {
         &self,
         work: impl FnOnce(&Inner) -> Result<T, OciError> + Send + 'static,
     ) -> Result<T, OciError> {
+        let interrupted = || LayoutError::Interrupted {
+            path: self.inner.path.clone(),
+        };
+        let turn = self.inner.turns.acquire().await;
+        let _turn = turn.map_err(|_| interrupted())?;
         let inner = Arc::clone(&self.inner);
         let _waiting = budget::waiting(|| Party::Directory(self.name()));
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(result) => result,
-            Err(_) => Err(LayoutError::Interrupted {
-                path: self.inner.path.clone(),
-            }
-            .into()),
+            Err(_) => Err(interrupted().into()),
         }
     }
 }
@@ -297,9 +356,20 @@ impl Repository for Layout {
         envelope: &[u8],
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError> {
+        let writing = self.inner.writer.begin();
         let (subject, envelope) = (subject.clone(), envelope.to_vec());
-        self.run(move |inner| inner.push_signature(&subject, format, &envelope, annotations))
-            .await
+        let stored = self
+            .run(move |inner| inner.store_signature(&subject, format, &envelope, annotations))
+            .await?;
+        let change = Change::Add {
+            entry: stored.entry,
+            tag: None,
+        };
+        writing.commit(change, stored.content).await?;
+        Ok(Pushed {
+            manifest: stored.manifest,
+            warnings: Vec::new(),
+        })
     }
 
     async fn list_referrers(
@@ -318,49 +388,65 @@ impl Repository for Layout {
         subject: &Descriptor,
         manifest: &Digest,
     ) -> Result<Vec<Warning>, OciError> {
-        let (subject, manifest) = (subject.clone(), manifest.clone());
-        self.run(move |inner| inner.delete_signature(&subject, &manifest))
-            .await
+        let (subject, digest) = (subject.clone(), manifest.clone());
+        self.run(move |inner| inner.check_is_signature(&subject, &digest))
+            .await?;
+        let change = Change::Remove(manifest.clone());
+        self.inner.writer.begin().commit(change, Vec::new()).await?;
+        let digest = manifest.clone();
+        self.run(move |inner| Ok(files::remove_blob(&inner.path, &digest)?))
+            .await?;
+        Ok(Vec::new())
     }
 }
 
+/// A signature whose content is stored, and which the index is yet to name.
+struct Stored {
+    manifest: Descriptor,
+    entry: Entry,
+    content: Vec<PathBuf>,
+}
+
 impl Inner {
-    /// The layout's content, read again only when `index.json` is another file than before.
-    fn graph(&self) -> Result<Arc<Graph>, LayoutError> {
-        let mut cached = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
-        // The stamp is taken before the file is read: a change in between is seen next time.
-        let stamp = stamp(&Index::path(&self.path));
-        if let (Some(now), Some((then, graph))) = (stamp, cached.as_ref())
-            && now == *then
-        {
-            return Ok(Arc::clone(graph));
-        }
-        let index = Index::parse(&self.path, &Index::read(&self.path)?)?;
-        let graph = Arc::new(Graph::build(&self.path, &index)?);
-        *cached = stamp.map(|stamp| (stamp, Arc::clone(&graph)));
-        Ok(graph)
+    /// The manifest with a digest that the index leads to, as it is described there.
+    fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>, LayoutError> {
+        self.current.look(|known| match known.index.find(digest) {
+            Some(listed) => Ok(Some(plain(listed))),
+            None => Ok(known.graph(&self.path)?.manifest(digest).cloned()),
+        })
+    }
+
+    /// The artifact that a tag names (OCI-36).
+    fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, LayoutError> {
+        self.current
+            .look(|known| Ok(known.index.tagged(tag)?.map(plain)))
     }
 
     fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        let graph = self.graph()?;
-        let not_found = || match target {
-            TagOrDigest::Tag(tag) => OciError::from(LayoutError::UnknownTag {
-                path: self.path.clone(),
-                tag: tag.clone(),
-                tags: graph.tags(),
-            }),
-            TagOrDigest::Digest(digest) => OciError::NotFound {
-                reference: format!("{}@{digest}", self.path.display()),
-            },
-        };
         let descriptor = match target {
-            TagOrDigest::Tag(tag) => graph.tagged(tag)?,
-            TagOrDigest::Digest(digest) => match graph.manifest(digest) {
-                Some(descriptor) => Some(descriptor),
-                None => self.unlisted(digest)?,
+            TagOrDigest::Tag(tag) => match self.tagged(tag)? {
+                Some(descriptor) => descriptor,
+                None => {
+                    return Err(OciError::from(LayoutError::UnknownTag {
+                        path: self.path.clone(),
+                        tag: tag.clone(),
+                        tags: self
+                            .current
+                            .look(|known| Ok::<_, LayoutError>(known.index.tags()))?,
+                    }));
+                }
             },
+            TagOrDigest::Digest(digest) => {
+                let listed = self.manifest(digest)?;
+                let found = match listed {
+                    Some(descriptor) => Some(descriptor),
+                    None => self.unlisted(digest)?,
+                };
+                found.ok_or_else(|| OciError::NotFound {
+                    reference: format!("{}@{digest}", self.path.display()),
+                })?
+            }
         };
-        let descriptor = descriptor.ok_or_else(not_found)?;
         graph::read_manifest(&self.path, &descriptor)?;
         Ok(descriptor)
     }
@@ -385,30 +471,8 @@ impl Inner {
     }
 
     fn list_signatures(&self, subject: &Descriptor, limit: usize) -> Result<Listing, OciError> {
-        let graph = self.graph()?;
-        let mut listing = Listing {
-            warnings: graph.unreadable().to_vec(),
-            ..Listing::default()
-        };
-        for referrer in graph.referrers(subject) {
-            match &referrer.form {
-                SignatureForm::Other => {}
-                SignatureForm::Contradictory {
-                    artifact_type,
-                    config_media_type,
-                } => listing.warnings.push(Warning::NotASignature {
-                    digest: referrer.descriptor.digest.clone(),
-                    artifact_type: artifact_type.clone(),
-                    config_media_type: config_media_type.clone(),
-                }),
-                SignatureForm::Signature if listing.signatures.len() == limit => {
-                    listing.truncated = true;
-                    break;
-                }
-                SignatureForm::Signature => listing.signatures.push(referrer.descriptor.clone()),
-            }
-        }
-        Ok(listing)
+        self.current
+            .look(|known| Ok(signatures(known.graph(&self.path)?, subject, limit)))
     }
 
     fn fetch_signature(&self, descriptor: &Descriptor) -> Result<FetchedSignature, OciError> {
@@ -428,30 +492,34 @@ impl Inner {
         })
     }
 
-    fn push_signature(
+    /// Stores envelope and manifest of a signature; nothing leads to them yet.
+    fn store_signature(
         &self,
         subject: &Descriptor,
         format: Format,
         envelope: &[u8],
         annotations: BTreeMap<String, String>,
-    ) -> Result<Pushed, OciError> {
+    ) -> Result<Stored, OciError> {
         let blob = manifest::envelope_descriptor(format, envelope);
         let form = WrittenForm::ConfigType;
         let bytes = manifest::signature_manifest(form, subject, &blob, &annotations)
             .map_err(OciError::Write)?;
         let descriptor = manifest::describe(manifest::OCI_MANIFEST, &bytes);
-        files::write_blob(&self.path, &blob, envelope)?;
+        // All signatures and other tools share this one.
         files::write_blob(&self.path, &manifest::empty_descriptor(), EMPTY_CONTENT)?;
-        files::write_blob(&self.path, &descriptor, &bytes)?;
+        let content = vec![
+            files::write_new_blob(&self.path, &blob, envelope)?,
+            files::write_new_blob(&self.path, &descriptor, &bytes)?,
+        ];
         let entry = Entry::new(Descriptor {
             annotations,
             ..descriptor.clone()
         })
         .with_artifact_type(SIGNATURE_ARTIFACT_TYPE);
-        self.writer.commit(Change::Add { entry, tag: None })?;
-        Ok(Pushed {
+        Ok(Stored {
             manifest: descriptor,
-            warnings: Vec::new(),
+            entry,
+            content,
         })
     }
 }
@@ -463,38 +531,81 @@ impl Inner {
         artifact_type: Option<&str>,
         limit: usize,
     ) -> Result<Referrers, OciError> {
-        let graph = self.graph()?;
-        let mut listing = Referrers {
-            warnings: graph.unreadable().to_vec(),
-            ..Referrers::default()
-        };
-        for referrer in graph.referrers(subject) {
-            let found = referrer.artifact_type.as_deref();
-            if artifact_type.is_some() && artifact_type != found {
-                continue;
-            }
-            if listing.entries.len() == limit {
+        self.current.look(|known| {
+            Ok(referrers(
+                known.graph(&self.path)?,
+                subject,
+                artifact_type,
+                limit,
+            ))
+        })
+    }
+
+    fn check_is_signature(&self, subject: &Descriptor, digest: &Digest) -> Result<(), OciError> {
+        let descriptor = self.resolve(&TagOrDigest::Digest(digest.clone()))?;
+        let manifest = graph::read_manifest(&self.path, &descriptor)?;
+        check_is_signature(digest, &manifest, subject)
+    }
+}
+
+/// The signatures of an artifact, at most `limit` of them.
+fn signatures(graph: &Graph, subject: &Descriptor, limit: usize) -> Listing {
+    let mut listing = Listing {
+        warnings: graph.unreadable().to_vec(),
+        ..Listing::default()
+    };
+    for referrer in graph.referrers(subject) {
+        match &referrer.form {
+            SignatureForm::Other => {}
+            SignatureForm::Contradictory {
+                artifact_type,
+                config_media_type,
+            } => listing.warnings.push(Warning::NotASignature {
+                digest: referrer.descriptor.digest.clone(),
+                artifact_type: artifact_type.clone(),
+                config_media_type: config_media_type.clone(),
+            }),
+            SignatureForm::Signature if listing.signatures.len() == limit => {
                 listing.truncated = true;
                 break;
             }
-            let mut entry = Entry::new(referrer.descriptor.clone());
-            entry.artifact_type = referrer.artifact_type.clone();
-            listing.entries.push(entry);
+            SignatureForm::Signature => listing.signatures.push(referrer.descriptor.clone()),
         }
-        Ok(listing)
     }
+    listing
+}
 
-    fn delete_signature(
-        &self,
-        subject: &Descriptor,
-        digest: &Digest,
-    ) -> Result<Vec<Warning>, OciError> {
-        let descriptor = self.resolve(&TagOrDigest::Digest(digest.clone()))?;
-        let manifest = graph::read_manifest(&self.path, &descriptor)?;
-        check_is_signature(digest, &manifest, subject)?;
-        self.writer.commit(Change::Remove(digest.clone()))?;
-        files::remove_blob(&self.path, digest)?;
-        Ok(Vec::new())
+/// The artifacts attached to another, at most `limit` of them.
+fn referrers(
+    graph: &Graph,
+    subject: &Descriptor,
+    artifact_type: Option<&str>,
+    limit: usize,
+) -> Referrers {
+    let mut listing = Referrers {
+        warnings: graph.unreadable().to_vec(),
+        ..Referrers::default()
+    };
+    for referrer in graph.referrers(subject) {
+        let found = referrer.artifact_type.as_deref();
+        if artifact_type.is_some() && artifact_type != found {
+            continue;
+        }
+        if listing.entries.len() == limit {
+            listing.truncated = true;
+            break;
+        }
+        let mut entry = Entry::new(referrer.descriptor.clone());
+        entry.artifact_type = referrer.artifact_type.clone();
+        listing.entries.push(entry);
+    }
+    listing
+}
+
+fn plain(descriptor: Descriptor) -> Descriptor {
+    Descriptor {
+        annotations: BTreeMap::new(),
+        ..descriptor
     }
 }
 
@@ -510,23 +621,6 @@ fn layout_version(path: &Path, bytes: &[u8]) -> Result<String, LayoutError> {
             path: path.to_owned(),
             source,
         })
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let (device, inode) = place(&metadata);
-    Some((device, inode, metadata.len(), metadata.modified().ok()))
-}
-
-#[cfg(unix)]
-fn place(metadata: &std::fs::Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
-}
-
-#[cfg(not(unix))]
-fn place(_: &std::fs::Metadata) -> (u64, u64) {
-    (0, 0)
 }
 
 #[cfg(test)]

@@ -235,6 +235,18 @@ impl Entry {
             .map_err(unserializable)
     }
 
+    /// Reads one element of a `manifests` array from its text, which is JSON without duplicate names.
+    pub(crate) fn from_json(text: &str) -> Result<Self, ManifestError> {
+        match serde_json::from_str::<WireEntry>(text) {
+            Ok(entry) => Ok(entry.into()),
+            // An error that names no line and column of a text that was never one file.
+            Err(_) => {
+                let value: Value = serde_json::from_str(text).map_err(unserializable)?;
+                Self::from_value(&value)
+            }
+        }
+    }
+
     /// The entry as an element of a `manifests` array, members in the reference's order.
     ///
     /// # Errors

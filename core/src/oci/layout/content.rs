@@ -98,15 +98,15 @@ impl Storage for Layout {
                 Some(None)
             }
         };
+        let writing = self.inner.writer.begin();
         let descriptor = descriptor.clone();
-        self.run(move |inner| {
-            files::write_blob(&inner.path, &descriptor, &bytes)?;
-            if let Some(tag) = change {
-                inner.writer.commit(Change::Add { entry, tag })?;
-            }
-            Ok(Vec::new())
-        })
-        .await
+        self.run(move |inner| Ok(files::write_blob(&inner.path, &descriptor, &bytes)?))
+            .await?;
+        if let Some(tag) = change {
+            let change = Change::Add { entry, tag };
+            writing.commit(change, Vec::new()).await?;
+        }
+        Ok(Vec::new())
     }
 
     async fn place_manifest(

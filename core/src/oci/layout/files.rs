@@ -16,12 +16,26 @@ use crate::oci::{OciError, check_content};
 
 /// Name of the directory in which new files are made.
 const INGEST: &str = "ingest";
+/// Files flushed at a time.
+const FLUSHING: usize = 8;
+/// So many files are flushed one after the other.
+const FEW: usize = 32;
 
 /// Reads a regular file of at most `limit` bytes; `None` where there is no such file.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LayoutError> {
-    let Some((file, size)) = open(path)? else {
-        return Ok(None);
-    };
+    match open(path)? {
+        Some((file, size)) => read_open(&file, size, path, limit).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads an open file of at most `limit` bytes, which had `size` when it was opened.
+pub(super) fn read_open(
+    file: &File,
+    size: u64,
+    path: &Path,
+    limit: u64,
+) -> Result<Vec<u8>, LayoutError> {
     let too_large = || LayoutError::TooLarge {
         path: path.to_owned(),
         limit,
@@ -36,7 +50,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LayoutErr
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
         return Err(too_large());
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Opens a regular file for reading, without ever waiting for it, and tells its size.
@@ -82,7 +96,7 @@ pub(super) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
 /// [`LayoutError::AbsentBlob`] where the layout does not hold it. The caller has bounded the size.
 pub(super) fn read_blob(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, OciError> {
     let path = blob_path(root, &descriptor.digest);
-    let (_, size) = open(&path)?.ok_or_else(|| absent(root, &descriptor.digest))?;
+    let (file, size) = open(&path)?.ok_or_else(|| absent(root, &descriptor.digest))?;
     if size != descriptor.size {
         return Err(OciError::SizeMismatch {
             digest: descriptor.digest.clone(),
@@ -90,7 +104,7 @@ pub(super) fn read_blob(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>,
             found: size,
         });
     }
-    let content = read(&path, descriptor.size)?.ok_or_else(|| absent(root, &descriptor.digest))?;
+    let content = read_open(&file, size, &path, descriptor.size)?;
     check_content(descriptor, &content)?;
     Ok(content)
 }
@@ -103,19 +117,69 @@ pub(super) fn absent(root: &Path, digest: &Digest) -> LayoutError {
     }
 }
 
-/// Stores content under its digest; content that is there already, and right, is left alone.
+/// Stores content under its digest, flushed; content that is there already, and right, is left
+/// alone.
 pub(super) fn write_blob(
     root: &Path,
     descriptor: &Descriptor,
     content: &[u8],
 ) -> Result<(), LayoutError> {
-    let path = blob_path(root, &descriptor.digest);
     // A file that was damaged is replaced, as is a link that leads nowhere.
     if read_blob(root, descriptor).is_ok() {
         return Ok(());
     }
     blob_directory(root, &descriptor.digest)?;
-    replace(root, &path, content)?;
+    replace(root, &blob_path(root, &descriptor.digest), content)
+}
+
+/// Stores content that no other tool can have a use for, as it is that of one new signature. It is
+/// not flushed: [`flush`] has to be called with the path that is returned before anything names it.
+/// What a power cut leaves in its place is found damaged, and replaced, by whoever writes it next.
+pub(super) fn write_new_blob(
+    root: &Path,
+    descriptor: &Descriptor,
+    content: &[u8],
+) -> Result<PathBuf, LayoutError> {
+    let path = blob_path(root, &descriptor.digest);
+    if read_blob(root, descriptor).is_ok() {
+        return Ok(path);
+    }
+    blob_directory(root, &descriptor.digest)?;
+    put(root, &path, content, cfg!(not(unix)))?;
+    Ok(path)
+}
+
+/// Flushes files, several at a time where there are many: file systems flush those together.
+pub(super) fn flush(paths: &[PathBuf]) -> Result<(), LayoutError> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let share = paths.len().div_ceil(FLUSHING).max(FEW);
+    std::thread::scope(|scope| {
+        let mut shares = paths.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares
+            .map(|paths| scope.spawn(|| flush_each(paths)))
+            .collect();
+        let mut result = flush_each(own);
+        for other in others {
+            let panicked = || {
+                Err(LayoutError::Interrupted {
+                    path: PathBuf::new(),
+                })
+            };
+            result = result.and(other.join().unwrap_or_else(|_| panicked()));
+        }
+        result
+    })
+}
+
+fn flush_each(paths: &[PathBuf]) -> Result<(), LayoutError> {
+    for path in paths {
+        File::open(path)
+            .and_then(|file| file.sync_data())
+            .map_err(|source| LayoutError::io("flush", path, source))?;
+    }
     Ok(())
 }
 
@@ -147,9 +211,17 @@ pub(super) fn remove_blob(root: &Path, digest: &Digest) -> Result<(), LayoutErro
 
 /// Puts a file with that content in place of `path`, at once or not at all.
 pub(super) fn replace(root: &Path, path: &Path, content: &[u8]) -> Result<(), LayoutError> {
+    put(root, path, content, true)
+}
+
+fn put(root: &Path, path: &Path, content: &[u8], flush: bool) -> Result<(), LayoutError> {
     let mut new = new_file(root)?;
+    let flushed = |new: &tempfile::NamedTempFile| match flush {
+        true => new.as_file().sync_data(),
+        false => Ok(()),
+    };
     new.write_all(content)
-        .and_then(|()| new.as_file().sync_data())
+        .and_then(|()| flushed(&new))
         .map_err(|source| LayoutError::io("write", path, source))?;
     new.persist(path)
         .map_err(|error| LayoutError::io("write", path, error.error))?;

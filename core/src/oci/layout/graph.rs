@@ -6,13 +6,13 @@
 //! (VER-28). The walk is bounded in manifests and bytes; since content is named by its hash,
 //! nothing is visited twice.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 
-use super::index::{Index, REF_NAME};
+use super::index::Index;
 use super::{LayoutError, files};
 use crate::artifact::{Descriptor, Digest};
-use crate::oci::manifest::{self, Entry, MAX_MANIFEST, Manifest, SignatureForm};
+use crate::oci::manifest::{self, MAX_MANIFEST, Manifest, SignatureForm};
 use crate::oci::{OciError, Warning};
 use crate::text::WithCauses;
 
@@ -21,11 +21,13 @@ const MAX_MANIFESTS: usize = 100_000;
 /// Most bytes of manifests that are read in one layout.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// A layout's index, and what is reachable from it.
-#[derive(Debug)]
+/// What is reachable from a layout's index.
+#[derive(Debug, Default)]
 pub(super) struct Graph {
-    /// Entries of the index that can be read, in order.
-    pub(super) entries: Vec<Entry>,
+    /// Elements of the index that were looked at.
+    looked_at: usize,
+    seen: HashSet<Digest>,
+    bytes: u64,
     referrers: HashMap<Digest, Vec<Referrer>>,
     known: HashMap<Digest, Descriptor>,
     unreadable: Vec<Warning>,
@@ -44,41 +46,37 @@ pub(super) struct Referrer {
 }
 
 impl Graph {
-    /// Reads the layout.
-    pub(super) fn build(root: &Path, index: &Index) -> Result<Self, LayoutError> {
-        let mut graph = Self {
-            entries: Vec::new(),
-            referrers: HashMap::new(),
-            known: HashMap::new(),
-            unreadable: Vec::new(),
-        };
-        for entry in index.entries() {
-            match entry {
-                Ok(entry) => graph.entries.push(entry),
-                Err(error) => graph.unreadable.push(Warning::Unreadable {
+    /// Reads what the index leads to, beyond what was read before. Of an index in which elements
+    /// were removed or changed another graph must be made.
+    ///
+    /// # Errors
+    /// [`LayoutError::TooMuch`]; the graph is of no use then.
+    pub(super) fn extend(&mut self, root: &Path, index: &Index) -> Result<(), LayoutError> {
+        let mut queue = VecDeque::new();
+        for number in self.looked_at..index.elements() {
+            match index.entry(number) {
+                Some(Ok(entry)) => queue.push_back(entry.descriptor),
+                Some(Err(error)) => self.unreadable.push(Warning::Unreadable {
                     referrer: "in index.json".to_owned(),
                     reason: WithCauses(&error).to_string(),
                 }),
+                None => {}
             }
         }
-        graph.walk(root)?;
-        Ok(graph)
+        self.looked_at = index.elements();
+        self.walk(root, queue)
     }
 
-    fn walk(&mut self, root: &Path) -> Result<(), LayoutError> {
-        let mut seen = HashSet::new();
-        let mut bytes = 0_u64;
-        let mut queue: VecDeque<Descriptor> =
-            self.entries.iter().map(|e| e.descriptor.clone()).collect();
+    fn walk(&mut self, root: &Path, mut queue: VecDeque<Descriptor>) -> Result<(), LayoutError> {
         while let Some(mut descriptor) = queue.pop_front() {
             if !manifest::is_manifest(&descriptor.media_type)
-                || !seen.insert(descriptor.digest.clone())
+                || !self.seen.insert(descriptor.digest.clone())
             {
                 continue;
             }
             descriptor.annotations.clear();
-            bytes = bytes.saturating_add(descriptor.size.min(MAX_MANIFEST));
-            if seen.len() > MAX_MANIFESTS || bytes > MAX_BYTES {
+            self.bytes = self.bytes.saturating_add(descriptor.size.min(MAX_MANIFEST));
+            if self.seen.len() > MAX_MANIFESTS || self.bytes > MAX_BYTES {
                 return Err(LayoutError::TooMuch {
                     path: root.to_owned(),
                     manifests: MAX_MANIFESTS,
@@ -137,37 +135,9 @@ impl Graph {
         &self.unreadable
     }
 
-    /// The manifest with a digest, as the index or a manifest in it describes it.
-    pub(super) fn manifest(&self, digest: &Digest) -> Option<Descriptor> {
-        let entry = self.entries.iter().map(|e| &e.descriptor);
-        let found = entry.into_iter().find(|d| d.digest == *digest);
-        found.or_else(|| self.known.get(digest)).map(plain)
-    }
-
-    /// The tags of the index, each once, in its order.
-    pub(super) fn tags(&self) -> Vec<String> {
-        let mut seen = HashSet::new();
-        let entries = self.entries.iter();
-        let tags = entries.filter_map(|e| e.descriptor.annotations.get(REF_NAME));
-        tags.filter(|t| seen.insert(*t)).cloned().collect()
-    }
-
-    /// The artifact that a tag names (OCI-36).
-    pub(super) fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, LayoutError> {
-        let mut found: Option<&Descriptor> = None;
-        for entry in &self.entries {
-            let descriptor = &entry.descriptor;
-            if descriptor.annotations.get(REF_NAME).map(String::as_str) != Some(tag) {
-                continue;
-            }
-            if found.is_some_and(|f| f.digest != descriptor.digest) {
-                return Err(LayoutError::AmbiguousTag {
-                    tag: tag.to_owned(),
-                });
-            }
-            found = Some(descriptor);
-        }
-        Ok(found.map(plain))
+    /// The manifest with a digest, as what leads to it describes it.
+    pub(super) fn manifest(&self, digest: &Digest) -> Option<&Descriptor> {
+        self.known.get(digest)
     }
 }
 
@@ -189,11 +159,4 @@ pub(super) fn read_manifest(root: &Path, descriptor: &Descriptor) -> Result<Mani
         digest: descriptor.digest.clone(),
         source,
     })
-}
-
-fn plain(descriptor: &Descriptor) -> Descriptor {
-    Descriptor {
-        annotations: BTreeMap::new(),
-        ..descriptor.clone()
-    }
 }

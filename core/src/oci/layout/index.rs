@@ -1,54 +1,39 @@
-//! `index.json`: read at once, rewritten at once, never by two writers at a time.
+//! `index.json` as text: its elements, findable by digest and by tag, and the changes to them.
 //!
-//! **Group commit.** Each signature stored must be in the index before it is reported, and the
-//! index must be rewritten whole. Writers therefore hand their entries to a queue; whoever gets
-//! the commit lock first writes all that stand in the queue with one rewrite, and the others find
-//! their entries written. A batch that signs with eight requests in flight rewrites the index
-//! about once for eight signatures, and parses it only when another process changed it. What was
-//! reported as signed survives a crash and a power cut: content and index are flushed before.
-//!
-//! **Lock.** An advisory `flock` on the layout directory itself: it leaves no file behind and
-//! survives the index being renamed over. Tools that take no lock (the reference is one) can
-//! still overwrite our entries if they write in the same instant.
+//! An element is kept as the compact JSON that it is written as, so that neither reading nor
+//! writing an index of many signatures makes a tree of it, and members that are not understood
+//! stay as they are. Finding one takes no longer in a large index than in a small one.
 
-use std::collections::HashSet;
-use std::fs::{self, File, TryLockError};
+use std::collections::HashMap;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::Value as Tree;
 
-use super::{LayoutError, files};
-use crate::artifact::Digest;
+use super::LayoutError;
+use crate::artifact::{Descriptor, Digest};
+use crate::json::{self, Limits, Value};
 use crate::oci::manifest::{self, Entry, ManifestError};
 
 /// Largest `index.json`, in bytes: about seventy thousand signatures.
-const MAX_INDEX: u64 = 32 * 1024 * 1024;
+pub(super) const MAX_INDEX: u64 = 32 * 1024 * 1024;
 /// Annotation that holds a tag (OCI-36).
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The parsed file. Members that are not understood are kept.
+/// The parsed file.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
-    members: Map<String, Value>,
-}
-
-/// The only writer of a layout's index in this process.
-#[derive(Debug)]
-pub(super) struct IndexWriter {
-    root: PathBuf,
-    lock_wait: Duration,
-    queue: Mutex<Vec<Request>>,
-    last: Mutex<Option<Written>>,
-}
-
-#[derive(Clone, Debug)]
-struct Request {
-    change: Change,
-    done: Arc<AtomicBool>,
+    /// The text up to the first element.
+    head: String,
+    /// The text after the last one.
+    tail: String,
+    /// The elements in their order; `None` where one was removed.
+    elements: Vec<Option<Box<str>>>,
+    live: usize,
+    /// Bytes of the elements.
+    size: u64,
+    by_digest: HashMap<Digest, Vec<usize>>,
+    by_tag: HashMap<String, Vec<usize>>,
 }
 
 /// What to do to the index.
@@ -65,12 +50,15 @@ pub(super) enum Change {
     Remove(Digest),
 }
 
-/// The index as this process last wrote it, so that it need not be parsed again.
-#[derive(Debug)]
-struct Written {
-    bytes: Vec<u8>,
-    index: Index,
-    digests: HashSet<String>,
+/// What a change did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Effect {
+    /// There was nothing to do.
+    Nothing,
+    /// An element was added at the end.
+    Added,
+    /// Elements were removed or changed.
+    Rewritten,
 }
 
 impl Index {
@@ -79,244 +67,366 @@ impl Index {
         root.join("index.json")
     }
 
-    /// Reads the file's bytes.
-    pub(super) fn read(root: &Path) -> Result<Vec<u8>, LayoutError> {
-        let path = Self::path(root);
-        files::read(&path, MAX_INDEX)?.ok_or(LayoutError::NotALayout {
-            path: root.to_owned(),
-            missing: "index.json",
-        })
-    }
-
     /// Parses the file.
     pub(super) fn parse(root: &Path, bytes: &[u8]) -> Result<Self, LayoutError> {
+        let path = Self::path(root);
         let fail = |source| LayoutError::Json {
-            path: Self::path(root),
+            path: path.clone(),
             source,
         };
-        let mut members: Map<String, Value> = manifest::parse_json(bytes).map_err(fail)?;
-        match members.get_mut("manifests") {
-            Some(Value::Array(_)) => {}
-            // Go writes an empty list as null.
-            Some(list @ Value::Null) => *list = Value::Array(Vec::new()),
-            None => {
-                members.insert("manifests".to_owned(), Value::Array(Vec::new()));
+        let read = json::parse(bytes, LIMITS).map_err(|error| fail(ManifestError::Json(error)))?;
+        let Value::Object(members) = read else {
+            let tree = manifest::parse_json::<serde_json::Map<String, Tree>>(bytes);
+            return Err(match tree {
+                Err(error) => fail(error),
+                Ok(_) => LayoutError::IndexShape { path },
+            });
+        };
+        let mut index = Self {
+            head: "{".to_owned(),
+            tail: String::new(),
+            elements: Vec::new(),
+            live: 0,
+            size: 0,
+            by_digest: HashMap::new(),
+            by_tag: HashMap::new(),
+        };
+        let mut list = None;
+        for (name, value) in members {
+            let text = match list {
+                None => &mut index.head,
+                Some(_) => &mut index.tail,
+            };
+            if text.len() > 1 || list.is_some() {
+                text.push(',');
             }
-            Some(_) => {
-                return Err(LayoutError::IndexShape {
-                    path: Self::path(root),
+            json::write_string(text, &name);
+            text.push(':');
+            match value {
+                Value::Array(elements) if name == "manifests" => list = Some(elements),
+                // Go writes an empty list as null.
+                Value::Null if name == "manifests" => list = Some(Vec::new()),
+                _ if name == "manifests" => return Err(LayoutError::IndexShape { path }),
+                other => text.push_str(&other.to_json()),
+            }
+        }
+        let list = list.unwrap_or_else(|| {
+            if index.head.len() > 1 {
+                index.head.push(',');
+            }
+            index.head.push_str("\"manifests\":");
+            Vec::new()
+        });
+        index.head.push('[');
+        index.tail = format!("]{}}}", index.tail);
+        for element in list {
+            let digest = element.get("digest").and_then(Value::as_str);
+            let digest = digest.and_then(|digest| digest.parse().ok());
+            let annotations = element.get("annotations");
+            let tag = annotations.and_then(|a| a.get(REF_NAME)?.as_str());
+            index.push(digest, tag.map(str::to_owned), element.to_json());
+        }
+        Ok(index)
+    }
+
+    /// Writes the file.
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        to.write_all(self.head.as_bytes())?;
+        for (n, element) in self.elements.iter().flatten().enumerate() {
+            if n > 0 {
+                to.write_all(b",")?;
+            }
+            to.write_all(element.as_bytes())?;
+        }
+        to.write_all(self.tail.as_bytes())
+    }
+
+    /// Bytes that the file will have.
+    pub(super) fn written_size(&self) -> u64 {
+        let commas = self.live.saturating_sub(1);
+        let around = self.head.len() + self.tail.len() + commas;
+        self.size + u64::try_from(around).unwrap_or(u64::MAX)
+    }
+
+    /// Elements, those that were removed among them: their numbers are `0..elements`.
+    pub(super) fn elements(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Elements that there are.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// The element with a number, readable or not; `None` where it was removed.
+    pub(super) fn entry(&self, number: usize) -> Option<Result<Entry, ManifestError>> {
+        let text = self.elements.get(number)?.as_deref()?;
+        Some(Entry::from_json(text))
+    }
+
+    /// The first readable element with a digest.
+    pub(super) fn find(&self, digest: &Digest) -> Option<Descriptor> {
+        let mut numbers = self.by_digest.get(digest).into_iter().flatten();
+        numbers.find_map(|n| self.entry(*n)?.ok().map(|e| e.descriptor))
+    }
+
+    /// The artifact that a tag names (OCI-36).
+    pub(super) fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, LayoutError> {
+        let mut found: Option<Descriptor> = None;
+        for number in self.by_tag.get(tag).into_iter().flatten() {
+            let Some(Ok(entry)) = self.entry(*number) else {
+                continue;
+            };
+            if found
+                .as_ref()
+                .is_some_and(|f| f.digest != entry.descriptor.digest)
+            {
+                return Err(LayoutError::AmbiguousTag {
+                    tag: tag.to_owned(),
                 });
             }
+            found = Some(entry.descriptor);
         }
-        Ok(Self { members })
+        Ok(found)
     }
 
-    /// The elements of `manifests` in order, each readable or not.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry, ManifestError>> {
-        self.list().iter().map(Entry::from_value)
+    /// The tags, each once, in the order of the elements.
+    pub(super) fn tags(&self) -> Vec<String> {
+        let readable = |n: &&usize| matches!(self.entry(**n), Some(Ok(_)));
+        let mut tags: Vec<(usize, &String)> = self
+            .by_tag
+            .iter()
+            .filter_map(|(tag, numbers)| Some((*numbers.iter().find(readable)?, tag)))
+            .collect();
+        tags.sort_unstable();
+        tags.into_iter().map(|(_, tag)| tag.clone()).collect()
     }
 
-    fn list(&self) -> &[Value] {
-        match self.members.get("manifests") {
-            Some(Value::Array(list)) => list,
-            _ => &[],
-        }
-    }
-
-    fn list_mut(&mut self) -> Option<&mut Vec<Value>> {
-        self.members.get_mut("manifests")?.as_array_mut()
-    }
-
-    fn digests(&self) -> HashSet<String> {
-        self.list().iter().filter_map(digest_of).collect()
-    }
-}
-
-impl Written {
-    fn load(root: &Path, bytes: Vec<u8>) -> Result<Self, LayoutError> {
-        let index = Index::parse(root, &bytes)?;
-        let digests = index.digests();
-        Ok(Self {
-            bytes,
-            index,
-            digests,
-        })
-    }
-
-    /// Makes the change; whether there was anything to do.
-    fn apply(&mut self, change: &Change) -> Result<bool, ManifestError> {
+    /// Makes the change.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<Effect, ManifestError> {
         match change {
             Change::Add { entry, tag: None } => {
-                if !self.digests.insert(entry.descriptor.digest.to_string()) {
-                    return Ok(false);
+                let digest = &entry.descriptor.digest;
+                if self.by_digest.contains_key(digest) {
+                    return Ok(Effect::Nothing);
                 }
-                let value = entry.to_value()?;
-                if let Some(list) = self.index.list_mut() {
-                    list.push(value);
-                }
-                Ok(true)
+                self.push(Some(digest.clone()), None, text(&entry.to_value()?)?);
+                Ok(Effect::Added)
             }
             Change::Add {
                 entry,
                 tag: Some(tag),
             } => {
-                self.digests.insert(entry.descriptor.digest.to_string());
                 self.apply_tag(entry, tag)?;
-                Ok(true)
+                Ok(Effect::Rewritten)
             }
             Change::Remove(digest) => {
-                let digest = digest.to_string();
-                if !self.digests.remove(&digest) {
-                    return Ok(false);
+                let Some(numbers) = self.by_digest.remove(digest) else {
+                    return Ok(Effect::Nothing);
+                };
+                for number in numbers {
+                    if let Some(tag) = self.tag_of(number) {
+                        self.forget_tag(&tag, number);
+                    }
+                    self.take(number);
                 }
-                if let Some(list) = self.index.list_mut() {
-                    list.retain(|e| digest_of(e).as_ref() != Some(&digest));
-                }
-                Ok(true)
+                Ok(Effect::Rewritten)
             }
         }
     }
 
     fn apply_tag(&mut self, entry: &Entry, tag: &str) -> Result<(), ManifestError> {
-        let digest = entry.descriptor.digest.to_string();
+        let digest = &entry.descriptor.digest;
         let mut tagged = entry.clone();
-        tagged
-            .descriptor
-            .annotations
-            .insert(REF_NAME.to_owned(), tag.to_owned());
-        let value = tagged.to_value()?;
-        let Some(list) = self.index.list_mut() else {
-            return Ok(());
-        };
-        for old in list.iter_mut() {
-            if tag_of(old) == Some(tag) {
-                // What the tag named before stays, without it.
-                if let Some(annotations) = old.get_mut("annotations").and_then(Value::as_object_mut)
-                {
-                    annotations.remove(REF_NAME);
-                }
-            }
+        let annotations = &mut tagged.descriptor.annotations;
+        annotations.insert(REF_NAME.to_owned(), tag.to_owned());
+        let new = text(&tagged.to_value()?)?;
+        for number in self.by_tag.remove(tag).unwrap_or_default() {
+            // What the tag named before stays, without it.
+            self.untag(number)?;
         }
-        list.retain(|e| digest_of(e).as_ref() != Some(&digest) || tag_of(e).is_some());
-        list.push(value);
+        let numbers = self.by_digest.get(digest).cloned().unwrap_or_default();
+        let (kept, replaced): (Vec<usize>, Vec<usize>) =
+            numbers.into_iter().partition(|n| self.tag_of(*n).is_some());
+        for number in replaced {
+            self.take(number);
+        }
+        self.by_digest.insert(digest.clone(), kept);
+        self.push(Some(digest.clone()), Some(tag.to_owned()), new);
         Ok(())
     }
-}
 
-impl IndexWriter {
-    pub(super) fn new(root: PathBuf, lock_wait: Duration) -> Self {
-        Self {
-            root,
-            lock_wait,
-            queue: Mutex::default(),
-            last: Mutex::default(),
+    fn push(&mut self, digest: Option<Digest>, tag: Option<String>, text: String) {
+        let number = self.elements.len();
+        if let Some(digest) = digest {
+            self.by_digest.entry(digest).or_default().push(number);
+        }
+        if let Some(tag) = tag {
+            self.by_tag.entry(tag).or_default().push(number);
+        }
+        self.live += 1;
+        self.size += u64::try_from(text.len()).unwrap_or(u64::MAX);
+        self.elements.push(Some(text.into_boxed_str()));
+    }
+
+    fn take(&mut self, number: usize) {
+        let element = self.elements.get_mut(number).and_then(Option::take);
+        if let Some(text) = element {
+            self.live -= 1;
+            self.size -= u64::try_from(text.len()).unwrap_or(0);
         }
     }
 
-    /// Makes the change, and returns once it is on the disk.
-    pub(super) fn commit(&self, change: Change) -> Result<(), LayoutError> {
-        let done = Arc::new(AtomicBool::new(false));
-        guard(&self.queue).push(Request {
-            change,
-            done: Arc::clone(&done),
-        });
-        let mut last = guard(&self.last);
-        if done.load(Ordering::Acquire) {
+    fn untag(&mut self, number: usize) -> Result<(), ManifestError> {
+        let Some(mut tree) = self.tree(number) else {
             return Ok(());
-        }
-        let requests = std::mem::take(&mut *guard(&self.queue));
-        match self.write(&mut last, &requests) {
-            Ok(()) => {
-                for request in requests {
-                    request.done.store(true, Ordering::Release);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                // The others try for themselves, and get an error of their own.
-                *last = None;
-                guard(&self.queue).extend(
-                    requests
-                        .into_iter()
-                        .filter(|r| !Arc::ptr_eq(&r.done, &done)),
-                );
-                Err(error)
-            }
-        }
-    }
-
-    fn write(&self, last: &mut Option<Written>, requests: &[Request]) -> Result<(), LayoutError> {
-        let path = Index::path(&self.root);
-        let _lock = lock(&self.root, self.lock_wait)?;
-        refuse_link(&path)?;
-        let bytes = Index::read(&self.root)?;
-        let mut state = match last.take() {
-            Some(written) if written.bytes == bytes => written,
-            _ => Written::load(&self.root, bytes)?,
         };
-        let fail = |source| LayoutError::Json {
-            path: path.clone(),
-            source,
-        };
-        let mut changed = false;
-        for request in requests {
-            changed |= state.apply(&request.change).map_err(fail)?;
+        let annotations = tree.get_mut("annotations").and_then(Tree::as_object_mut);
+        if let Some(annotations) = annotations {
+            annotations.shift_remove(REF_NAME);
         }
-        // The content that the entries point to has its names flushed before the index has.
-        files::sync_blobs(&self.root)?;
-        if changed {
-            state.bytes = manifest::to_json(&state.index.members).map_err(fail)?;
-            files::replace(&self.root, &path, &state.bytes)?;
-            files::sync_directory(&self.root)?;
+        let new = text(&tree)?;
+        self.take(number);
+        self.live += 1;
+        self.size += u64::try_from(new.len()).unwrap_or(u64::MAX);
+        if let Some(place) = self.elements.get_mut(number) {
+            *place = Some(new.into_boxed_str());
         }
-        *last = Some(state);
         Ok(())
     }
-}
 
-/// Waits for the layout's lock; it is released when the file is dropped.
-pub(super) fn lock(root: &Path, wait: Duration) -> Result<File, LayoutError> {
-    let fail = |source| LayoutError::io("lock", root, source);
-    let directory = File::open(root).map_err(fail)?;
-    let start = Instant::now();
-    loop {
-        match directory.try_lock() {
-            Ok(()) => return Ok(directory),
-            Err(TryLockError::WouldBlock) if start.elapsed() < wait => {
-                thread::sleep(Duration::from_millis(10));
+    fn forget_tag(&mut self, tag: &str, number: usize) {
+        if let Some(numbers) = self.by_tag.get_mut(tag) {
+            numbers.retain(|n| *n != number);
+            if numbers.is_empty() {
+                self.by_tag.remove(tag);
             }
-            Err(TryLockError::WouldBlock) => {
-                return Err(LayoutError::Locked {
-                    path: root.to_owned(),
-                    waited: wait,
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
     }
-}
 
-/// An index behind a link would be cut off from it by the first rewrite.
-fn refuse_link(path: &Path) -> Result<(), LayoutError> {
-    let metadata =
-        fs::symlink_metadata(path).map_err(|source| LayoutError::io("look at", path, source))?;
-    if metadata.is_symlink() {
-        return Err(LayoutError::Link {
-            path: path.to_owned(),
-        });
+    fn tag_of(&self, number: usize) -> Option<String> {
+        let tree = self.tree(number)?;
+        Some(tree.get("annotations")?.get(REF_NAME)?.as_str()?.to_owned())
     }
-    Ok(())
+
+    fn tree(&self, number: usize) -> Option<Tree> {
+        serde_json::from_str(self.elements.get(number)?.as_deref()?).ok()
+    }
 }
 
-fn digest_of(entry: &Value) -> Option<String> {
-    Some(entry.get("digest")?.as_str()?.to_owned())
+fn text(value: &Tree) -> Result<String, ManifestError> {
+    let bytes = manifest::to_json(value)?;
+    // A serializer of JSON writes UTF-8.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn tag_of(entry: &Value) -> Option<&str> {
-    entry.get("annotations")?.get(REF_NAME)?.as_str()
-}
+/// An index may have many entries, each of which is small.
+const LIMITS: Limits = Limits {
+    bytes: MAX_INDEX as usize,
+    depth: 32,
+    values: 2_000_000,
+};
 
-/// A mutex is only ever held over code that leaves its content whole.
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::manifest::{OCI_MANIFEST, describe};
+
+    fn parse(text: &str) -> Index {
+        Index::parse(Path::new("layout"), text.as_bytes()).unwrap()
+    }
+
+    fn written(index: &Index) -> String {
+        let mut bytes = Vec::new();
+        index.write(&mut bytes).unwrap();
+        assert_eq!(index.written_size(), u64::try_from(bytes.len()).unwrap());
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn entry(content: &str) -> Entry {
+        Entry::new(describe(OCI_MANIFEST, content.as_bytes()))
+    }
+
+    fn add(content: &str, tag: Option<&str>) -> Change {
+        Change::Add {
+            entry: entry(content),
+            tag: tag.map(str::to_owned),
+        }
+    }
+
+    /// OCI-37: members before, between and after stay where they are and as they are.
+    #[test]
+    fn oci_37_what_is_not_understood_is_kept() {
+        for (read, kept) in [
+            (r#"{}"#, r#"{"manifests":[]}"#),
+            (r#"{"manifests":null}"#, r#"{"manifests":[]}"#),
+            (
+                r#"{ "a": 1.50, "manifests": [], "b": {"c": [null, true]} }"#,
+                r#"{"a":1.50,"manifests":[],"b":{"c":[null,true]}}"#,
+            ),
+            (r#"{"a":"<"}"#, r#"{"a":"\u003c","manifests":[]}"#),
+            (
+                r#"{"manifests":[{"digest":7}, 1],"z":1}"#,
+                r#"{"manifests":[{"digest":7},1],"z":1}"#,
+            ),
+        ] {
+            assert_eq!(written(&parse(read)), kept);
+        }
+        for read in ["[]", "7", r#"{"manifests":{}}"#, r#"{"manifests":1}"#, "{"] {
+            assert!(
+                Index::parse(Path::new("layout"), read.as_bytes()).is_err(),
+                "{read}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_is_added_once_and_found() {
+        let mut index = parse(r#"{"manifests":[]}"#);
+        for n in 0..100 {
+            let change = add(&n.to_string(), None);
+            assert_eq!(index.apply(&change).unwrap(), Effect::Added);
+            assert_eq!(index.apply(&change).unwrap(), Effect::Nothing);
+        }
+        assert_eq!((index.live(), index.elements()), (100, 100));
+        let again = parse(&written(&index));
+        for index in [&index, &again] {
+            let digest = entry("57").descriptor.digest;
+            assert_eq!(index.find(&digest), Some(entry("57").descriptor));
+            assert_eq!(index.find(&entry("x").descriptor.digest), None);
+        }
+        assert_eq!(written(&again), written(&index));
+    }
+
+    /// OCI-36: a tag moves; what it named stays, without it.
+    #[test]
+    fn oci_36_a_tag_stands_at_one() {
+        let mut index = parse(r#"{"manifests":[]}"#);
+        for change in [
+            add("a", None),
+            add("a", Some("v1")),
+            add("b", Some("v1")),
+            add("c", Some("v2")),
+        ] {
+            index.apply(&change).unwrap();
+        }
+        assert_eq!(index.tags(), ["v1", "v2"]);
+        assert_eq!(index.live(), 3);
+        let tagged = index.tagged("v1").unwrap().unwrap();
+        assert_eq!(tagged.digest, entry("b").descriptor.digest);
+        assert!(index.find(&entry("a").descriptor.digest).is_some());
+        assert_eq!(written(&parse(&written(&index))), written(&index));
+        // One artifact under two tags, and the second one taken from it.
+        index.apply(&add("b", Some("v2"))).unwrap();
+        index.apply(&add("c", Some("v2"))).unwrap();
+        assert_eq!(index.tags(), ["v1", "v2"]);
+        index
+            .apply(&Change::Remove(entry("b").descriptor.digest))
+            .unwrap();
+        assert_eq!(index.tagged("v1").unwrap(), None);
+        assert_eq!(index.tags(), ["v2"]);
+        let removed = Change::Remove(entry("b").descriptor.digest);
+        assert_eq!(index.apply(&removed).unwrap(), Effect::Nothing);
+        assert_eq!(written(&parse(&written(&index))), written(&index));
+    }
 }

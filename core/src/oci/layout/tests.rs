@@ -469,39 +469,42 @@ async fn writers_lose_nothing() {
     assert_eq!(listing.signatures.len(), 32);
 }
 
-#[test]
-fn a_held_lock_is_an_error_in_the_end() {
+/// A writer that shares nothing with others, as one in another process.
+fn writer(fixture: &Fixture, lock_wait: Duration) -> Arc<Writer> {
+    let path = fixture.path().to_owned();
+    Writer::new(path.clone(), Arc::new(Current::new(path)), lock_wait)
+}
+
+#[tokio::test]
+async fn a_held_lock_is_an_error_in_the_end() {
     let fixture = Fixture::new();
-    let _held = index::lock(fixture.path(), Duration::ZERO).unwrap();
-    let writer = IndexWriter::new(fixture.path().to_owned(), Duration::ZERO);
+    let _held = checkpoint::lock(fixture.path(), Duration::ZERO).unwrap();
+    let writer = writer(&fixture, Duration::ZERO);
     let change = Change::Remove(fixture.artifact.digest.clone());
     assert!(matches!(
-        writer.commit(change),
+        writer.begin().commit(change, Vec::new()).await,
         Err(LayoutError::Locked { .. })
     ));
 }
 
-#[test]
-fn removing_and_tagging() {
+#[tokio::test]
+async fn removing_and_tagging() {
     let fixture = Fixture::new();
-    let writer = IndexWriter::new(fixture.path().to_owned(), LOCK_WAIT);
+    let writer = writer(&fixture, LOCK_WAIT);
     let second = put(fixture.path(), OCI_INDEX, r#"{"manifests":[]}"#);
-    writer
-        .commit(Change::Add {
-            entry: Entry::new(second.clone()),
-            tag: Some("v1".to_owned()),
-        })
-        .unwrap();
+    let change = Change::Add {
+        entry: Entry::new(second.clone()),
+        tag: Some("v1".to_owned()),
+    };
+    writer.begin().commit(change, Vec::new()).await.unwrap();
     let layout = fixture.layout();
-    let graph = layout.inner.graph().unwrap();
-    assert_eq!(graph.tagged("v1").unwrap(), Some(second.clone()));
-    assert!(graph.manifest(&fixture.artifact.digest).is_some());
-    writer
-        .commit(Change::Remove(second.digest.clone()))
-        .unwrap();
-    let graph = layout.inner.graph().unwrap();
-    assert_eq!(graph.tagged("v1").unwrap(), None);
-    assert!(graph.manifest(&second.digest).is_none());
+    let inner = &layout.inner;
+    assert_eq!(inner.tagged("v1").unwrap(), Some(second.clone()));
+    assert!(inner.manifest(&fixture.artifact.digest).unwrap().is_some());
+    let change = Change::Remove(second.digest.clone());
+    writer.begin().commit(change, Vec::new()).await.unwrap();
+    assert_eq!(inner.tagged("v1").unwrap(), None);
+    assert!(inner.manifest(&second.digest).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -575,4 +578,136 @@ async fn the_reference_s_layout_is_read() {
         let fetched = layout.fetch_signature(signature).await.unwrap();
         assert!(!fetched.envelope.is_empty());
     }
+}
+
+#[tokio::test]
+async fn one_signature_waits_for_nobody_and_many_are_written_together() {
+    let fixture = Fixture::new();
+    let many: Vec<String> = (0..40)
+        .map(|n: u32| entry(&describe(OCI_MANIFEST, &n.to_be_bytes()), ""))
+        .chain([fixture.tagged()])
+        .collect();
+    fixture.index(&many);
+    let layout = fixture.layout();
+    let push = |envelope: String| {
+        let (layout, artifact) = (layout.clone(), fixture.artifact.clone());
+        tokio::spawn(async move {
+            let bytes = envelope.as_bytes();
+            let pushed = layout.push_signature(&artifact, Format::Jws, bytes, BTreeMap::new());
+            pushed.await.unwrap();
+        })
+    };
+    let listed = || fixture.read_index()["manifests"].as_array().unwrap().len();
+    // Alone: it is there when it is reported.
+    push("alone".to_owned()).await.unwrap();
+    assert_eq!(listed(), 42);
+    // While other work is announced than its own, it waits for company.
+    let announced = [layout.announce(), layout.announce()];
+    let before = fs::metadata(fixture.path().join("index.json")).unwrap();
+    let first = push("first".to_owned());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!first.is_finished());
+    assert_eq!(listed(), 42);
+    // A quarter of the index is enough.
+    let others: Vec<_> = (0..11).map(|n| push(n.to_string())).collect();
+    first.await.unwrap();
+    assert!(listed() >= 42 + 11);
+    let after = fs::metadata(fixture.path().join("index.json")).unwrap();
+    assert_ne!(before.modified().unwrap(), after.modified().unwrap());
+    // Nothing more is to come.
+    drop(announced);
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_eq!(listed(), 42 + 12);
+    // What is announced and does not come is waited for a second.
+    let _announced = [layout.announce(), layout.announce()];
+    push("late".to_owned()).await.unwrap();
+    assert_eq!(listed(), 42 + 13);
+}
+
+#[tokio::test]
+async fn what_others_write_is_seen_and_kept() {
+    // OCI-28, OCI-37: also where they write in place, and the file keeps its length.
+    let fixture = Fixture::new();
+    let layout = fixture.layout();
+    let push = async |envelope: &[u8]| {
+        let pushed =
+            layout.push_signature(&fixture.artifact, Format::Jws, envelope, BTreeMap::new());
+        pushed.await.unwrap()
+    };
+    push(b"one").await;
+    layout.resolve(&tag("v1")).await.unwrap();
+    let path = fixture.path().join("index.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("\"v1\"", "\"w1\"")
+            .replace("\"kept\":1", "\"kept\":2"),
+    )
+    .unwrap();
+    push(b"two").await;
+    assert!(layout.resolve(&tag("v1")).await.is_err());
+    layout.resolve(&tag("w1")).await.unwrap();
+    assert_eq!(fixture.read_index()["x"]["kept"], 2);
+    let listing = layout.list_signatures(&fixture.artifact, 9).await.unwrap();
+    assert_eq!(listing.signatures.len(), 2);
+    // Another writer's signature is seen by the one that wrote before.
+    let other = fixture.layout();
+    let third = other.push_signature(&fixture.artifact, Format::Jws, b"three", BTreeMap::new());
+    third.await.unwrap();
+    let listing = layout.list_signatures(&fixture.artifact, 9).await.unwrap();
+    assert_eq!(listing.signatures.len(), 3);
+}
+
+#[tokio::test]
+async fn content_that_a_crash_left_is_completed() {
+    // OCI-37: nothing leads to it until the index does, and what is damaged is written anew.
+    let fixture = Fixture::new();
+    let layout = fixture.layout();
+    let envelope = describe("application/jose+json", b"one");
+    fs::write(files::blob_path(fixture.path(), &envelope.digest), b"").unwrap();
+    let subject = fixture.artifact.clone();
+    let stored = layout
+        .run(move |inner| inner.store_signature(&subject, Format::Jws, b"one", BTreeMap::new()));
+    let stored = stored.await.unwrap();
+    let listing = layout.list_signatures(&fixture.artifact, 9).await.unwrap();
+    assert!(listing.signatures.is_empty() && listing.warnings.is_empty());
+    let again = layout
+        .push_signature(&fixture.artifact, Format::Jws, b"one", BTreeMap::new())
+        .await
+        .unwrap();
+    assert_eq!(again.manifest, stored.manifest);
+    let fetched = layout.fetch_signature(&again.manifest).await.unwrap();
+    assert_eq!(fetched.envelope, b"one");
+}
+
+#[tokio::test]
+async fn an_index_too_large_to_be_read_is_not_written() {
+    let fixture = Fixture::new();
+    let filler = "x".repeat(usize::try_from(index::MAX_INDEX).unwrap() - 300);
+    let text = format!(r#"{{"x":"{filler}","manifests":[{}]}}"#, fixture.tagged());
+    fs::write(fixture.path().join("index.json"), &text).unwrap();
+    let layout = fixture.layout();
+    let push = |n: u8| {
+        let (layout, artifact) = (layout.clone(), fixture.artifact.clone());
+        tokio::spawn(async move {
+            let envelope = [n];
+            let pushed = layout.push_signature(&artifact, Format::Jws, &envelope, created("2026"));
+            pushed.await.unwrap_err().told()
+        })
+    };
+    // Each of those that wait together is told.
+    for refused in [push(1), push(2), push(3)] {
+        assert!(refused.await.unwrap().ends_with("more than 33554432 bytes"));
+    }
+    assert_eq!(
+        fs::read_to_string(fixture.path().join("index.json")).unwrap(),
+        text
+    );
+    layout.resolve(&tag("v1")).await.unwrap();
+    assert_eq!(
+        fs::read_dir(fixture.path().join("ingest")).unwrap().count(),
+        0
+    );
 }
