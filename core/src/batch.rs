@@ -1,11 +1,152 @@
 //! Many artifacts through one signer or one verifier: several under way at once, results in the
-//! order of the input, and no more work once one result says that the rest can't succeed.
+//! order of the input or as they come, and no more work once one result says that the rest can't
+//! succeed.
+//!
+//! [`in_order`] is for work that waits for others, and borrows what it works with. [`spread`] is for
+//! a stream of any length and work that also keeps the processor busy: each piece is a task of its
+//! own, so that all cores have a share.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+/// How much of a batch may be under way. All of it costs memory, however long the batch is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Window {
+    /// Items that are worked on.
+    pub working: usize,
+    /// Items begun and not yet handed over: those that are worked on, those that gave their
+    /// [`Turn`] back, and results that wait for an earlier one.
+    pub begun: usize,
+    /// Whether results are handed over in the order of the input, and not as they come.
+    pub in_order: bool,
+}
+
+/// The right to be worked on; the next item begins once it is dropped. Work that is over but for
+/// waiting for something that others are waiting for too gives it back early.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// What ends a batch from outside.
+#[derive(Debug)]
+pub struct Stop<F, N> {
+    /// Is done when nothing further shall begin.
+    pub raised: F,
+    /// Hears how many items are waited for then.
+    pub waiting: N,
+    /// How long those have.
+    pub farewell: Duration,
+}
+
+/// How a batch ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// Items begun.
+    pub begun: usize,
+    /// Results handed over. Fewer than begun: the others were given up.
+    pub handed_over: usize,
+}
+
+/// Does `work` for every item that `items` gives, each in a task of its own within the bounds of
+/// `window`, and hands results with the number of their item, from 0, to `done`.
+///
+/// When `done` breaks, or `stop` is raised, nothing further begins. What is under way is finished
+/// and handed over all the same, since a signature that is stored must not go unreported; after a
+/// stop it has the time for farewell.
+///
+/// # Panics
+/// With the panic of a piece of work.
+pub async fn spread<S, T, Fut>(
+    mut items: S,
+    window: Window,
+    stop: Stop<impl Future<Output = ()>, impl FnOnce(usize)>,
+    mut work: impl FnMut(usize, S::Item, Turn) -> Fut,
+    mut done: impl FnMut(usize, T) -> ControlFlow<()>,
+) -> Ended
+where
+    S: Stream + Unpin,
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    let turns = Arc::new(Semaphore::new(window.working.max(1)));
+    let most = window.begun.max(window.working).max(1);
+    let mut running = JoinSet::new();
+    let mut early = BTreeMap::new();
+    let mut ended = Ended {
+        begun: 0,
+        handed_over: 0,
+    };
+    let mut open = true;
+    let mut waiting = Some(stop.waiting);
+    let deadline = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(deadline);
+    let raised = stop.raised;
+    tokio::pin!(raised);
+    loop {
+        let room = open && ended.begun - ended.handed_over < most;
+        if !open && running.is_empty() {
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = &mut raised, if waiting.is_some() => {
+                open = false;
+                deadline.as_mut().reset(tokio::time::Instant::now() + stop.farewell);
+                if let Some(waiting) = waiting.take() {
+                    waiting(running.len());
+                }
+            }
+            () = &mut deadline, if waiting.is_none() => break,
+            Some(result) = running.join_next() => {
+                let (number, result) = match result {
+                    Ok(result) => result,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
+                early.insert(number, result);
+                while let Some(result) = next(&mut early, &ended, window.in_order) {
+                    ended.handed_over += 1;
+                    if done(result.0, result.1).is_break() {
+                        open = false;
+                    }
+                }
+            }
+            // Neither loses anything when another branch is faster.
+            next = async {
+                let turn = Arc::clone(&turns).acquire_owned().await;
+                (turn, items.next().await)
+            }, if room => match next {
+                (Ok(turn), Some(item)) => {
+                    let number = ended.begun;
+                    let work = work(number, item, Turn(turn));
+                    running.spawn(async move { (number, work.await) });
+                    ended.begun += 1;
+                }
+                _ => open = false,
+            },
+        }
+    }
+    // Results that waited for one that was given up.
+    for (number, result) in early {
+        ended.handed_over += 1;
+        let _over = done(number, result);
+    }
+    ended
+}
+
+/// The next result to be handed over, if it is there.
+fn next<T>(early: &mut BTreeMap<usize, T>, ended: &Ended, in_order: bool) -> Option<(usize, T)> {
+    match in_order {
+        true => early.remove_entry(&ended.handed_over),
+        false => early.pop_first(),
+    }
+}
 
 /// Does `work` for every item, at most `at_most` at a time, and hands the results to `done` in the
 /// order of `items`.
@@ -90,5 +231,131 @@ mod tests {
         assert!((3..=5).contains(&started), "{started}");
         assert_eq!(count, started);
         assert_eq!(results.len(), started);
+    }
+
+    fn never() -> Stop<std::future::Pending<()>, impl FnOnce(usize)> {
+        Stop {
+            raised: std::future::pending(),
+            waiting: |_| {},
+            farewell: Duration::ZERO,
+        }
+    }
+
+    fn window(working: usize, begun: usize, in_order: bool) -> Window {
+        Window {
+            working,
+            begun,
+            in_order,
+        }
+    }
+
+    /// CLI-32: input order within the bounds, though a late item is done first; as they come, the
+    /// stuck one is the last.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn cli_32_a_stuck_item_holds_back_one_window() {
+        for in_order in [true, false] {
+            let begun = Arc::new(AtomicUsize::new(0));
+            let free = Arc::new(Semaphore::new(0));
+            let mut results = Vec::new();
+            let work = {
+                let (begun, free) = (Arc::clone(&begun), Arc::clone(&free));
+                move |number: usize, item: usize, _turn: Turn| {
+                    let (begun, free) = (Arc::clone(&begun), Arc::clone(&free));
+                    async move {
+                        assert_eq!(number, item);
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        match item {
+                            0 => drop(free.acquire().await),
+                            // Once the window is full.
+                            6 if in_order => free.add_permits(1),
+                            _ => {}
+                        }
+                        item
+                    }
+                }
+            };
+            let items = stream::iter(0..100);
+            let ended = spread(items, window(3, 7, in_order), never(), work, |number, i| {
+                if number == 0 && in_order {
+                    assert_eq!(begun.load(Ordering::SeqCst), 7);
+                }
+                results.push(i);
+                // Once all others are done.
+                if !in_order && results.len() == 99 {
+                    free.add_permits(1);
+                }
+                ControlFlow::Continue(())
+            })
+            .await;
+            assert_eq!((ended.begun, ended.handed_over), (100, 100));
+            if in_order {
+                assert_eq!(results, (0..100).collect::<Vec<_>>());
+            } else {
+                assert_eq!(results.last(), Some(&0));
+            }
+        }
+    }
+
+    /// Items that gave their turn back don't keep others from being worked on.
+    #[tokio::test]
+    async fn a_turn_given_back_is_another_s() {
+        let together = Arc::new(tokio::sync::Barrier::new(8));
+        let work = |_, item: usize, turn: Turn| {
+            let together = Arc::clone(&together);
+            async move {
+                drop(turn);
+                together.wait().await;
+                item
+            }
+        };
+        let items = stream::iter(0..16);
+        let ended = spread(items, window(1, 8, true), never(), work, |_, _| {
+            ControlFlow::Continue(())
+        });
+        assert_eq!(ended.await.handed_over, 16);
+    }
+
+    #[tokio::test]
+    async fn a_break_begins_nothing_more_and_a_stop_gives_up() {
+        let work = |_, item: usize, _turn: Turn| async move {
+            tokio::task::yield_now().await;
+            item
+        };
+        let mut results = Vec::new();
+        let items = stream::iter(0..100);
+        let ended = spread(items, window(3, 3, true), never(), work, |_, i| {
+            results.push(i);
+            match i {
+                1 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })
+        .await;
+        assert!((2..=6).contains(&ended.begun), "{ended:?}");
+        assert_eq!(ended.handed_over, ended.begun);
+        assert_eq!(results, (0..ended.begun).collect::<Vec<_>>());
+
+        // The first one never ends; what was done after it is told all the same.
+        let work = |_, item: usize, _turn: Turn| async move {
+            if item == 0 {
+                std::future::pending::<()>().await;
+            }
+            item
+        };
+        let (mut results, mut waited_for) = (Vec::new(), 0);
+        let stop = Stop {
+            raised: tokio::time::sleep(Duration::from_millis(50)),
+            waiting: |count| waited_for = count,
+            farewell: Duration::from_millis(50),
+        };
+        let items = stream::iter(0..100);
+        let ended = spread(items, window(2, 4, true), stop, work, |_, i| {
+            results.push(i);
+            ControlFlow::Continue(())
+        })
+        .await;
+        assert_eq!((ended.begun, ended.handed_over), (4, 3));
+        assert_eq!(results, [1, 2, 3]);
+        assert_eq!(waited_for, 1);
     }
 }

@@ -10,6 +10,7 @@
 //! this machine itself use no proxy (REG-10). Whatever fails behind a proxy names it.
 
 mod clients;
+mod pace;
 mod proxy;
 mod reach;
 mod retry;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 
+use pace::Paces;
 pub use proxy::Via;
 pub use retry::jitter;
 pub use trace::Trace;
@@ -118,6 +120,7 @@ struct Inner {
     setup: Setup,
     limits: Limits,
     round_trips: AtomicU64,
+    paces: Paces,
     trace: Option<Trace>,
 }
 
@@ -424,6 +427,7 @@ impl Client {
                 setup,
                 limits: options.limits.clone(),
                 round_trips: AtomicU64::new(0),
+                paces: Paces::default(),
                 trace: options.trace.clone(),
             }),
         })
@@ -439,19 +443,37 @@ impl Client {
         &self.inner.limits
     }
 
-    /// Sends a request and reads the whole answer, of at most `limit` bytes. Where that is
-    /// harmless, a request that failed on the way or was turned away for the moment is repeated.
+    /// Sends a request and reads the whole answer, of at most `limit` bytes, once it has its turn
+    /// among all that are sent to the same server. Where that is harmless, a request that failed on
+    /// the way or was turned away for the moment is repeated.
     ///
     /// # Errors
     /// [`NetError`]; no status is an error here.
     pub async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, NetError> {
-        let started = Instant::now();
+        let pace = self.inner.paces.of(&request.url);
+        let turn = pace.turn().await;
+        let first = Instant::now();
+        let mut started = first;
         let mut repeats = 0;
+        let mut answered = pace.answered();
         loop {
+            turn.after_pause().await;
+            let began = tokio::time::Instant::now();
             let result = self.attempt(request, limit).await;
+            turn.note(&result, began);
+            let throttled = pace::is_throttled(&result);
+            if throttled && pace.answered() != answered && first.elapsed() < MAX_THROTTLED {
+                // Others get through, so that this one will as well.
+                answered = pace.answered();
+                started = Instant::now();
+                repeats = 0;
+            }
             let limits = self.limits();
             match retry::decide(request, &result, repeats, started.elapsed(), limits)? {
                 Some(wait) => {
+                    if throttled {
+                        pace.pause(wait);
+                    }
                     let _waiting = waiting_for(&request.url);
                     tokio::time::sleep(wait).await;
                 }
@@ -705,6 +727,9 @@ fn over_budget(url: &Url, spending: Spending) -> NetError {
         spending,
     }
 }
+
+/// How long a request that is turned away is sent again because others get through.
+const MAX_THROTTLED: Duration = Duration::from_secs(15 * 60);
 
 /// Waits for `work` until the deadline.
 async fn within<T>(

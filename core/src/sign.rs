@@ -29,9 +29,11 @@ use crate::timestamp::{OutsideValidity, Token, TokenError};
 use crate::x509::Name;
 
 pub use evidence::{ProveError, ProvenEvidence};
+pub use existing::{Existing, existing, makes_needless};
 pub use timestamp::{Countersigner, TimestampAuthority, TimestampError};
 
 mod evidence;
+mod existing;
 mod timestamp;
 
 /// A key that signs digests, wherever it lives.
@@ -214,6 +216,9 @@ pub enum SignError {
         /// The annotation's name.
         key: String,
     },
+    /// Whether there is a signature already can't be seen.
+    #[error("failed to look for a signature that is there already")]
+    Lookup(#[source] OciError),
     /// OCI-26.
     #[error("failed to push signature to registry with error")]
     Push(#[source] OciError),
@@ -337,6 +342,17 @@ impl StdError for SignerError {
     }
 }
 
+/// A signature of an artifact that is made and not yet stored.
+#[derive(Debug)]
+#[must_use = "nobody finds a signature that is not stored"]
+pub struct Made {
+    artifact: Descriptor,
+    format: Format,
+    envelope: Vec<u8>,
+    annotations: BTreeMap<String, String>,
+    leaf: [u8; 32],
+}
+
 /// Signs `artifact`, as `repository` resolved it, and stores the signature beside it.
 ///
 /// # Errors
@@ -349,21 +365,59 @@ pub async fn sign_artifact<S: MakeSignature, R: Repository>(
     options: &SignOptions,
 ) -> Result<SignedArtifact, SignError> {
     let sign = async {
-        let (signature, annotations) = signer.make(artifact, options, Kind::Oci).await?;
-        let annotations = manifest_annotations(&signature, annotations)?;
-        let push =
-            repository.push_signature(artifact, options.format, signature.bytes(), annotations);
+        let made = make_signature(signer, artifact, options).await?;
+        made.store(repository).await
+    };
+    options.budget.run(Phase::Signing, sign).await
+}
+
+/// Signs `artifact`; the signature is to be stored with [`Made::store`]. The budget is the caller's
+/// to run.
+///
+/// # Errors
+/// [`SignError`], but for [`SignError::Push`].
+pub async fn make_signature<S: MakeSignature>(
+    signer: &S,
+    artifact: &Descriptor,
+    options: &SignOptions,
+) -> Result<Made, SignError> {
+    let (signature, annotations) = signer.make(artifact, options, Kind::Oci).await?;
+    Ok(Made {
+        artifact: artifact.clone(),
+        format: options.format,
+        annotations: manifest_annotations(&signature, annotations)?,
+        leaf: signature.chain().leaf().thumbprint(),
+        envelope: signature.bytes().to_vec(),
+    })
+}
+
+impl Made {
+    /// SHA-256 of the signing certificate.
+    pub fn leaf_thumbprint(&self) -> [u8; 32] {
+        self.leaf
+    }
+
+    /// Stores the signature beside the artifact.
+    ///
+    /// # Errors
+    /// [`SignError::Push`], [`SignError::Budget`].
+    pub async fn store<R: Repository>(self, repository: &R) -> Result<SignedArtifact, SignError> {
+        let push = repository.push_signature(
+            &self.artifact,
+            self.format,
+            &self.envelope,
+            self.annotations,
+        );
         let pushed = during(Phase::Storing, push).await;
         let pushed = pushed.map_err(|error| match error {
             OciError::Budget(overspent) => SignError::Budget(overspent),
             error => SignError::Push(error),
         })?;
         Ok(SignedArtifact {
-            artifact: artifact.clone(),
+            artifact: self.artifact,
             pushed,
         })
-    };
-    options.budget.run(Phase::Signing, sign).await
+    }
 }
 
 /// Signs the descriptor of a file; the envelope of what is returned is the signature file

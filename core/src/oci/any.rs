@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::Layout;
+use super::layout::{Announced, Layout};
 use super::registry::Registry;
 use super::storage::{BlobReader, Place, Storage};
 use super::{FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning};
@@ -18,6 +18,16 @@ pub enum AnyRepository {
     Registry(Registry),
     /// In a directory.
     Layout(Layout),
+}
+
+impl AnyRepository {
+    /// Says that work has begun which may end with a signature; see [`Layout::announce`].
+    pub fn announce(&self) -> Option<Announced> {
+        match self {
+            Self::Registry(_) => None,
+            Self::Layout(layout) => Some(layout.announce()),
+        }
+    }
 }
 
 impl From<Registry> for AnyRepository {

@@ -576,7 +576,7 @@ pub(super) fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Most lists that are asked for before they are needed.
-const MAX_PREFETCHED: usize = 64;
+const MAX_PREFETCHED: usize = 1024;
 /// Largest answer that says why there is no content, in bytes.
 const MAX_ERROR: u64 = 64 * 1024;
 /// The manifests that are understood, in the reference's order (OCI-17).

@@ -115,6 +115,14 @@ impl PluginSigner {
         }
     }
 
+    /// SHA-256 of the signing certificate, where it is known before anything is signed.
+    pub fn leaf_thumbprint(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Raw(signer) => signer.leaf_thumbprint(),
+            Self::Envelopes(_) => None,
+        }
+    }
+
     /// What stands before a failure to sign, where something does (PLG-31): for what is found wrong
     /// with the plugin's answers elsewhere.
     pub fn failure_prefix(&self) -> Option<String> {

@@ -11,6 +11,7 @@ use crate::x509::Certificate;
 pub struct ProvenEvidence {
     attested: Attested,
     carried: CarriedEvidence,
+    roots: Roots,
 }
 
 /// Why evidence is not carried.
@@ -43,7 +44,24 @@ impl ProvenEvidence {
         Ok(Self {
             carried: CarriedEvidence::new(&attested).map_err(ProveError::Carried)?,
             attested,
+            roots: roots.clone(),
         })
+    }
+
+    /// Whether other evidence, as a signature carries it, is about that certificate's key and proves
+    /// itself up to the same roots.
+    pub(super) fn proves_again(
+        &self,
+        carried: &CarriedEvidence,
+        leaf: &Certificate,
+        now: Timestamp,
+    ) -> bool {
+        let (Ok(evidence), Ok(key)) = (carried.evidence(), leaf.public_key()) else {
+            return false;
+        };
+        evidence
+            .prove(key, &self.roots, now)
+            .is_ok_and(|attested| attested.is_of(key))
     }
 
     /// What was proven.

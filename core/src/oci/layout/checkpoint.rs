@@ -55,8 +55,8 @@ struct Queue {
     writing: usize,
     /// Pieces of work that will end with a writer.
     announced: usize,
-    /// Whether somebody sees to the next checkpoint.
-    attended: bool,
+    /// Whether a checkpoint is being written.
+    busy: bool,
 }
 
 #[derive(Debug)]
@@ -70,6 +70,10 @@ struct Request {
 /// A writer on its way: while there are others, a checkpoint may wait for them.
 #[derive(Debug)]
 pub(super) struct Writing(Arc<Writer>);
+
+/// The right to write a checkpoint, of which there is one.
+#[derive(Debug)]
+struct Busy(Arc<Writer>);
 
 /// Work that may end with a signature in the layout, until this is dropped. What is done while
 /// others are announced may wait for them, up to a second, so that it is written together.
@@ -114,37 +118,39 @@ impl Writer {
         Announced(Arc::clone(self))
     }
 
-    /// Sees to checkpoints until nobody waits for one.
-    async fn attend(self: Arc<Self>) {
+    /// Waits until a checkpoint is due and nobody writes one; the caller is to write it.
+    async fn due(self: &Arc<Self>) -> Busy {
         loop {
-            let due = {
+            // Before the queue is looked at, so that no change of it goes unheard.
+            let woken = self.wake.notified();
+            let now = Instant::now();
+            let look_again = {
                 let mut queue = guard(&self.queue);
-                let due = queue.due(self.current.size(), Instant::now());
-                if due.is_none() {
-                    queue.attended = false;
+                match queue.due(self.current.size(), now) {
+                    Some(due) if due <= now && !queue.busy => {
+                        queue.busy = true;
+                        return Busy(Arc::clone(self));
+                    }
+                    Some(due) if !queue.busy => due,
+                    _ => now + LONGEST,
                 }
-                due
             };
-            let Some(due) = due else {
-                return;
-            };
-            if due > Instant::now() {
-                // Woken or not: what is due is looked at again.
-                let _elapsed = timeout_at(due, self.wake.notified()).await;
-                continue;
-            }
-            let requests = {
-                let mut queue = guard(&self.queue);
-                queue.since = None;
-                std::mem::take(&mut queue.waiting)
-            };
-            let writer = Arc::clone(&self);
-            let written = tokio::task::spawn_blocking(move || writer.write(requests));
-            if written.await.is_err() {
-                // Who waited learns it by the end of its channel.
-                self.current.forget();
-            }
+            let _elapsed = timeout_at(look_again, woken).await;
         }
+    }
+
+    /// Writes for all that wait now.
+    fn begin_checkpoint(self: &Arc<Self>, busy: Busy) {
+        let requests = {
+            let mut queue = guard(&self.queue);
+            queue.since = None;
+            std::mem::take(&mut queue.waiting)
+        };
+        // Goes on though nobody waits any more; who does hears of it.
+        tokio::task::spawn_blocking(move || {
+            let busy = busy;
+            busy.0.write(requests);
+        });
     }
 
     fn write(&self, requests: Vec<Request>) {
@@ -187,8 +193,8 @@ impl Writing {
         content: Vec<PathBuf>,
     ) -> Result<(), LayoutError> {
         let writer = &self.0;
-        let (done, answer) = oneshot::channel();
-        let attend = {
+        let (done, mut answer) = oneshot::channel();
+        {
             let mut queue = guard(&writer.queue);
             queue.waiting.push(Request {
                 change,
@@ -196,14 +202,17 @@ impl Writing {
                 done,
             });
             queue.since.get_or_insert_with(Instant::now);
-            !std::mem::replace(&mut queue.attended, true)
-        };
-        if attend {
-            tokio::spawn(Arc::clone(writer).attend());
-        } else {
-            writer.wake_if_due();
         }
-        match answer.await {
+        // Whoever waits sees to the checkpoint, so that no task is needed that outlives them.
+        writer.wake_if_due();
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => break answer,
+                busy = writer.due() => writer.begin_checkpoint(busy),
+            }
+        };
+        match answer {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Arc::try_unwrap(error).unwrap_or_else(|error| error.again())),
             Err(_) => Err(LayoutError::Interrupted {
@@ -214,12 +223,26 @@ impl Writing {
 }
 
 impl Writer {
-    /// Wakes who sees to checkpoints where one became due.
+    /// Wakes one of those that wait where a checkpoint became due.
     fn wake_if_due(&self) {
         let now = Instant::now();
-        let due = guard(&self.queue).due(self.current.size(), now);
-        if due.is_some_and(|due| due <= now) {
+        let queue = guard(&self.queue);
+        let due = queue.due(self.current.size(), now);
+        if !queue.busy && due.is_some_and(|due| due <= now) {
             self.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.current.forget();
+        }
+        let mut queue = guard(&self.0.queue);
+        queue.busy = false;
+        if !queue.waiting.is_empty() {
+            self.0.wake.notify_one();
         }
     }
 }

@@ -7,6 +7,8 @@ use hardsign_plugin::proto::Command;
 
 use super::Holder;
 use super::session::SigningSession;
+use crate::algorithm::HashAlgorithm;
+use crate::crypto;
 use crate::envelope::{Signed, SignerChain, ToBeSigned};
 use crate::plugin::PluginError;
 use crate::sign::{Signer, SignerError};
@@ -72,6 +74,17 @@ impl RawSigner {
             Way::Session(session) => session.max_in_flight(),
             Way::Contract(_) => 1,
         }
+    }
+
+    /// SHA-256 of the signing certificate, where it is known: a session says it when it is opened, a
+    /// plugin without one with each signature.
+    pub fn leaf_thumbprint(&self) -> Option<[u8; 32]> {
+        let chain = match &self.way {
+            Way::Session(session) => session.chain().clone(),
+            Way::Contract(known) => known.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        let leaf = chain.ders().first()?;
+        crypto::hash(HashAlgorithm::Sha256, leaf).try_into().ok()
     }
 
     /// Signs: `digest` is that of `message` by the key's hash. The answer is bounded, and for the

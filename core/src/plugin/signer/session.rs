@@ -73,6 +73,10 @@ impl SigningSession {
         self.max_in_flight
     }
 
+    pub(super) fn chain(&self) -> &SignerChain {
+        &self.chain
+    }
+
     pub(super) async fn close(&self) {
         if let Some(live) = self.slot.lock().await.live.take() {
             live.end().await;
