@@ -33,11 +33,11 @@ use super::{
 };
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
-use crate::budget::{self, Party};
+use crate::budget::{self, Party, Unsettled};
 use crate::envelope::Format;
 use crate::text::WithCauses;
 pub use checkpoint::Announced;
-use checkpoint::Writer;
+use checkpoint::{Writer, Writing};
 use current::Current;
 use graph::Graph;
 use index::Change;
@@ -300,6 +300,17 @@ impl Layout {
         &self.inner.path
     }
 
+    /// Makes a change of the index, together with those of others.
+    async fn commit(
+        &self,
+        writing: Writing,
+        change: Change,
+        content: Vec<PathBuf>,
+    ) -> Result<(), LayoutError> {
+        let _waiting = budget::waiting(|| Party::Directory(self.name()));
+        writing.commit(change, content).await
+    }
+
     /// Runs file work on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
@@ -365,7 +376,11 @@ impl Repository for Layout {
             entry: stored.entry,
             tag: None,
         };
-        writing.commit(change, stored.content).await?;
+        // Others may write it, though this one no longer waits.
+        let digest = stored.manifest.digest.clone();
+        budget::begin_unsettled(Unsettled::Storing(digest))?;
+        self.commit(writing, change, stored.content).await?;
+        budget::settled();
         Ok(Pushed {
             manifest: stored.manifest,
             warnings: Vec::new(),
@@ -392,7 +407,8 @@ impl Repository for Layout {
         self.run(move |inner| inner.check_is_signature(&subject, &digest))
             .await?;
         let change = Change::Remove(manifest.clone());
-        self.inner.writer.begin().commit(change, Vec::new()).await?;
+        let writing = self.inner.writer.begin();
+        self.commit(writing, change, Vec::new()).await?;
         let digest = manifest.clone();
         self.run(move |inner| Ok(files::remove_blob(&inner.path, &digest)?))
             .await?;

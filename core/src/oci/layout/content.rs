@@ -104,7 +104,7 @@ impl Storage for Layout {
             .await?;
         if let Some(tag) = change {
             let change = Change::Add { entry, tag };
-            writing.commit(change, Vec::new()).await?;
+            self.commit(writing, change, Vec::new()).await?;
         }
         Ok(Vec::new())
     }
