@@ -602,7 +602,7 @@ async fn one_signature_waits_for_nobody_and_many_are_written_together() {
     push("alone".to_owned()).await.unwrap();
     assert_eq!(listed(), 42);
     // While other work is announced than its own, it waits for company.
-    let announced = [layout.announce(), layout.announce()];
+    let announced: Vec<_> = (0..20).map(|_| layout.announce()).collect();
     let before = fs::metadata(fixture.path().join("index.json")).unwrap();
     let since = std::time::Instant::now();
     let first = push("first".to_owned());
