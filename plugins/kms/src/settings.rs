@@ -12,7 +12,7 @@ use hardsign_plugin::{Context, Error, KeyRequest};
 pub fn settings(own: &[(&str, &str)]) -> Vec<Setting> {
     let own = own
         .iter()
-        .map(|(name, meaning)| Setting::new(*name, *meaning));
+        .map(|(name, meaning)| Setting::new(name, meaning));
     own.chain([
         Setting::path(
             "cert-chain",
