@@ -145,11 +145,13 @@ fn refusals_are_told() {
         ("pkcs1", "RSA_SIGN_PKCS1_2048_SHA256", KeySpec::Rsa2048),
         ("off", "EC_SIGN_P256_SHA256", KeySpec::Ec256),
         ("gone", "EC_SIGN_P256_SHA256", KeySpec::Ec256),
+        ("going", "EC_SIGN_P256_SHA256", KeySpec::Ec256),
     ] {
         fake.add(name, algorithm, spec, &keys::key(spec).key);
     }
     fake.set_state("off", 1, "DISABLED");
     fake.set_state("gone", 1, "DESTROYED");
+    fake.set_state("going", 1, "DESTROY_SCHEDULED");
     let version = |key: &str| format!("{}/cryptoKeyVersions/1", name(key));
     let instead = "RSA_SIGN_PSS_4096_SHA512";
     for (id, error, hint) in [
@@ -167,6 +169,11 @@ fn refusals_are_told() {
         (name("pkcs1"), "RSASSA-PSS", instead),
         (name("off"), "no enabled version", "enable"),
         (version("off"), "current state is: DISABLED", "enable"),
+        (
+            version("going"),
+            "current state is: DESTROY_SCHEDULED",
+            "versions restore",
+        ),
         (
             version("gone"),
             "current state is: DESTROYED",

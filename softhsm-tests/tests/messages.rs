@@ -144,6 +144,23 @@ fn messages_of_hashivault() {
     of_a_service(&bench, &made, ["EC-384", "RSA-2048"], &[], &key);
 }
 
+/// Software keys, in files of a directory.
+#[test]
+fn messages_of_local() {
+    let bench = cloud::bench(&[]);
+    let directory = bench.path().display().to_string();
+    let made = Made {
+        plugin: "local",
+        id: &|key| format!("{directory}/{key}.key"),
+        config: &[],
+    };
+    let test = keys::key(KeySpec::Ec256);
+    let key = CloudKey::new("local", test.key.display().to_string());
+    let key = key.with("cert-chain", test.chain.display());
+    let place = ["--id", &directory];
+    of_a_service(&bench, &made, ["EC-384", "RSA-2048"], &place, &key);
+}
+
 /// A YubiKey: a key made, certified and attested, lists, the evidence that rides with a signature, a PIN that is
 /// wrong, set-up, and the kit.
 #[test]

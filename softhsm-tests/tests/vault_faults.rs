@@ -105,6 +105,30 @@ fn servers_and_keys_that_do_not_sign_are_told() {
         "vault list",
     );
 
+    // Deleted as OpenBao has it: it can be had back, and until then it is shown and does not sign.
+    let key = of(&server, "soft", "ecdsa-p256");
+    server.bao(["delete", "transit/keys/soft/soft-delete"]);
+    refused(
+        &bench,
+        &key,
+        "soft",
+        "is soft-deleted",
+        "soft-delete-restore",
+    );
+    let flags = key.flags();
+    bench.hardsign_ok(["key", "add", "soft"].into_iter().chain(flags));
+    let shown = bench.hardsign_ok(["key", "show", "soft"]).stdout;
+    assert!(shown.contains("soft-deleted: yes"), "{shown}");
+    let list = "key list --plugin hashivault";
+    let listed = bench.hardsign_ok(list.split(' ')).stdout;
+    let line = listed.lines().find(|line| line.starts_with("soft "));
+    assert!(
+        line.is_some_and(|line| line.contains("unusable")),
+        "{listed}"
+    );
+    server.bao(["write", "-f", "transit/keys/soft/soft-delete-restore"]);
+    signs_and_verifies(&bench, &key, "had back");
+
     let key = of(&server, "sealed", "ecdsa-p256");
     server.bao(["operator", "seal"]);
     refused(&bench, &key, "sealed", "sealed", "unseal");
@@ -132,6 +156,16 @@ fn a_key_that_changes_under_way() {
         "transit/keys/release/config",
         "deletion_allowed=true",
     ]);
+    let there = Arc::clone(&server);
+    fake.rule(move |seen| {
+        if seen.what == SIGN && seen.number == 1 {
+            there.bao(["delete", "transit/keys/release/soft-delete"]);
+        }
+        Fate::Pass
+    });
+    refused(&bench, &key, "soft-deleted", "soft-deleted", "restore");
+    assert_eq!(fake.counts()[SIGN], 1, "it is not asked twice");
+    server.bao(["write", "-f", "transit/keys/release/soft-delete-restore"]);
     fake.rule(move |seen| {
         if seen.what == SIGN && seen.number == 1 {
             server.bao(["delete", "transit/keys/release"]);

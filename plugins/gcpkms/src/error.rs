@@ -87,6 +87,11 @@ fn answered(asked: Asked<'_>, code: Code, said: &str, skew: Option<Skew>) -> Fai
             Some(skew) => skew.to_string(),
             None => "the credentials are wrong or have expired: log in again, and check that the machine's clock is right".to_owned(),
         })),
+        Code::FailedPrecondition if said.contains("DESTROY_SCHEDULED") => {
+            Failure::lasting(Error::validation(message).with_hint(
+                "have the version back with `gcloud kms keys versions restore` until it is destroyed, or name no version, so that the newest enabled one is taken",
+            ))
+        }
         Code::FailedPrecondition => Failure::lasting(Error::validation(message).with_hint(
             "enable the version, or name no version, so that the newest enabled one is taken",
         )),

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::SERVICE;
+use crate::transit::RESTORE;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,10 @@ pub(crate) fn answered(
         503 if said.contains("sealed") => Failure::lasting(
             Error::other(message).with_hint("the server is sealed: its operators have to unseal it"),
         ),
+        // The server's own status for it, for ever the same.
+        500 if said.contains("soft-deleted") => {
+            Failure::lasting(Error::validation(message).with_hint(RESTORE))
+        }
         500..=599 => {
             Failure::passing(Error::other(message).with_hint("the server has a problem: try later"))
         }

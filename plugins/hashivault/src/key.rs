@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};
 use hardsign_plugin::proto::{Property, Token};
-use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest};
+use hardsign_plugin::{AsyncKey, Context, Error, KeyRequest, Purpose};
 use hardsign_plugin_kms::{certificates, check_signature};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,6 +29,10 @@ impl TransitKey {
         let config = Config::read(request)?.named()?;
         let transit = Transit::open(config, context).await?;
         let version = transit.version(context).await?;
+        // What is opened for other purposes may be looked at alone.
+        if request.purpose == Purpose::Sign {
+            version.usable(&transit.config.display())?;
+        }
         let chain = certificates(request, &version.public, &version.certificates)?;
         Ok(Self {
             transit,

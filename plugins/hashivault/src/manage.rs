@@ -54,9 +54,16 @@ pub(crate) async fn list_keys(
         let leaf = version
             .as_ref()
             .and_then(|version| version.certificates.first());
+        let deleted = version.as_ref().is_some_and(|version| version.deleted);
         answer.keys.push(KeyEntry {
-            key_spec: version.as_ref().map(|version| version.spec),
-            description: kind.to_owned(),
+            key_spec: version
+                .as_ref()
+                .filter(|_| !deleted)
+                .map(|version| version.spec),
+            description: match deleted {
+                true => format!("{kind}, soft-deleted"),
+                false => kind.to_owned(),
+            },
             certificate: leaf.and_then(|leaf| summary(leaf)),
             label: Some(name.clone()),
             key_id: name,

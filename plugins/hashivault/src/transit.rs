@@ -31,8 +31,26 @@ pub(crate) struct Version {
     pub(crate) certificates: Vec<Vec<u8>>,
     /// The engine's own name of the type, for instance `ecdsa-p384`.
     pub(crate) kind: String,
+    /// Whether the key is deleted and can be had back (OpenBao).
+    pub(crate) deleted: bool,
     pub(crate) properties: Vec<Property>,
 }
+
+impl Version {
+    /// Refuses a key that is deleted, before anything is signed with it.
+    pub(crate) fn usable(&self, name: &str) -> Result<(), Error> {
+        match self.deleted {
+            true => Err(
+                Error::validation(format!("{SERVICE}: {name} is soft-deleted")).with_hint(RESTORE),
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
+/// How a deleted key is had back.
+pub(crate) const RESTORE: &str =
+    "have it restored (`bao write -f transit/keys/NAME/soft-delete-restore`), or use another key";
 
 impl Transit {
     pub(crate) async fn open(config: Config, context: &Context<'_>) -> Result<Self, Error> {
@@ -201,6 +219,7 @@ pub(crate) fn read_version(
         spec,
         certificates,
         kind: kind.to_owned(),
+        deleted: data.get("soft_deleted").and_then(Value::as_bool) == Some(true),
         properties: properties(number, kind, data),
     })
 }
@@ -215,6 +234,7 @@ fn properties(number: u32, kind: &str, data: &Value) -> Vec<Property> {
         ("allow_plaintext_backup", "backup in plain text"),
         ("imported_key", "imported"),
         ("deletion_allowed", "deletable"),
+        ("soft_deleted", "soft-deleted"),
     ] {
         if let Some(flag) = data.get(member).and_then(Value::as_bool) {
             said.push(Property::new(name, if flag { "yes" } else { "no" }));
