@@ -602,9 +602,10 @@ pub fn remove_party(
                 remove(rules, "attached");
             }
         }
-        if rules.as_object().is_some_and(Map::is_empty) {
-            tree.get_mut(&kind)
-                .map(|section| remove(section, statement));
+        if rules.as_object().is_some_and(Map::is_empty)
+            && let Some(section) = tree.get_mut(&kind)
+        {
+            remove(section, statement);
         }
     }
     let empty = ["oci", "blob"].iter().all(|kind| {

@@ -48,7 +48,7 @@ impl<P: Repository> Search<'_, P> {
             .await
             .map_err(|source| VerifyError::ListAttached {
                 reference: main.reference.clone(),
-                source,
+                source: Box::new(source),
             })?;
         let mut passed_over = Vec::new();
         for entry in &listed.entries {

@@ -156,7 +156,7 @@ pub enum VerifyError {
         reference: String,
         /// What the registry said, or how the request failed.
         #[source]
-        source: OciError,
+        source: Box<OciError>,
     },
     /// There is no signature (VER-26, SEC-13).
     #[error(
@@ -211,7 +211,7 @@ pub enum VerifyError {
         reference: String,
         /// What the registry said, or how the request failed.
         #[source]
-        source: OciError,
+        source: Box<OciError>,
     },
     /// No attached artifact of a type is good.
     #[error(

@@ -314,7 +314,7 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             .await
             .map_err(|source| VerifyError::List {
                 reference: shown.clone(),
-                source,
+                source: Box::new(source),
             })?;
         for warning in &listing.warnings {
             (options.observer)(&Event::Listing(warning));

@@ -193,7 +193,10 @@ fn scanner(document: Option<&[u8]>, name: &str) -> Changed {
     add_party(document, Kind::Oci, "prod", &role, &signer(name)).unwrap()
 }
 
-fn numbers(document: &[u8]) -> (Option<(usize, usize)>, Vec<(usize, usize)>) {
+/// How many of how many must have signed.
+type Count = (usize, usize);
+
+fn numbers(document: &[u8]) -> (Option<Count>, Vec<Count>) {
     let rules = hardsign::Document::parse(document).unwrap();
     let rules = rules.rules(Kind::Oci, "prod").unwrap();
     let count = |s: &hardsign::Signers| (s.at_least(), s.parties().len());
