@@ -10,6 +10,7 @@
 //! The signer here is a test key; [`plugin::PluginSigner`] is the one for tokens and clouds.
 //!
 //! ```
+//! use async_trait::async_trait;
 //! use hardsign_core::algorithm::KeySpec;
 //! use hardsign_core::blob;
 //! use hardsign_core::envelope::{Envelope, Format, Signed, ToBeSigned};
@@ -18,6 +19,7 @@
 //!
 //! struct TestKey;
 //!
+//! #[async_trait]
 //! impl Signer for TestKey {
 //!     async fn key_spec(&self) -> Result<KeySpec, SignerError> {
 //!         Ok(KeySpec::Ec256)
@@ -66,6 +68,7 @@ pub mod config;
 pub mod crypto;
 pub mod dirs;
 pub mod envelope;
+pub mod event;
 pub mod json;
 pub mod net;
 pub mod oci;

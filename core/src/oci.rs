@@ -16,7 +16,10 @@ pub mod storage;
 pub mod walk;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
+
+use async_trait::async_trait;
 
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest, Quoted};
@@ -29,82 +32,84 @@ use manifest::{Entry, Manifest, ManifestError, SignatureForm};
 pub use referrers::read_referrers;
 use registry::RegistryError;
 
-/// A place that holds artifacts and their signatures.
-pub trait Repository: Send + Sync {
+/// Where signatures are looked for: all that a verification needs. With the two methods that are not
+/// provided here it verifies what is attached as well.
+#[async_trait]
+pub trait SignatureSource: Send + Sync {
     /// The name shown to the user: `<registry>/<repository>`, or the layout's path.
     fn name(&self) -> String;
 
-    /// Finds the manifest that a tag or digest names. The descriptor has no annotations. A digest
-    /// given by the user is compared with the content (OCI-18).
-    fn resolve(
-        &self,
-        target: &TagOrDigest,
-    ) -> impl Future<Output = Result<Descriptor, OciError>> + Send;
-
     /// Lists the manifests of at most `limit` signatures of `subject`, in the repository's own
     /// order (OCI-32).
-    fn list_signatures(
+    async fn list_signatures(
         &self,
         subject: &Descriptor,
         limit: usize,
-    ) -> impl Future<Output = Result<Listing, OciError>> + Send;
+    ) -> Result<Listing, OciError>;
 
     /// Fetches the envelope of a listed signature.
-    fn fetch_signature(
-        &self,
-        manifest: &Descriptor,
-    ) -> impl Future<Output = Result<FetchedSignature, OciError>> + Send;
+    async fn fetch_signature(&self, manifest: &Descriptor) -> Result<FetchedSignature, OciError>;
 
+    /// Lists at most `limit` artifacts attached to `subject`, of one artifact type or of any. A source that
+    /// holds signatures alone can't tell, so that what demands attached artifacts fails.
+    async fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        _artifact_type: Option<&str>,
+        _limit: usize,
+    ) -> Result<Referrers, OciError> {
+        Err(OciError::NoReferrers {
+            digest: subject.digest.clone(),
+        })
+    }
+
+    /// Fetches a manifest of at most [`manifest::MAX_MANIFEST`] bytes, compared with its descriptor
+    /// (OCI-14). A source that holds signatures alone has none.
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        Err(OciError::NotFound {
+            reference: wanted.digest.to_string(),
+        })
+    }
+}
+
+/// Where signatures are stored.
+#[async_trait]
+pub trait SignatureStore: Send + Sync {
     /// Stores a signature of `subject`: envelope, configuration, and last the manifest that makes
     /// it visible (OCI-21).
-    fn push_signature(
+    async fn push_signature(
         &self,
         subject: &Descriptor,
         format: Format,
         envelope: &[u8],
         annotations: BTreeMap<String, String>,
-    ) -> impl Future<Output = Result<Pushed, OciError>> + Send;
+    ) -> Result<Pushed, OciError>;
+}
 
-    /// Lists at most `limit` artifacts attached to `subject`, of one artifact type or of any.
-    fn list_referrers(
-        &self,
-        subject: &Descriptor,
-        artifact_type: Option<&str>,
-        limit: usize,
-    ) -> impl Future<Output = Result<Referrers, OciError>> + Send;
-
-    /// Fetches a manifest of at most [`manifest::MAX_MANIFEST`] bytes, compared with its descriptor
-    /// (OCI-14). A repository that holds signatures alone has none.
-    fn fetch_manifest(
-        &self,
-        wanted: &Descriptor,
-    ) -> impl Future<Output = Result<Vec<u8>, OciError>> + Send {
-        async {
-            Err(OciError::NotFound {
-                reference: wanted.digest.to_string(),
-            })
-        }
-    }
+/// A place that holds artifacts and their signatures.
+#[async_trait]
+pub trait Repository: SignatureSource + SignatureStore {
+    /// Finds the manifest that a tag or digest names. The descriptor has no annotations. A digest
+    /// given by the user is compared with the content (OCI-18).
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError>;
 
     /// Fetches a manifest that an index lists and compares it with what the index says of it:
     /// size, media type, digest, and that it is a manifest (OCI-14). A repository of
     /// [`registry::Access::Read`] asks for its signatures at the same time.
-    fn read_child(&self, wanted: &Descriptor) -> impl Future<Output = Result<(), OciError>> + Send {
-        async {
-            let bytes = self.fetch_manifest(wanted).await?;
-            check_content(wanted, &bytes)?;
-            storage::parse_as(wanted, &bytes).map(drop)
-        }
+    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
+        let bytes = self.fetch_manifest(wanted).await?;
+        check_content(wanted, &bytes)?;
+        storage::parse_as(wanted, &bytes).map(drop)
     }
 
     /// Deletes the signature of `subject` whose manifest has that digest; nothing but a signature
     /// of that artifact is deleted. The envelope stays, as garbage, since another manifest may
     /// hold it too.
-    fn delete_signature(
+    async fn delete_signature(
         &self,
         subject: &Descriptor,
         manifest: &Digest,
-    ) -> impl Future<Output = Result<Vec<Warning>, OciError>> + Send;
+    ) -> Result<Vec<Warning>, OciError>;
 }
 
 /// Signatures that a repository lists for an artifact.
@@ -117,6 +122,16 @@ pub struct Listing {
     pub truncated: bool,
     /// What was left out, and why.
     pub warnings: Vec<Warning>,
+}
+
+impl Listing {
+    /// All the signatures that there are.
+    pub fn new(signatures: Vec<Descriptor>) -> Self {
+        Self {
+            signatures,
+            ..Self::default()
+        }
+    }
 }
 
 /// Artifacts attached to another.
@@ -168,6 +183,16 @@ pub struct Pushed {
     pub manifest: Descriptor,
     /// What the user should know though the signature is stored.
     pub warnings: Vec<Warning>,
+}
+
+impl Pushed {
+    /// A signature that was stored under this manifest.
+    pub fn new(manifest: Descriptor) -> Self {
+        Self {
+            manifest,
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// Something that did not stop the work.
@@ -427,6 +452,15 @@ pub enum OciError {
     /// A manifest that cannot be written.
     #[error("signature manifest")]
     Write(#[source] ManifestError),
+    /// A source of another kind failed; the cause is its own.
+    #[error(transparent)]
+    Other(Box<dyn Error + Send + Sync>),
+    /// A source that holds signatures alone.
+    #[error("what is attached to {digest} is not known here: signatures are all that there is")]
+    NoReferrers {
+        /// The artifact.
+        digest: Digest,
+    },
     /// What the caller may spend is used up, or nearly so; nothing was begun that can't be taken back.
     #[error(transparent)]
     Budget(#[from] Overspent),

@@ -20,7 +20,7 @@ use terminal::Terminal;
 mod command;
 mod descriptor;
 mod error;
-mod extension;
+pub mod extension;
 mod find;
 mod go;
 mod install;

@@ -7,7 +7,7 @@
 //! fault anywhere fails the whole document (TP-07). [`hardsign`] reads the policy of our own,
 //! which stands in a file beside them.
 //!
-//! This module opens no file; finding and reading the files is for [`crate::config`].
+//! What is read are bytes. [`Policy`], the one of a run, also takes them from the files that [`crate::config`] finds.
 
 use std::fmt;
 
@@ -21,6 +21,7 @@ mod level;
 pub mod oci;
 pub mod position;
 mod reader;
+mod run;
 mod scope;
 mod statement;
 
@@ -28,6 +29,7 @@ pub use crate::artifact::Kind;
 pub use document::{Applicability, Document, Statement};
 pub use level::{Action, Actions, Check, Level, LevelFault, VerifyTimestamp};
 pub use reader::{MalformedPolicy, Place, UnknownMember};
+pub use run::{Policy, PolicyFile, PolicyLoadError, check_together};
 pub use scope::{InvalidScope, Scope, Scopes};
 pub use statement::{Rules, StatementError, StatementFault, Verification};
 

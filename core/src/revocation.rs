@@ -5,8 +5,10 @@
 //! statuses of a chain add up to. Whoever can't be asked leaves a status unknown, and never good
 //! (SEC-08); what that means is the policy's choice alone (REV-11).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::artifact::Quoted;
@@ -123,18 +125,48 @@ pub enum NotGood {
 }
 
 /// Finds out whether the certificates of a chain are revoked.
+#[async_trait]
 pub trait Checker: Send + Sync {
-    /// The status of each certificate, leaf first; [`conclude`] says what they add up to. That the
-    /// chain keeps the rules of its purpose is what its type says (REV-08).
-    ///
-    /// `authentic_signing_time` is given where a signing authority vouches for it (REV-25, REV-44).
-    fn check<P: Sync>(
-        &self,
-        chain: &Chain<P>,
+    /// The status of each certificate, leaf first; [`conclude`] says what they add up to.
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked>;
+}
+
+/// A chain whose revocation is asked about.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Inquiry<'a> {
+    /// Its certificates, leaf first.
+    pub certificates: &'a [Certificate],
+    /// When it signed, where a signing authority vouches for that (REV-25, REV-44).
+    pub authentic_signing_time: Option<Timestamp>,
+    /// The time of the check.
+    pub now: Timestamp,
+    /// Hears what happens.
+    pub observer: Observer<'a>,
+}
+
+impl<'a> Inquiry<'a> {
+    /// About a chain that keeps the rules of its purpose, which is what its type says (REV-08).
+    pub fn about<P>(
+        chain: &'a Chain<P>,
         authentic_signing_time: Option<Timestamp>,
         now: Timestamp,
-        observer: Observer<'_>,
-    ) -> impl Future<Output = Vec<Checked>> + Send;
+        observer: Observer<'a>,
+    ) -> Self {
+        Self {
+            certificates: chain.certificates(),
+            authentic_signing_time,
+            now,
+            observer,
+        }
+    }
+}
+
+#[async_trait]
+impl<T: Checker + ?Sized> Checker for Arc<T> {
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
+        (**self).check(inquiry).await
+    }
 }
 
 impl Method {

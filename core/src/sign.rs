@@ -11,10 +11,10 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::algorithm::KeySpec;
@@ -24,7 +24,7 @@ use crate::envelope::{
     Draft, DraftAttributes, Envelope, EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload,
     Signature, Signed, SigningScheme, ToBeSigned,
 };
-use crate::oci::{OciError, Pushed, Repository};
+use crate::oci::{OciError, Pushed, SignatureStore};
 use crate::timestamp::{OutsideValidity, Token, TokenError};
 use crate::x509::Name;
 
@@ -39,15 +39,13 @@ mod timestamp;
 /// A key that signs digests, wherever it lives.
 ///
 /// Implemented by the plugin host; a test implements it in ten lines.
-pub trait Signer {
+#[async_trait]
+pub trait Signer: Send + Sync {
     /// Type and size of the key, which decide algorithm and hash. Asked once per batch.
-    fn key_spec(&self) -> impl Future<Output = Result<KeySpec, SignerError>> + Send;
+    async fn key_spec(&self) -> Result<KeySpec, SignerError>;
 
     /// Signs `message` and returns signature and certificate chain, neither of them checked.
-    fn sign(
-        &self,
-        message: &ToBeSigned,
-    ) -> impl Future<Output = Result<Signed, SignerError>> + Send;
+    async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError>;
 
     /// How many signatures may be asked for at once.
     fn max_in_flight(&self) -> usize {
@@ -56,25 +54,27 @@ pub trait Signer {
 }
 
 /// What gives out whole envelopes and never a bare signature (`SIGNATURE_GENERATOR.ENVELOPE`).
-pub trait EnvelopeSigner {
+#[async_trait]
+pub trait EnvelopeSigner: Send + Sync {
     /// Makes an envelope; nothing in it is checked.
-    fn envelope(
+    async fn envelope(
         &self,
         request: &EnvelopeRequest<'_>,
-    ) -> impl Future<Output = Result<GeneratedEnvelope, SignerError>> + Send;
+    ) -> Result<GeneratedEnvelope, SignerError>;
 }
 
 /// What [`sign_artifact`] and [`sign_blob`] sign with: any [`Signer`], or an [`EnvelopeSigner`] in
 /// [`WholeEnvelopes`].
-pub trait MakeSignature {
+#[async_trait]
+pub trait MakeSignature: Send + Sync {
     /// Signs a descriptor of this kind. The signature was verified; with it come annotations for its
     /// manifest.
-    fn make(
+    async fn make(
         &self,
         target: &Descriptor,
         options: &SignOptions,
         kind: Kind,
-    ) -> impl Future<Output = Result<(Signature, BTreeMap<String, String>), SignError>> + Send;
+    ) -> Result<(Signature, BTreeMap<String, String>), SignError>;
 }
 
 /// An [`EnvelopeSigner`] to sign with.
@@ -358,9 +358,9 @@ pub struct Made {
 /// # Errors
 /// [`SignError`]; nothing is stored then, but for blobs that nothing refers to where the push
 /// itself failed.
-pub async fn sign_artifact<S: MakeSignature, R: Repository>(
-    signer: &S,
-    repository: &R,
+pub async fn sign_artifact(
+    signer: &dyn MakeSignature,
+    repository: &dyn SignatureStore,
     artifact: &Descriptor,
     options: &SignOptions,
 ) -> Result<SignedArtifact, SignError> {
@@ -376,8 +376,8 @@ pub async fn sign_artifact<S: MakeSignature, R: Repository>(
 ///
 /// # Errors
 /// [`SignError`], but for [`SignError::Push`].
-pub async fn make_signature<S: MakeSignature>(
-    signer: &S,
+pub async fn make_signature(
+    signer: &dyn MakeSignature,
     artifact: &Descriptor,
     options: &SignOptions,
 ) -> Result<Made, SignError> {
@@ -401,7 +401,7 @@ impl Made {
     ///
     /// # Errors
     /// [`SignError::Push`], [`SignError::Budget`].
-    pub async fn store<R: Repository>(self, repository: &R) -> Result<SignedArtifact, SignError> {
+    pub async fn store(self, repository: &dyn SignatureStore) -> Result<SignedArtifact, SignError> {
         let push = repository.push_signature(
             &self.artifact,
             self.format,
@@ -425,8 +425,8 @@ impl Made {
 ///
 /// # Errors
 /// [`SignError`].
-pub async fn sign_blob<S: MakeSignature>(
-    signer: &S,
+pub async fn sign_blob(
+    signer: &dyn MakeSignature,
     blob: &Descriptor,
     options: &SignOptions,
 ) -> Result<Signature, SignError> {
@@ -437,7 +437,8 @@ pub async fn sign_blob<S: MakeSignature>(
     options.budget.run(Phase::Signing, sign).await
 }
 
-impl<S: Signer + Sync> MakeSignature for S {
+#[async_trait]
+impl<S: Signer> MakeSignature for S {
     async fn make(
         &self,
         target: &Descriptor,
@@ -474,7 +475,8 @@ impl<S: Signer + Sync> MakeSignature for S {
     }
 }
 
-impl<E: EnvelopeSigner + Sync> MakeSignature for WholeEnvelopes<E> {
+#[async_trait]
+impl<E: EnvelopeSigner> MakeSignature for WholeEnvelopes<E> {
     async fn make(
         &self,
         target: &Descriptor,
@@ -501,12 +503,28 @@ impl<E: EnvelopeSigner + Sync> MakeSignature for WholeEnvelopes<E> {
     }
 }
 
-impl<E: EnvelopeSigner + Sync> EnvelopeSigner for &E {
-    fn envelope(
+#[async_trait]
+impl Signer for Box<dyn Signer> {
+    async fn key_spec(&self) -> Result<KeySpec, SignerError> {
+        (**self).key_spec().await
+    }
+
+    async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
+        (**self).sign(message).await
+    }
+
+    fn max_in_flight(&self) -> usize {
+        (**self).max_in_flight()
+    }
+}
+
+#[async_trait]
+impl<E: EnvelopeSigner> EnvelopeSigner for &E {
+    async fn envelope(
         &self,
         request: &EnvelopeRequest<'_>,
-    ) -> impl Future<Output = Result<GeneratedEnvelope, SignerError>> + Send {
-        (*self).envelope(request)
+    ) -> Result<GeneratedEnvelope, SignerError> {
+        (**self).envelope(request).await
     }
 }
 

@@ -28,7 +28,7 @@ pub use client::{Client, ClientError};
 pub use error::{InfoError, OutsideValidity, ResponseError, RootError, TokenError};
 pub use info::{Info, Range};
 pub use request::{Answer, Request};
-pub use revocation::{AuthorityRevocation, check_revocation};
+pub use revocation::{AuthorityRevocation, check_revocation, conclude};
 pub use root::root_from_file;
 pub use token::{Token, Verified};
 

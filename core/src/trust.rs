@@ -2,7 +2,8 @@
 //!
 //! Implements "Trust Store" of the trust policy specification (TST-01 to TST-14). A store confers
 //! trust only where a policy statement names it; nothing falls back to the system's roots
-//! (SEC-06). The decision is pure; [`Loader`] is the only part that reads files.
+//! (SEC-06). The decision is pure. Where stores are is the business of a [`TrustStores`]: [`Loader`] reads the
+//! directory, and [`LoadedStores`] holds certificates that are at hand.
 
 use std::fmt;
 use std::io;
@@ -14,8 +15,10 @@ use crate::x509::{self, Certificate};
 
 pub mod edit;
 mod load;
+mod loaded;
 
 pub use load::{Loader, MAX_ENTRIES, MAX_FILE_LEN};
+pub use loaded::{LoadedStore, LoadedStores, TrustStores};
 
 /// What a store is for, and the directory it stands in (TST-01).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -318,6 +321,26 @@ impl TrustError {
 }
 
 impl TrustStore {
+    /// A store of these certificates.
+    ///
+    /// # Errors
+    /// [`TrustError::Empty`], and [`TrustError::Unsuitable`] or [`TrustError::UnsuitableForTsa`] for a
+    /// certificate that no such store may hold, named by its position.
+    pub fn new(store: StoreRef, certificates: Vec<Certificate>) -> Result<Self, TrustError> {
+        for (position, certificate) in certificates.iter().enumerate() {
+            let name = format!("number {}", position.saturating_add(1));
+            check_suitable(certificate, &store, &name)?;
+        }
+        if certificates.is_empty() {
+            return Err(TrustError::Empty { store, file: None });
+        }
+        Ok(Self {
+            store,
+            certificates,
+            warnings: Vec::new(),
+        })
+    }
+
     /// Makes a store from the files of its directory.
     fn from_files(store: StoreRef, files: load::Files) -> Result<Self, TrustError> {
         let mut certificates = Vec::new();

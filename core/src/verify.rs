@@ -3,8 +3,8 @@
 //! Implements "Signature Verification" of the Notary Project trust store and trust policy
 //! specification (VER-01 to VER-43). Each check is one pure function in a file of its own; each
 //! fills one field of a [`Report`]; one place enforces what the level says ([`Report`], VER-06).
-//! [`Verifier`] drives a repository or a file through them and decides when enough signatures are
-//! good. Time is an argument; what happens is told to an [`Observer`].
+//! [`judge()`] is all of them for one signature, by what is at hand. [`Verifier`] drives a repository or a
+//! file through the same, asks what has to be asked, and decides when enough signatures are good. Time is an argument; what happens is told to an [`Observer`].
 //!
 //! What must hold for safety: a [`VerifiedSignature`] exists only after every check was reached and
 //! allowed, a [`Verified`] only after the policy's demands on the whole artifact were met. Nothing
@@ -20,27 +20,30 @@ mod explain;
 mod extension;
 mod hardware;
 mod integrity;
+mod judge;
 mod outcome;
-mod pipeline;
-mod policy;
 mod report;
 mod verifier;
 mod window;
 
+pub use crate::event::Severity;
+pub use crate::policy::{Policy, PolicyFile, PolicyLoadError, check_together};
 pub use authentic_timestamp::{Need, TimestampFailure};
 pub use authenticity::AuthenticityError;
-pub use content::{ContentError, MetadataError};
-pub use event::{Event, Observer, Severity};
+pub use content::{ContentError, MetadataError, Target};
+pub use event::{Event, Observer};
 pub use expiry::ExpiryError;
 pub use explain::{Because, ExplainedStore, Explanation};
-pub use extension::{Extension, ExtensionError, ExtensionFailure, NoPlugins};
+pub use extension::{
+    Described, Extension, ExtensionAnswer, ExtensionError, ExtensionFailure, ExtensionRequest,
+    NoPlugins, PluginCheck,
+};
 pub use hardware::{HardwareError, hardware};
 pub use integrity::IntegrityError;
+pub use judge::{Answers, Grounds, VerifiedSignature, judge};
 pub use outcome::{
     Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Outcome, PassedOver, SignatureName,
     Skipped, Verified, VerifyError,
 };
-pub use pipeline::VerifiedSignature;
-pub use policy::{Policy, PolicyLoadError, Source, check_together};
 pub use report::{Finding, Logged, Rejected, Report, RevocationFailure, Step};
 pub use verifier::{Blob, BlobSignature, Options, Verifier};

@@ -12,7 +12,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hardsign_core::revocation::crl::{Bundle, Crl};
-use hardsign_core::revocation::{Checker as _, Online, OnlineOptions, distribution_points};
+use hardsign_core::revocation::{
+    Checker as _, Inquiry, Online, OnlineOptions, distribution_points,
+};
 use hardsign_core::x509::{Certificate, Chain, CodeSigning};
 use hardsign_test_support::asn1::{sequence, time, tlv};
 use hardsign_test_support::certificate;
@@ -92,7 +94,7 @@ fn a_million_entries() {
         .build()
         .unwrap();
     let check = |online: &Online| {
-        let checked = runtime.block_on(online.check(&chain, None, now, &|_| {}));
+        let checked = runtime.block_on(online.check(Inquiry::about(&chain, None, now, &|_| {})));
         checked[0].status.name()
     };
     let online = || {

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::artifact::reference::TagOrDigest;
@@ -20,8 +21,8 @@ use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::attestation::{AttestationError, Evidence, Roots};
 use hardsign_core::crypto;
 use hardsign_core::envelope::{Envelope, Format, Payload, Signature, Signed, ToBeSigned};
-use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::layout::Layout;
+use hardsign_core::oci::{Repository as _, SignatureSource as _};
 use hardsign_core::sign::{
     Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, MakeSignature, ProveError,
     ProvenEvidence, SignError, SignOptions, SignedArtifact, Signer, SignerError, TimestampError,
@@ -100,6 +101,7 @@ fn with_timestamp(works: bool) -> SignOptions {
     options().timestamp(Some(Arc::new(Countersigning { authority, works })))
 }
 
+#[async_trait]
 impl Signer for InMemory {
     async fn key_spec(&self) -> Result<KeySpec, SignerError> {
         Ok(self.key.spec.unwrap())
@@ -114,6 +116,7 @@ impl Signer for InMemory {
     }
 }
 
+#[async_trait]
 impl EnvelopeSigner for Generator {
     async fn envelope(&self, _: &EnvelopeRequest<'_>) -> Result<GeneratedEnvelope, SignerError> {
         Ok(self.0.clone())

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::blob::{self, DEFAULT_MEDIA_TYPE};
 use hardsign_core::envelope::Format;
-use hardsign_core::oci::Repository;
 use hardsign_core::oci::layout::Layout;
+use hardsign_core::oci::{Repository as _, SignatureSource as _};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{
     AttemptFailure, Blob, BlobSignature, Event, Options, Outcome, Policy, Verifier, VerifyError,
@@ -24,7 +24,7 @@ fn vectors() -> PathBuf {
 }
 
 /// A directory of trust stores with the vectors' root in `ca:vectors`.
-fn stores() -> (tempfile::TempDir, Verifier) {
+fn stores() -> (tempfile::TempDir, Verifier<'static>) {
     let root = tempfile::tempdir().unwrap();
     let store = root.path().join("ca/vectors");
     fs::create_dir_all(&store).unwrap();

@@ -13,8 +13,8 @@ use std::path::Path;
 use std::process::Command;
 
 use hardsign_core::artifact::reference::TagOrDigest;
-use hardsign_core::oci::Repository as _;
 use hardsign_core::oci::layout::Layout;
+use hardsign_core::oci::{Repository as _, SignatureSource as _, SignatureStore as _};
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_test_support::device::Maker;
 use hardsign_test_support::{Builder, Key};

@@ -15,7 +15,7 @@ use hardsign_core::oci::auth::{Credential, Credentials};
 use hardsign_core::oci::copy::{CopyOptions, copy};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::registry::{self, Access, Connector, ConnectorOptions};
-use hardsign_core::oci::{OciError, Repository};
+use hardsign_core::oci::{OciError, Repository, SignatureSource as _, SignatureStore as _};
 use softhsm_tests::peers::registry::{Builder, Registry};
 use softhsm_tests::peers::{Oras, succeed};
 

@@ -10,7 +10,7 @@ use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::manifest::SIGNATURE_ARTIFACT_TYPE;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{AnyRepository, OciError, Repository as _};
+use hardsign_core::oci::{AnyRepository, OciError, Repository as _, SignatureSource as _};
 use serde_json::json;
 
 use super::Context;

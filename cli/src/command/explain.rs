@@ -7,7 +7,7 @@ use hardsign_core::artifact::reference::{Reference, RepositoryName};
 use hardsign_core::policy::hardsign::{AttachedRule, HardwareRule, Maker, Party, Signers};
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{Because, Explanation, Policy, Source};
+use hardsign_core::verify::{Because, Explanation, Policy, PolicyFile};
 use serde_json::{Map, Value, json};
 
 use super::Context;
@@ -196,7 +196,7 @@ fn because(because: &Because) -> String {
     }
 }
 
-fn source(source: &Source) -> String {
+fn source(source: &PolicyFile) -> String {
     format!(
         "{} (sha256:{})",
         source.path.display(),
@@ -222,7 +222,8 @@ impl Lines {
 
 /// `docs/json.md` describes it.
 fn document(explained: &Explanation, repository: Option<&str>) -> Value {
-    let file = |source: &Source| json!({"path": source.path, "sha256": hex::encode(source.sha256)});
+    let file =
+        |source: &PolicyFile| json!({"path": source.path, "sha256": hex::encode(source.sha256)});
     let checks: Map<_, _> = explained
         .checks
         .iter()

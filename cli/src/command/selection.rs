@@ -7,7 +7,7 @@ use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::budget::{Budget, Phase};
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
-use hardsign_core::oci::{AnyRepository, Repository as _};
+use hardsign_core::oci::{AnyRepository, SignatureSource as _};
 
 use super::Context;
 use super::repository::{Named, Opener, Target};

@@ -7,7 +7,7 @@ use hardsign_core::batch;
 use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
-use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::SignatureSource as _;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};

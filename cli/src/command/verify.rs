@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use hardsign_core::batch;
 use hardsign_core::dirs::Dirs;
-use hardsign_core::oci::Repository as _;
+use hardsign_core::oci::SignatureSource as _;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::plugin::Host;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
@@ -99,7 +98,7 @@ fn require_hardware(is_given: bool) -> Option<Arc<HardwareRule>> {
 }
 
 /// A verifier that runs the verification plugins that signatures name.
-pub(super) fn verifier(dirs: &Dirs, context: &Context) -> Verifier<Host> {
+pub(super) fn verifier(dirs: &Dirs, context: &Context) -> Verifier<'static> {
     let host = signer::host(dirs, context);
     permissions::of_plugins(host.finder(), dirs, context);
     Verifier::new(Loader::new(dirs.trust_stores()))

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
+
 use super::layout::{Announced, Layout};
 use super::registry::Registry;
 use super::storage::{BlobReader, Place, Storage};
-use super::{FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning};
+use super::{
+    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, SignatureSource,
+    SignatureStore, Warning,
+};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::envelope::Format;
@@ -42,32 +47,12 @@ impl From<Layout> for AnyRepository {
     }
 }
 
-impl Repository for AnyRepository {
+#[async_trait]
+impl SignatureSource for AnyRepository {
     fn name(&self) -> String {
         match self {
             Self::Registry(r) => r.name(),
             Self::Layout(l) => l.name(),
-        }
-    }
-
-    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        match self {
-            Self::Registry(r) => r.fetch_manifest(wanted).await,
-            Self::Layout(l) => l.fetch_manifest(wanted).await,
-        }
-    }
-
-    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
-        match self {
-            Self::Registry(r) => r.read_child(wanted).await,
-            Self::Layout(l) => l.read_child(wanted).await,
-        }
-    }
-
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        match self {
-            Self::Registry(r) => r.resolve(target).await,
-            Self::Layout(l) => l.resolve(target).await,
         }
     }
 
@@ -89,6 +74,28 @@ impl Repository for AnyRepository {
         }
     }
 
+    async fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        artifact_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Referrers, OciError> {
+        match self {
+            Self::Registry(r) => r.list_referrers(subject, artifact_type, limit).await,
+            Self::Layout(l) => l.list_referrers(subject, artifact_type, limit).await,
+        }
+    }
+
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        match self {
+            Self::Registry(r) => r.fetch_manifest(wanted).await,
+            Self::Layout(l) => l.fetch_manifest(wanted).await,
+        }
+    }
+}
+
+#[async_trait]
+impl SignatureStore for AnyRepository {
     async fn push_signature(
         &self,
         subject: &Descriptor,
@@ -107,16 +114,21 @@ impl Repository for AnyRepository {
             }
         }
     }
+}
 
-    async fn list_referrers(
-        &self,
-        subject: &Descriptor,
-        artifact_type: Option<&str>,
-        limit: usize,
-    ) -> Result<Referrers, OciError> {
+#[async_trait]
+impl Repository for AnyRepository {
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
         match self {
-            Self::Registry(r) => r.list_referrers(subject, artifact_type, limit).await,
-            Self::Layout(l) => l.list_referrers(subject, artifact_type, limit).await,
+            Self::Registry(r) => r.resolve(target).await,
+            Self::Layout(l) => l.resolve(target).await,
+        }
+    }
+
+    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
+        match self {
+            Self::Registry(r) => r.read_child(wanted).await,
+            Self::Layout(l) => l.read_child(wanted).await,
         }
     }
 

@@ -23,13 +23,15 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use async_trait::async_trait;
+
 use super::manifest::{
     self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, ManifestError, SIGNATURE_ARTIFACT_TYPE,
     SignatureForm, WrittenForm,
 };
 use super::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning,
-    check_is_signature, envelope_of,
+    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, SignatureSource,
+    SignatureStore, Warning, check_is_signature, envelope_of,
 };
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
@@ -330,18 +332,10 @@ impl Layout {
     }
 }
 
-impl Repository for Layout {
+#[async_trait]
+impl SignatureSource for Layout {
     fn name(&self) -> String {
         self.inner.path.display().to_string()
-    }
-
-    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        super::storage::Storage::manifest(self, wanted).await
-    }
-
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        let target = target.clone();
-        self.run(move |inner| inner.resolve(&target)).await
     }
 
     async fn list_signatures(
@@ -360,6 +354,24 @@ impl Repository for Layout {
             .await
     }
 
+    async fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        artifact_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Referrers, OciError> {
+        let (subject, artifact_type) = (subject.clone(), artifact_type.map(str::to_owned));
+        self.run(move |inner| inner.list_referrers(&subject, artifact_type.as_deref(), limit))
+            .await
+    }
+
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        super::storage::Storage::manifest(self, wanted).await
+    }
+}
+
+#[async_trait]
+impl SignatureStore for Layout {
     async fn push_signature(
         &self,
         subject: &Descriptor,
@@ -386,16 +398,13 @@ impl Repository for Layout {
             warnings: Vec::new(),
         })
     }
+}
 
-    async fn list_referrers(
-        &self,
-        subject: &Descriptor,
-        artifact_type: Option<&str>,
-        limit: usize,
-    ) -> Result<Referrers, OciError> {
-        let (subject, artifact_type) = (subject.clone(), artifact_type.map(str::to_owned));
-        self.run(move |inner| inner.list_referrers(&subject, artifact_type.as_deref(), limit))
-            .await
+#[async_trait]
+impl Repository for Layout {
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
+        let target = target.clone();
+        self.run(move |inner| inner.resolve(&target)).await
     }
 
     async fn delete_signature(

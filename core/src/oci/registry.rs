@@ -23,13 +23,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::auth::Credentials;
 use super::manifest::{self, MAX_MANIFEST, Manifest, SIGNATURE_ARTIFACT_TYPE};
 use super::referrers::{self, Known, Prefetched};
 use super::storage::parsed_manifest;
 use super::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning, check_content,
-    envelope_of,
+    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, SignatureSource,
+    SignatureStore, Warning, check_content, envelope_of,
 };
 use crate::artifact::reference::{
     RepositoryName, TagOrDigest, is_tag, normal_registry, over_https,
@@ -465,39 +467,10 @@ impl Registry {
     }
 }
 
-impl Repository for Registry {
+#[async_trait]
+impl SignatureSource for Registry {
     fn name(&self) -> String {
         self.name.to_string()
-    }
-
-    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        super::storage::Storage::manifest(self, wanted).await
-    }
-
-    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
-        if self.access == Access::Read {
-            // Whoever reads goes on to list the signatures: ask for both at once.
-            self.prefetch(&wanted.digest);
-        }
-        let read = parsed_manifest(self, wanted).await.map(drop);
-        if read.is_err() {
-            guard(&self.prefetched).remove(&wanted.digest);
-        }
-        read
-    }
-
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        if self.access == Access::Write {
-            return Ok(self.resolve_by_get(target).await?.0);
-        }
-        if let TagOrDigest::Digest(digest) = target {
-            // Whoever reads goes on to list the signatures: ask for both at once.
-            self.prefetch(digest);
-        }
-        match self.resolve_by_head(target).await? {
-            Some(descriptor) => Ok(descriptor),
-            None => Ok(self.resolve_by_get(target).await?.0),
-        }
     }
 
     async fn list_signatures(
@@ -535,6 +508,22 @@ impl Repository for Registry {
         })
     }
 
+    async fn list_referrers(
+        &self,
+        subject: &Descriptor,
+        artifact_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Referrers, OciError> {
+        referrers::list(self, subject, artifact_type, limit, None).await
+    }
+
+    async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
+        super::storage::Storage::manifest(self, wanted).await
+    }
+}
+
+#[async_trait]
+impl SignatureStore for Registry {
     async fn push_signature(
         &self,
         subject: &Descriptor,
@@ -544,14 +533,34 @@ impl Repository for Registry {
     ) -> Result<Pushed, OciError> {
         self.push(subject, format, envelope, annotations).await
     }
+}
 
-    async fn list_referrers(
-        &self,
-        subject: &Descriptor,
-        artifact_type: Option<&str>,
-        limit: usize,
-    ) -> Result<Referrers, OciError> {
-        referrers::list(self, subject, artifact_type, limit, None).await
+#[async_trait]
+impl Repository for Registry {
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
+        if self.access == Access::Write {
+            return Ok(self.resolve_by_get(target).await?.0);
+        }
+        if let TagOrDigest::Digest(digest) = target {
+            // Whoever reads goes on to list the signatures: ask for both at once.
+            self.prefetch(digest);
+        }
+        match self.resolve_by_head(target).await? {
+            Some(descriptor) => Ok(descriptor),
+            None => Ok(self.resolve_by_get(target).await?.0),
+        }
+    }
+
+    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
+        if self.access == Access::Read {
+            // Whoever reads goes on to list the signatures: ask for both at once.
+            self.prefetch(&wanted.digest);
+        }
+        let read = parsed_manifest(self, wanted).await.map(drop);
+        if read.is_err() {
+            guard(&self.prefetched).remove(&wanted.digest);
+        }
+        read
     }
 
     async fn delete_signature(

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use async_trait::async_trait;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{Capability, Command, ErrorCode, ErrorResponse, SIGN_DIGEST};
 
@@ -141,6 +142,7 @@ impl PluginSigner {
     }
 }
 
+#[async_trait]
 impl MakeSignature for PluginSigner {
     async fn make(
         &self,

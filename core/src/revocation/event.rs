@@ -9,8 +9,8 @@ use super::cache::CacheError;
 use super::crl::{CrlError, go_time};
 use super::{Attempt, Method};
 use crate::artifact::Quoted;
+use crate::event::Severity;
 use crate::text::WithCauses;
-use crate::verify::Severity;
 
 /// Receives what happens.
 pub type Observer<'a> = &'a (dyn Fn(&Event<'_>) + Send + Sync);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -20,11 +21,11 @@ use super::fetch::{FetchError, Fetcher};
 use super::ocsp::{self, Answer, OcspError, OcspStatus};
 use super::points::{DistributionPoint, Reasons, distribution_points};
 use super::shared::{Found, Shared};
-use super::{Checked, Checker, Method, Source, Status, Unknown, names_addresses};
+use super::{Checked, Checker, Inquiry, Method, Source, Status, Unknown, names_addresses};
 use crate::budget::apart;
 use crate::net::ClientOptions;
 use crate::text::WithCauses;
-use crate::x509::{Certificate, Chain};
+use crate::x509::Certificate;
 
 /// Most responders that are asked about one certificate (REV-12).
 const MAX_RESPONDERS: usize = 8;
@@ -385,15 +386,15 @@ impl Online {
     }
 }
 
+#[async_trait]
 impl Checker for Online {
-    async fn check<P: Sync>(
-        &self,
-        chain: &Chain<P>,
-        authentic_signing_time: Option<Timestamp>,
-        now: Timestamp,
-        observer: Observer<'_>,
-    ) -> Vec<Checked> {
-        let certificates = chain.certificates();
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
+        let Inquiry {
+            certificates,
+            authentic_signing_time,
+            now,
+            observer,
+        } = inquiry;
         let deadline = Instant::now() + self.total;
         let checks = certificates.windows(2).map(async |pair| {
             let [certificate, issuer] = pair else {

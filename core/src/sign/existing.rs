@@ -7,7 +7,7 @@
 use super::{SignError, SignOptions, with_metadata};
 use crate::artifact::Descriptor;
 use crate::envelope::{Envelope, Format, Payload, Signature};
-use crate::oci::{OciError, Repository};
+use crate::oci::{OciError, SignatureSource};
 use crate::timestamp::Token;
 
 /// Most signatures of an artifact that are looked at.
@@ -28,8 +28,8 @@ pub struct Existing {
 /// # Errors
 /// [`SignError::Lookup`] where the signatures can't be listed or fetched, since one of them may be
 /// the one; what can be read and is damaged is none. [`SignError`] for metadata that can't be signed.
-pub async fn existing<R: Repository>(
-    repository: &R,
+pub async fn existing(
+    repository: &dyn SignatureSource,
     artifact: &Descriptor,
     options: &SignOptions,
 ) -> Result<Vec<Existing>, SignError> {

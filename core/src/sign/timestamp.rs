@@ -1,6 +1,7 @@
 //! A timestamp for a signature that was just made: asked for, judged, and refused unless all of it
 //! holds (TSA-08).
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 
@@ -26,10 +27,10 @@ pub trait Countersigner: fmt::Debug + Send + Sync {
 }
 
 /// A timestamping authority that the user names, with the root that its chain must end in.
-pub struct TimestampAuthority<C> {
+pub struct TimestampAuthority {
     client: Client,
     roots: [Certificate; 1],
-    checker: C,
+    checker: Box<dyn Checker>,
     observer: Box<dyn Fn(&revocation::Event<'_>) + Send + Sync>,
 }
 
@@ -52,6 +53,9 @@ pub enum TimestampError {
     /// The authority's chain is not known to be good.
     #[error(transparent)]
     Revocation(#[from] AuthorityRevocation),
+    /// A countersigner of another kind failed; the cause is its own.
+    #[error(transparent)]
+    Other(Box<dyn Error + Send + Sync>),
 }
 
 impl TimestampError {
@@ -61,18 +65,18 @@ impl TimestampError {
     }
 }
 
-impl<C: Checker> TimestampAuthority<C> {
+impl TimestampAuthority {
     /// An authority whose chain must end in `root`, and whose revocation `checker` checks.
     pub fn new(
         client: Client,
         root: Certificate,
-        checker: C,
+        checker: impl Checker + 'static,
         observer: impl Fn(&revocation::Event<'_>) + Send + Sync + 'static,
     ) -> Self {
         Self {
             client,
             roots: [root],
-            checker,
+            checker: Box::new(checker),
             observer: Box::new(observer),
         }
     }
@@ -91,12 +95,12 @@ impl<C: Checker> TimestampAuthority<C> {
             .verified
             .range()
             .check_inside(signature.chain().certificates())?;
-        check_revocation(&self.checker, chain, now, &*self.observer).await?;
+        check_revocation(&*self.checker, chain, now, &*self.observer).await?;
         Ok(answer.token)
     }
 }
 
-impl<C: Checker> Countersigner for TimestampAuthority<C> {
+impl Countersigner for TimestampAuthority {
     fn countersign<'a>(
         &'a self,
         signature: &'a Signature,
@@ -106,7 +110,7 @@ impl<C: Checker> Countersigner for TimestampAuthority<C> {
     }
 }
 
-impl<C> fmt::Debug for TimestampAuthority<C> {
+impl fmt::Debug for TimestampAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimestampAuthority")
             .field("client", &self.client)

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::artifact::Quoted;
-use crate::revocation::{self, Checker, NotGood, Observer, Unknown};
+use crate::revocation::{self, Checked, Checker, Inquiry, NotGood, Observer, Unknown};
 use crate::x509::{Chain, Timestamping};
 
 /// The chain of a timestamping authority is not known to be good.
@@ -44,14 +44,25 @@ pub enum AuthorityRevocation {
 ///
 /// # Errors
 /// [`AuthorityRevocation`], also where nothing is known.
-pub async fn check_revocation<C: Checker>(
-    checker: &C,
+pub async fn check_revocation(
+    checker: &dyn Checker,
     chain: &Chain<Timestamping>,
     now: Timestamp,
     observer: Observer<'_>,
 ) -> Result<(), AuthorityRevocation> {
-    let statuses = checker.check(chain, None, now, observer).await;
-    revocation::conclude(chain.certificates(), &statuses).map_err(|not_good| match not_good {
+    let inquiry = Inquiry::about(chain, None, now, observer);
+    conclude(chain, &checker.check(inquiry).await)
+}
+
+/// What the statuses of the chain's certificates add up to.
+///
+/// # Errors
+/// [`AuthorityRevocation`], also where nothing is known.
+pub fn conclude(
+    chain: &Chain<Timestamping>,
+    statuses: &[Checked],
+) -> Result<(), AuthorityRevocation> {
+    revocation::conclude(chain.certificates(), statuses).map_err(|not_good| match not_good {
         NotGood::Revoked { subject } => AuthorityRevocation::Revoked { subject },
         NotGood::Unknown { subject, reason } => AuthorityRevocation::Unknown { subject, reason },
         NotGood::Unanswered { subject } => AuthorityRevocation::Unanswered { subject },

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{Ignored, StoreRef, TrustError, TrustStore, Warning};
+use async_trait::async_trait;
+
+use super::{Ignored, LoadedStore, StoreRef, TrustError, TrustStore, TrustStores, Warning};
+use crate::budget::apart;
 use crate::config;
 
 /// Most entries in the directory of one store.
@@ -23,10 +26,11 @@ pub const MAX_ENTRIES: usize = 1024;
 pub const MAX_FILE_LEN: u64 = 4 << 20;
 
 /// Reads trust stores below one directory, each once until one of its files changes.
-#[derive(Debug)]
+/// Clones share what was read.
+#[derive(Clone, Debug)]
 pub struct Loader {
     root: PathBuf,
-    cache: Mutex<BTreeMap<StoreRef, Cached>>,
+    cache: Arc<Mutex<BTreeMap<StoreRef, Cached>>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Loader {
     pub fn new(root: PathBuf) -> Self {
         Self {
             root,
-            cache: Mutex::new(BTreeMap::new()),
+            cache: Arc::default(),
         }
     }
 
@@ -107,6 +111,19 @@ impl Loader {
             }
         }
         result
+    }
+}
+
+#[async_trait]
+impl TrustStores for Loader {
+    async fn load(&self, store: &StoreRef) -> LoadedStore {
+        let (loader, store) = (self.clone(), store.clone());
+        apart(move || {
+            let mut warnings = Vec::new();
+            let store = loader.load_noting(&store, |warning| warnings.push(warning.clone()));
+            LoadedStore { store, warnings }
+        })
+        .await
     }
 }
 

@@ -8,35 +8,34 @@
 //! hides a good one.
 
 use super::outcome::{Accepted, Attached, AttachedFault, PassedOver, Verified, VerifyError};
-use super::{Extension, Options, Outcome, Policy, Verifier};
+use super::{Options, Outcome, Policy, Verifier};
 use crate::artifact::Descriptor;
 use crate::budget::{self, Phase, during};
 use crate::oci::manifest::{Entry, Manifest};
-use crate::oci::{OciError, Repository};
+use crate::oci::{OciError, SignatureSource};
 use crate::policy::hardsign::{AttachedRule, Signers};
 use crate::policy::oci;
-use crate::revocation::Checker;
 
 /// Most artifacts of one type attached to one artifact that are looked at.
 const MAX_CANDIDATES: usize = 100;
 
 /// What an artifact, and what is attached to it, is verified by.
-pub(super) struct Search<'a, P> {
+pub(super) struct Search<'a> {
     pub(super) policy: &'a Policy<oci::Document>,
     /// That of the artifact, which what is attached has to satisfy as well.
     pub(super) statement: &'a oci::Statement,
-    pub(super) repository: &'a P,
+    pub(super) repository: &'a dyn SignatureSource,
     pub(super) scope: &'a str,
     /// Who must have signed, in place of those of the statement.
     pub(super) signers: Option<&'a Signers>,
     pub(super) options: Options<'a>,
 }
 
-impl<P: Repository> Search<'_, P> {
+impl Search<'_> {
     /// Finds an attached artifact that satisfies the rule.
-    pub(super) async fn find<E: Extension, R: Checker>(
+    pub(super) async fn find(
         &self,
-        verifier: &Verifier<E, R>,
+        verifier: &Verifier<'_>,
         main: &Verified,
         subject: &Descriptor,
         rule: &AttachedRule,
@@ -80,9 +79,9 @@ impl<P: Repository> Search<'_, P> {
         })
     }
 
-    async fn check<E: Extension, R: Checker>(
+    async fn check(
         &self,
-        verifier: &Verifier<E, R>,
+        verifier: &Verifier<'_>,
         main: &Verified,
         subject: &Descriptor,
         rule: &AttachedRule,

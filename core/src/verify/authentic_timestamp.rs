@@ -5,12 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 
-use super::authenticity::Load;
 use crate::artifact::Quoted;
 use crate::envelope::{Signature, SigningScheme};
 use crate::policy::{Rules, VerifyTimestamp};
 use crate::timestamp::{self, AuthorityRevocation, OutsideValidity, Token, TokenError};
-use crate::trust::{StoreType, TrustError};
+use crate::trust::{LoadedStores, StoreType, TrustError};
 use crate::x509::{Certificate, rfc1123, utc};
 
 /// A chain that is not known to have been valid when it signed.
@@ -99,7 +98,7 @@ pub(super) fn need(chain: &[Certificate], rules: &Rules, now: Timestamp) -> Need
 pub(super) fn authentic_timestamp(
     signature: &Signature,
     rules: &Rules,
-    load: Load<'_>,
+    stores: &LoadedStores,
     now: Timestamp,
 ) -> Result<Option<timestamp::Verified>, TimestampFailure> {
     let chain = signature.chain().certificates();
@@ -109,7 +108,7 @@ pub(super) fn authentic_timestamp(
     }
     match need(chain, rules, now) {
         Need::NoStore | Need::Unexpired => valid_now(chain, now).map(|()| None),
-        Need::Token => timestamped(signature, rules, load).map(Some),
+        Need::Token => timestamped(signature, rules, stores).map(Some),
     }
 }
 
@@ -118,13 +117,13 @@ pub(super) fn authentic_timestamp(
 fn timestamped(
     signature: &Signature,
     rules: &Rules,
-    load: Load<'_>,
+    stores: &LoadedStores,
 ) -> Result<timestamp::Verified, TimestampFailure> {
     let token = signature.unsigned().timestamp_token.as_deref();
     let token = Token::parse(token.ok_or(TimestampFailure::NoToken)?)?;
     let mut roots = Vec::new();
     for store in rules.stores_of(StoreType::Tsa) {
-        let store = load(store).map_err(TimestampFailure::Store)?;
+        let store = stores.get(store).map_err(TimestampFailure::Store)?;
         roots.extend_from_slice(store.certificates());
     }
     let verified = token.verify(signature.signature_bytes(), &roots)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::artifact::Quoted;
 use crate::envelope::{Signature, SigningScheme};
 use crate::policy::Rules;
-use crate::trust::{self, Anchor, StoreRef, StoreType, TrustError, TrustStore, Untrusted};
+use crate::trust::{self, Anchor, LoadedStores, StoreType, TrustError, Untrusted};
 use crate::x509::identity::IdentityMismatch;
 
 /// A signer who is not trusted.
@@ -36,10 +36,6 @@ pub enum AuthenticityError {
     },
 }
 
-/// Where stores come from: each named store, or why it can't be used.
-pub(super) type Load<'a> =
-    &'a (dyn Fn(&StoreRef) -> Result<Arc<TrustStore>, Arc<TrustError>> + Send + Sync);
-
 /// The type of the stores that a scheme's signers are looked up in (TST-02, SEC-07).
 pub(super) const fn store_type(scheme: SigningScheme) -> StoreType {
     match scheme {
@@ -53,12 +49,12 @@ pub(super) const fn store_type(scheme: SigningScheme) -> StoreType {
 pub(super) fn trusted_chain(
     signature: &Signature,
     rules: &Rules,
-    load: Load<'_>,
+    stores: &LoadedStores,
 ) -> Result<Vec<Anchor>, AuthenticityError> {
     let wanted = store_type(signature.attributes().signing_scheme);
     let stores: Vec<_> = rules
         .stores_of(wanted)
-        .map(load)
+        .map(|store| stores.get(store))
         .collect::<Result<_, _>>()
         .map_err(AuthenticityError::Store)?;
     let stores = stores.iter().map(|store| &**store);

@@ -26,7 +26,8 @@ pub struct MetadataError;
 
 /// What a signature has to be about.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Expected<'a> {
+#[non_exhaustive]
+pub enum Target<'a> {
     /// An artifact of an OCI repository.
     Artifact(&'a Descriptor),
     /// A file.
@@ -38,7 +39,7 @@ pub(super) enum Expected<'a> {
     },
 }
 
-impl Expected<'_> {
+impl Target<'_> {
     /// Compares with the target of a payload. A payload's annotations play no part (DIF-30). A
     /// file's digest must be by `hash`, the hash of the signature over the payload: the payload
     /// doesn't choose by what the file is known (BLOB-09).
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn artifacts_are_compared_whole() {
         let artifact = target(b"content", HashAlgorithm::Sha256);
-        let check = |t: &Descriptor| Expected::Artifact(&artifact).check(t, HashAlgorithm::Sha512);
+        let check = |t: &Descriptor| Target::Artifact(&artifact).check(t, HashAlgorithm::Sha512);
         let plain = Descriptor {
             annotations: BTreeMap::new(),
             ..artifact.clone()
@@ -129,7 +130,7 @@ mod tests {
         let digests = Digests::of(&b"content"[..], &[HashAlgorithm::Sha384]).unwrap();
         let good = target(b"content", HashAlgorithm::Sha384);
         let check = |t: &Descriptor, media_type| {
-            Expected::Blob {
+            Target::Blob {
                 digests: &digests,
                 media_type,
             }
@@ -157,7 +158,7 @@ mod tests {
             .into_iter()
             .flat_map(|of| HashAlgorithm::ALL.map(|hash| (of, hash)))
         {
-            let expected = Expected::Blob {
+            let expected = Target::Blob {
                 digests: &all,
                 media_type: None,
             };

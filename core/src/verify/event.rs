@@ -6,25 +6,13 @@ use std::fmt;
 
 use super::Need;
 use crate::artifact::{Digest, Quoted};
+use crate::event::Severity;
 use crate::policy::{Check, Verification};
 use crate::revocation;
 use crate::text::WithCauses;
 
 /// Receives what happens. It is called from the task that verifies, so it should be quick.
 pub type Observer<'a> = &'a (dyn Fn(&Event<'_>) + Send + Sync);
-
-/// How much a reader of the log should care.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Severity {
-    /// For those who look for a fault.
-    Debug,
-    /// Progress.
-    Info,
-    /// Something is not as it should be, and was accepted or passed over.
-    Warn,
-    /// A failure that ends the verification of a signature.
-    Error,
-}
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,10 @@
 //! What a policy would demand of an artifact or a file, without looking at any signature and
 //! without the network: the data behind `policy explain`.
 
-use super::policy::{Policy, Source};
 use crate::policy::hardsign::StatementRules;
 use crate::policy::{
-    Action, Applicability, Check, Document, Level, Scope, SelectionError, Verification,
-    VerifyTimestamp, blob, oci,
+    Action, Applicability, Check, Document, Level, Policy, PolicyFile, Scope, SelectionError,
+    Verification, VerifyTimestamp, blob, oci,
 };
 use crate::text::WithCauses;
 use crate::trust::{Loader, StoreRef};
@@ -15,9 +14,9 @@ use crate::trust::{Loader, StoreRef};
 #[non_exhaustive]
 pub struct Explanation {
     /// The file of the trust policy.
-    pub policy: Source,
+    pub policy: PolicyFile,
     /// The file of hardsign's own policy, where one was read beside it.
-    pub rules_source: Option<Source>,
+    pub rules_source: Option<PolicyFile>,
     /// The statement.
     pub statement: String,
     /// Why this statement.

@@ -1,43 +1,88 @@
 //! Critical attributes, and the verification plugin that a signature may name (VER-35 to VER-43,
-//! ENV-25 to ENV-27, PLG-40 to PLG-48).
+//! ENV-25 to ENV-27).
 //!
 //! The plugin is a program on this machine that an untrusted signature names: it is looked for
 //! only after a trust store trusts the signature's chain (VER-13, SEC-24), and its name must be a
 //! plain file name (DIF-42). It can add a reason to refuse, and it can stand in for the identity
 //! and revocation checks; nothing else (VER-43).
+//!
+//! What is asked and answered is told here in terms of signatures and checks. How a program is found and
+//! spoken to is the business of whoever implements [`Extension`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
-use hardsign_plugin::proto::{
-    Base64, CONTRACT_VERSION, Capability, CriticalAttributes, Metadata, NO_EXPIRY, PluginConfig,
-    PolicyToVerify, SignatureToVerify, VerifySignatureRequest, VerifySignatureResponse,
-};
+use async_trait::async_trait;
 
 use crate::artifact::Quoted;
 use crate::envelope::{
-    AttributeError, ExtendedAttribute, PAYLOAD_CONTENT_TYPE, Signature, VERIFICATION_PLUGIN,
+    AttributeError, ExtendedAttribute, Signature, VERIFICATION_PLUGIN,
     VERIFICATION_PLUGIN_MIN_VERSION, VerificationPlugin,
 };
-use crate::json::Value;
 use crate::policy::{Action, Check, Rules};
 
-/// Runs verification plugins. The plugin host implements it; [`NoPlugins`] has none.
-pub trait Extension: Send + Sync {
-    /// Finds a plugin and asks what it can do (`get-plugin-metadata`). The answer satisfies the
-    /// contract's own rules (PLG-17 to PLG-20).
-    fn describe(
-        &self,
-        plugin: &str,
-        config: &PluginConfig,
-    ) -> impl Future<Output = Result<Metadata, ExtensionFailure>> + Send;
+/// A check that a verification plugin can stand in for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum PluginCheck {
+    /// Whether the signer is one of the trusted identities.
+    TrustedIdentity,
+    /// Whether the chain is revoked.
+    RevocationCheck,
+}
 
-    /// Lets the plugin verify (`verify-signature`).
-    fn verify(
+/// What a verification plugin says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Described {
+    /// Its version, as it says it.
+    pub version: String,
+    /// What it can stand in for, in its own order.
+    pub checks: Vec<PluginCheck>,
+}
+
+/// What a verification plugin is asked.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ExtensionRequest<'a> {
+    /// The signature, whose chain is trusted.
+    pub signature: &'a Signature,
+    /// The trusted identities of the policy, as written.
+    pub identities: &'a [String],
+    /// What it is to decide; never empty.
+    pub checks: &'a [PluginCheck],
+    /// Settings of the user (PLG-16).
+    pub config: &'a BTreeMap<String, String>,
+}
+
+/// What a verification plugin answers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ExtensionAnswer {
+    /// The extended attributes that it processed.
+    pub processed: BTreeSet<String>,
+    /// What it decided; the reason where that is no.
+    pub results: BTreeMap<PluginCheck, Result<(), String>>,
+    /// Names that it answered without having been asked (PLG-46).
+    pub surplus: Vec<String>,
+}
+
+/// Runs verification plugins. The plugin host implements it; [`NoPlugins`] has none.
+#[async_trait]
+pub trait Extension: Send + Sync {
+    /// Finds a plugin and asks what it can do. The answer satisfies the contract's own rules
+    /// (PLG-17 to PLG-20).
+    async fn describe(
         &self,
         plugin: &str,
-        request: &VerifySignatureRequest,
-    ) -> impl Future<Output = Result<VerifySignatureResponse, ExtensionFailure>> + Send;
+        config: &BTreeMap<String, String>,
+    ) -> Result<Described, ExtensionFailure>;
+
+    /// Lets the plugin verify.
+    async fn verify(
+        &self,
+        plugin: &str,
+        request: ExtensionRequest<'_>,
+    ) -> Result<ExtensionAnswer, ExtensionFailure>;
 }
 
 /// Why a plugin gave no answer.
@@ -46,6 +91,11 @@ pub trait Extension: Send + Sync {
 pub enum ExtensionFailure {
     /// It is not installed.
     NotFound(Box<dyn Error + Send + Sync>),
+    /// A critical attribute can't be passed on to it (PLG-47).
+    NotPassable {
+        /// Its name.
+        attribute: String,
+    },
     /// It is installed, and failed.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -53,6 +103,52 @@ pub enum ExtensionFailure {
 /// No verification plugin at all: every signature that names one fails (ENV-41).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPlugins;
+
+impl PluginCheck {
+    /// Its name in the plugin contract.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TrustedIdentity => "SIGNATURE_VERIFIER.TRUSTED_IDENTITY",
+            Self::RevocationCheck => "SIGNATURE_VERIFIER.REVOCATION_CHECK",
+        }
+    }
+}
+
+impl Described {
+    /// A plugin of this version that can stand in for these checks.
+    pub fn new(version: impl Into<String>, checks: Vec<PluginCheck>) -> Self {
+        Self {
+            version: version.into(),
+            checks,
+        }
+    }
+}
+
+impl ExtensionRequest<'_> {
+    /// The extended attributes that plugins hear of: all but the two that name the plugin (PLG-43).
+    pub fn attributes(&self) -> impl Iterator<Item = &ExtendedAttribute> {
+        let names_plugin = |a: &ExtendedAttribute| {
+            let key = a.key.as_text();
+            key == Some(VERIFICATION_PLUGIN) || key == Some(VERIFICATION_PLUGIN_MIN_VERSION)
+        };
+        let attributes = &self.signature.attributes().extended;
+        attributes.iter().filter(move |a| !names_plugin(a))
+    }
+}
+
+impl ExtensionAnswer {
+    /// That these attributes were processed, with these results.
+    pub fn new(
+        processed: BTreeSet<String>,
+        results: BTreeMap<PluginCheck, Result<(), String>>,
+    ) -> Self {
+        Self {
+            processed,
+            results,
+            surplus: Vec::new(),
+        }
+    }
+}
 
 /// Why the attributes of a signature, or its verification plugin, make it fail.
 #[derive(Debug, thiserror::Error)]
@@ -174,8 +270,8 @@ pub enum ExtensionError {
     NoResult {
         /// The plugin.
         plugin: String,
-        /// The capability.
-        capability: Capability,
+        /// The check.
+        capability: PluginCheck,
     },
 }
 
@@ -183,36 +279,49 @@ pub enum ExtensionError {
 #[derive(Clone, Debug)]
 pub(super) struct Plugin {
     pub(super) name: String,
-    /// Its verifier capabilities, in its own order.
-    capabilities: Vec<Capability>,
+    /// What it can stand in for, in its own order.
+    checks: Vec<PluginCheck>,
+}
+
+/// What a plugin is asked, apart from the signature.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) identities: Vec<String>,
+    pub(super) checks: Vec<PluginCheck>,
 }
 
 /// What a plugin said.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct Said {
     /// Whether the identity is trusted, where it was asked; else why not.
     pub(super) identity: Option<Result<(), String>>,
     /// Whether the chain is good, where it was asked; else why not.
     pub(super) revocation: Option<Result<(), String>>,
-    /// Names that it answered without having been asked.
-    pub(super) surplus: Vec<String>,
 }
 
+#[async_trait]
 impl Extension for NoPlugins {
-    async fn describe(&self, _: &str, _: &PluginConfig) -> Result<Metadata, ExtensionFailure> {
-        Err(ExtensionFailure::NotFound(
-            "verification plugins are not available here".into(),
-        ))
+    async fn describe(
+        &self,
+        _: &str,
+        _: &BTreeMap<String, String>,
+    ) -> Result<Described, ExtensionFailure> {
+        Err(ExtensionFailure::none())
     }
 
     async fn verify(
         &self,
         _: &str,
-        _: &VerifySignatureRequest,
-    ) -> Result<VerifySignatureResponse, ExtensionFailure> {
-        Err(ExtensionFailure::NotFound(
-            "verification plugins are not available here".into(),
-        ))
+        _: ExtensionRequest<'_>,
+    ) -> Result<ExtensionAnswer, ExtensionFailure> {
+        Err(ExtensionFailure::none())
+    }
+}
+
+impl ExtensionFailure {
+    /// There are no plugins here.
+    pub(super) fn none() -> Self {
+        Self::NotFound("verification plugins are not available here".into())
     }
 }
 
@@ -242,13 +351,13 @@ pub(super) fn named_plugin(
 /// Looks at what the plugin says about itself (VER-36, VER-37).
 pub(super) fn check_plugin(
     named: &VerificationPlugin,
-    metadata: &Metadata,
+    described: Described,
 ) -> Result<Plugin, ExtensionError> {
     let plugin = || named.name.clone();
     let version =
-        semver::Version::parse(&metadata.version).map_err(|_| ExtensionError::Version {
+        semver::Version::parse(&described.version).map_err(|_| ExtensionError::Version {
             plugin: plugin(),
-            version: metadata.version.clone(),
+            version: described.version.clone(),
         })?;
     if let Some(needed) = &named.min_version
         && version.cmp_precedence(needed).is_lt()
@@ -259,144 +368,71 @@ pub(super) fn check_plugin(
             needed: needed.clone(),
         });
     }
-    let verifies =
-        |c: &&Capability| matches!(c, Capability::TrustedIdentity | Capability::RevocationCheck);
-    let capabilities: Vec<_> = metadata
-        .capabilities
-        .iter()
-        .filter(verifies)
-        .cloned()
-        .collect();
-    if capabilities.is_empty() {
+    if described.checks.is_empty() {
         return Err(ExtensionError::NoCapability { plugin: plugin() });
     }
     Ok(Plugin {
         name: plugin(),
-        capabilities,
+        checks: described.checks,
     })
 }
 
 impl Plugin {
     /// Whether it takes the place of a check.
-    pub(super) fn does(&self, capability: &Capability) -> bool {
-        self.capabilities.contains(capability)
+    pub(super) fn does(&self, check: PluginCheck) -> bool {
+        self.checks.contains(&check)
     }
 
-    /// The capabilities still needed under these rules (PLG-44).
-    fn needed(&self, rules: &Rules) -> Vec<Capability> {
-        let skips = rules.action(Check::Revocation) == Action::Skip;
-        let needed = |c: &&Capability| !(skips && **c == Capability::RevocationCheck);
-        self.capabilities.iter().filter(needed).cloned().collect()
-    }
-
-    /// The request, or nothing where the plugin has nothing to do. Then a critical attribute is
+    /// What it is asked, or nothing where it has nothing to do (PLG-44). Then a critical attribute is
     /// left, if there is any (VER-42).
-    pub(super) fn request(
+    pub(super) fn errand(
         &self,
         signature: &Signature,
         rules: &Rules,
-        config: &PluginConfig,
-    ) -> Result<Option<VerifySignatureRequest>, ExtensionError> {
-        let needed = self.needed(rules);
-        if needed.is_empty() {
+    ) -> Result<Option<Errand>, ExtensionError> {
+        let skips = rules.action(Check::Revocation) == Action::Skip;
+        let needed = |c: &&PluginCheck| !(skips && **c == PluginCheck::RevocationCheck);
+        let checks: Vec<_> = self.checks.iter().filter(needed).copied().collect();
+        if checks.is_empty() {
             return match signature.attributes().critical_for_plugin().next() {
                 None => Ok(None),
                 Some(attribute) => Err(self.unprocessed(attribute)),
             };
         }
         let identities = rules.identities().items().iter();
-        Ok(Some(VerifySignatureRequest {
-            contract_version: CONTRACT_VERSION.to_owned(),
-            signature: self.signature(signature)?,
-            trust_policy: PolicyToVerify {
-                trusted_identities: identities.map(|i| i.text().to_owned()).collect(),
-                signature_verification: needed,
-            },
-            plugin_config: config.clone(),
+        Ok(Some(Errand {
+            identities: identities.map(|i| i.text().to_owned()).collect(),
+            checks,
         }))
     }
 
-    fn signature(&self, signature: &Signature) -> Result<SignatureToVerify, ExtensionError> {
-        let attributes = signature.attributes();
-        let mut extended_attributes = serde_json::Map::new();
-        for attribute in extended(signature) {
-            match (attribute.key.as_text(), to_plugin(attribute)) {
-                (Some(key), Some(value)) => {
-                    extended_attributes.insert(key.to_owned(), value);
-                }
-                _ if attribute.critical => {
-                    return Err(ExtensionError::NotPassable {
-                        attribute: attribute.key.to_string(),
-                        plugin: self.name.clone(),
-                    });
-                }
-                _ => {}
-            }
-        }
-        let chain = signature.chain().certificates().iter();
-        Ok(SignatureToVerify {
-            unprocessed_attributes: extended_attributes.keys().cloned().collect(),
-            critical_attributes: CriticalAttributes {
-                content_type: PAYLOAD_CONTENT_TYPE.to_owned(),
-                signing_scheme: attributes.signing_scheme.name().to_owned(),
-                expiry: attributes
-                    .expiry
-                    .map_or_else(|| NO_EXPIRY.to_owned(), |time| time.to_string()),
-                authentic_signing_time: attributes
-                    .authentic_signing_time()
-                    .map(|time| time.to_string()),
-                extended_attributes,
-            },
-            certificate_chain: chain.map(|c| Base64(c.der().to_vec())).collect(),
-        })
-    }
-
-    /// Reads the plugin's answer: every critical attribute processed, every capability answered
+    /// Reads the plugin's answer: every critical attribute processed, every check answered
     /// (VER-38, VER-39, PLG-46, PLG-48).
-    pub(super) fn answer(
+    pub(super) fn said(
         &self,
         signature: &Signature,
-        request: &VerifySignatureRequest,
-        response: &VerifySignatureResponse,
-    ) -> Result<Answer, ExtensionError> {
-        let processed: BTreeSet<&str> = response
-            .processed_attributes
-            .iter()
-            .map(String::as_str)
-            .collect();
+        errand: &Errand,
+        mut answer: ExtensionAnswer,
+    ) -> Result<Said, ExtensionError> {
         for attribute in signature.attributes().critical_for_plugin() {
             let key = attribute.key.as_text();
-            if !key.is_some_and(|key| processed.contains(key)) {
+            if !key.is_some_and(|key| answer.processed.contains(key)) {
                 return Err(self.unprocessed(attribute));
             }
         }
-        let mut answer = Answer::default();
-        let asked = &request.trust_policy.signature_verification;
-        for capability in asked {
-            let result = response.verification_results.get(capability);
+        let mut said = Said::default();
+        for check in &errand.checks {
+            let result = answer.results.remove(check);
             let result = result.ok_or_else(|| ExtensionError::NoResult {
                 plugin: self.name.clone(),
-                capability: capability.clone(),
+                capability: *check,
             })?;
-            let result = result.success.then_some(()).ok_or(result.reason.clone());
-            match capability {
-                Capability::TrustedIdentity => answer.identity = Some(result),
-                _ => answer.revocation = Some(result),
+            match check {
+                PluginCheck::TrustedIdentity => said.identity = Some(result),
+                PluginCheck::RevocationCheck => said.revocation = Some(result),
             }
         }
-        let sent = &request.signature.unprocessed_attributes;
-        let results = response.verification_results.keys();
-        answer.surplus = results
-            .filter(|capability| !asked.contains(capability))
-            .map(|capability| capability.name())
-            .chain(
-                processed
-                    .into_iter()
-                    .filter(|p| !sent.iter().any(|s| s == p)),
-            )
-            .map(str::to_owned)
-            .collect();
-        Ok(answer)
+        Ok(said)
     }
 
     fn unprocessed(&self, attribute: &ExtendedAttribute) -> ExtensionError {
@@ -405,53 +441,6 @@ impl Plugin {
             plugin: self.name.clone(),
         }
     }
-}
-
-/// The extended attributes that plugins hear of: all but the two that name the plugin (PLG-43).
-fn extended(signature: &Signature) -> impl Iterator<Item = &ExtendedAttribute> {
-    let names_plugin = |a: &ExtendedAttribute| {
-        let key = a.key.as_text();
-        key == Some(VERIFICATION_PLUGIN) || key == Some(VERIFICATION_PLUGIN_MIN_VERSION)
-    };
-    let attributes = &signature.attributes().extended;
-    attributes.iter().filter(move |a| !names_plugin(a))
-}
-
-/// The value in the plugin contract, where it has one without loss: JSON values, and of COSE's the
-/// primitive ones (PLG-47).
-fn to_plugin(attribute: &ExtendedAttribute) -> Option<serde_json::Value> {
-    use crate::envelope::AttributeValue::{Cbor, Json};
-    match &attribute.value {
-        Json(value) => exact(value),
-        Cbor(ciborium::Value::Bytes(_) | ciborium::Value::Tag(..)) => None,
-        Cbor(ciborium::Value::Array(_) | ciborium::Value::Map(_)) => None,
-        Cbor(_) => exact(&attribute.value.to_json()?),
-    }
-}
-
-/// The same value in the plugin protocol's JSON, unless a number would be rounded.
-fn exact(value: &Value) -> Option<serde_json::Value> {
-    use serde_json::Value as Out;
-    Some(match value {
-        Value::Null => Out::Null,
-        Value::Bool(value) => Out::Bool(*value),
-        Value::String(text) => Out::String(text.clone()),
-        Value::Number(text) => {
-            let number: serde_json::Number = text.parse().ok()?;
-            let whole = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-            if whole && !(number.is_i64() || number.is_u64()) {
-                return None;
-            }
-            Out::Number(number)
-        }
-        Value::Array(items) => Out::Array(items.iter().map(exact).collect::<Option<_>>()?),
-        Value::Object(members) => Out::Object(
-            members
-                .iter()
-                .map(|(name, value)| Some((name.clone(), exact(value)?)))
-                .collect::<Option<_>>()?,
-        ),
-    })
 }
 
 /// Letters, digits, `_`, `.` and `-`, but neither `.` nor `..` (PLG-04).

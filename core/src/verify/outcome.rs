@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::pipeline::VerifiedSignature;
-use super::policy::Source;
+use super::judge::VerifiedSignature;
 use super::report::Rejected;
 use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::blob::InvalidMediaType;
 use crate::budget::Overspent;
 use crate::oci::OciError;
 use crate::policy::hardsign::{HardwareRule, Tally};
-use crate::policy::{Level, SelectionError};
+use crate::policy::{Level, PolicyFile, SelectionError};
 use crate::trust::TrustError;
 
 /// The answer where there is no error.
@@ -31,7 +30,7 @@ pub struct Verified {
     pub(super) target: Descriptor,
     pub(super) statement: String,
     pub(super) level: Level,
-    pub(super) policy: Source,
+    pub(super) policy: PolicyFile,
     /// Never empty.
     pub(super) signatures: Vec<Accepted>,
     pub(super) attempts: Vec<Attempt>,
@@ -108,7 +107,7 @@ pub struct Skipped {
     /// The statement.
     pub statement: String,
     /// The file of the policy.
-    pub policy: Source,
+    pub policy: PolicyFile,
 }
 
 /// A signature that was tried in vain.
@@ -308,7 +307,7 @@ impl Verified {
     }
 
     /// The file of the policy.
-    pub fn policy(&self) -> &Source {
+    pub fn policy(&self) -> &PolicyFile {
         &self.policy
     }
 

@@ -1,44 +1,43 @@
 //! Verification of whole artifacts and files: which signatures are tried, in which order, and when
-//! it is enough (VER-24 to VER-31). The checks themselves are in [`super::pipeline`].
+//! it is enough (VER-24 to VER-31). The checks themselves are in [`super::judge()`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use hardsign_plugin::proto::PluginConfig;
 use jiff::Timestamp;
 
 use super::attached::Search;
-use super::content::Expected;
+use super::content::Target;
 use super::event::{Event, Observer};
-use super::extension::{Extension, NoPlugins};
+use super::extension::{Extension, ExtensionRequest, NoPlugins};
 use super::integrity::{IntegrityError, integrity};
+use super::judge::{Answer, Case, Grounds, Question, VerifiedSignature};
 use super::outcome::{
     Accepted, Attempt, AttemptFailure, Outcome, SignatureName, Skipped, Verified, VerifyError,
 };
-use super::pipeline::{self, Context};
-use super::policy::{Policy, Source};
+use super::report::Rejected;
 use super::window::Window;
 use crate::artifact::Descriptor;
 use crate::blob::{Digests, check_media_type, read_apart};
 use crate::budget::{self, Budget, Phase, UNLIMITED, during};
 use crate::envelope::{Format, Signature};
 use crate::json;
-use crate::oci::{FetchedSignature, OciError, Repository};
-use crate::policy::hardsign::{AttachedRule, HardwareRule, Signer, Signers, StatementRules, Tally};
-use crate::policy::{Level, Rules, Verification, blob, oci};
-use crate::revocation::{self, Checker};
-use crate::trust::{Loader, StoreRef, StoreType, TrustError, TrustStore};
+use crate::oci::{FetchedSignature, OciError, SignatureSource};
+use crate::policy::hardsign::{AttachedRule, HardwareRule, Signer, Signers, Tally};
+use crate::policy::{Level, Policy, PolicyFile, Rules, Verification, blob, oci};
+use crate::revocation::{self, Checker, Inquiry};
+use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
 use crate::x509::Certificate;
 
 /// Verifies artifacts and files. One verifier serves a whole batch, also at once: trust stores are
 /// read once and looked at for changes between artifacts (TST-16, SEC-32).
-#[derive(Debug)]
-pub struct Verifier<E = NoPlugins, R = revocation::Online> {
-    stores: Loader,
-    extension: E,
-    revocation: R,
+pub struct Verifier<'v> {
+    stores: Box<dyn TrustStores + 'v>,
+    extension: Box<dyn Extension + 'v>,
+    revocation: Box<dyn Checker + 'v>,
 }
 
 /// What the user asks of one verification.
@@ -50,7 +49,7 @@ pub struct Options<'a> {
     /// Pairs that the payload's annotations must contain (VER-20).
     pub user_metadata: &'a BTreeMap<String, String>,
     /// Settings for a verification plugin (PLG-16).
-    pub plugin_config: &'a PluginConfig,
+    pub plugin_config: &'a BTreeMap<String, String>,
     /// In what kind of hardware the key of each signature must live, where the policy has no rule of
     /// its own on that: what is demanded for this run.
     pub hardware: Option<&'a Arc<HardwareRule>>,
@@ -100,7 +99,7 @@ impl<'a> Options<'a> {
 
     /// The same with settings for a verification plugin (PLG-16).
     #[must_use]
-    pub fn plugin_config(self, plugin_config: &'a PluginConfig) -> Self {
+    pub fn plugin_config(self, plugin_config: &'a BTreeMap<String, String>) -> Self {
         Self {
             plugin_config,
             ..self
@@ -155,38 +154,33 @@ pub struct Blob<'a, F> {
 /// How many signatures are fetched at once.
 const FETCHES: usize = 4;
 
-/// The stores of a statement, each loaded at most once for one artifact, so that all its
-/// signatures meet the same state (SEC-32).
-type Stores = BTreeMap<StoreRef, Result<Arc<TrustStore>, Arc<TrustError>>>;
-
-impl Verifier {
-    /// A verifier with the trust stores below `<config>/truststore/x509`, without verification
-    /// plugins, that checks revocation without a CRL cache on disk.
-    pub fn new(stores: Loader) -> Self {
+impl<'v> Verifier<'v> {
+    /// A verifier with these trust stores, without verification plugins, that checks revocation
+    /// without a CRL cache on disk.
+    pub fn new(stores: impl TrustStores + 'v) -> Self {
+        let online = revocation::Online::new(revocation::OnlineOptions::default());
         Self {
-            stores,
-            extension: NoPlugins,
-            revocation: revocation::Online::new(revocation::OnlineOptions::default()),
+            stores: Box::new(stores),
+            extension: Box::new(NoPlugins),
+            revocation: Box::new(online),
         }
     }
-}
 
-impl<E: Extension, R: Checker> Verifier<E, R> {
     /// The same with verification plugins.
-    pub fn with_extension<E2: Extension>(self, extension: E2) -> Verifier<E2, R> {
-        Verifier {
-            stores: self.stores,
-            extension,
-            revocation: self.revocation,
+    #[must_use]
+    pub fn with_extension(self, extension: impl Extension + 'v) -> Self {
+        Self {
+            extension: Box::new(extension),
+            ..self
         }
     }
 
     /// The same with another way to check revocation.
-    pub fn with_revocation<R2: Checker>(self, revocation: R2) -> Verifier<E, R2> {
-        Verifier {
-            stores: self.stores,
-            extension: self.extension,
-            revocation,
+    #[must_use]
+    pub fn with_revocation(self, revocation: impl Checker + 'v) -> Self {
+        Self {
+            revocation: Box::new(revocation),
+            ..self
         }
     }
 
@@ -198,10 +192,10 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
     ///
     /// # Errors
     /// [`VerifyError`]. There is no success but the value (DIF-45).
-    pub async fn verify_artifact<P: Repository>(
+    pub async fn verify_artifact(
         &self,
         policy: &Policy<oci::Document>,
-        repository: &P,
+        repository: &dyn SignatureSource,
         scope: &str,
         artifact: &Descriptor,
         options: Options<'_>,
@@ -215,10 +209,10 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
     ///
     /// # Errors
     /// [`VerifyError`]; [`VerifyError::AttachedUnderSkip`] where the policy verifies nothing.
-    pub async fn verify_with_attached<P: Repository>(
+    pub async fn verify_with_attached(
         &self,
         policy: &Policy<oci::Document>,
-        repository: &P,
+        repository: &dyn SignatureSource,
         scope: &str,
         artifact: &Descriptor,
         demanded: &[AttachedRule],
@@ -228,10 +222,10 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
         options.budget.run(Phase::Verifying, verify).await
     }
 
-    async fn with_attached<P: Repository>(
+    async fn with_attached(
         &self,
         policy: &Policy<oci::Document>,
-        repository: &P,
+        repository: &dyn SignatureSource,
         scope: &str,
         artifact: &Descriptor,
         demanded: &[AttachedRule],
@@ -285,9 +279,9 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
 
     /// Verifies one artifact of the scope by its own signatures under its statement; with `all`, every
     /// signature is tried.
-    pub(super) async fn verify_one<P: Repository>(
+    pub(super) async fn verify_one(
         &self,
-        search: &Search<'_, P>,
+        search: &Search<'_>,
         artifact: &Descriptor,
         all: bool,
     ) -> Result<Outcome, VerifyError> {
@@ -331,12 +325,11 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             Some(signers) => &rules.for_signers(signers),
             None => rules,
         };
-        let stores = self.load(rules, options.observer);
+        let stores = self.load(rules, options.observer).await;
         order(&mut candidates, &stores);
 
-        let load = |store: &StoreRef| self.find(&stores, store);
-        let context = self.context(statement.name(), rules, own, &load, options);
-        let mut gathered = Gathered::new(demanded, hardware_rule(own, options), truncated);
+        let grounds = Grounds::new(statement.name(), rules, &stores, options).with_rules(own);
+        let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
         let mut queue = candidates.iter();
         let mut window = Window::new();
         loop {
@@ -350,9 +343,8 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
                 break;
             };
             budget::check()?;
-            let tried = context
-                .try_artifact(&reference, artifact, manifest, fetched)
-                .await;
+            let tried = self.try_artifact(&grounds, &reference, artifact, manifest, fetched);
+            let tried = tried.await;
             if gathered.add(tried) && !all {
                 break;
             }
@@ -412,23 +404,22 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             reference: reference.clone(),
             source,
         })?;
-        let stores = self.load(rules, options.observer);
-        let load = |store: &StoreRef| self.find(&stores, store);
+        let stores = self.load(rules, options.observer).await;
         let own = policy.rules(statement.name());
         let demanded = own.and_then(|own| own.signers.as_ref());
-        let context = self.context(statement.name(), rules, own, &load, options);
+        let grounds = Grounds::new(statement.name(), rules, &stores, options).with_rules(own);
         let truncated = tried.len() < signatures.len();
-        let mut gathered = Gathered::new(demanded, hardware_rule(own, options), truncated);
+        let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
         for (position, (format, integrity)) in intact.into_iter().enumerate() {
             budget::check()?;
             (options.observer)(&Event::VerifyBlobSignature {
                 media_type: format.media_type(),
             });
-            let expected = Expected::Blob {
+            let target = Target::Blob {
                 digests: &digests,
                 media_type: blob.media_type,
             };
-            let tried = match pipeline::verify(&context, integrity, expected).await {
+            let tried = match self.judge(&grounds, integrity, target).await {
                 Ok(signature) => Ok(Accepted {
                     manifest: None,
                     signature,
@@ -450,51 +441,78 @@ impl<E: Extension, R: Checker> Verifier<E, R> {
             .map_err(VerifyError::of_single)
     }
 
-    fn context<'c>(
-        &'c self,
-        statement: &'c str,
-        rules: &'c Rules,
-        own: Option<&'c StatementRules>,
-        load: super::authenticity::Load<'c>,
-        options: Options<'c>,
-    ) -> Context<'c, E, R> {
-        Context {
-            statement,
-            rules,
-            hardware: hardware_rule(own, options),
-            load,
-            extension: &self.extension,
-            revocation: &self.revocation,
-            user_metadata: options.user_metadata,
-            plugin_config: options.plugin_config,
-            now: options.now,
-            observer: options.observer,
-        }
-    }
-
     /// The stores of the statement. One that can't be used is a failure only where it is looked
     /// into.
-    fn load(&self, rules: &Rules, observer: Observer<'_>) -> Stores {
-        let mut stores = Stores::new();
+    async fn load(&self, rules: &Rules, observer: Observer<'_>) -> LoadedStores {
+        let mut stores = LoadedStores::default();
         for store in rules.stores() {
-            let note = |warning: &_| observer(&Event::Store(warning));
-            stores.insert(store.clone(), self.stores.load_noting(store, note));
+            let loaded = self.stores.load(store).await;
+            for warning in &loaded.warnings {
+                observer(&Event::Store(warning));
+            }
+            stores.insert(store.clone(), loaded.store);
         }
         stores
     }
 
-    fn find(&self, stores: &Stores, store: &StoreRef) -> Result<Arc<TrustStore>, Arc<TrustError>> {
-        match stores.get(store) {
-            Some(loaded) => loaded.clone(),
-            None => self.stores.load(store),
+    /// Judges a signature, and asks what has to be asked on the way.
+    async fn judge(
+        &self,
+        grounds: &Grounds<'_>,
+        integrity: Result<Signature, IntegrityError>,
+        target: Target<'_>,
+    ) -> Result<VerifiedSignature, Rejected> {
+        let mut case = Case::new(grounds, integrity, target);
+        loop {
+            let answer = match case.next() {
+                Err(verdict) => return *verdict,
+                Ok(question) => self.ask(grounds, question).await,
+            };
+            case.answer(answer);
         }
     }
-}
 
-impl<E: Extension, R: Checker> Context<'_, E, R> {
+    async fn ask(&self, grounds: &Grounds<'_>, question: Question<'_>) -> Answer {
+        let observer =
+            |event: &revocation::Event<'_>| (grounds.observer)(&Event::Revocation(event));
+        match question {
+            Question::Plugin(named) => {
+                let described = self.extension.describe(&named.name, grounds.plugin_config);
+                Answer::Plugin(during(Phase::VerificationPlugin, described).await)
+            }
+            Question::Authority(verified) => {
+                let inquiry = Inquiry::about(verified.chain(), None, grounds.now, &observer);
+                let checked = self.revocation.check(inquiry);
+                Answer::Revocation(during(Phase::Revocation, checked).await)
+            }
+            Question::Signer(signature) => {
+                let authentic = signature.attributes().authentic_signing_time();
+                let chain = signature.chain();
+                let inquiry = Inquiry::about(chain, authentic, grounds.now, &observer);
+                let checked = self.revocation.check(inquiry);
+                Answer::Revocation(during(Phase::Revocation, checked).await)
+            }
+            Question::Decision {
+                plugin,
+                signature,
+                errand,
+            } => {
+                let request = ExtensionRequest {
+                    signature,
+                    identities: &errand.identities,
+                    checks: &errand.checks,
+                    config: grounds.plugin_config,
+                };
+                let decided = self.extension.verify(&plugin.name, request);
+                Answer::Decision(during(Phase::VerificationPlugin, decided).await)
+            }
+        }
+    }
+
     /// Verifies one fetched signature of an artifact.
     async fn try_artifact(
         &self,
+        grounds: &Grounds<'_>,
         reference: &str,
         artifact: &Descriptor,
         manifest: &Descriptor,
@@ -503,22 +521,25 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
         let digest = &manifest.digest;
         let failure = match fetched {
             Err(error) => {
-                (self.observer)(&Event::SignatureUnreadable {
+                (grounds.observer)(&Event::SignatureUnreadable {
                     digest,
                     error: &error,
                 });
                 AttemptFailure::Unreadable(error)
             }
             Ok(fetched) => {
-                (self.observer)(&Event::VerifySignature {
+                (grounds.observer)(&Event::VerifySignature {
                     artifact: &artifact.digest,
                     reference,
                     media_type: fetched.format.media_type(),
                 });
                 let integrity = integrity_apart(fetched.format, fetched.envelope).await;
-                match pipeline::verify(self, integrity, Expected::Artifact(artifact)).await {
+                match self
+                    .judge(grounds, integrity, Target::Artifact(artifact))
+                    .await
+                {
                     Ok(signature) => {
-                        (self.observer)(&Event::Succeeded {
+                        (grounds.observer)(&Event::Succeeded {
                             artifact: &artifact.digest,
                             digest,
                         });
@@ -528,7 +549,7 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
                         });
                     }
                     Err(rejected) => {
-                        (self.observer)(&Event::SignatureFailed {
+                        (grounds.observer)(&Event::SignatureFailed {
                             digest,
                             error: &rejected,
                         });
@@ -541,6 +562,12 @@ impl<E: Extension, R: Checker> Context<'_, E, R> {
             signature: SignatureName::Manifest(digest.clone()),
             failure,
         })
+    }
+}
+
+impl fmt::Debug for Verifier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").finish_non_exhaustive()
     }
 }
 
@@ -615,7 +642,7 @@ impl<'a> Gathered<'a> {
         reference: String,
         statement: &str,
         level: Level,
-        policy: &Source,
+        policy: &PolicyFile,
     ) -> Result<Outcome, VerifyError> {
         let attempts = self.attempts;
         let Some(first) = self.accepted.first() else {
@@ -673,15 +700,6 @@ async fn integrity_apart(format: Format, envelope: Vec<u8>) -> Result<Signature,
 /// Envelopes from this size on take longer than a moment. Real ones have a few thousand bytes.
 const LARGE: usize = 256 << 10;
 
-/// The rule on hardware in force: the policy's own, else what is demanded for this run.
-fn hardware_rule<'a>(
-    own: Option<&'a StatementRules>,
-    options: Options<'a>,
-) -> Option<&'a Arc<HardwareRule>> {
-    let own = own.and_then(|own| own.hardware.as_ref());
-    own.or(options.hardware)
-}
-
 fn tell_statement(name: &str, demands: &Verification, options: Options<'_>) {
     (options.observer)(&Event::Statement { name, demands });
 }
@@ -690,7 +708,7 @@ fn tell_statement(name: &str, demands: &Verification, options: Options<'_>) {
 fn skipped(
     reference: String,
     statement: &str,
-    policy: &Source,
+    policy: &PolicyFile,
     options: Options<'_>,
 ) -> Result<Outcome, VerifyError> {
     let statement = statement.to_owned();
@@ -710,12 +728,11 @@ fn skipped(
 
 /// Puts the signatures first whose annotation names a trusted certificate. The annotation is
 /// unsigned, so it decides the order and nothing else (VER-29, DIF-14).
-fn order(candidates: &mut [Descriptor], stores: &Stores) {
+fn order(candidates: &mut [Descriptor], stores: &LoadedStores) {
     let trusted: BTreeSet<_> = stores
-        .iter()
-        .filter(|(store, _)| store.store_type != StoreType::Tsa)
-        .filter_map(|(_, loaded)| loaded.as_ref().ok())
-        .flat_map(|store| store.certificates())
+        .usable()
+        .filter(|store| store.store().store_type != StoreType::Tsa)
+        .flat_map(TrustStore::certificates)
         .map(Certificate::thumbprint_hex)
         .collect();
     candidates.sort_by_cached_key(|candidate| {

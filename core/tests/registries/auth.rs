@@ -9,7 +9,7 @@ use hardsign_core::oci::auth::{
     Credential, CredentialPlaces, CredentialStore, Credentials, LoginOutcome, login,
 };
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
-use hardsign_core::oci::{OciError, Repository};
+use hardsign_core::oci::{OciError, Repository as _};
 use hardsign_test_support::registry::{Auth, Behaviour, Body, FakeRegistry, Response};
 
 use crate::support::*;

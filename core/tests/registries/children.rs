@@ -10,7 +10,7 @@ use hardsign_core::oci::manifest::{
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::storage::Storage;
 use hardsign_core::oci::walk::{select_platform, walk};
-use hardsign_core::oci::{OciError, Repository};
+use hardsign_core::oci::{OciError, SignatureSource as _};
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;

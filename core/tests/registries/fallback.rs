@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{Repository, Warning};
+use hardsign_core::oci::{Repository as _, SignatureSource as _, Warning};
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;

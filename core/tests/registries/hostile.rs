@@ -6,7 +6,7 @@ use std::time::Duration;
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::oci::manifest::{OCI_INDEX, OCI_MANIFEST, SIGNATURE_ARTIFACT_TYPE, describe};
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{OciError, Repository};
+use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _};
 use hardsign_test_support::registry::{Behaviour, Body, FakeRegistry, Request, Response};
 
 use crate::support::*;

@@ -9,7 +9,7 @@ use hardsign_core::artifact::Descriptor;
 use hardsign_core::artifact::reference::RepositoryName;
 use hardsign_core::oci::manifest::{OCI_INDEX, OCI_MANIFEST, describe};
 use hardsign_core::oci::registry::{Access, Connector};
-use hardsign_core::oci::{Repository, Warning};
+use hardsign_core::oci::{Repository as _, SignatureSource as _, Warning};
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Request, Response};
 
 use crate::support::*;

@@ -11,7 +11,7 @@ use hardsign_core::oci::manifest::{
     SIGNATURE_ARTIFACT_TYPE, describe,
 };
 use hardsign_core::oci::registry::{Access, Registry, RegistryError};
-use hardsign_core::oci::{OciError, Repository, Warning};
+use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _, Warning};
 use hardsign_test_support::registry::{Behaviour, DigestTags, FakeRegistry, Response};
 
 use crate::support::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hardsign_core::oci::manifest::{Manifest, OCI_MANIFEST};
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{OciError, Repository};
+use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _};
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;

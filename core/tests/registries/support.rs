@@ -8,7 +8,7 @@ use hardsign_core::artifact::reference::{RepositoryName, TagOrDigest};
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::manifest::{OCI_MANIFEST, describe};
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry};
-use hardsign_core::oci::{OciError, Pushed, Repository};
+use hardsign_core::oci::{OciError, Pushed, SignatureStore as _};
 use hardsign_core::text::WithCauses;
 use hardsign_test_support::registry::FakeRegistry;
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use hardsign_core::revocation::{
-    Checked, Checker as _, Event, Online, OnlineOptions, Status, conclude,
+    Checked, Checker as _, Event, Inquiry, Online, OnlineOptions, Status, conclude,
 };
 use hardsign_core::x509::{Chain, CodeSigning, Timestamping};
 use hardsign_test_support::certificate::{self, EXT_KEY_USAGE, purposes};
@@ -81,7 +81,7 @@ impl Scene {
     ) -> Vec<Checked> {
         let observer = |event: &Event<'_>| self.tell(event);
         online
-            .check(&self.chain(leaf), signed, now, &observer)
+            .check(Inquiry::about(&self.chain(leaf), signed, now, &observer))
             .await
     }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hardsign_core::artifact::reference::TagOrDigest;
+use async_trait::async_trait;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::storage::{Place, Storage};
 use hardsign_core::oci::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning,
+    FetchedSignature, Listing, OciError, Referrers, SignatureSource, SignatureStore as _,
 };
 use hardsign_core::policy::hardsign::AttachedRule;
 use hardsign_core::verify::{AttachedFault, Event, Outcome, Verified, VerifyError};
@@ -26,13 +26,10 @@ struct Liar<'a> {
     says: Option<&'a str>,
 }
 
-impl Repository for Liar<'_> {
+#[async_trait]
+impl SignatureSource for Liar<'_> {
     fn name(&self) -> String {
         REPOSITORY.to_owned()
-    }
-
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        self.layout.resolve(target).await
     }
 
     async fn list_signatures(&self, of: &Descriptor, limit: usize) -> Result<Listing, OciError> {
@@ -41,16 +38,6 @@ impl Repository for Liar<'_> {
 
     async fn fetch_signature(&self, manifest: &Descriptor) -> Result<FetchedSignature, OciError> {
         self.layout.fetch_signature(manifest).await
-    }
-
-    async fn push_signature(
-        &self,
-        _: &Descriptor,
-        _: Format,
-        _: &[u8],
-        _: BTreeMap<String, String>,
-    ) -> Result<Pushed, OciError> {
-        unreachable!("verification stores nothing")
     }
 
     async fn list_referrers(
@@ -74,10 +61,6 @@ impl Repository for Liar<'_> {
 
     async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
         self.layout.fetch_manifest(wanted).await
-    }
-
-    async fn delete_signature(&self, _: &Descriptor, _: &Digest) -> Result<Vec<Warning>, OciError> {
-        unreachable!("verification deletes nothing")
     }
 }
 

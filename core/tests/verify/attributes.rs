@@ -2,10 +2,12 @@
 
 use std::sync::Mutex;
 
-use hardsign_core::verify::{Extension, ExtensionFailure};
-use hardsign_plugin::proto::{
-    Capability, Metadata, PluginConfig, VerifySignatureRequest, VerifySignatureResponse,
+use async_trait::async_trait;
+use hardsign_core::plugin::extension::{described, verification_answer, verification_request};
+use hardsign_core::verify::{
+    Described, Extension, ExtensionAnswer, ExtensionFailure, ExtensionRequest,
 };
+use hardsign_plugin::proto::{Capability, PluginConfig};
 use hardsign_test_support::{Builder, Key, Pki, Told, certificate, cose, jws};
 use serde_json::{Value, json};
 
@@ -39,29 +41,38 @@ impl Plugin {
     }
 }
 
+#[async_trait]
 impl Extension for &Plugin {
-    async fn describe(&self, plugin: &str, _: &PluginConfig) -> Result<Metadata, ExtensionFailure> {
+    async fn describe(
+        &self,
+        plugin: &str,
+        _: &PluginConfig,
+    ) -> Result<Described, ExtensionFailure> {
         self.asked
             .lock()
             .unwrap()
             .push(format!("describe {plugin}"));
-        Ok(serde_json::from_value(json!({
+        let metadata = json!({
             "name": plugin, "description": "d", "version": self.version, "url": "u",
             "supportedContractVersions": ["1.0"], "capabilities": self.capabilities,
-        }))
-        .unwrap())
+        });
+        Ok(described(&serde_json::from_value(metadata).unwrap()))
     }
 
     async fn verify(
         &self,
         plugin: &str,
-        request: &VerifySignatureRequest,
-    ) -> Result<VerifySignatureResponse, ExtensionFailure> {
+        request: ExtensionRequest<'_>,
+    ) -> Result<ExtensionAnswer, ExtensionFailure> {
+        let message = verification_request(request)?;
         self.asked.lock().unwrap().push(format!("verify {plugin}"));
-        let request = serde_json::to_value(request).unwrap();
+        let request = serde_json::to_value(&message).unwrap();
         self.requests.lock().unwrap().push(request);
         match &self.answer {
-            Ok(answer) => Ok(serde_json::from_value(answer.clone()).unwrap()),
+            Ok(answer) => {
+                let response = serde_json::from_value(answer.clone()).unwrap();
+                Ok(verification_answer(&message, response))
+            }
             Err(why) => Err(ExtensionFailure::Failed((*why).into())),
         }
     }

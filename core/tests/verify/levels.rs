@@ -1,11 +1,10 @@
 //! Level × fault: what each level lets pass (CVE-2024-23332), and what none does.
 
+use async_trait::async_trait;
 use hardsign_core::envelope::Format;
-use hardsign_core::revocation::{Checked, Checker, Observer, Status};
+use hardsign_core::revocation::{Checked, Checker, Inquiry, Status};
 use hardsign_core::verify::Outcome;
-use hardsign_core::x509::Chain;
 use hardsign_test_support::{Builder, Key, Pki};
-use jiff::Timestamp;
 
 use crate::world::{
     REPOSITORY, Shelf, World, artifact, descriptor, level, payload, rejected, sign, sign_with,
@@ -15,15 +14,10 @@ use crate::world::{
 /// Says the same about every certificate.
 struct Always(Status);
 
+#[async_trait]
 impl Checker for Always {
-    async fn check<P: Sync>(
-        &self,
-        chain: &Chain<P>,
-        _: Option<Timestamp>,
-        _: Timestamp,
-        _: Observer<'_>,
-    ) -> Vec<Checked> {
-        vec![self.0.clone().into(); chain.certificates().len()]
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
+        vec![self.0.clone().into(); inquiry.certificates.len()]
     }
 }
 

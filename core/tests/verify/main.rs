@@ -6,6 +6,7 @@ mod attached;
 mod attributes;
 mod blobs;
 mod hardware;
+mod judged;
 mod levels;
 mod policies;
 mod several;

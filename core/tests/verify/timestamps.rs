@@ -1,14 +1,14 @@
 //! Timestamps through the whole of verification: real tokens over real signatures.
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hardsign_core::envelope::Format;
-use hardsign_core::revocation::{self, Checked, Checker, Status};
+use hardsign_core::revocation::{self, Checked, Checker, Inquiry, Status};
 use hardsign_core::x509::{Chain, Timestamping};
 use hardsign_test_support::asn1::{integer, sequence};
 use hardsign_test_support::token::{Authority, Token};
 use hardsign_test_support::{Builder, Issued, Key, Told, cose, jws};
-use jiff::Timestamp;
 
 use crate::world::{Shelf, World, artifact, level, payload, rejected, verdict, verified};
 
@@ -188,15 +188,10 @@ async fn authorities_outside_the_stores() {
 /// and calls those of signing chains good.
 struct Statuses(fn() -> Status);
 
+#[async_trait]
 impl Checker for Statuses {
-    async fn check<P: Sync>(
-        &self,
-        chain: &Chain<P>,
-        _: Option<Timestamp>,
-        _: Timestamp,
-        _: revocation::Observer<'_>,
-    ) -> Vec<Checked> {
-        let of_authority = Chain::<Timestamping>::prove(chain.certificates().to_vec()).is_ok();
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
+        let of_authority = Chain::<Timestamping>::prove(inquiry.certificates.to_vec()).is_ok();
         let status = || {
             if of_authority {
                 (self.0)()
@@ -204,8 +199,8 @@ impl Checker for Statuses {
                 Status::Good
             }
         };
-        chain
-            .certificates()
+        inquiry
+            .certificates
             .iter()
             .map(|_| status().into())
             .collect()

@@ -3,13 +3,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use hardsign_core::envelope::Format;
 use hardsign_core::policy::Check;
-use hardsign_core::revocation::{Checked, Checker, Observer, Status};
+use hardsign_core::revocation::{Checked, Checker, Inquiry, Status};
 use hardsign_core::verify::Step;
-use hardsign_core::x509::Chain;
 use hardsign_test_support::{Builder, Key, Pki};
-use jiff::Timestamp;
 
 use crate::world::{Shelf, World, artifact, level, sign, verdict};
 
@@ -21,16 +20,11 @@ struct Asked {
 
 struct Counted<'a>(&'a Asked);
 
+#[async_trait]
 impl Checker for Counted<'_> {
-    async fn check<P: Sync>(
-        &self,
-        chain: &Chain<P>,
-        _: Option<Timestamp>,
-        _: Timestamp,
-        _: Observer<'_>,
-    ) -> Vec<Checked> {
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
         self.0.times.fetch_add(1, Ordering::Relaxed);
-        vec![self.0.status.clone().into(); chain.certificates().len()]
+        vec![self.0.status.clone().into(); inquiry.certificates.len()]
     }
 }
 

@@ -7,20 +7,16 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hardsign_core::artifact::reference::TagOrDigest;
+use async_trait::async_trait;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::crypto;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
-use hardsign_core::oci::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, Warning,
-};
+use hardsign_core::oci::{FetchedSignature, Listing, OciError, SignatureSource, Warning};
 use hardsign_core::policy::{blob, oci};
-use hardsign_core::revocation::Checker;
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{
-    AttemptFailure, Event, Extension, Options, Outcome, Policy, Rejected, Verified, Verifier,
-    VerifyError,
+    AttemptFailure, Event, Options, Outcome, Policy, Rejected, Verified, Verifier, VerifyError,
 };
 use hardsign_plugin::algorithm::HashAlgorithm;
 use hardsign_test_support::{Builder, Issued, Key, Pki, certificate, cose, jws};
@@ -150,7 +146,7 @@ impl World {
         Policy::load(&self.dirs).unwrap()
     }
 
-    pub(crate) fn verifier(&self) -> Verifier {
+    pub(crate) fn verifier(&self) -> Verifier<'static> {
         Verifier::new(Loader::new(self.dirs.trust_stores()))
     }
 
@@ -159,9 +155,9 @@ impl World {
         self.verify_by(&self.verifier(), shelf).await
     }
 
-    pub(crate) async fn verify_by<E: Extension, R: Checker>(
+    pub(crate) async fn verify_by(
         &self,
-        verifier: &Verifier<E, R>,
+        verifier: &Verifier<'_>,
         shelf: &Shelf,
     ) -> Result<Outcome, VerifyError> {
         let observer = |event: &Event<'_>| self.note(event);
@@ -286,13 +282,10 @@ impl Shelf {
     }
 }
 
-impl Repository for Shelf {
+#[async_trait]
+impl SignatureSource for Shelf {
     fn name(&self) -> String {
         REPOSITORY.to_owned()
-    }
-
-    async fn resolve(&self, _: &TagOrDigest) -> Result<Descriptor, OciError> {
-        Ok(artifact())
     }
 
     async fn list_signatures(&self, _: &Descriptor, limit: usize) -> Result<Listing, OciError> {
@@ -320,29 +313,6 @@ impl Repository for Shelf {
             )),
             None => Err(OciError::LayerCount { count: 2 }),
         }
-    }
-
-    async fn push_signature(
-        &self,
-        _: &Descriptor,
-        _: Format,
-        _: &[u8],
-        _: BTreeMap<String, String>,
-    ) -> Result<Pushed, OciError> {
-        unreachable!("verification stores nothing")
-    }
-
-    async fn list_referrers(
-        &self,
-        _: &Descriptor,
-        _: Option<&str>,
-        _: usize,
-    ) -> Result<Referrers, OciError> {
-        unreachable!("verification lists signatures")
-    }
-
-    async fn delete_signature(&self, _: &Descriptor, _: &Digest) -> Result<Vec<Warning>, OciError> {
-        unreachable!("verification deletes nothing")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whole envelopes of a plugin (PLG-32 to PLG-34): a process for each.
 
+use async_trait::async_trait;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::Capability;
 
@@ -68,6 +69,7 @@ impl EnvelopeGenerator {
     }
 }
 
+#[async_trait]
 impl EnvelopeSigner for EnvelopeGenerator {
     async fn envelope(
         &self,

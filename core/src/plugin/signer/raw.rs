@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::Command;
 
@@ -126,6 +127,7 @@ fn same(known: &Mutex<SignerChain>, chain: SignerChain) -> SignerChain {
     known.clone()
 }
 
+#[async_trait]
 impl Signer for RawSigner {
     async fn key_spec(&self) -> Result<KeySpec, SignerError> {
         Ok(self.key_spec)

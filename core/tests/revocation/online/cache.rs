@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hardsign_core::revocation::Event;
+use hardsign_core::revocation::{Event, Inquiry};
 use hardsign_test_support::asn1::integer;
 use hardsign_test_support::registry::Response;
 use hardsign_test_support::revocation::{
@@ -268,7 +268,9 @@ async fn faults_are_told_once() {
     use hardsign_core::revocation::Checker as _;
     let chain = scene.chain(&leaf);
     let now = certificate::now();
-    let checked = online.check(&chain, None, now, &observer).await;
+    let checked = online
+        .check(Inquiry::about(&chain, None, now, &observer))
+        .await;
     assert_eq!(checked[0].status.name(), "good");
     assert_eq!(
         *warnings.lock().unwrap(),
@@ -300,7 +302,10 @@ async fn no_directory() {
     use hardsign_core::revocation::Checker as _;
     let chain = scene.chain(&leaf);
     let now = certificate::now();
-    let checked = scene.with_cache().check(&chain, None, now, &observer).await;
+    let checked = scene
+        .with_cache()
+        .check(Inquiry::about(&chain, None, now, &observer))
+        .await;
     assert_eq!(checked[0].status.name(), "good");
     let warnings = warnings.into_inner().unwrap();
     assert_eq!(warnings.len(), 1);

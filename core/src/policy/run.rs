@@ -6,11 +6,11 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use super::hardsign::{self, HardsignError, StatementRules};
+use super::{Applicability, Document, Kind, PolicyError, Statement, blob, oci};
 use crate::config::{self, FileError, PolicyFileError};
 use crate::crypto;
 use crate::dirs::Dirs;
-use crate::policy::hardsign::{self, HardsignError, StatementRules};
-use crate::policy::{Applicability, Document, Kind, PolicyError, Statement, blob, oci};
 use crate::x509::{Certificate, MAX_FILE_LEN};
 
 /// A trust policy document, hardsign's own rules for it, and where both came from.
@@ -18,14 +18,14 @@ use crate::x509::{Certificate, MAX_FILE_LEN};
 pub struct Policy<D> {
     document: D,
     rules: hardsign::Document,
-    source: Source,
-    rules_source: Option<Source>,
+    source: PolicyFile,
+    rules_source: Option<PolicyFile>,
     root_files: Vec<PathBuf>,
 }
 
 /// A file as it was when it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Source {
+pub struct PolicyFile {
     /// Its path.
     pub path: PathBuf,
     /// SHA-256 of its bytes.
@@ -78,7 +78,7 @@ impl<A: Applicability> Policy<Document<A>> {
         let mut policy = Self {
             document,
             rules: hardsign::Document::default(),
-            source: Source::new(file.path, &file.bytes),
+            source: PolicyFile::new(file.path, &file.bytes),
             rules_source: None,
             root_files: Vec::new(),
         };
@@ -92,7 +92,7 @@ impl<A: Applicability> Policy<Document<A>> {
             Ok(bytes) => {
                 policy.rules = hardsign::Document::parse(&bytes)?;
                 policy.load_roots(&path)?;
-                policy.rules_source = Some(Source::new(path, &bytes));
+                policy.rules_source = Some(PolicyFile::new(path, &bytes));
             }
         }
         policy.bind()?;
@@ -125,7 +125,7 @@ impl<A: Applicability> Policy<Document<A>> {
         let mut policy = Self {
             document,
             rules,
-            source: Source::new(path.to_owned(), &bytes),
+            source: PolicyFile::new(path.to_owned(), &bytes),
             rules_source: None,
             root_files: Vec::new(),
         };
@@ -136,8 +136,35 @@ impl<A: Applicability> Policy<Document<A>> {
         Ok(policy)
     }
 
+    /// A policy whose bytes are at hand: a trust policy document of this kind, with hardsign's own rules in its
+    /// member `hardsign`, if there are any. `name` is what it is called in reports. No file is opened, so that
+    /// rules can't name files with roots.
+    ///
+    /// # Errors
+    /// See [`PolicyLoadError`].
+    pub fn from_bytes(name: impl Into<PathBuf>, bytes: &[u8]) -> Result<Self, PolicyLoadError> {
+        let (document, mut rules) = Document::parse_with_rules(bytes)??;
+        rules.load_roots(|file| {
+            Err(PolicyLoadError::Roots {
+                path: file.to_owned(),
+                source: "the policy does not come from a file, so there are no files beside it"
+                    .into(),
+            })
+        })??;
+        let policy = Self {
+            document,
+            rules,
+            source: PolicyFile::new(name.into(), bytes),
+            rules_source: None,
+            root_files: Vec::new(),
+        };
+        policy.bind()?;
+        policy.rules.bind(A::KIND.other(), |_| None)?;
+        Ok(policy)
+    }
+
     /// A policy that is at hand already, without rules of hardsign's own.
-    pub fn from_document(document: Document<A>, source: Source) -> Self {
+    pub fn from_document(document: Document<A>, source: PolicyFile) -> Self {
         Self {
             document,
             rules: hardsign::Document::default(),
@@ -153,12 +180,12 @@ impl<A: Applicability> Policy<Document<A>> {
     }
 
     /// The file of the trust policy.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &PolicyFile {
         &self.source
     }
 
     /// The file of hardsign's own policy, where one was read beside the trust policy.
-    pub fn rules_source(&self) -> Option<&Source> {
+    pub fn rules_source(&self) -> Option<&PolicyFile> {
         self.rules_source.as_ref()
     }
 
@@ -234,7 +261,7 @@ fn bind<A: Applicability>(
     rules.bind(A::KIND, verification)
 }
 
-impl Source {
+impl PolicyFile {
     /// A file that was read as these bytes.
     pub fn new(path: PathBuf, bytes: &[u8]) -> Self {
         Self {
