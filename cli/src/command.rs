@@ -53,17 +53,48 @@ pub(crate) struct Context {
     pub(crate) interrupts: Interrupts,
 }
 
+/// What is told where a question meets the end of standard input.
+pub(crate) struct Unanswered {
+    /// What was not done, and to what.
+    pub(crate) not_done: String,
+    /// The flag that agrees without a question.
+    pub(crate) flag: &'static str,
+}
+
+impl Unanswered {
+    pub(crate) fn new(not_done: impl Into<String>, flag: &'static str) -> Self {
+        Self {
+            not_done: not_done.into(),
+            flag,
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        let failure = Failure::failed(format!(
+            "{}: standard input ended before the question was answered",
+            self.not_done
+        ));
+        failure.hint(format!("{} agrees without a question", self.flag))
+    }
+}
+
 impl Context {
     /// The user's directories (CFG-01 to CFG-05).
     pub(crate) fn dirs(&self) -> Result<Dirs, Failure> {
         Dirs::from_environment().map_err(Failure::error)
     }
 
-    /// Asks `question` and reads one line (CLI-13). Without a line the answer is a silent no.
+    /// Asks `question` and reads one line (CLI-13).
     ///
     /// # Errors
-    /// A no where a JSON document is expected, which can't say so.
-    pub(crate) fn confirm(&self, question: &str, already: bool) -> Result<bool, Failure> {
+    /// There is no line, so that nobody said no: then nothing was done, as `unanswered` says. And a no
+    /// where a JSON document is expected, which can't say so.
+    pub(crate) fn confirm(
+        &self,
+        question: &str,
+        already: bool,
+        unanswered: &Unanswered,
+    ) -> Result<bool, Failure> {
         if already {
             return Ok(true);
         }
@@ -77,7 +108,7 @@ impl Context {
             read.map(|read| (read, answer))
         });
         drop(attended);
-        if answer.is_err() {
+        if !matches!(answer, Ok(Ok((1.., _)))) {
             // The line of the question ends here.
             self.console.question("\n")?;
         }
@@ -85,11 +116,14 @@ impl Context {
         let (read, answer) = answer
             .map_err(Failure::error)?
             .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
+        if read == 0 {
+            return Err(unanswered.failure());
+        }
         let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
         if !yes && self.console.prints_json() {
             return Err(Failure::failed("nothing was done: the answer was no"));
         }
-        if !yes && read > 0 {
+        if !yes {
             self.console.line("Operation cancelled.")?;
         }
         Ok(yes)

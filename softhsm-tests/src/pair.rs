@@ -58,6 +58,9 @@ impl Pair {
     /// They do not.
     pub fn alike(&self, line: &str, input: &str, adapt: impl Fn(&str) -> String) {
         let [ours, theirs] = self.both(line, input);
+        if input.is_empty() && theirs.stdout.ends_with(QUESTION) {
+            return is_unanswered(&ours, &adapt(&theirs.stdout), "");
+        }
         assert_eq!(
             (
                 ours.code == Some(0),
@@ -85,6 +88,23 @@ impl Pair {
             self.alike(line, &input.replace("\\n", "\n"), &adapt);
         }
     }
+}
+
+/// How a question ends.
+const QUESTION: &str = "[y/N] ";
+
+/// CLI-13: a question that nobody answers is a failure which says what was not done. (The reference says
+/// nothing and succeeds.)
+///
+/// # Panics
+/// It is none.
+pub fn is_unanswered(ran: &Ran, question: &str, not_done: &str) {
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(1), format!("{question}\n").as_str())
+    );
+    let ended = format!("{not_done}: standard input ended before the question was answered");
+    assert!(ran.stderr.contains(&ended), "{}", ran.stderr);
 }
 
 /// Runs a program with `input` on standard input; its own directory is shown as `<here>`.

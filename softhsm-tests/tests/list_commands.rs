@@ -359,7 +359,11 @@ fn cli_82_cleanup_test_asks() {
 - Delete certificate file: <here>/config/localkeys/a.example.crt
 
 Are you sure you want to continue? [y/N] ";
-    for (input, answer) in [("", ""), ("no\n", "Operation cancelled.\n")] {
+    let ended = "Error: test key a.example was not cleaned up: standard input ended before the question was answered\nHint: --yes agrees without a question\n";
+    for (input, code, answer, error) in [
+        ("", 1, "\n", ended),
+        ("no\n", 0, "Operation cancelled.\n", ""),
+    ] {
         let asked = with_input(
             &bench,
             &hardsign,
@@ -368,7 +372,7 @@ Are you sure you want to continue? [y/N] ";
         );
         assert_eq!(
             (asked.code, asked.stdout, asked.stderr.as_str()),
-            (Some(0), format!("{question}{answer}"), "")
+            (Some(code), format!("{question}{answer}"), error)
         );
     }
     assert!(bench.config().join("localkeys/a.example.key").exists());

@@ -10,7 +10,7 @@
 use std::fs;
 
 use serde_json::Value;
-use softhsm_tests::pair::{failed, with_input, without_hint};
+use softhsm_tests::pair::{failed, is_unanswered, with_input, without_hint};
 use softhsm_tests::workbench::{Ran, Workbench};
 use softhsm_tests::{binaries, peers};
 
@@ -146,7 +146,8 @@ fn blob_policy_commands() {
     let written = "{\n  \"version\": \"1.0\",\n  \"trustPolicies\": [\n    {\n      \"name\": \"files\",\n      \"signatureVerification\": {\n        \"level\": \"strict\"\n      },\n      \"trustStores\": [\n        \"ca:a\",\n        \"ca:b\"\n      ],\n      \"trustedIdentities\": [\n        \"*\"\n      ],\n      \"globalPolicy\": true\n    }\n  ]\n}";
     assert_eq!(fs::read_to_string(&path).unwrap(), written);
     prints(&here(&bench, "blob policy show", ""), written, "");
-    prints(&here(&bench, init, ""), question, "");
+    let replaced = "Error: <here>/config/trustpolicy.blob.json was not replaced";
+    is_unanswered(&here(&bench, init, ""), question, replaced);
     prints(
         &here(&bench, init, "n\n"),
         &format!("{question}Operation cancelled.\n"),
@@ -158,10 +159,10 @@ fn blob_policy_commands() {
 
     fs::write(bench.path().join("new.json"), format!("\t{written}\n")).unwrap();
     let imported = "Successfully imported blob trust policy configuration to <here>/config/trustpolicy.blob.json.\n";
-    prints(
+    is_unanswered(
         &here(&bench, "blob policy import new.json", ""),
         question,
-        "",
+        replaced,
     );
     prints(
         &here(&bench, "blob policy import new.json", "yes\n"),

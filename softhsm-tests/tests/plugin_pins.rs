@@ -335,9 +335,13 @@ fn changed_plugins_are_refused_until_they_are_trusted() {
 
         let hardsign = binaries().join("hardsign");
         let trust = ["plugin", "trust", "good"];
-        for (input, said) in [("", ""), ("n\n", "Operation cancelled.\n")] {
+        let ended = "Error: plugin good is not trusted: standard input ended before the question was answered\nHint: --yes agrees without a question\n";
+        for (input, code, said, error) in [
+            ("", 1, "\n", ended),
+            ("n\n", 0, "Operation cancelled.\n", ""),
+        ] {
             let asked = with_input(bench, &hardsign, trust, input);
-            assert_eq!((asked.code, asked.stderr.as_str()), (Some(0), ""));
+            assert_eq!((asked.code, asked.stderr.as_str()), (Some(code), error));
             assert!(asked.stdout.ends_with(&format!(
                 "Do you trust plugin \"good\" as it is now? [y/N] {said}"
             )));

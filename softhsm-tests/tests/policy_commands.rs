@@ -11,7 +11,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use softhsm_tests::pair::{Pair, failed, with_input};
+use softhsm_tests::pair::{Pair, failed, is_unanswered, with_input};
 use softhsm_tests::workbench::{Ran, Workbench};
 use softhsm_tests::{binaries, run};
 
@@ -157,7 +157,8 @@ fn policy_commands_answer_as_notation_2() {
         &text,
         "Warning: old trust policy `trustpolicy.json` is deprecated; please update the trust policy configuration via `hardsign policy import`.\n",
     );
-    is(&here("policy import good.json", ""), question, "");
+    let asked = here("policy import good.json", "");
+    is_unanswered(&asked, question, "trustpolicy.json was not replaced");
     is(
         &here("policy import good.json", "n\n"),
         &format!("{question}Operation cancelled.\n"),

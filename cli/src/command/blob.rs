@@ -21,7 +21,7 @@ use serde_json::json;
 use super::interrupts::Heeding;
 use super::sign::ends_the_batch;
 use super::tally::Tally;
-use super::{Context, signer};
+use super::{Context, Unanswered, signer};
 use crate::args::blob::{InspectArgs, SignArgs};
 use crate::args::{Deadline, Output};
 use crate::failure::Failure;
@@ -303,6 +303,13 @@ fn may_write(signature: &Path, force: bool, context: &Context) -> Result<bool, F
     context.confirm(
         "The signature file already exists, do you want to overwrite it?",
         !exists,
+        &Unanswered::new(
+            format!(
+                "{} was not replaced",
+                one_line(&signature.display().to_string())
+            ),
+            "--force",
+        ),
     )
 }
 

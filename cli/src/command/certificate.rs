@@ -15,7 +15,7 @@ use jiff::civil::DateTime;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Context, signer};
+use super::{Context, Unanswered, signer};
 use crate::args::Output;
 use crate::args::certificate::{
     AddArgs, CleanupTestArgs, DeleteArgs, GenerateTestArgs, ListArgs, ShowArgs,
@@ -205,7 +205,11 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             let question = format!(
                 "Are you sure you want to delete all certificates in {name:?} of type \"{store_type}\"?"
             );
-            if !context.confirm(&question, args.yes)? {
+            let unanswered = Unanswered::new(
+                format!("trust store {name} of type {store_type} was not deleted"),
+                "--yes",
+            );
+            if !context.confirm(&question, args.yes, &unanswered)? {
                 return Ok(());
             }
             let directory = edit::delete_store(&dirs, &args.store).map_err(|error| {
@@ -220,7 +224,9 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             let question = format!(
                 "Are you sure you want to delete {file:?} in {name:?} of type \"{store_type}\"?"
             );
-            if !context.confirm(&question, args.yes)? {
+            let not_done = format!("{} was not deleted", one_line(file));
+            let unanswered = Unanswered::new(not_done, "--yes");
+            if !context.confirm(&question, args.yes, &unanswered)? {
                 return Ok(());
             }
             delete_file(&args.store, file, context).map_err(|error| match error {
@@ -359,7 +365,8 @@ pub(super) fn cleanup_test(args: CleanupTestArgs, context: &Context) -> Result<(
         }
     }
     let question = "Are you sure you want to continue?";
-    if !context.confirm(question, args.yes)? {
+    let unanswered = Unanswered::new(format!("test key {name} was not cleaned up"), "--yes");
+    if !context.confirm(question, args.yes, &unanswered)? {
         return Ok(());
     }
     let store = StoreRef {

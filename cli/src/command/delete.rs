@@ -6,8 +6,8 @@ use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _};
 use serde_json::json;
 
-use super::Context;
 use super::repository::Opener;
+use super::{Context, Unanswered};
 use crate::args::Output;
 use crate::args::delete::DeleteArgs;
 use crate::failure::Failure;
@@ -51,7 +51,8 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
             one_line(&reference)
         ),
     };
-    if !context.confirm(&question, args.yes)? {
+    let unanswered = Unanswered::new("no signature was deleted", "--yes");
+    if !context.confirm(&question, args.yes, &unanswered)? {
         return Ok(());
     }
     let mut deleted: Vec<&Digest> = Vec::new();

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Context, signer};
+use super::{Context, Unanswered, signer};
 use crate::args::Output;
 use crate::args::plugin::{InstallArgs, Source, TrustArgs, UninstallArgs};
 use crate::failure::{Exit, Failure};
@@ -127,7 +127,8 @@ pub(super) fn uninstall(args: &UninstallArgs, context: &Context) -> Result<(), F
         installed.map_err(|error| not_removed(error, context))
     })?;
     let question = format!("Are you sure you want to uninstall plugin \"{name}\"?");
-    if !context.confirm(&question, args.yes)? {
+    let unanswered = Unanswered::new(format!("plugin {name} was not uninstalled"), "--yes");
+    if !context.confirm(&question, args.yes, &unanswered)? {
         return Ok(());
     }
     context.wait(async {
@@ -175,7 +176,8 @@ pub(super) fn trust(args: &TrustArgs, context: &Context) -> Result<(), Failure> 
     }
     if !matches!(found.state, PinState::Same(_)) {
         let question = format!("Do you trust plugin \"{name}\" as it is now?");
-        if !context.confirm(&question, args.yes)? {
+        let unanswered = Unanswered::new(format!("plugin {name} is not trusted"), "--yes");
+        if !context.confirm(&question, args.yes, &unanswered)? {
             return Ok(());
         }
     }

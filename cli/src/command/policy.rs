@@ -16,7 +16,7 @@ use hardsign_core::text::WithCauses;
 use hardsign_core::verify::{PolicyLoadError, check_together};
 use serde_json::json;
 
-use super::Context;
+use super::{Context, Unanswered};
 use crate::args::policy::{ImportArgs, InitArgs, Schema};
 use crate::failure::Failure;
 
@@ -155,7 +155,8 @@ fn import_rules(
             .warning("existing hardsign policy will be overwritten");
     }
     let question = "The hardsign policy already exists, do you want to overwrite it?";
-    if !context.confirm(question, args.force || !exists)? {
+    let unanswered = Unanswered::new(format!("{} was not replaced", path.display()), "--force");
+    if !context.confirm(question, args.force || !exists, &unanswered)? {
         return Ok(());
     }
     back_up(&path)
@@ -199,6 +200,10 @@ pub(super) fn refused_in(
     };
     let bytes = read_named(&path, Kind::MAX_POLICY_LEN as u64).unwrap_or_default();
     let position = match &error {
+        // CLI-02: scripts compare all that is printed of these; `policy import` tells their place.
+        PolicyLoadError::Policy(
+            PolicyError::DuplicateScope { .. } | PolicyError::DuplicateName { .. },
+        ) => None,
         PolicyLoadError::Policy(error) => position::of_policy(&bytes, error),
         PolicyLoadError::Hardsign(error) => position::of_rules(&bytes, within, error),
         _ => None,
@@ -350,8 +355,12 @@ pub(super) fn may_replace(
     context: &Context,
 ) -> Result<bool, Failure> {
     let noun = subject.noun;
-    let exists = read_policy(dirs, subject.kind)
-        .is_ok_and(|file| serde_json::from_slice::<serde_json::Value>(&file.bytes).is_ok());
+    let there = read_policy(dirs, subject.kind);
+    let there = there
+        .ok()
+        .filter(|file| serde_json::from_slice::<serde_json::Value>(&file.bytes).is_ok());
+    let exists = there.is_some();
+    let path = there.map(|file| file.path).unwrap_or_default();
     if exists && force {
         context.console.warning(format_args!(
             "existing {noun} trust policy configuration will be overwritten"
@@ -362,6 +371,7 @@ pub(super) fn may_replace(
             "The {noun} trust policy configuration already exists, do you want to overwrite it?"
         ),
         force || !exists,
+        &Unanswered::new(format!("{} was not replaced", path.display()), "--force"),
     )
 }
 

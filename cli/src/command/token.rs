@@ -4,7 +4,7 @@ use hardsign_core::plugin::{KeyStore, PluginError};
 use hardsign_plugin::proto::{Capability, SetUpTokenResponse};
 use serde_json::json;
 
-use super::{Context, signer};
+use super::{Context, Unanswered, signer};
 use crate::args::token::SetupArgs;
 use crate::failure::Failure;
 use crate::output::one_line;
@@ -67,7 +67,8 @@ async fn set_up(
     let Some(question) = answer.as_ref().err().and_then(PluginError::question) else {
         return Ok(answer?);
     };
-    match context.confirm(&question, args.yes)? {
+    let unanswered = Unanswered::new("nothing was set up", "--yes");
+    match context.confirm(&question, args.yes, &unanswered)? {
         true => Ok(store.set_up_token(id, true).await?),
         false => Err(
             Failure::failed("nothing was set up: the question was not answered with yes")

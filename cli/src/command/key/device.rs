@@ -15,7 +15,7 @@ use hardsign_plugin::proto::{
 };
 use serde_json::{Value, json};
 
-use super::super::{Context, certificate_file, signer};
+use super::super::{Context, Unanswered, certificate_file, signer};
 use crate::args::Output;
 use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
 use crate::failure::Failure;
@@ -199,10 +199,14 @@ fn may_replace(
     };
     let id = one_line(&new.key_id);
     let question = format!("If there is a key at {id}, {fate}. Are you sure?");
-    match context.confirm(&question, yes)? {
+    match context.confirm(&question, yes, &unanswered())? {
         true => Ok(()),
         false => Err(not_agreed()),
     }
+}
+
+fn unanswered() -> Unanswered {
+    Unanswered::new("no key was made", "--yes")
 }
 
 /// Whoever makes a key in a script has to learn that there is none.
@@ -222,7 +226,7 @@ pub(super) async fn make_key(
     let Some(question) = made.as_ref().err().and_then(PluginError::question) else {
         return Ok(made?);
     };
-    if !context.confirm(&question, yes)? {
+    if !context.confirm(&question, yes, &unanswered())? {
         return Err(not_agreed());
     }
     new.confirmed = true;

@@ -24,8 +24,8 @@ use hardsign_core::x509::identity::TrustedIdentity;
 use hardsign_core::x509::{Certificate, Chain, CodeSigning, MAX_FILE_LEN};
 use serde_json::json;
 
-use super::super::Context;
 use super::super::repository::Opener;
+use super::super::{Context, Unanswered};
 use super::{back_up, refused};
 use crate::args::policy::signer::{AddArgs, From, RemoveArgs};
 use crate::failure::Failure;
@@ -94,7 +94,8 @@ pub(in crate::command) fn add(mut args: AddArgs, context: &Context) -> Result<()
         return done(&signer, leaf, &statement, &changes, &[], context);
     }
     show(&changes, &files, context)?;
-    if !context.confirm("Trust this signer?", args.yes)? {
+    let unanswered = Unanswered::new(format!("signer {} was not added", signer.name), "--yes");
+    if !context.confirm("Trust this signer?", args.yes, &unanswered)? {
         return Ok(());
     }
     if new_store {
@@ -439,7 +440,9 @@ pub(in crate::command) fn remove(
     }?;
     plan.check(&files, &dirs)?;
     show(&plan.changes, &files, context)?;
-    if !context.confirm(&format!("Trust {} no longer?", args.name), args.yes)? {
+    let unanswered = Unanswered::new(format!("signer {} was not removed", args.name), "--yes");
+    let question = format!("Trust {} no longer?", args.name);
+    if !context.confirm(&question, args.yes, &unanswered)? {
         return Ok(());
     }
     let written = plan.write(&files)?;
