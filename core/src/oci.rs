@@ -10,7 +10,6 @@ pub mod auth;
 pub mod copy;
 pub mod layout;
 pub mod manifest;
-mod referrers;
 pub mod registry;
 pub mod storage;
 pub mod walk;
@@ -28,9 +27,9 @@ use crate::envelope::Format;
 pub use any::AnyRepository;
 use layout::LayoutError;
 use manifest::{Entry, Manifest, ManifestError, SignatureForm};
-#[cfg(fuzzing)]
-pub use referrers::read_referrers;
 use registry::RegistryError;
+#[cfg(fuzzing)]
+pub use registry::read_referrers;
 
 /// Where signatures are looked for: all that a verification needs. With the two methods that are not
 /// provided here it verifies what is attached as well.

@@ -21,6 +21,7 @@ mod extension;
 mod hardware;
 mod integrity;
 mod judge;
+mod options;
 mod outcome;
 mod report;
 mod verifier;
@@ -41,9 +42,10 @@ pub use extension::{
 pub use hardware::{HardwareError, hardware};
 pub use integrity::IntegrityError;
 pub use judge::{Answers, Grounds, VerifiedSignature, judge};
+pub use options::Options;
 pub use outcome::{
     Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Outcome, PassedOver, SignatureName,
     Skipped, Verified, VerifyError,
 };
 pub use report::{Finding, Logged, Rejected, Report, RevocationFailure, Step};
-pub use verifier::{Blob, BlobSignature, Options, Verifier};
+pub use verifier::{Blob, BlobSignature, Verifier};

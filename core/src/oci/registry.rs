@@ -17,6 +17,7 @@ mod content;
 mod error;
 pub(in crate::oci) mod host;
 mod push;
+mod referrers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -27,7 +28,6 @@ use async_trait::async_trait;
 
 use super::auth::Credentials;
 use super::manifest::{self, MAX_MANIFEST, Manifest, SIGNATURE_ARTIFACT_TYPE};
-use super::referrers::{self, Known, Prefetched};
 use super::storage::parsed_manifest;
 use super::{
     FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, SignatureSource,
@@ -43,6 +43,9 @@ use crate::net::{
 };
 pub use error::{Faults, RegistryError};
 use host::{Host, unexpected};
+#[cfg(fuzzing)]
+pub use referrers::read_referrers;
+use referrers::{Known, Prefetched};
 
 /// What a run wants of registries.
 #[derive(Clone, Debug)]

@@ -1,34 +1,122 @@
-//! Attached artifacts that a verification demands: an SBOM, a scan result, signed like the artifact
+//! Artifacts of a repository, with the attached artifacts that a verification demands: an SBOM, a scan result, signed like the artifact
 //! itself, or by signers that the rule names.
 //!
 //! An attached artifact counts when its own manifest, compared with its digest, says that it is of
 //! the type and attached to this very artifact, and when it satisfies the same statement by its
-//! own signatures; where the rule names signers, they take the place of those of the statement. What a list says about it decides nothing: a signature that is right but belongs
-//! to something of another kind does not help (CVE-2022-35929), and one bad attached artifact never
-//! hides a good one.
+//! own signatures; where the rule names signers, they take the place of those of the statement.
+//! What a list says about it decides nothing: a signature that is right but belongs to something of another
+//! kind does not help (CVE-2022-35929), and one bad attached artifact never hides a good one.
 
-use super::outcome::{Accepted, Attached, AttachedFault, PassedOver, Verified, VerifyError};
-use super::{Options, Outcome, Policy, Verifier};
+use std::collections::BTreeMap;
+
+use super::options::Options;
+use super::outcome::{
+    Accepted, Attached, AttachedFault, Outcome, PassedOver, Verified, VerifyError,
+};
+use super::verifier::{Search, Verifier};
 use crate::artifact::Descriptor;
 use crate::budget::{self, Phase, during};
 use crate::oci::manifest::{Entry, Manifest};
 use crate::oci::{OciError, SignatureSource};
-use crate::policy::hardsign::{AttachedRule, Signers};
-use crate::policy::oci;
+use crate::policy::hardsign::AttachedRule;
+use crate::policy::{Policy, oci};
 
 /// Most artifacts of one type attached to one artifact that are looked at.
 const MAX_CANDIDATES: usize = 100;
 
-/// What an artifact, and what is attached to it, is verified by.
-pub(super) struct Search<'a> {
-    pub(super) policy: &'a Policy<oci::Document>,
-    /// That of the artifact, which what is attached has to satisfy as well.
-    pub(super) statement: &'a oci::Statement,
-    pub(super) repository: &'a dyn SignatureSource,
-    pub(super) scope: &'a str,
-    /// Who must have signed, in place of those of the statement.
-    pub(super) signers: Option<&'a Signers>,
-    pub(super) options: Options<'a>,
+impl Verifier<'_> {
+    /// Verifies one artifact of a repository.
+    ///
+    /// `artifact` is what the reference was resolved to; `scope` is the repository by which the
+    /// statement is chosen: the artifact's own, or what the user gives for a layout (OCI-39). A
+    /// signature that fails or can't be read never hides a good one (VER-24, VER-28).
+    ///
+    /// # Errors
+    /// [`VerifyError`]. There is no success but the value (DIF-45).
+    pub async fn verify_artifact(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &dyn SignatureSource,
+        scope: &str,
+        artifact: &Descriptor,
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        self.verify_with_attached(policy, repository, scope, artifact, &[], options)
+            .await
+    }
+
+    /// As [`Self::verify_artifact`], and demands attached artifacts beside those that the policy
+    /// demands. The user metadata is not asked of them.
+    ///
+    /// # Errors
+    /// [`VerifyError`]; [`VerifyError::AttachedUnderSkip`] where the policy verifies nothing.
+    pub async fn verify_with_attached(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &dyn SignatureSource,
+        scope: &str,
+        artifact: &Descriptor,
+        demanded: &[AttachedRule],
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        let verify = self.with_attached(policy, repository, scope, artifact, demanded, options);
+        options.budget.run(Phase::Verifying, verify).await
+    }
+
+    async fn with_attached(
+        &self,
+        policy: &Policy<oci::Document>,
+        repository: &dyn SignatureSource,
+        scope: &str,
+        artifact: &Descriptor,
+        demanded: &[AttachedRule],
+        options: Options<'_>,
+    ) -> Result<Outcome, VerifyError> {
+        let statement = policy
+            .document()
+            .statement_for_repository(scope, || format!("{scope}@{}", artifact.digest))?;
+        let rules = policy.rules(statement.name());
+        let rules: Vec<_> = rules
+            .iter()
+            .flat_map(|rules| &rules.attached)
+            .chain(demanded)
+            .collect();
+        // A signer of both is looked for among all signatures, not only the first good one.
+        let all = rules.iter().any(|rule| rule.same_signer());
+        let search = Search {
+            policy,
+            statement,
+            repository,
+            scope,
+            signers: None,
+            options,
+        };
+        let outcome = self.verify_one(&search, artifact, all).await?;
+        let mut verified = match outcome {
+            Outcome::Verified(verified) => verified,
+            Outcome::Skipped(skipped) if rules.is_empty() => return Ok(Outcome::Skipped(skipped)),
+            Outcome::Skipped(skipped) => {
+                return Err(VerifyError::AttachedUnderSkip {
+                    reference: skipped.reference,
+                    statement: skipped.statement,
+                });
+            }
+        };
+        let nothing = BTreeMap::new();
+        let search = Search {
+            options: Options {
+                user_metadata: &nothing,
+                ..options
+            },
+            ..search
+        };
+        let mut attached = Vec::new();
+        for rule in rules {
+            attached.push(search.find(self, &verified, artifact, rule).await?);
+        }
+        verified.attached = attached;
+        Ok(Outcome::Verified(verified))
+    }
 }
 
 impl Search<'_> {

@@ -22,8 +22,8 @@ use super::extension::{
 };
 use super::hardware::{HardwareError, hardware};
 use super::integrity::{IntegrityError, integrity};
+use super::options::Options;
 use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
-use super::verifier::Options;
 use crate::envelope::{Format, Signature, SigningScheme, VerificationPlugin};
 use crate::policy::hardsign::{HardwareRule, StatementRules};
 use crate::policy::{Action, Check, Rules};

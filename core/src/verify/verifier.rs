@@ -1,20 +1,17 @@
 //! Verification of whole artifacts and files: which signatures are tried, in which order, and when
 //! it is enough (VER-24 to VER-31). The checks themselves are in [`super::judge()`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::attached::Search;
 use super::content::Target;
 use super::event::{Event, Observer};
 use super::extension::{Extension, ExtensionRequest, NoPlugins};
 use super::integrity::{IntegrityError, integrity};
 use super::judge::{Answer, Case, Grounds, Question, VerifiedSignature};
+use super::options::Options;
 use super::outcome::{
     Accepted, Attempt, AttemptFailure, Outcome, SignatureName, Skipped, Verified, VerifyError,
 };
@@ -22,11 +19,11 @@ use super::report::Rejected;
 use super::window::Window;
 use crate::artifact::Descriptor;
 use crate::blob::{Digests, check_media_type, read_apart};
-use crate::budget::{self, Budget, Phase, UNLIMITED, during};
+use crate::budget::{self, Phase, during};
 use crate::envelope::{Format, Signature};
 use crate::json;
 use crate::oci::{FetchedSignature, OciError, SignatureSource};
-use crate::policy::hardsign::{AttachedRule, HardwareRule, Signer, Signers, Tally};
+use crate::policy::hardsign::{HardwareRule, Signer, Signers, Tally};
 use crate::policy::{Level, Policy, PolicyFile, Rules, Verification, blob, oci};
 use crate::revocation::{self, Checker, Inquiry};
 use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
@@ -38,97 +35,6 @@ pub struct Verifier<'v> {
     stores: Box<dyn TrustStores + 'v>,
     extension: Box<dyn Extension + 'v>,
     revocation: Box<dyn Checker + 'v>,
-}
-
-/// What the user asks of one verification.
-#[derive(Clone, Copy)]
-#[non_exhaustive]
-pub struct Options<'a> {
-    /// Most signatures that are tried (VER-25).
-    pub max_signatures: NonZeroUsize,
-    /// Pairs that the payload's annotations must contain (VER-20).
-    pub user_metadata: &'a BTreeMap<String, String>,
-    /// Settings for a verification plugin (PLG-16).
-    pub plugin_config: &'a BTreeMap<String, String>,
-    /// In what kind of hardware the key of each signature must live, where the policy has no rule of
-    /// its own on that: what is demanded for this run.
-    pub hardware: Option<&'a Arc<HardwareRule>>,
-    /// The time of verification.
-    pub now: Timestamp,
-    /// Hears what happens.
-    pub observer: Observer<'a>,
-    /// What it may spend, attached artifacts included.
-    pub budget: &'a Budget,
-}
-
-/// Most signatures that are tried where nothing else is said (VER-25).
-const MAX_SIGNATURES: NonZeroUsize = NonZeroUsize::new(100).unwrap();
-
-impl<'a> Options<'a> {
-    /// What the policy demands and nothing else, told to nobody and without limits.
-    pub fn new(now: Timestamp) -> Self {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
-        Self {
-            max_signatures: MAX_SIGNATURES,
-            user_metadata: &NONE,
-            plugin_config: &NONE,
-            hardware: None,
-            now,
-            observer: &|_| (),
-            budget: &UNLIMITED,
-        }
-    }
-
-    /// The same with another limit of signatures that are tried (VER-25).
-    #[must_use]
-    pub fn max_signatures(self, max_signatures: NonZeroUsize) -> Self {
-        Self {
-            max_signatures,
-            ..self
-        }
-    }
-
-    /// The same with user metadata that must be signed (VER-20).
-    #[must_use]
-    pub fn user_metadata(self, user_metadata: &'a BTreeMap<String, String>) -> Self {
-        Self {
-            user_metadata,
-            ..self
-        }
-    }
-
-    /// The same with settings for a verification plugin (PLG-16).
-    #[must_use]
-    pub fn plugin_config(self, plugin_config: &'a BTreeMap<String, String>) -> Self {
-        Self {
-            plugin_config,
-            ..self
-        }
-    }
-
-    /// The same with a demand on the hardware of the keys, or none.
-    #[must_use]
-    pub fn hardware(self, hardware: Option<&'a Arc<HardwareRule>>) -> Self {
-        Self { hardware, ..self }
-    }
-
-    /// The same at another time.
-    #[must_use]
-    pub fn now(self, now: Timestamp) -> Self {
-        Self { now, ..self }
-    }
-
-    /// The same, told to somebody.
-    #[must_use]
-    pub fn observer(self, observer: Observer<'a>) -> Self {
-        Self { observer, ..self }
-    }
-
-    /// The same with what it may spend.
-    #[must_use]
-    pub fn budget(self, budget: &'a Budget) -> Self {
-        Self { budget, ..self }
-    }
 }
 
 /// One signature of a file, as it was read.
@@ -149,6 +55,18 @@ pub struct Blob<'a, F> {
     pub reader: F,
     /// The media type that the signature must give it (BLOB-09).
     pub media_type: Option<&'a str>,
+}
+
+/// What an artifact, and what is attached to it, is verified by.
+pub(super) struct Search<'a> {
+    pub(super) policy: &'a Policy<oci::Document>,
+    /// That of the artifact, which what is attached has to satisfy as well.
+    pub(super) statement: &'a oci::Statement,
+    pub(super) repository: &'a dyn SignatureSource,
+    pub(super) scope: &'a str,
+    /// Who must have signed, in place of those of the statement.
+    pub(super) signers: Option<&'a Signers>,
+    pub(super) options: Options<'a>,
 }
 
 /// How many signatures are fetched at once.
@@ -182,99 +100,6 @@ impl<'v> Verifier<'v> {
             revocation: Box::new(revocation),
             ..self
         }
-    }
-
-    /// Verifies one artifact of a repository.
-    ///
-    /// `artifact` is what the reference was resolved to; `scope` is the repository by which the
-    /// statement is chosen: the artifact's own, or what the user gives for a layout (OCI-39). A
-    /// signature that fails or can't be read never hides a good one (VER-24, VER-28).
-    ///
-    /// # Errors
-    /// [`VerifyError`]. There is no success but the value (DIF-45).
-    pub async fn verify_artifact(
-        &self,
-        policy: &Policy<oci::Document>,
-        repository: &dyn SignatureSource,
-        scope: &str,
-        artifact: &Descriptor,
-        options: Options<'_>,
-    ) -> Result<Outcome, VerifyError> {
-        self.verify_with_attached(policy, repository, scope, artifact, &[], options)
-            .await
-    }
-
-    /// As [`Self::verify_artifact`], and demands attached artifacts beside those that the policy
-    /// demands. The user metadata is not asked of them.
-    ///
-    /// # Errors
-    /// [`VerifyError`]; [`VerifyError::AttachedUnderSkip`] where the policy verifies nothing.
-    pub async fn verify_with_attached(
-        &self,
-        policy: &Policy<oci::Document>,
-        repository: &dyn SignatureSource,
-        scope: &str,
-        artifact: &Descriptor,
-        demanded: &[AttachedRule],
-        options: Options<'_>,
-    ) -> Result<Outcome, VerifyError> {
-        let verify = self.with_attached(policy, repository, scope, artifact, demanded, options);
-        options.budget.run(Phase::Verifying, verify).await
-    }
-
-    async fn with_attached(
-        &self,
-        policy: &Policy<oci::Document>,
-        repository: &dyn SignatureSource,
-        scope: &str,
-        artifact: &Descriptor,
-        demanded: &[AttachedRule],
-        options: Options<'_>,
-    ) -> Result<Outcome, VerifyError> {
-        let statement = policy
-            .document()
-            .statement_for_repository(scope, || format!("{scope}@{}", artifact.digest))?;
-        let rules = policy.rules(statement.name());
-        let rules: Vec<_> = rules
-            .iter()
-            .flat_map(|rules| &rules.attached)
-            .chain(demanded)
-            .collect();
-        // A signer of both is looked for among all signatures, not only the first good one.
-        let all = rules.iter().any(|rule| rule.same_signer());
-        let search = Search {
-            policy,
-            statement,
-            repository,
-            scope,
-            signers: None,
-            options,
-        };
-        let outcome = self.verify_one(&search, artifact, all).await?;
-        let mut verified = match outcome {
-            Outcome::Verified(verified) => verified,
-            Outcome::Skipped(skipped) if rules.is_empty() => return Ok(Outcome::Skipped(skipped)),
-            Outcome::Skipped(skipped) => {
-                return Err(VerifyError::AttachedUnderSkip {
-                    reference: skipped.reference,
-                    statement: skipped.statement,
-                });
-            }
-        };
-        let nothing = BTreeMap::new();
-        let search = Search {
-            options: Options {
-                user_metadata: &nothing,
-                ..options
-            },
-            ..search
-        };
-        let mut attached = Vec::new();
-        for rule in rules {
-            attached.push(search.find(self, &verified, artifact, rule).await?);
-        }
-        verified.attached = attached;
-        Ok(Outcome::Verified(verified))
     }
 
     /// Verifies one artifact of the scope by its own signatures under its statement; with `all`, every

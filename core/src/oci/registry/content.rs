@@ -10,12 +10,12 @@ use tokio::sync::mpsc;
 
 use super::host::unexpected;
 use super::push::put_blob;
+use super::referrers;
 use super::{Registry, RegistryError};
 use crate::artifact::Descriptor;
 use crate::artifact::reference::TagOrDigest;
 use crate::net::{Method, Request, StatusCode};
 use crate::oci::manifest::{Entry, MAX_MANIFEST};
-use crate::oci::referrers;
 use crate::oci::storage::{BlobReader, Place, Storage, by_digest};
 use crate::oci::{OciError, Warning};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::unexpected;
+use super::referrers::{self, IndexChange, OwnList};
 use super::{Registry, RegistryError, guard};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
@@ -13,7 +14,6 @@ use crate::oci::manifest::{
     self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, OCI_MANIFEST, SIGNATURE_ARTIFACT_TYPE,
     WrittenForm,
 };
-use crate::oci::referrers::{self, IndexChange, OwnList};
 use crate::oci::{OciError, Pushed, Warning, check_is_signature};
 
 impl Registry {

@@ -16,16 +16,16 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::manifest::{
-    self, EMPTY_MEDIA_TYPE, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE,
-};
-use super::registry::host::unexpected;
-use super::registry::{Registry, RegistryError, media_type};
-use super::{OciError, Referrers, Warning};
+use super::host::unexpected;
+use super::{Registry, RegistryError, media_type};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::budget;
 use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
+use crate::oci::manifest::{
+    self, EMPTY_MEDIA_TYPE, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE,
+};
+use crate::oci::{OciError, Referrers, Warning};
 use crate::text::WithCauses;
 use index::Standing;
 pub(super) use index::{IndexChange, OwnList, Writers, update_index};
