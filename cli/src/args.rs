@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::output::Level;
 
 mod arrange;
+pub(crate) mod batch;
 pub(crate) mod blob;
 pub(crate) mod certificate;
 pub(crate) mod completion;
@@ -80,7 +81,8 @@ pub(crate) fn definition(program: &'static str) -> Command {
 
 /// Whether one JSON document is to be all that is printed.
 pub(crate) fn json(matches: &ArgMatches) -> bool {
-    flags::Reader(deepest(matches)).text("output").as_deref() == Some("json")
+    let output = flags::Reader(deepest(matches)).text("output");
+    matches!(output.as_deref(), Some("json" | "jsonl"))
 }
 
 fn deepest(matches: &ArgMatches) -> &ArgMatches {

@@ -27,10 +27,12 @@ mod explain;
 mod inspect;
 mod interrupts;
 mod key;
+mod lines;
 mod list;
 mod login;
 mod logout;
 mod man;
+mod many;
 mod permissions;
 mod plugin;
 mod policy;
@@ -46,11 +48,12 @@ mod version;
 
 pub(crate) use interrupts::Interrupts;
 
-/// What every command works with.
+/// What every command works with. Clones share it.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) console: Arc<Console>,
     pub(crate) program: &'static str,
-    pub(crate) interrupts: Interrupts,
+    pub(crate) interrupts: Arc<Interrupts>,
 }
 
 /// What is told where a question meets the end of standard input.
@@ -147,7 +150,7 @@ impl Context {
             return Err(Failure::error(interrupts::interrupted()));
         }
         let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(many::cores())
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;

@@ -215,6 +215,17 @@ impl From<SignError> for Failure {
             ),
             SignError::Timestamp(error) => timestamp(&error),
             SignError::Budget(overspent) => overspent.into(),
+            SignError::Lookup(error) => {
+                let (exit, hint) = registry::classify(&error);
+                let message = format!(
+                    "failed to look for a signature that is there already: {}",
+                    WithCauses(&error)
+                );
+                Self {
+                    hint: hint.as_deref().map(own_lines),
+                    ..Self::new(exit, message)
+                }
+            }
             SignError::Push(error) => {
                 let (exit, hint) = registry::classify(&error);
                 let message = match &error {

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let context = Context {
         console: Arc::new(Console::new(level, abilities()).printing_json(args::json(&matches))),
         program,
-        interrupts: Interrupts::default(),
+        interrupts: Arc::new(Interrupts::default()),
     };
     match command::run(&matches, &definition, &context) {
         Ok(()) => Exit::Success.into(),

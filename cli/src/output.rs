@@ -173,6 +173,19 @@ impl Console {
     /// Standard output can't be written to.
     pub(crate) fn json(&self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
+        self.harmless_json(&text)
+    }
+
+    /// One document of several, on a line of its own, for `--output jsonl`.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn json_line(&self, document: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(document).map_err(io::Error::other)?;
+        self.harmless_json(&text)
+    }
+
+    fn harmless_json(&self, text: &str) -> io::Result<()> {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
             // Outside of strings there are line feeds alone; inside, they are escaped already.

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
@@ -29,10 +29,17 @@ pub struct Window {
     pub in_order: bool,
 }
 
-/// The right to be worked on; the next item begins once it is dropped. Work that is over but for
-/// waiting for something that others are waiting for too gives it back early.
+/// The right to be worked on; the next item begins once the result of this one was seen. Work that is
+/// over but for waiting for something that others are waiting for too gives it back early.
 #[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// Lets the next item begin now.
+    pub fn give_back(self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
 
 /// What ends a batch from outside.
 #[derive(Debug)]
@@ -105,7 +112,8 @@ where
             }
             () = &mut deadline, if waiting.is_none() => break,
             Some(result) = running.join_next() => {
-                let (number, result) = match result {
+                // The turn ends with this block.
+                let (number, result, _turn) = match result {
                     Ok(result) => result,
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 };
@@ -124,8 +132,9 @@ where
             }, if room => match next {
                 (Ok(turn), Some(item)) => {
                     let number = ended.begun;
-                    let work = work(number, item, Turn(turn));
-                    running.spawn(async move { (number, work.await) });
+                    let turn = Arc::new(Mutex::new(Some(turn)));
+                    let work = work(number, item, Turn(Arc::clone(&turn)));
+                    running.spawn(async move { (number, work.await, turn) });
                     ended.begun += 1;
                 }
                 _ => open = false,
@@ -296,6 +305,23 @@ mod tests {
         }
     }
 
+    /// One at a time means that the next one begins when the result of the last was seen.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_begins_before_a_break_is_known() {
+        for _ in 0..50 {
+            let begun = Arc::new(AtomicUsize::new(0));
+            let work = |_, item: usize, _turn: Turn| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                async move { item }
+            };
+            let items = stream::iter(0..100);
+            let ended = spread(items, window(1, 2, false), never(), work, |_, _| {
+                ControlFlow::Break(())
+            });
+            assert_eq!(ended.await.begun, 1);
+        }
+    }
+
     /// Items that gave their turn back don't keep others from being worked on.
     #[tokio::test]
     async fn a_turn_given_back_is_another_s() {
@@ -303,7 +329,7 @@ mod tests {
         let work = |_, item: usize, turn: Turn| {
             let together = Arc::clone(&together);
             async move {
-                drop(turn);
+                turn.give_back();
                 together.wait().await;
                 item
             }

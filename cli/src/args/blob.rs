@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use hardsign_core::blob::signature_path;
 use hardsign_core::envelope::Format;
 
+use super::batch::{self, Batch};
 use super::deadline::READING;
 use super::flags::{self, Reader};
 use super::policy;
@@ -96,6 +97,9 @@ Examples:
 pub(crate) struct SignArgs {
     /// Files as typed; `-` is standard input.
     pub(crate) blobs: Vec<String>,
+    pub(crate) batch: Batch,
+    /// `--skip-signed`.
+    pub(crate) skip_signed: bool,
     pub(crate) signing: Signing,
     pub(crate) media_type: String,
     pub(crate) directory: Option<String>,
@@ -107,8 +111,9 @@ pub(crate) struct SignArgs {
 /// `hardsign blob verify`.
 #[derive(Debug)]
 pub(crate) struct VerifyArgs {
-    /// Files as typed, each with its signature files; never empty.
+    /// Files as typed, each with its signature files.
     pub(crate) blobs: Vec<SignedFile>,
+    pub(crate) batch: Batch,
     /// `--signature-directory`, in which the signatures of each file are looked for.
     pub(crate) directory: Option<String>,
     pub(crate) policy_name: Option<String>,
@@ -173,6 +178,10 @@ fn sign() -> Command {
     .arg(flags::force(
         "Replace an existing signature file without a question",
     ))
+    .args(batch::batch(
+        "Sign what a file lists too, - for standard input: a path or a JSON object a line",
+    ))
+    .arg(batch::skip_signed())
     .arg(flags::positional(
         "blob_path...",
         "Files to sign; - is standard input",
@@ -210,7 +219,10 @@ fn verify() -> Command {
     .arg(flags::require_hardware())
     .arg(flags::policy())
     .arg(flags::deadline())
-    .arg(flags::output())
+    .args(batch::batch(
+        "Verify what a file lists too, - for standard input: a path or a JSON object a line",
+    ))
+    .arg(batch::output())
     .arg(flags::positional(
         "blob_path...",
         "Files to verify; - is standard input",
@@ -261,7 +273,8 @@ impl SignArgs {
     pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
         let reader = Reader(matches);
         let blobs = reader.all("positional");
-        if blobs.is_empty() {
+        let batch = Batch::read(&reader)?;
+        if blobs.is_empty() && batch.from_file.is_none() {
             return Err(Usage(format!(
                 "missing file path to the blob artifact: use `{program} blob sign --help` to see what parameters are required"
             )));
@@ -269,15 +282,17 @@ impl SignArgs {
         if blobs.iter().any(String::is_empty) {
             return Err(Usage("blob path cannot be empty".to_owned()));
         }
+        batch.check_input(&blobs)?;
         let directory = reader.text("signature-directory");
         if directory.as_deref() == Some("") {
             return Err(Usage("signature directory cannot be empty".to_owned()));
         }
         reader.exclusive(&["signature-directory", "signature"])?;
         let signature = reader.text("signature");
+        let listed = usize::from(batch.from_file.is_some()) * 2;
         match (
             &signature,
-            blobs.len(),
+            blobs.len() + listed,
             blobs.iter().any(|blob| blob == "-"),
         ) {
             (Some(_), 2.., _) => {
@@ -295,6 +310,8 @@ impl SignArgs {
         }
         Ok(Self {
             blobs,
+            batch,
+            skip_signed: reader.switch("skip-signed")?,
             signing: Signing::read(&reader)?,
             media_type: reader
                 .text("media-type")
@@ -312,13 +329,21 @@ impl VerifyArgs {
     pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
         let reader = Reader(matches);
         let blobs = reader.all("positional");
-        if blobs.is_empty() {
+        let batch = Batch::read(&reader)?;
+        if blobs.is_empty() && batch.from_file.is_none() {
             return Err(Usage(format!(
                 "missing path to the blob artifact: use `{program} blob verify --help` to see what parameters are required"
             )));
         }
         let (signatures, directory) = (reader.all("signature"), reader.text("signature-directory"));
-        if signatures.is_empty() && directory.is_none() || signatures.iter().any(String::is_empty) {
+        batch.check_input(&blobs)?;
+        let needed = !blobs.is_empty() && signatures.is_empty() && directory.is_none();
+        if blobs.is_empty() && !signatures.is_empty() {
+            return Err(Usage(
+                "--signature is for the files that are typed; a list names signatures itself, or has them beside its files".to_owned(),
+            ));
+        }
+        if needed || signatures.iter().any(String::is_empty) {
             return Err(Usage(
                 "filepath of the signature cannot be empty".to_owned(),
             ));
@@ -333,6 +358,7 @@ impl VerifyArgs {
         }
         Ok(Self {
             blobs: assign(blobs, signatures, directory.is_some())?,
+            batch,
             directory,
             policy_name: reader.text("policy-name"),
             media_type,
@@ -341,7 +367,7 @@ impl VerifyArgs {
             require_hardware: reader.switch("require-hardware")?,
             policy_file: reader.text("policy"),
             deadline: reader.deadline(READING)?,
-            output: reader.output()?,
+            output: batch::read_output(&reader)?,
         })
     }
 }

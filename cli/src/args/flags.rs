@@ -281,6 +281,7 @@ impl Reader<'_> {
             match id.as_str() {
                 "expiry" => duration::check(&self.text("expiry").unwrap_or_default())?,
                 "deadline" => drop(self.deadline_given()?),
+                "jobs" => drop(self.number("jobs", "--jobs")?),
                 "max-signatures" => drop(self.number("max-signatures", "--max-signatures")?),
                 "bits" => drop(self.number("bits", "-b, --bits")?),
                 switch if switches.contains(switch) => drop(self.switch(switch)?),

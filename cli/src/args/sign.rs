@@ -2,6 +2,7 @@
 
 use hardsign_core::envelope::Format;
 
+use super::batch::{self, Batch};
 use super::deadline::SIGNING;
 use super::flags::{self, Reader};
 use super::{
@@ -19,8 +20,8 @@ Examples:
   Sign several artifacts with one login:
     hardsign sign --key release registry.example.com/a@sha256:<digest> registry.example.com/b@sha256:<digest>
 
-  Sign what a file lists, one reference a line:
-    hardsign sign --key release - < references.txt
+  Sign what a file lists, one reference a line; the same line again finishes a run that was broken off:
+    hardsign sign --key release --from-file references.txt --skip-signed
 
   Sign what a build pushed, by the digests that it wrote:
     docker buildx build --push --tag registry.example.com/app:v1 --metadata-file build.json .
@@ -88,6 +89,9 @@ pub(crate) struct SignArgs {
     /// `--metadata-file`: what `docker buildx` wrote.
     pub(crate) metadata_file: Option<String>,
     pub(crate) selection: Selection,
+    pub(crate) batch: Batch,
+    /// `--skip-signed`.
+    pub(crate) skip_signed: bool,
     pub(crate) signing: Signing,
     pub(crate) registry: Registry,
 }
@@ -98,6 +102,10 @@ pub(super) fn definition() -> Command {
         .arg(flags::oci_layout())
         .arg(flags::allow_referrers_api())
         .args(flags::selection())
+        .args(batch::batch(
+            "Sign what a file lists too, - for standard input: a reference or a JSON object a line",
+        ))
+        .arg(batch::skip_signed())
         .arg(flags::switch(
             "force-referrers-tag",
             "Store the signature under the referrers tag, without asking the referrers API",
@@ -162,7 +170,7 @@ pub(super) fn signing_flags(command: Command) -> Command {
             "Roots of the device's maker, in place of those that came with hardsign (with --attest)",
         ))
         .arg(flags::deadline())
-        .arg(flags::output())
+        .arg(batch::output())
 }
 
 impl SignArgs {
@@ -172,13 +180,17 @@ impl SignArgs {
         let reader = Reader(matches);
         let references = reader.all("positional");
         let metadata_file = reader.text("metadata-file");
-        if references.is_empty() && metadata_file.is_none() {
+        let batch = Batch::read(&reader)?;
+        if references.is_empty() && metadata_file.is_none() && batch.from_file.is_none() {
             return Err(flags::missing_reference("sign", program));
         }
+        batch.check_input(&references)?;
         Ok(Self {
             references,
             metadata_file,
             selection: reader.selection()?,
+            batch,
+            skip_signed: reader.switch("skip-signed")?,
             signing: Signing::read(&reader)?,
             registry: Registry::read(&reader)?,
         })
@@ -209,7 +221,7 @@ impl Signing {
             timestamp: timestamp(reader)?,
             attest: attest(reader)?,
             deadline: reader.deadline(SIGNING)?,
-            output: reader.output()?,
+            output: batch::read_output(reader)?,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use hardsign_core::policy::hardsign::AttachedRule;
 
+use super::batch::{self, Batch};
 use super::deadline::READING;
 use super::flags::{self, Reader};
 use super::{ArgMatches, BTreeMap, Command, Deadline, Output, Registry, Selection, Usage};
@@ -15,6 +16,9 @@ Examples:
 
   Verify, and demand metadata that the signer signed:
     hardsign verify -m build=17 registry.example.com/app@sha256:<digest>
+
+  Verify what a file lists, one reference a line, and tell of each as it is done:
+    hardsign verify --from-file references.txt --output jsonl
 
   Verify an index and all that it lists:
     hardsign verify --recursive registry.example.com/app@sha256:<digest>
@@ -34,6 +38,7 @@ pub(crate) struct VerifyArgs {
     /// References as typed; `-` stands for those listed on standard input.
     pub(crate) references: Vec<String>,
     pub(crate) selection: Selection,
+    pub(crate) batch: Batch,
     pub(crate) max_signatures: NonZeroUsize,
     pub(crate) plugin_config: BTreeMap<String, String>,
     pub(crate) user_metadata: BTreeMap<String, String>,
@@ -58,6 +63,9 @@ pub(super) fn definition() -> Command {
         .arg(flags::oci_layout())
         .arg(flags::allow_referrers_api())
         .args(flags::selection())
+        .args(batch::batch(
+            "Verify what a file lists too, - for standard input: a reference or a JSON object a line",
+        ))
         .arg(flags::value(
             "scope",
             "SCOPE",
@@ -75,7 +83,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::require_hardware())
         .arg(flags::deadline())
         .arg(flags::policy())
-        .arg(flags::output())
+        .arg(batch::output())
         .arg(flags::positional(
             "reference...",
             "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
@@ -88,9 +96,11 @@ impl VerifyArgs {
     pub(crate) fn read(matches: &ArgMatches, program: &str) -> Result<Self, Usage> {
         let reader = Reader(matches);
         let references = reader.all("positional");
-        if references.is_empty() {
+        let batch = Batch::read(&reader)?;
+        if references.is_empty() && batch.from_file.is_none() {
             return Err(flags::missing_reference("verify", program));
         }
+        batch.check_input(&references)?;
         reader.together(&["oci-layout", "scope"])?;
         let same_signer = reader.switch("same-signer")?;
         let attached = reader
@@ -110,6 +120,7 @@ impl VerifyArgs {
         Ok(Self {
             references,
             selection: reader.selection()?,
+            batch,
             max_signatures: reader.max_signatures()?,
             plugin_config: reader.pairs("plugin-config")?,
             user_metadata: reader.pairs("user-metadata")?,
@@ -117,7 +128,7 @@ impl VerifyArgs {
             attached,
             require_hardware: reader.switch("require-hardware")?,
             policy_file: reader.text("policy"),
-            output: reader.output()?,
+            output: batch::read_output(&reader)?,
             registry: Registry::read(&reader)?,
             deadline: reader.deadline(READING)?,
         })

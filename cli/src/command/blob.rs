@@ -1,37 +1,47 @@
 //! `hardsign blob sign` and `blob inspect` (CLI-94 to CLI-98); verification is in `verify`.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hardsign_core::algorithm::HashAlgorithm;
-use hardsign_core::artifact::{Descriptor, Kind};
-use hardsign_core::batch;
+use hardsign_core::artifact::{Descriptor, Kind as Artifact};
+use hardsign_core::batch::{self, Turn};
 use hardsign_core::blob::{self, check_media_type, describe};
 use hardsign_core::budget::Phase;
 use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
-use hardsign_core::plugin::PluginSigner;
-use hardsign_core::sign::{SignOptions, sign_blob};
+use hardsign_core::sign::{SignOptions, makes_needless, sign_blob};
 use hardsign_core::text::WithCauses;
 use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::interrupts::Heeding;
+use super::lines::{self, Kind, Line, Lines, More};
+use super::many::{self, Listed, Name, Rest, Source};
 use super::sign::ends_the_batch;
-use super::tally::Tally;
+use super::tally::{Tally, Telling};
 use super::{Context, Unanswered, signer};
 use crate::args::blob::{InspectArgs, SignArgs};
 use crate::args::{Deadline, Output};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::progress::Busy;
 use crate::output::{one_line, signature};
 
 /// A file to sign and where its signature goes.
 struct Job {
-    blob: String,
+    name: Name,
     signature: PathBuf,
+    more: More,
+    /// Whether the user said yes to replacing a signature, or need not be asked.
+    may_replace: bool,
+    /// A line that can't be done, which is told in its turn.
+    fault: Option<Failure>,
 }
 
 /// Why a file was not signed, and whether the next one would fail for the same reason.
@@ -49,157 +59,360 @@ impl From<Failure> for Unsigned {
     }
 }
 
-/// A file to sign, and what is known of it.
-struct FileToSign<'a> {
-    job: &'a Job,
-    hash: HashAlgorithm,
-    media_type: &'a str,
-    deadline: &'a Deadline,
-}
-
-/// A file that was signed.
+/// A file that is signed, now or before.
 struct Done {
+    blob: String,
     descriptor: Descriptor,
     signature: PathBuf,
+    /// It had the signature.
+    skipped: bool,
+}
+
+/// What all of a batch have in common.
+struct Work {
+    opened: signer::Opened,
+    hash: HashAlgorithm,
+    media_type: String,
+    options: SignOptions,
+    skip_signed: bool,
+    deadline: Deadline,
+    /// Files that are read at a time.
+    reading: Semaphore,
+    context: Context,
 }
 
 pub(super) fn sign(args: SignArgs, context: &Context) -> Result<(), Failure> {
     check_media_type(&args.media_type).map_err(Failure::error)?;
     let dirs = context.dirs()?;
     let format = signer::format(&args.signing, &dirs)?;
-    let jobs = jobs(&args, format)?;
+    let mut places = Places::default();
+    let jobs = jobs(&args, format, &mut places)?;
+    let list = args.batch.from_file.as_ref();
+    let list = list.map(|list| lines::open(list, Kind::FilesToSign, args.batch.shard));
+    let list = list.transpose()?;
+    if jobs.is_empty() && list.is_none() {
+        many::nothing_here(context);
+        return Tally::new(telling(&args), false).finish(Rest::default(), context);
+    }
     context.wait(async {
         let deadline = &args.signing.deadline;
-        let open = signer::open(&args.signing, Kind::Blob, &dirs, context);
+        let open = signer::open(&args.signing, Artifact::Blob, &dirs, context);
         let opened = deadline.budget().run(Phase::OpeningKey, open).await?;
-        let result = sign_all(&args, jobs, format, &opened, &dirs, context).await;
-        signer::close(&opened.signer, deadline).await;
+        let prepared = prepare(&args, jobs, format, opened, &dirs, context).await?;
+        let (work, jobs) = prepared;
+        let work = Arc::new(work);
+        let known = jobs.len();
+        let listed = list.map(|list| listed(list, &args, format, places));
+        let source = Source::new(jobs, listed);
+        let result = sign_each(&args, &work, source, known, format).await;
+        signer::close(&work.opened.signer, deadline).await;
         result
     })
 }
 
-async fn sign_all(
+fn telling(args: &SignArgs) -> Telling {
+    let json = args.signing.output == Output::Json;
+    Telling::new("blob", "files", json, &args.batch, args.skip_signed)
+}
+
+/// What signing needs, once all questions are answered.
+async fn prepare(
     args: &SignArgs,
     all: Vec<Job>,
     format: Format,
-    opened: &signer::Opened,
+    opened: signer::Opened,
     dirs: &hardsign_core::dirs::Dirs,
     context: &Context,
-) -> Result<(), Failure> {
-    let signer = &opened.signer;
-    let deadline = &args.signing.deadline;
-    let options = SignOptions::new(format, context.now())
-        .expiry(args.signing.expiry)
-        .user_metadata(args.signing.user_metadata.clone())
-        .timestamp(signer::timestamp(&args.signing, signer, dirs, context)?)
-        .evidence(opened.evidence.clone());
-    let hash = signer.key_spec().map_err(Failure::from)?.hash();
-    let mut jobs = Vec::new();
-    for job in all {
-        if may_write(&job.signature, args.force, context)? {
-            jobs.push(job);
+) -> Result<(Work, Vec<Job>), Failure> {
+    let prepared: Result<_, Failure> = (|| {
+        let signer = &opened.signer;
+        let options = SignOptions::new(format, context.now())
+            .expiry(args.signing.expiry)
+            .user_metadata(args.signing.user_metadata.clone())
+            .timestamp(signer::timestamp(&args.signing, signer, dirs, context)?)
+            .evidence(opened.evidence.clone());
+        let hash = signer.key_spec().map_err(Failure::from)?.hash();
+        let mut jobs = Vec::new();
+        for job in all {
+            if args.skip_signed && !args.force {
+                // What is there may be this very signature, which is seen in its turn.
+                jobs.push(job);
+            } else if may_write(&job.signature, args.force, context)? {
+                jobs.push(Job {
+                    may_replace: true,
+                    ..job
+                });
+            }
+        }
+        Ok((options, hash, jobs))
+    })();
+    match prepared {
+        Ok((options, hash, jobs)) => {
+            let work = Work {
+                opened,
+                hash,
+                media_type: args.media_type.clone(),
+                options,
+                skip_signed: args.skip_signed,
+                deadline: args.signing.deadline.clone(),
+                reading: Semaphore::new(many::cores() * 2),
+                context: context.clone(),
+            };
+            Ok((work, jobs))
+        }
+        Err(failure) => {
+            signer::close(&opened.signer, &args.signing.deadline).await;
+            Err(failure)
         }
     }
-    let progress = context.console.progress("signing", jobs.len());
-    let mut tally = Tally::new("blob", jobs.iter().map(|job| job.blob.clone()).collect());
+}
+
+/// The files that a list names, as it is read.
+fn listed(mut lines: Lines, args: &SignArgs, format: Format, mut places: Places) -> Listed<Job> {
+    let (sender, items) = mpsc::channel(AHEAD);
+    let name: Arc<str> = lines.name.clone().into();
+    let list = Arc::clone(&name);
+    let position = Arc::clone(&lines.position);
+    let (directory, force) = (args.directory.clone(), args.force);
+    tokio::spawn(async move {
+        while let Some(line) = lines.lines.recv().await {
+            let (line, fault) = match line {
+                Ok(Ok(line)) => (line, None),
+                Ok(Err(bad)) => {
+                    let line = Line {
+                        number: Some(bad.number),
+                        name: String::new(),
+                        more: More::default(),
+                    };
+                    (line, Some(Failure::failed(bad.fault)))
+                }
+                Err(error) => {
+                    let line = Line {
+                        number: None,
+                        name: list.to_string(),
+                        more: More::default(),
+                    };
+                    let fault = format!("failed to read {list}: {error}");
+                    (line, Some(Failure::failed(fault)))
+                }
+            };
+            let listed = line.number.map(|number| (Arc::clone(&list), number));
+            let name = Name {
+                text: line.name,
+                listed,
+            };
+            let job = match fault {
+                Some(fault) => Err(fault),
+                None => places.job(name.clone(), line.more, None, directory.as_deref(), format),
+            };
+            let job = job.map(|job| Job {
+                may_replace: force,
+                ..job
+            });
+            // The command line is not at fault.
+            let job = job.map_err(|fault| Failure {
+                exit: Exit::Failed,
+                ..fault
+            });
+            let job = job.unwrap_or_else(|fault| Job {
+                name,
+                signature: PathBuf::new(),
+                more: More::default(),
+                may_replace: false,
+                fault: Some(fault),
+            });
+            if sender.send(job).await.is_err() {
+                return;
+            }
+        }
+    });
+    Listed {
+        name,
+        items,
+        position,
+    }
+}
+
+async fn sign_each(
+    args: &SignArgs,
+    work: &Arc<Work>,
+    mut source: Source<Job>,
+    known: usize,
+    format: Format,
+) -> Result<(), Failure> {
+    let context = &work.context;
+    let many = known > 1 || args.batch.from_file.is_some();
+    let tally = RefCell::new(Tally::new(telling(args), many));
     let mut printing = Ok(());
-    let work = async |job: Job| {
-        let file = FileToSign {
-            job: &job,
-            hash,
-            media_type: &args.media_type,
-            deadline,
-        };
-        let done = sign_one(file, signer, &options, context).await;
-        (job.blob, done)
+    let progress = many::progress("signing", known, &args.batch, context);
+    let window = many::window(&args.batch, work.opened.signer.max_in_flight(), 0);
+    let begin = |number, job: Job, turn| {
+        tally.borrow_mut().begun(number, job.name.clone());
+        sign_one(Arc::clone(work), job, turn)
     };
-    batch::in_order(jobs, signer.max_in_flight(), work, |(blob, done)| {
+    let done = |number, result: Result<Done, Unsigned>| {
         progress.step();
-        match done {
+        let mut tally = tally.borrow_mut();
+        let line = match result {
             Ok(done) => {
                 if printing.is_ok() {
-                    printing = print(&blob, &done, args.signing.output, context);
+                    printing = print(&done, args.signing.output, context);
                 }
                 let record = json!({
-                    "blob": blob,
+                    "blob": done.blob,
                     "mediaType": done.descriptor.media_type,
                     "digest": done.descriptor.digest,
                     "size": done.descriptor.size,
                     "signature": done.signature,
-                    "signatureEnvelopeType": options.format.media_type(),
+                    "signatureEnvelopeType": format.media_type(),
                 });
-                tally.signed(&blob, record);
+                match done.skipped {
+                    true => tally.skipped(number, record),
+                    false => tally.signed(number, record),
+                }
             }
-            Err(unsigned) => tally.failed(&blob, unsigned.failure, unsigned.ends_the_batch),
+            Err(unsigned) => tally.failed(number, unsigned.failure, unsigned.ends_the_batch),
+        };
+        if let Some(line) = line
+            && printing.is_ok()
+        {
+            printing = context.console.json_line(&line).map_err(Failure::from);
         }
-        if printing.is_err() {
-            return ControlFlow::Break(());
+        match printing {
+            Ok(()) => tally.flow(),
+            Err(_) => ControlFlow::Break(()),
         }
-        tally.flow()
-    })
-    .await;
+    };
+    let stop = many::stop("signatures", context);
+    let ended = batch::spread(&mut source, window, stop, begin, done).await;
     drop(progress);
-    printing?;
-    if args.signing.output == Output::Json {
-        context.console.json(&tally.document())?;
+    let rest = source.rest();
+    if ended.begun == 0 && rest.list.is_none() && rest.empty_list.is_none() && known == 0 {
+        // No question was answered with no: there was none.
+        if args.blobs.is_empty() {
+            many::nothing_here(context);
+        }
     }
-    tally.result("files")
+    let rest = Rest {
+        items: rest.items.into_iter().map(|job| job.name).collect(),
+        list: rest.list,
+        empty_list: rest.empty_list,
+    };
+    printing?;
+    tally.into_inner().finish(rest, context)
 }
 
-fn print(blob: &str, done: &Done, output: Output, context: &Context) -> Result<(), Failure> {
-    if output == Output::Text {
-        // The space at the start of the second line is the reference's (CLI-95).
-        context
-            .console
-            .line(format_args!("Successfully signed {blob}"))?;
-        context.console.line(format_args!(
-            " Signature file written to {}",
-            done.signature.display()
+fn print(done: &Done, output: Output, context: &Context) -> Result<(), Failure> {
+    if output != Output::Text {
+        return Ok(());
+    }
+    let console = &context.console;
+    let (blob, signature) = (&done.blob, done.signature.display());
+    if done.skipped {
+        console.line(format_args!(
+            "Skipped {blob}, which has this signature: {signature}"
         ))?;
+    } else {
+        // The space at the start of the second line is the reference's (CLI-95).
+        console.line(format_args!("Successfully signed {blob}"))?;
+        console.line(format_args!(" Signature file written to {signature}"))?;
     }
     Ok(())
 }
 
-/// Hashes, signs and writes one file's signature; a failure leaves no file.
-async fn sign_one(
-    file: FileToSign<'_>,
-    signer: &PluginSigner,
-    options: &SignOptions,
-    context: &Context,
-) -> Result<Done, Unsigned> {
-    let FileToSign {
-        job,
-        hash,
-        media_type,
-        deadline,
-    } = file;
-    let media_type = media_type.to_owned();
+/// Hashes, signs and writes one file's signature, unless it is there; a failure leaves no file.
+async fn sign_one(work: Arc<Work>, mut job: Job, _turn: Turn) -> Result<Done, Unsigned> {
+    if let Some(fault) = job.fault.take() {
+        return Err(fault.into());
+    }
+    let (context, signer) = (&work.context, &work.opened.signer);
+    let name = job.name.text.clone();
+    let media_type = job.more.media_type.take();
+    let media_type = media_type.unwrap_or_else(|| work.media_type.clone());
+    check_media_type(&media_type).map_err(Failure::error)?;
     let unreadable =
-        |error| Failure::failed(format!("failed to read {}: {error}", one_line(&job.blob)));
-    let (progress, reader) = open(&job.blob, deadline, context).map_err(unreadable)?;
+        |error| Failure::failed(format!("failed to read {}: {error}", one_line(&name)));
+    let reading = work.reading.acquire().await;
+    let (progress, reader) = open(&name, &work.deadline, context).map_err(unreadable)?;
+    let hash = work.hash;
     let read = async {
         let describe = move |file: &mut dyn Read| describe(file, hash, &media_type);
-        let read = blob::read_apart(reader, &job.blob, describe).await;
+        let read = blob::read_apart(reader, &name, describe).await;
         read.map_err(unreadable)
     };
     // How large it is is not known.
-    let descriptor = deadline.given().run(Phase::Reading, read).await?;
-    drop(progress);
-    let options = options.clone().now(context.now()).budget(deadline.budget());
+    let descriptor = work.deadline.given().run(Phase::Reading, read).await?;
+    drop((progress, reading));
+    let mut user_metadata = work.options.user_metadata.clone();
+    user_metadata.append(&mut job.more.user_metadata);
+    let options = work.options.clone().now(context.now());
+    let options = options
+        .user_metadata(user_metadata)
+        .budget(work.deadline.budget());
+    let done = |skipped| Done {
+        blob: name.clone(),
+        descriptor: descriptor.clone(),
+        signature: job.signature.clone(),
+        skipped,
+    };
+    let existing = match work.skip_signed {
+        true => read_existing(&job.signature)?,
+        false => None,
+    };
+    let is_needless = |leaf| match &existing {
+        Some(bytes) => makes_needless(options.format, bytes, &descriptor, &options, leaf),
+        None => Ok(false),
+    };
+    let failed = |error| Unsigned {
+        ends_the_batch: ends_the_batch(&error),
+        failure: signer::failure(signer, error),
+    };
+    if let Some(leaf) = signer.leaf_thumbprint()
+        && is_needless(leaf).map_err(failed)?
+    {
+        return Ok(done(true));
+    }
+    if !job.may_replace && std::fs::symlink_metadata(&job.signature).is_ok() {
+        return Err(exists(&job.signature, work.skip_signed).into());
+    }
     let signed = sign_blob(signer, &descriptor, &options)
         .await
-        .map_err(|error| Unsigned {
-            ends_the_batch: ends_the_batch(&error),
-            failure: signer::failure(signer, error),
-        })?;
+        .map_err(failed)?;
+    if is_needless(signed.chain().leaf().thumbprint()).map_err(failed)? {
+        return Ok(done(true));
+    }
     write_atomic(&job.signature, signed.bytes(), 0o600).map_err(|error| {
         let causes = WithCauses(&error);
         Failure::failed(format!("failed to write signature to file: {causes}"))
     })?;
-    Ok(Done {
-        descriptor,
-        signature: job.signature.clone(),
-    })
+    Ok(done(false))
+}
+
+/// The signature file that is there, if it is one that may be read.
+fn read_existing(signature: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    if std::fs::symlink_metadata(signature).is_err() {
+        return Ok(None);
+    }
+    match read_named(signature, MAX_ENVELOPE_LEN as u64) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) => {
+            let causes = WithCauses(&error);
+            Err(Failure::failed(format!(
+                "failed to read signature file: {causes}"
+            )))
+        }
+    }
+}
+
+/// A signature file that nobody was asked about.
+fn exists(signature: &Path, skip_signed: bool) -> Failure {
+    let signature = one_line(&signature.display().to_string());
+    let what = match skip_signed {
+        true => "is another signature",
+        false => "exists already",
+    };
+    Failure::failed(format!("{signature} {what}"))
+        .hint("--force replaces signature files; --skip-signed leaves files alone that have this signature")
 }
 
 /// The file, or standard input for `-`; Ctrl-C ends its reading, and where it is large a bar shows
@@ -227,24 +440,75 @@ pub(super) fn open(
     Ok(context.console.reading(file, blob, size))
 }
 
-/// Each file and where its signature goes: to a name that [`blob::signature_format`] reads this
-/// format from (BLOB-06), and no two to the same.
-fn jobs(args: &SignArgs, format: Format) -> Result<Vec<Job>, Failure> {
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut taken: HashMap<PathBuf, usize> = HashMap::new();
-    for (position, blob) in args.blobs.iter().enumerate() {
-        let signature = signature_path(blob, args, format)?;
-        let other = taken.insert(place(&signature), position);
-        if let Some(other) = other.and_then(|position| jobs.get(position)) {
-            return Err(shared(other, blob));
+/// Each file that was typed and where its signature goes.
+fn jobs(args: &SignArgs, format: Format, places: &mut Places) -> Result<Vec<Job>, Failure> {
+    let mut jobs = Vec::new();
+    for blob in &args.blobs {
+        if lines::is_of_another(args.batch.shard, blob) {
+            continue;
         }
-        jobs.push(Job {
-            blob: blob.clone(),
-            signature,
-        });
+        let (signature, directory) = (args.signature.as_deref(), args.directory.as_deref());
+        let name = Name::typed(blob.clone());
+        jobs.push(places.job(name, More::default(), signature, directory, format)?);
     }
     Ok(jobs)
 }
+
+/// Where the signatures of a batch go, no two to the same file. Of a place no more is kept than a hash,
+/// since there may be millions.
+#[derive(Default)]
+struct Places {
+    hash: RandomState,
+    taken: HashMap<u64, u32>,
+    /// Those of which messages can say whose they are.
+    first: Vec<(String, PathBuf)>,
+}
+
+impl Places {
+    /// A file and where its signature goes: to a name that [`blob::signature_format`] reads this format
+    /// from (BLOB-06).
+    fn job(
+        &mut self,
+        name: Name,
+        more: More,
+        signature: Option<&str>,
+        directory: Option<&str>,
+        format: Format,
+    ) -> Result<Job, Failure> {
+        let signature = more.signatures.first().map(String::as_str).or(signature);
+        if name.text == "-" && name.listed.is_some() {
+            return Err(Failure::failed("standard input can't be listed; type it"));
+        }
+        let signature = signature_path(&name.text, signature, directory, format)?;
+        let number = u32::try_from(self.taken.len()).unwrap_or(u32::MAX);
+        let other = self
+            .taken
+            .insert(self.hash.hash_one(place(&signature)), number);
+        if let Some(other) = other {
+            let other = usize::try_from(other).ok();
+            let other = other.and_then(|other| self.first.get(other));
+            let other = other.map(|(name, path)| (name.as_str(), path.as_path()));
+            let (other, path) = other.unwrap_or(("another file", &signature));
+            return Err(shared(other, &name.text, path));
+        }
+        if self.first.len() < MAX_NAMED {
+            self.first.push((name.text.clone(), signature.clone()));
+        }
+        Ok(Job {
+            name,
+            signature,
+            more,
+            may_replace: false,
+            fault: None,
+        })
+    }
+}
+
+/// Files that a message can name as those with the same signature.
+const MAX_NAMED: usize = 10_000;
+
+/// Files of a list that are made ready before their turn.
+const AHEAD: usize = 16;
 
 /// The one path among those that lead to the same file.
 fn place(signature: &Path) -> PathBuf {
@@ -260,18 +524,23 @@ fn place(signature: &Path) -> PathBuf {
 }
 
 /// Two files whose signatures would be one file.
-fn shared(first: &Job, second: &str) -> Failure {
+fn shared(first: &str, second: &str, signature: &Path) -> Failure {
     let failure = Failure::usage(format!(
         "the signatures of {} and {} would both be {}",
-        one_line(&first.blob),
+        one_line(first),
         one_line(second),
-        one_line(&first.signature.display().to_string())
+        one_line(&signature.display().to_string())
     ));
     failure.hint("give each file once, and sign files of the same name into different directories")
 }
 
-fn signature_path(blob: &str, args: &SignArgs, format: Format) -> Result<PathBuf, Failure> {
-    if let Some(path) = &args.signature {
+fn signature_path(
+    blob: &str,
+    signature: Option<&str>,
+    directory: Option<&str>,
+    format: Format,
+) -> Result<PathBuf, Failure> {
+    if let Some(path) = signature {
         let path = PathBuf::from(path);
         if blob::signature_format(&path) != Ok(format) {
             return Err(Failure::usage(format!(
@@ -283,12 +552,8 @@ fn signature_path(blob: &str, args: &SignArgs, format: Format) -> Result<PathBuf
         }
         return Ok(path);
     }
-    blob::signature_path(
-        Path::new(blob),
-        format,
-        args.directory.as_deref().map(Path::new),
-    )
-    .ok_or_else(|| Failure::failed(format!("{blob} is no file")))
+    blob::signature_path(Path::new(blob), format, directory.map(Path::new))
+        .ok_or_else(|| Failure::failed(format!("{blob} is no file")))
 }
 
 /// Asks before a signature file is replaced, and before anything is signed (BLOB-04, BLOB-05).

@@ -235,6 +235,9 @@ impl<'a> Typed<'a> {
             }
             (_, "scope") | ("policy explain", POSITIONAL) => dirs.map(scopes),
             ("inspect" | "blob inspect", "output") => Some(plain(&["tree", "json"])),
+            ("sign" | "verify" | "blob sign" | "blob verify", "output") => {
+                Some(plain(&["text", "json", "jsonl"]))
+            }
             (_, "output") => Some(plain(&["text", "json"])),
             (_, "signature-format") => Some(plain(&["jws", "cose"])),
             ("completion", POSITIONAL) => Some(plain(&SHELLS)),

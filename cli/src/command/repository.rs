@@ -31,6 +31,13 @@ pub(super) struct Named {
     listed: bool,
 }
 
+impl Named {
+    /// A line of a list.
+    pub(super) fn listed(text: String) -> Self {
+        Self { text, listed: true }
+    }
+}
+
 /// An artifact that was named on the command line.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -177,7 +184,10 @@ impl Target {
 }
 
 /// The references of a batch: as typed, with `-` replaced by the lines of standard input.
-pub(super) fn expand(typed: Vec<String>) -> Result<Vec<Named>, Failure> {
+///
+/// # Errors
+/// There are none, unless there is a list to come.
+pub(super) fn expand(typed: Vec<String>, list: bool) -> Result<Vec<Named>, Failure> {
     let mut references = Vec::new();
     let mut read = false;
     let named = |listed| move |text| Named { text, listed };
@@ -191,7 +201,7 @@ pub(super) fn expand(typed: Vec<String>) -> Result<Vec<Named>, Failure> {
             references.extend(from_stdin()?.into_iter().map(named(true)));
         }
     }
-    if references.is_empty() {
+    if references.is_empty() && (read || !list) {
         return Err(Failure::usage("no reference on standard input"));
     }
     Ok(references)

@@ -1,7 +1,8 @@
 //! Which artifacts the references of a batch stand for: what is named, one platform of an index, or
 //! an index with all that it lists.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
@@ -9,7 +10,11 @@ use hardsign_core::budget::{Budget, Phase};
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
 use hardsign_core::oci::{AnyRepository, SignatureSource as _};
 
+use tokio::sync::mpsc;
+
 use super::Context;
+use super::lines::{Line, Lines};
+use super::many::{Listed, Name};
 use super::repository::{Named, Opener, Target};
 use crate::args::{Deadline, Selection};
 use crate::failure::Failure;
@@ -17,9 +22,11 @@ use crate::failure::Failure;
 /// One artifact of a batch.
 pub(super) struct Item {
     /// As the user knows it: what was typed, or `<repository>@<digest>` for what an index lists.
-    pub(super) reference: String,
+    pub(super) name: Name,
     /// Whether it was named by a tag.
     pub(super) by_tag: bool,
+    /// What a list says of it beside the reference.
+    pub(super) user_metadata: BTreeMap<String, String>,
     found: Found,
 }
 
@@ -29,12 +36,26 @@ enum Found {
     Later(Target),
     Already(Target, Descriptor),
     /// An index leads to it, and it is read in its turn.
-    Listed(Target, Walked),
+    Walked(Target, Walked),
     /// It can't be found, which is told in its turn.
     Not(Failure),
 }
 
 impl Item {
+    /// One of which no more is known yet.
+    fn new(name: Name, user_metadata: BTreeMap<String, String>) -> Self {
+        Self {
+            name,
+            by_tag: false,
+            user_metadata,
+            found: Found::Not(Failure::failed("not looked for")),
+        }
+    }
+
+    fn with(self, found: Found) -> Self {
+        Self { found, ..self }
+    }
+
     /// Where the artifact is, and the artifact, resolved now unless it was before.
     pub(super) async fn artifact(
         self,
@@ -53,7 +74,7 @@ impl Item {
                     (target, artifact)
                 }
                 Found::Already(target, artifact) => (target, artifact),
-                Found::Listed(target, walked) => {
+                Found::Walked(target, walked) => {
                     let artifact = walked.read(&target.place).await?;
                     (target, artifact)
                 }
@@ -81,52 +102,141 @@ pub(super) async fn items(
         .iter()
         .map(|reference| opener.open_one(reference))
         .collect::<Result<Vec<_>, _>>()?;
+    let walk = Walk {
+        selection,
+        verb,
+        deadline,
+        context,
+    };
     let mut items = Vec::new();
     let mut seen = HashSet::new();
     for (Named { text, .. }, target) in references.into_iter().zip(targets) {
-        let by_tag = target.as_ref().is_ok_and(Target::is_by_tag);
-        let item = |found| Item {
-            reference: text.clone(),
-            by_tag,
-            found,
-        };
-        let target = match target {
-            Ok(target) if matches!(selection, Selection::Named) => {
-                items.push(item(Found::Later(target)));
-                continue;
-            }
-            Ok(target) => target,
-            Err(failure) => {
-                items.push(item(Found::Not(failure)));
-                continue;
-            }
-        };
-        let name = target.place.name();
-        let select = selected(&target, selection, verb, context);
-        match deadline.budget().run(Phase::Resolving, select).await {
-            Err(failure) => items.push(item(Found::Not(failure))),
-            Ok(found) => {
-                for found in found {
-                    let digest = found.digest().clone();
-                    if !seen.insert((name.clone(), digest.clone())) {
-                        continue;
-                    }
-                    let mut target = target.clone();
-                    target.target = TagOrDigest::Digest(digest.clone());
-                    items.push(Item {
-                        reference: format!("{name}@{digest}"),
-                        by_tag: false,
-                        found: match found {
-                            Selected::Read(artifact) => Found::Already(target, artifact),
-                            Selected::Listed(walked) => Found::Listed(target, walked),
-                        },
-                    });
-                }
-            }
-        }
+        let item = Item::new(Name::typed(text), BTreeMap::new());
+        items.extend(walk.expand(item, target, &mut seen).await);
     }
     Ok(items)
 }
+
+/// The artifacts that a list names, as it is read: those of `--from-file`.
+pub(super) fn listed(
+    mut lines: Lines,
+    opener: Arc<Opener>,
+    selection: Selection,
+    verb: &'static str,
+    deadline: Deadline,
+    context: Context,
+) -> Listed<Item> {
+    let (sender, items) = mpsc::channel(AHEAD);
+    let name: Arc<str> = lines.name.clone().into();
+    let list = Arc::clone(&name);
+    let position = Arc::clone(&lines.position);
+    // A task of its own: what it is at when the batch takes no more is not lost in between.
+    tokio::spawn(async move {
+        let walk = Walk {
+            selection: &selection,
+            verb,
+            deadline: &deadline,
+            context: &context,
+        };
+        let mut seen = HashSet::new();
+        while let Some(line) = lines.lines.recv().await {
+            let found = match line {
+                Ok(Ok(Line { number, name, more })) => {
+                    let target = opener.open_one(&Named::listed(name.clone()));
+                    let target = target.unwrap_or_else(Err);
+                    let name = Name {
+                        text: name,
+                        listed: number.map(|number| (Arc::clone(&list), number)),
+                    };
+                    let item = Item::new(name, more.user_metadata);
+                    walk.expand(item, target, &mut seen).await
+                }
+                Ok(Err(bad)) => {
+                    let name = Name {
+                        text: String::new(),
+                        listed: Some((Arc::clone(&list), bad.number)),
+                    };
+                    let item = Item::new(name, BTreeMap::new());
+                    vec![item.with(Found::Not(Failure::failed(bad.fault)))]
+                }
+                Err(error) => {
+                    let fault = format!("failed to read {list}: {error}");
+                    let item = Item::new(Name::typed(&*list), BTreeMap::new());
+                    vec![item.with(Found::Not(Failure::failed(fault)))]
+                }
+            };
+            for item in found {
+                if sender.send(item).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    Listed {
+        name,
+        items,
+        position,
+    }
+}
+
+/// How references become items.
+struct Walk<'a> {
+    selection: &'a Selection,
+    verb: &'a str,
+    deadline: &'a Deadline,
+    context: &'a Context,
+}
+
+impl Walk<'_> {
+    /// The items that one reference stands for.
+    async fn expand(
+        &self,
+        item: Item,
+        target: Result<Target, Failure>,
+        seen: &mut HashSet<(String, Digest)>,
+    ) -> Vec<Item> {
+        let by_tag = target.as_ref().is_ok_and(Target::is_by_tag);
+        let item = Item { by_tag, ..item };
+        let target = match target {
+            Ok(target) if matches!(self.selection, Selection::Named) => {
+                return vec![item.with(Found::Later(target))];
+            }
+            Ok(target) => target,
+            Err(failure) => return vec![item.with(Found::Not(failure))],
+        };
+        let name = target.place.name();
+        let select = selected(&target, self.selection, self.verb, self.context);
+        let found = match self.deadline.budget().run(Phase::Resolving, select).await {
+            Ok(found) => found,
+            Err(failure) => return vec![item.with(Found::Not(failure))],
+        };
+        let mut items = Vec::new();
+        for found in found {
+            let digest = found.digest().clone();
+            if !seen.insert((name.clone(), digest.clone())) {
+                continue;
+            }
+            let mut target = target.clone();
+            target.target = TagOrDigest::Digest(digest.clone());
+            items.push(Item {
+                name: Name {
+                    text: format!("{name}@{digest}"),
+                    listed: item.name.listed.clone(),
+                },
+                by_tag: false,
+                user_metadata: item.user_metadata.clone(),
+                found: match found {
+                    Selected::Read(artifact) => Found::Already(target, artifact),
+                    Selected::Listed(walked) => Found::Walked(target, walked),
+                },
+            });
+        }
+        items
+    }
+}
+
+/// Items of a list that are made ready before their turn.
+const AHEAD: usize = 16;
 
 /// What an index was looked through for.
 enum Selected {

@@ -1,35 +1,77 @@
 //! `hardsign sign` (CLI-22 to CLI-32): one signer for the whole batch.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use hardsign_core::artifact::Kind;
-use hardsign_core::batch;
+use hardsign_core::artifact::{Descriptor, Kind};
+use hardsign_core::batch::{self, Turn};
 use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
-use hardsign_core::oci::SignatureSource as _;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::sign::{self, SignError, SignOptions, SignedArtifact};
+use hardsign_core::oci::{AnyRepository, SignatureSource as _};
+use hardsign_core::sign::{self, Existing, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 
 use super::Context;
 use super::build_metadata;
+use super::lines::{self, Kind as Listing, Lines};
+use super::many::{self, Rest, Source};
 use super::repository::{self, Named, Opener};
 use super::selection::{self, Item};
 use super::signer;
-use super::tally::Tally;
-use crate::args::Output;
+use super::tally::{Tally, Telling};
 use crate::args::sign::SignArgs;
+use crate::args::{Deadline, Output};
 use crate::failure::Failure;
 use crate::output::one_line;
 
 /// What became of one reference.
 struct Outcome {
-    reference: String,
-    result: Result<(String, SignedArtifact), Failure>,
+    result: Result<Done, Failure>,
     /// The signer itself failed, or the timestamping authority can't be used, so nothing after
     /// this can succeed.
     signer_failed: bool,
+}
+
+/// A reference that is signed, now or before.
+enum Done {
+    Signed(String, SignedArtifact),
+    /// It had the signature.
+    Skipped(String, Descriptor, Descriptor),
+}
+
+/// What all of a batch have in common.
+struct Job {
+    opened: signer::Opened,
+    options: SignOptions,
+    skip_signed: bool,
+    deadline: Deadline,
+    /// Artifacts that are looked at and signed now.
+    taken: Taken,
+    context: Context,
+}
+
+/// One artifact is signed once at a time, so that a second line for it finds the signature of the
+/// first.
+#[derive(Default)]
+struct Taken(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Taken {
+    async fn take(&self, key: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that nobody holds or waits for any more.
+            if taken.len() >= MAX_TAKEN {
+                taken.retain(|_, lock| Arc::strong_count(lock) > 1);
+            }
+            Arc::clone(taken.entry(key.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
 }
 
 pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
@@ -38,72 +80,195 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
         None => Vec::new(),
     };
     typed.extend(args.references.iter().cloned());
-    let references = repository::expand(typed)?;
+    let mut references = repository::expand(typed, args.batch.from_file.is_some())?;
     repository::one_registry(&references, &args.registry)?;
+    references.retain(|named| !lines::is_of_another(args.batch.shard, &named.text));
     let dirs = context.dirs()?;
+    let list = args.batch.from_file.as_ref();
+    let list = list.map(|list| lines::open(list, Listing::Artifacts, args.batch.shard));
+    let list = list.transpose()?;
+    if references.is_empty() && list.is_none() {
+        many::nothing_here(context);
+        return Tally::new(telling(&args), false).finish(Rest::default(), context);
+    }
     context.wait(async {
-        let deadline = &args.signing.deadline;
         let open = signer::open(&args.signing, Kind::Oci, &dirs, context);
-        let opened = deadline.budget().run(Phase::OpeningKey, open).await?;
-        let result = sign_all(&args, references, &opened, &dirs, context).await;
-        signer::close(&opened.signer, deadline).await;
-        result
+        let budget = args.signing.deadline.budget();
+        let opened = budget.run(Phase::OpeningKey, open).await?;
+        sign_all(&args, references, list, opened, &dirs, context).await
     })
+}
+
+fn telling(args: &SignArgs) -> Telling {
+    let json = args.signing.output == Output::Json;
+    Telling::new(
+        "reference",
+        "artifacts",
+        json,
+        &args.batch,
+        args.skip_signed,
+    )
 }
 
 async fn sign_all(
     args: &SignArgs,
     references: Vec<Named>,
-    opened: &signer::Opened,
+    list: Option<Lines>,
+    opened: signer::Opened,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<(), Failure> {
-    let signer = &opened.signer;
-    let opener = Opener::new(&args.registry, Access::Write, dirs, context)?;
+    let prepared = prepare(args, references, list, &opened, dirs, context).await;
+    let (options, source, known) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            signer::close(&opened.signer, &args.signing.deadline).await;
+            return Err(failure);
+        }
+    };
+    let format = options.format;
+    let job = Arc::new(Job {
+        opened,
+        options,
+        skip_signed: args.skip_signed,
+        deadline: args.signing.deadline.clone(),
+        taken: Taken::default(),
+        context: context.clone(),
+    });
+    let result = sign_each(args, &job, source, known, format).await;
+    signer::close(&job.opened.signer, &job.deadline).await;
+    result
+}
+
+async fn prepare(
+    args: &SignArgs,
+    references: Vec<Named>,
+    list: Option<Lines>,
+    opened: &signer::Opened,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<(SignOptions, Source<Item>, usize), Failure> {
+    let opener = Arc::new(Opener::new(&args.registry, Access::Write, dirs, context)?);
     let (selection, deadline) = (&args.selection, &args.signing.deadline);
     let items = selection::items(references, &opener, selection, "sign", deadline, context).await?;
     let options = SignOptions::new(signer::format(&args.signing, dirs)?, context.now())
         .expiry(args.signing.expiry)
         .user_metadata(args.signing.user_metadata.clone())
-        .timestamp(signer::timestamp(&args.signing, signer, dirs, context)?)
+        .timestamp(signer::timestamp(
+            &args.signing,
+            &opened.signer,
+            dirs,
+            context,
+        )?)
         .evidence(opened.evidence.clone());
-    let work = async |item: Item| {
-        let mut signer_failed = false;
-        let reference = item.reference.clone();
-        let result = async {
-            let budget = deadline.budget();
-            let (place, artifact) = item.artifact("sign", &budget, context).await?;
-            let options = options.clone().now(context.now()).budget(budget);
-            let signed = sign::sign_artifact(signer, &place, &artifact, &options)
-                .await
-                .map_err(|error| {
-                    signer_failed = ends_the_batch(&error);
-                    signer::failure(signer, error)
-                })?;
-            Ok((place.name(), signed))
-        }
-        .await;
-        Outcome {
-            reference,
-            result,
-            signer_failed,
-        }
-    };
-    let progress = context.console.progress("signing", items.len());
-    let references = items.iter().map(|item| item.reference.clone()).collect();
-    let mut report = Report {
-        tally: Tally::new("reference", references),
-        output: args.signing.output,
-        format: options.format,
+    let known = items.len();
+    let listed = list.map(|list| {
+        let (selection, deadline) = (selection.clone(), deadline.clone());
+        selection::listed(list, opener, selection, "sign", deadline, context.clone())
+    });
+    Ok((options, Source::new(items, listed), known))
+}
+
+async fn sign_each(
+    args: &SignArgs,
+    job: &Arc<Job>,
+    mut source: Source<Item>,
+    known: usize,
+    format: Format,
+) -> Result<(), Failure> {
+    let context = &job.context;
+    let output = args.signing.output;
+    let report = RefCell::new(Report {
+        tally: Tally::new(telling(args), known > 1 || args.batch.from_file.is_some()),
+        output,
+        format,
         printing: Ok(()),
+    });
+    let progress = many::progress("signing", known, &args.batch, context);
+    let waiting = match args.registry.oci_layout {
+        true => many::WAITING,
+        false => 0,
     };
-    batch::in_order(items, signer.max_in_flight(), work, |outcome| {
+    let window = many::window(&args.batch, job.opened.signer.max_in_flight(), waiting);
+    let begin = |number, item: Item, turn| {
+        report.borrow_mut().tally.begun(number, item.name.clone());
+        sign_one(Arc::clone(job), item, turn)
+    };
+    let done = |number, outcome| {
         progress.step();
-        report.add(outcome, context)
-    })
-    .await;
+        report.borrow_mut().add(number, outcome, context)
+    };
+    let stop = many::stop("signatures", context);
+    let ended = batch::spread(&mut source, window, stop, begin, done).await;
     drop(progress);
-    report.finish(context)
+    let rest = source.rest();
+    if ended.begun == 0 && rest.empty_list.is_none() && rest.list.is_none() && known == 0 {
+        many::nothing_here(context);
+    }
+    let rest = Rest {
+        items: rest.items.into_iter().map(|item| item.name).collect(),
+        list: rest.list,
+        empty_list: rest.empty_list,
+    };
+    let report = report.into_inner();
+    report.printing?;
+    report.tally.finish(rest, context)
+}
+
+/// Signs one artifact, unless it has the signature.
+async fn sign_one(job: Arc<Job>, item: Item, turn: Turn) -> Outcome {
+    let mut signer_failed = false;
+    let result = async {
+        let context = &job.context;
+        let budget = job.deadline.budget();
+        let mut user_metadata = job.options.user_metadata.clone();
+        user_metadata.extend(item.user_metadata.clone());
+        let (place, artifact) = item.artifact("sign", &budget, context).await?;
+        let options = job.options.clone().now(context.now());
+        let options = options.user_metadata(user_metadata).budget(budget.clone());
+        let sign = sign_or_skip(&job, &place, artifact, &options, turn);
+        let signed = budget.run(Phase::Signing, sign).await;
+        signed.map_err(|error| {
+            signer_failed = ends_the_batch(&error);
+            signer::failure(&job.opened.signer, error)
+        })
+    }
+    .await;
+    Outcome {
+        result,
+        signer_failed,
+    }
+}
+
+async fn sign_or_skip(
+    job: &Job,
+    place: &AnyRepository,
+    artifact: Descriptor,
+    options: &SignOptions,
+    turn: Turn,
+) -> Result<Done, SignError> {
+    let signer = &job.opened.signer;
+    let _announced = place.announce();
+    let name = place.name();
+    let (mut existing, mut _taken) = (Vec::new(), None);
+    if job.skip_signed {
+        _taken = Some(job.taken.take(&format!("{name}@{}", artifact.digest)).await);
+        existing = sign::existing(place, &artifact, options).await?;
+    }
+    let has = |leaf| existing.iter().find(|found: &&Existing| found.leaf == leaf);
+    if let Some(found) = signer.leaf_thumbprint().and_then(has) {
+        return Ok(Done::Skipped(name, artifact, found.manifest.clone()));
+    }
+    let made = sign::make_signature(signer, &artifact, options).await?;
+    // A plugin without sessions tells its certificate with the signature.
+    if let Some(found) = has(made.leaf_thumbprint()) {
+        return Ok(Done::Skipped(name, artifact, found.manifest.clone()));
+    }
+    if let AnyRepository::Layout(_) = place {
+        // What is left is waiting for a checkpoint, together with others.
+        turn.give_back();
+    }
+    Ok(Done::Signed(name, made.store(place).await?))
 }
 
 pub(super) fn ends_the_batch(error: &SignError) -> bool {
@@ -125,19 +290,24 @@ struct Report {
 
 impl Report {
     /// Tells of one artifact; breaks when nothing more can be done or told.
-    fn add(&mut self, outcome: Outcome, context: &Context) -> ControlFlow<()> {
-        match outcome.result {
-            Ok((name, signed)) => {
+    fn add(&mut self, number: usize, outcome: Outcome, context: &Context) -> ControlFlow<()> {
+        let line = match outcome.result {
+            Ok(done) => {
                 if self.printing.is_ok() {
-                    self.printing = self.print(&name, &signed, context);
+                    self.printing = self.print(&done, context);
                 }
-                let record = self.record(&name, &signed);
-                self.tally.signed(&outcome.reference, record);
+                let record = self.record(&done);
+                match done {
+                    Done::Signed(..) => self.tally.signed(number, record),
+                    Done::Skipped(..) => self.tally.skipped(number, record),
+                }
             }
-            Err(failure) => {
-                self.tally
-                    .failed(&outcome.reference, failure, outcome.signer_failed);
-            }
+            Err(failure) => self.tally.failed(number, failure, outcome.signer_failed),
+        };
+        if let Some(line) = line
+            && self.printing.is_ok()
+        {
+            self.printing = context.console.json_line(&line).map_err(Failure::from);
         }
         if self.printing.is_err() {
             return ControlFlow::Break(());
@@ -145,28 +315,45 @@ impl Report {
         self.tally.flow()
     }
 
-    fn print(&self, name: &str, signed: &SignedArtifact, context: &Context) -> Result<(), Failure> {
+    fn print(&self, done: &Done, context: &Context) -> Result<(), Failure> {
         let console = &context.console;
-        for warning in &signed.pushed.warnings {
-            console.warning(warning);
+        if let Done::Signed(_, signed) = done {
+            for warning in &signed.pushed.warnings {
+                console.warning(warning);
+            }
         }
-        let (artifact, signature) = (&signed.artifact, &signed.pushed.manifest);
-        if self.output == Output::Text {
-            let name = one_line(name);
-            console.line(format_args!(
-                "Successfully signed {name}@{}",
-                artifact.digest
-            ))?;
-            console.line(format_args!(
-                "Pushed the signature to {name}@{}",
-                signature.digest
-            ))?;
+        if self.output != Output::Text {
+            return Ok(());
+        }
+        match done {
+            Done::Signed(name, signed) => {
+                let (artifact, signature) = (&signed.artifact, &signed.pushed.manifest);
+                let name = one_line(name);
+                console.line(format_args!(
+                    "Successfully signed {name}@{}",
+                    artifact.digest
+                ))?;
+                console.line(format_args!(
+                    "Pushed the signature to {name}@{}",
+                    signature.digest
+                ))?;
+            }
+            Done::Skipped(name, artifact, signature) => {
+                let name = one_line(name);
+                console.line(format_args!(
+                    "Skipped {name}@{}, which has this signature: {}",
+                    artifact.digest, signature.digest
+                ))?;
+            }
         }
         Ok(())
     }
 
-    fn record(&self, name: &str, signed: &SignedArtifact) -> Value {
-        let (artifact, signature) = (&signed.artifact, &signed.pushed.manifest);
+    fn record(&self, done: &Done) -> Value {
+        let (name, artifact, signature) = match done {
+            Done::Signed(name, signed) => (name, &signed.artifact, &signed.pushed.manifest),
+            Done::Skipped(name, artifact, signature) => (name, artifact, signature),
+        };
         json!({
             "reference": format!("{name}@{}", artifact.digest),
             "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
@@ -174,12 +361,7 @@ impl Report {
             "signatureEnvelopeType": self.format.media_type(),
         })
     }
-
-    fn finish(self, context: &Context) -> Result<(), Failure> {
-        self.printing?;
-        if self.output == Output::Json {
-            context.console.json(&self.tally.document())?;
-        }
-        self.tally.result("artifacts")
-    }
 }
+
+/// So many artifacts are remembered before those that nobody waits for are forgotten.
+const MAX_TAKEN: usize = 1024;

@@ -1,11 +1,12 @@
 //! `hardsign verify` (CLI-33 to CLI-42), and what it shares with `hardsign blob verify`: both print
 //! what `hardsign-core` decided.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hardsign_core::batch;
+use hardsign_core::batch::{self, Turn};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::SignatureSource as _;
 use hardsign_core::oci::registry::Access;
@@ -14,6 +15,8 @@ use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Event, Options, Policy, PolicyLoadError, Severity, Verifier};
 
+use super::lines::{self, Kind};
+use super::many::{self, Name, Rest, Source};
 use super::repository::{self, Opener};
 use super::revocation;
 use super::selection::{self, Item};
@@ -27,69 +30,146 @@ mod blob;
 mod report;
 
 pub(super) use blob::run as blob;
-use report::{Checked, Report};
+use report::{Checked, Report, Telling};
 
-pub(super) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
-    let references = repository::expand(args.references)?;
+/// What all of a batch have in common.
+struct Job {
+    policy: Policy<oci::Document>,
+    verifier: Verifier<Host>,
+    hardware: Option<Arc<HardwareRule>>,
+    args: VerifyArgs,
+    context: Context,
+}
+
+pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure> {
+    let batch = args.batch.clone();
+    let typed = std::mem::take(&mut args.references);
+    let mut references = repository::expand(typed, batch.from_file.is_some())?;
     repository::one_registry(&references, &args.registry)?;
+    references.retain(|named| !lines::is_of_another(batch.shard, &named.text));
     let dirs = context.dirs()?;
     let policy: Policy<oci::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
-    let verifier = verifier(&dirs, context);
-    let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
-    let observe = observer(context);
-    let hardware = require_hardware(args.require_hardware);
-    let options = Options::new(context.now())
-        .max_signatures(args.max_signatures)
-        .user_metadata(&args.user_metadata)
-        .plugin_config(&args.plugin_config)
-        .hardware(hardware.as_ref())
-        .observer(&observe);
-    let work = async |item: Item| {
-        let (reference, warned) = (item.reference.clone(), item.by_tag);
-        let budget = args.deadline.budget();
-        let options = options.now(context.now()).budget(&budget);
-        let result = async {
-            let found = item.artifact("verify", &budget, context).await;
-            let (place, artifact) = found.map_err(Refusal::from)?;
-            let name = place.name();
-            let scope = args.scope.as_deref().unwrap_or(&name);
-            verifier
-                .verify_with_attached(&policy, &place, scope, &artifact, &args.attached, options)
-                .await
-                .map_err(|error| refusal(&error, &[], context.program))
-        }
-        .await;
-        Checked {
-            reference,
-            warned,
-            files: vec![],
-            result,
-        }
+    let opener = Arc::new(Opener::new(&args.registry, Access::Read, &dirs, context)?);
+    let list = batch.from_file.as_ref();
+    let list = list.map(|list| lines::open(list, Kind::Artifacts, batch.shard));
+    let list = list.transpose()?;
+    let telling = Telling {
+        output: args.output,
+        lines: batch.json_lines,
+        many: references.len() > 1 || list.is_some(),
+        fail_fast: batch.fail_fast,
     };
-    let report = context.wait(async {
-        let selection = &args.selection;
-        let deadline = &args.deadline;
+    let job = Arc::new(Job {
+        policy,
+        verifier: verifier(&dirs, context),
+        hardware: require_hardware(args.require_hardware),
+        args,
+        context: context.clone(),
+    });
+    context.wait(async {
+        let selection = &job.args.selection;
+        let deadline = &job.args.deadline;
         let items =
             selection::items(references, &opener, selection, "verify", deadline, context).await?;
-        let mut report = Report::new(args.output, items.len());
-        let progress = context.console.progress("verifying", items.len());
-        let mut printing = Ok(());
-        batch::in_order(items, IN_FLIGHT, work, |checked| {
+        let known = items.len();
+        let many = telling.many || known > 1;
+        let listed = list.map(|list| {
+            let (selection, deadline) = (selection.clone(), deadline.clone());
+            selection::listed(list, opener, selection, "verify", deadline, context.clone())
+        });
+        let mut source = Source::new(items, listed);
+        let report = RefCell::new(Report::new(Telling { many, ..telling }));
+        let printing = RefCell::new(Ok(()));
+        let progress = many::progress("verifying", known, &batch, context);
+        let begin = |number, item: Item, turn| {
+            report.borrow_mut().begun(number, item.name.clone());
+            check(Arc::clone(&job), item, turn)
+        };
+        let done = |number, checked| {
             progress.step();
-            if printing.is_ok() {
-                printing = report.add(checked, context);
-            }
-            if printing.is_err() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })
-        .await;
+            tell(&report, &printing, number, checked, context)
+        };
+        let window = many::window(&batch, 0, 0);
+        let stop = many::stop("verifications", context);
+        batch::spread(&mut source, window, stop, begin, done).await;
         drop(progress);
-        printing.map(|()| report)
-    })?;
-    report.finish(context)
+        finish(source, |item| item.name, report, printing, known, context)
+    })
+}
+
+/// Tells of one; nothing more once standard output takes nothing.
+fn tell(
+    report: &RefCell<Report>,
+    printing: &RefCell<Result<(), Failure>>,
+    number: usize,
+    checked: Checked,
+    context: &Context,
+) -> ControlFlow<()> {
+    let mut printing = printing.borrow_mut();
+    let mut report = report.borrow_mut();
+    if printing.is_ok() {
+        *printing = report.add(number, checked, context);
+    }
+    match *printing {
+        Ok(()) => report.flow(),
+        Err(_) => ControlFlow::Break(()),
+    }
+}
+
+fn finish<T>(
+    source: Source<T>,
+    name: impl Fn(T) -> Name,
+    report: RefCell<Report>,
+    printing: RefCell<Result<(), Failure>>,
+    known: usize,
+    context: &Context,
+) -> Result<(), Failure> {
+    printing.into_inner()?;
+    let rest = source.rest();
+    let report = report.into_inner();
+    if report.is_empty() && rest.list.is_none() && rest.empty_list.is_none() && known == 0 {
+        many::nothing_here(context);
+    }
+    let rest = Rest {
+        items: rest.items.into_iter().map(name).collect(),
+        list: rest.list,
+        empty_list: rest.empty_list,
+    };
+    report.finish(rest, context)
+}
+
+/// Verifies one artifact.
+async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
+    let (context, args) = (&job.context, &job.args);
+    let warned = item.by_tag;
+    let mut user_metadata = args.user_metadata.clone();
+    user_metadata.extend(item.user_metadata.clone());
+    let observe = observer(context);
+    let budget = args.deadline.budget();
+    let options = Options::new(context.now())
+        .max_signatures(args.max_signatures)
+        .user_metadata(&user_metadata)
+        .plugin_config(&args.plugin_config)
+        .hardware(job.hardware.as_ref())
+        .observer(&observe)
+        .budget(&budget);
+    let result = async {
+        let found = item.artifact("verify", &budget, context).await;
+        let (place, artifact) = found.map_err(Refusal::from)?;
+        let name = place.name();
+        let scope = args.scope.as_deref().unwrap_or(&name);
+        let (policy, attached) = (&job.policy, &args.attached);
+        job.verifier
+            .verify_with_attached(policy, &place, scope, &artifact, attached, options)
+            .await
+            .map_err(|error| refusal(&error, &[], context.program))
+    }
+    .await;
+    Checked {
+        warned,
+        files: vec![],
+        result,
+    }
 }
 
 /// `--require-hardware`: what is demanded where the policy has no rule on hardware.
@@ -155,6 +235,3 @@ pub(super) fn level(severity: Severity) -> &'static str {
         Severity::Error => "error",
     }
 }
-
-/// Artifacts that are verified at a time.
-const IN_FLIGHT: usize = 8;

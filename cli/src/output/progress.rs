@@ -32,6 +32,8 @@ struct Screen {
 struct Work {
     number: u64,
     bar: ProgressBar,
+    /// Whether it tells how much is done.
+    counts: bool,
 }
 
 /// How much work there is.
@@ -39,6 +41,8 @@ struct Work {
 enum Amount {
     Unknown,
     Items(u64),
+    /// Items of which it is not known how many there are.
+    Counted,
     Bytes(u64),
 }
 
@@ -56,6 +60,16 @@ impl Console {
             0 | 1 => self.begin(what, Amount::Unknown),
             total => self.begin(what, Amount::Items(total)),
         }
+    }
+
+    /// Tells of work on as many items as a list turns out to have.
+    pub(crate) fn progress_of_list(&self, what: &str, total: Option<u64>) -> Busy {
+        self.begin(what, total.map_or(Amount::Counted, Amount::Items))
+    }
+
+    /// Whether anybody sees progress.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress.is_some()
     }
 
     /// Tells of work of unknown length, if it takes long.
@@ -160,7 +174,7 @@ impl Screen {
     fn begin(&mut self, what: &str, amount: Amount) -> u64 {
         self.next += 1;
         let length = match amount {
-            Amount::Unknown => None,
+            Amount::Unknown | Amount::Counted => None,
             Amount::Items(total) | Amount::Bytes(total) => Some(total),
         };
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
@@ -169,7 +183,12 @@ impl Screen {
             bar.set_style(style);
         }
         let number = self.next;
-        self.work.push(Work { number, bar });
+        let counts = !matches!(amount, Amount::Unknown);
+        self.work.push(Work {
+            number,
+            bar,
+            counts,
+        });
         self.choose();
         number
     }
@@ -192,7 +211,7 @@ impl Screen {
 
     /// Shows one line: the first work whose amount is known, else the latest.
     fn choose(&mut self) {
-        let known = |work: &&Work| work.bar.length().is_some();
+        let known = |work: &&Work| work.counts;
         let latest = || self.work.last().filter(|_| !self.silent);
         let chosen = self.work.iter().find(known).or_else(latest);
         let chosen = chosen.filter(|_| !self.hidden);
@@ -227,7 +246,8 @@ fn style(what: &str, amount: Amount, width: usize) -> Option<ProgressStyle> {
     let template = match amount {
         Amount::Unknown => "{waiting}",
         Amount::Items(_) if width < 70 => "{wide_msg} {pos}/{len}",
-        Amount::Items(_) => "{msg} [{bar:30}] {pos}/{len} {eta}",
+        Amount::Items(_) => "{msg} [{bar:30}] {pos}/{len} {rate} {eta}",
+        Amount::Counted => "{wide_msg} {pos} {rate}",
         Amount::Bytes(_) if width < 100 => "{wide_msg} {percent}%",
         Amount::Bytes(_) => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
     };
@@ -239,9 +259,13 @@ fn style(what: &str, amount: Amount, width: usize) -> Option<ProgressStyle> {
             let _written = write!(out, "{what} {}s", elapsed.as_secs());
         }
     };
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _written = write!(out, "{:.1}/s", state.per_sec());
+    };
     // A template that is not well-formed would leave the library's own style.
     let style = ProgressStyle::with_template(template).ok()?;
-    Some(style.progress_chars("=> ").with_key("waiting", waiting))
+    let style = style.with_key("waiting", waiting).with_key("rate", rate);
+    Some(style.progress_chars("=> "))
 }
 
 /// The last part of a path, made harmless, at most twenty characters of it.
@@ -317,7 +341,12 @@ mod tests {
     #[test]
     fn every_width_has_a_style() {
         for width in [0, 1, 10, 69, 70, 99, 100, 1000] {
-            for amount in [Amount::Unknown, Amount::Items(2), Amount::Bytes(LARGE)] {
+            for amount in [
+                Amount::Unknown,
+                Amount::Items(2),
+                Amount::Counted,
+                Amount::Bytes(LARGE),
+            ] {
                 assert!(style("signing", amount, width).is_some(), "{width}");
             }
         }

@@ -305,6 +305,42 @@ async fn a_busy_registry_is_asked_again() {
     assert_eq!(fake.log().iter().filter(|r| r.method == "HEAD").count(), 1);
 }
 
+/// A registry that takes twenty requests in a tenth of a second turns many of a batch away, again and
+/// again: the batch takes longer, and each of it is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn reg_11_throttling_makes_a_batch_slower_and_fails_nothing() {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    let turned_away = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&turned_away);
+    let window = Mutex::new((Instant::now(), 0));
+    let fake = hostile(move |_| {
+        let mut window = window.lock().unwrap();
+        if window.0.elapsed() > Duration::from_millis(100) {
+            *window = (Instant::now(), 0);
+        }
+        window.1 += 1;
+        (window.1 > 20).then(|| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Response::status(429)
+        })
+    });
+    let subject = artifact(&fake);
+    let registry = open(&fake, Access::Write);
+    registry.resolve(&by_tag("v1")).await.unwrap();
+    let texts: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    let pushes = texts.iter().map(|text| push(&registry, &subject, text));
+    for pushed in futures_util::future::join_all(pushes).await {
+        pushed.unwrap();
+    }
+    assert!(turned_away.load(Ordering::Relaxed) > 10);
+    let reader = open(&fake, Access::Read);
+    let listing = reader.list_signatures(&subject, 100).await.unwrap();
+    assert_eq!(listing.signatures.len(), 60);
+}
+
 #[tokio::test]
 async fn one_bad_referrer_does_not_hide_a_good_one() {
     // VER-28, DIF-43

@@ -37,7 +37,7 @@ struct Count {
 }
 
 pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), Failure> {
-    let references = repository::expand(args.references)?;
+    let references = repository::expand(args.references, false)?;
     repository::one_registry(&references, &args.registry)?;
     let dirs = context.dirs()?;
     let policy: Policy<oci::Document> = verify::load(args.policy_file.as_deref(), &dirs, context)?;

@@ -1,18 +1,26 @@
 //! `hardsign blob verify` (CLI-96, CLI-97): each file against all of its signatures, one verdict
 //! under its policy.
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use hardsign_core::batch::{self, Turn};
 use hardsign_core::blob::{signature_format, signature_path};
 use hardsign_core::config::read_named;
 use hardsign_core::envelope::{Format, MAX_ENVELOPE_LEN};
+use hardsign_core::plugin::Host;
 use hardsign_core::policy::blob::Document;
-use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy};
+use hardsign_core::policy::hardsign::HardwareRule;
+use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy, Verifier};
+use tokio::sync::{Semaphore, mpsc};
 
+use super::super::lines::{self, Kind, Line, Lines, More};
+use super::super::many::{self, Listed, Name, Source};
 use super::super::{Context, blob};
-use super::report::{Checked, Report};
+use super::report::{Checked, Report, Telling};
 use crate::args::Deadline;
 use crate::args::blob::{SignedFile, VerifyArgs};
 use crate::failure::Failure;
@@ -28,84 +36,236 @@ struct Found {
     envelopes: Vec<Vec<u8>>,
 }
 
-pub(in crate::command) fn run(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
+/// One file of a batch.
+struct Item {
+    name: Name,
+    signatures: Signatures,
+    more: More,
+    /// Found before its turn.
+    found: Option<Found>,
+    /// A line that can't be done, which is told in its turn.
+    fault: Option<Failure>,
+}
+
+/// Where the signatures of a file are.
+enum Signatures {
+    Named(Vec<String>),
+    In(PathBuf),
+    /// Beside it.
+    Beside,
+}
+
+/// What all of a batch have in common.
+struct Job {
+    policy: Policy<Document>,
+    verifier: Verifier<Host>,
+    hardware: Option<Arc<HardwareRule>>,
+    args: VerifyArgs,
+    /// Files that are read at a time.
+    reading: Semaphore,
+    context: Context,
+}
+
+pub(in crate::command) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let total = args.blobs.len();
-    let directory = args.directory.as_deref().map(Path::new);
+    let batch = args.batch.clone();
+    let mut items = typed(std::mem::take(&mut args.blobs), args.directory.as_deref());
+    items.retain(|item| !lines::is_of_another(batch.shard, &item.name.text));
+    let list = batch.from_file.as_ref();
+    let list = list.map(|list| lines::open(list, Kind::FilesToVerify, batch.shard));
+    let list = list.transpose()?;
     // BLOB-11: the file, the signature, the policy, the signature's name.
-    let mut first = match args.blobs.as_slice() {
-        [only] => Some(find(only, directory, &args.deadline, context)?),
-        _ => None,
-    };
+    if let ([only], None) = (items.as_mut_slice(), &list) {
+        let deadline = &args.deadline;
+        only.found = Some(find(&only.name.text, &only.signatures, deadline, context)?);
+    }
     let policy: Policy<Document> = super::load(args.policy_file.as_deref(), &dirs, context)?;
-    let verifier = super::verifier(&dirs, context);
+    let known = items.len();
+    let telling = Telling {
+        output: args.output,
+        lines: batch.json_lines,
+        many: known > 1 || list.is_some(),
+        fail_fast: batch.fail_fast,
+    };
+    let job = Arc::new(Job {
+        policy,
+        verifier: super::verifier(&dirs, context),
+        hardware: super::require_hardware(args.require_hardware),
+        args,
+        reading: Semaphore::new(many::cores() * 2),
+        context: context.clone(),
+    });
+    context.wait(async {
+        let listed = list.map(|list| listed(list, job.args.directory.clone()));
+        let mut source = Source::new(items, listed);
+        let report = RefCell::new(Report::new(telling));
+        let printing = RefCell::new(Ok(()));
+        let progress = many::progress("verifying", known, &batch, context);
+        let begin = |number, item: Item, turn| {
+            report.borrow_mut().begun(number, item.name.clone());
+            check(Arc::clone(&job), item, turn)
+        };
+        let done = |number, checked| {
+            progress.step();
+            super::tell(&report, &printing, number, checked, context)
+        };
+        let window = many::window(&batch, 0, 0);
+        let stop = many::stop("verifications", context);
+        batch::spread(&mut source, window, stop, begin, done).await;
+        drop(progress);
+        super::finish(source, |item| item.name, report, printing, known, context)
+    })
+}
+
+/// The files that were typed.
+fn typed(blobs: Vec<SignedFile>, directory: Option<&str>) -> Vec<Item> {
+    let item = |file: SignedFile| Item {
+        name: Name::typed(file.blob),
+        signatures: match directory {
+            Some(directory) => Signatures::In(directory.into()),
+            None => Signatures::Named(file.signatures),
+        },
+        more: More::default(),
+        found: None,
+        fault: None,
+    };
+    blobs.into_iter().map(item).collect()
+}
+
+/// The files that a list names, as it is read.
+fn listed(mut lines: Lines, directory: Option<String>) -> Listed<Item> {
+    let (sender, items) = mpsc::channel(AHEAD);
+    let name: Arc<str> = lines.name.clone().into();
+    let list = Arc::clone(&name);
+    let position = Arc::clone(&lines.position);
+    tokio::spawn(async move {
+        while let Some(line) = lines.lines.recv().await {
+            let item = match line {
+                Ok(Ok(line)) => item(line, &list, directory.as_deref()),
+                Ok(Err(bad)) => Item {
+                    name: Name {
+                        text: String::new(),
+                        listed: Some((Arc::clone(&list), bad.number)),
+                    },
+                    signatures: Signatures::Beside,
+                    more: More::default(),
+                    found: None,
+                    fault: Some(Failure::failed(bad.fault)),
+                },
+                Err(error) => Item {
+                    name: Name::typed(&*list),
+                    signatures: Signatures::Beside,
+                    more: More::default(),
+                    found: None,
+                    fault: Some(Failure::failed(format!("failed to read {list}: {error}"))),
+                },
+            };
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    });
+    Listed {
+        name,
+        items,
+        position,
+    }
+}
+
+fn item(line: Line, list: &Arc<str>, directory: Option<&str>) -> Item {
+    let mut more = line.more;
+    let stdin = line.name == "-";
+    let signatures = match (std::mem::take(&mut more.signatures), directory) {
+        (named, _) if !named.is_empty() => Signatures::Named(named),
+        (_, Some(directory)) => Signatures::In(directory.into()),
+        _ => Signatures::Beside,
+    };
+    Item {
+        name: Name {
+            text: line.name,
+            listed: line.number.map(|number| (Arc::clone(list), number)),
+        },
+        signatures,
+        more,
+        found: None,
+        fault: stdin.then(|| Failure::failed("standard input can't be listed; type it")),
+    }
+}
+
+/// Verifies one file.
+async fn check(job: Arc<Job>, mut item: Item, _turn: Turn) -> Checked {
+    let (context, args) = (&job.context, &job.args);
+    // A file is read, and not only opened, while it holds this.
+    let _reading = job.reading.acquire().await;
+    let found = match (item.fault.take(), item.found.take()) {
+        (Some(fault), _) => Err(fault),
+        (None, Some(found)) => Ok(found),
+        (None, None) => find(&item.name.text, &item.signatures, &args.deadline, context),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => {
+            return Checked {
+                warned: false,
+                files: vec![],
+                result: Err(failure.into()),
+            };
+        }
+    };
+    let files = found.files.clone();
+    let result = verify(&job, &item.name.text, &item.more, found).await;
+    Checked {
+        warned: false,
+        files,
+        result,
+    }
+}
+
+async fn verify(job: &Job, name: &str, more: &More, found: Found) -> Result<Outcome, Refusal> {
+    let (context, args) = (&job.context, &job.args);
+    let mut user_metadata = args.user_metadata.clone();
+    user_metadata.extend(more.user_metadata.clone());
     let observe = super::observer(context);
-    let hardware = super::require_hardware(args.require_hardware);
+    let budget = args.deadline.given();
     let options = Options::new(context.now())
         .max_signatures(NonZeroUsize::MAX)
-        .user_metadata(&args.user_metadata)
+        .user_metadata(&user_metadata)
         .plugin_config(&args.plugin_config)
-        .hardware(hardware.as_ref())
-        .observer(&observe);
-    let check = async |blob: &str, found: Found| -> Result<Outcome, Refusal> {
-        let formats = formats(&found.files)?;
-        let signatures: Vec<_> = formats
-            .into_iter()
-            .zip(&found.envelopes)
-            .map(|(format, envelope)| BlobSignature { format, envelope })
-            .collect();
-        let file = Blob {
-            reference: blob,
-            reader: found.reader,
-            media_type: args.media_type.as_deref(),
-        };
-        let statement = args.policy_name.as_deref();
-        let budget = args.deadline.given();
-        let options = options.now(context.now()).budget(&budget);
-        verifier
-            .verify_blob(&policy, statement, file, &signatures, options)
-            .await
-            .map_err(|error| refusal(&error, &found.files, context.program))
+        .hardware(job.hardware.as_ref())
+        .observer(&observe)
+        .budget(&budget);
+    let formats = formats(&found.files)?;
+    let signatures: Vec<_> = formats
+        .into_iter()
+        .zip(&found.envelopes)
+        .map(|(format, envelope)| BlobSignature { format, envelope })
+        .collect();
+    let media_type = more.media_type.as_deref();
+    let file = Blob {
+        reference: name,
+        reader: found.reader,
+        media_type: media_type.or(args.media_type.as_deref()),
     };
-    let mut report = Report::new(args.output, total);
-    context.wait(async {
-        let progress = context.console.progress("verifying", total);
-        for file in &args.blobs {
-            let found = match first.take() {
-                Some(found) => Ok(found),
-                None => find(file, directory, &args.deadline, context),
-            };
-            let (files, result) = match found {
-                Ok(found) => (found.files.clone(), check(&file.blob, found).await),
-                Err(failure) => (vec![], Err(failure.into())),
-            };
-            progress.step();
-            let checked = Checked {
-                reference: file.blob.clone(),
-                warned: false,
-                files,
-                result,
-            };
-            report.add(checked, context)?;
-        }
-        Ok::<_, Failure>(())
-    })?;
-    report.finish(context)
+    let statement = args.policy_name.as_deref();
+    job.verifier
+        .verify_blob(&job.policy, statement, file, &signatures, options)
+        .await
+        .map_err(|error| refusal(&error, &found.files, context.program))
 }
 
 /// Opens a file, and reads its signatures.
 fn find(
-    file: &SignedFile,
-    directory: Option<&Path>,
+    blob: &str,
+    signatures: &Signatures,
     deadline: &Deadline,
     context: &Context,
 ) -> Result<Found, Failure> {
-    let blob = &file.blob;
     let (busy, reader) = blob::open(blob, deadline, context)
         .map_err(|error| Failure::failed(format!("failed to open {blob}: {error}")))?;
-    let files = match directory {
-        None => file.signatures.clone(),
-        Some(directory) => in_directory(blob, directory)?,
+    let files = match signatures {
+        Signatures::Named(files) => files.clone(),
+        Signatures::In(directory) => in_directory(blob, directory)?,
+        Signatures::Beside => in_directory(blob, beside(blob))?,
     };
     let envelopes = files
         .iter()
@@ -117,6 +277,14 @@ fn find(
         files,
         envelopes,
     })
+}
+
+/// The directory of a file.
+fn beside(blob: &str) -> &Path {
+    match Path::new(blob).parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    }
 }
 
 /// The signature files of `blob` that are in `directory`, by the names that signing gives them.
@@ -143,6 +311,9 @@ fn formats(files: &[String]) -> Result<Vec<Format>, Failure> {
     let format = |file: &String| signature_format(Path::new(file)).map_err(Failure::error);
     files.iter().map(format).collect()
 }
+
+/// Files of a list that are made ready before their turn.
+const AHEAD: usize = 16;
 
 /// Largest signature file, in bytes.
 const MAX_SIGNATURE: u64 = MAX_ENVELOPE_LEN as u64;

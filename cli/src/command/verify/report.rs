@@ -1,5 +1,8 @@
 //! What is told of a verification: lines as they come, or one JSON document at the end.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use hardsign_core::revocation::{Checked as Looked, Status};
 use hardsign_core::text::WithCauses;
 use hardsign_core::verify::{Accepted, Attached, Outcome, Verified};
@@ -7,6 +10,8 @@ use hardsign_core::x509::Certificate;
 use serde_json::{Map, Value, json};
 
 use super::super::Context;
+use super::super::many::{Name, Rest};
+use super::super::tally::{MAX_TOLD, line, nothing_listed};
 use crate::args::Output;
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, not_accepted};
@@ -14,7 +19,6 @@ use crate::output::{Mark, device, one_line, table::table};
 
 /// What became of one artifact or file: its name, and the answer.
 pub(super) struct Checked {
-    pub(super) reference: String,
     /// A warning about it was shown: the reference is a tag.
     pub(super) warned: bool,
     /// The signature files given, for a file.
@@ -22,36 +26,81 @@ pub(super) struct Checked {
     pub(super) result: Result<Outcome, Refusal>,
 }
 
+/// How a batch is told of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    pub(super) output: Output,
+    /// `--output jsonl`.
+    pub(super) lines: bool,
+    /// Whether failures say what they are about.
+    pub(super) many: bool,
+    /// Nothing more begins after a failure.
+    pub(super) fail_fast: bool,
+}
+
 /// What is told of a batch.
 pub(super) struct Report {
-    output: Output,
-    total: usize,
+    telling: Telling,
+    /// Those that were begun and of which nothing was told yet, by number.
+    left: BTreeMap<usize, Name>,
+    told: usize,
     verified: Vec<Value>,
     skipped: Vec<Value>,
     failed: Vec<Value>,
     failures: Vec<Failure>,
+    /// Failures that are not told one by one.
+    more: u64,
 }
 
 impl Report {
-    pub(super) fn new(output: Output, total: usize) -> Self {
+    pub(super) fn new(telling: Telling) -> Self {
         Self {
-            output,
-            total,
+            telling,
+            left: BTreeMap::new(),
+            told: 0,
             verified: vec![],
             skipped: vec![],
             failed: vec![],
             failures: vec![],
+            more: 0,
         }
     }
 
-    pub(super) fn add(&mut self, checked: Checked, context: &Context) -> Result<(), Failure> {
-        match checked.result {
+    /// Whether nothing was begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.told == 0 && self.left.is_empty()
+    }
+
+    /// One is begun.
+    pub(super) fn begun(&mut self, number: usize, name: Name) {
+        self.left.insert(number, name);
+    }
+
+    /// Tells of one.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(super) fn add(
+        &mut self,
+        number: usize,
+        checked: Checked,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let Some(name) = self.left.remove(&number) else {
+            return Ok(());
+        };
+        self.told += 1;
+        let output = self.telling.output;
+        let (outcome, record) = match checked.result {
             Ok(Outcome::Verified(verified)) => {
-                print(&verified, self.output, checked.warned, context)?;
-                self.verified.push(describe(&verified, &checked.files));
+                print(&verified, output, checked.warned, context)?;
+                if output == Output::Text {
+                    return Ok(());
+                }
+                ("verified", describe(&verified, &checked.files))
             }
             Ok(Outcome::Skipped(skipped)) => {
-                if self.output == Output::Text {
+                if output == Output::Text {
                     if checked.warned {
                         context.console.line("")?;
                     }
@@ -60,42 +109,134 @@ impl Report {
                         one_line(&skipped.reference)
                     ))?;
                 }
-                self.skipped.push(json!({
+                let record = json!({
                     "reference": skipped.reference,
                     "statement": skipped.statement,
-                }));
-            }
-            Err(Refusal {
-                failure,
-                not_accepted,
-            }) => {
-                self.failed.push(json!({
-                    "reference": checked.reference,
-                    "error": failure.messages.join("\n"),
-                    "detail": failure.hint,
-                    "notAccepted": not_accepted,
-                }));
-                let many = self.total > 1;
-                self.failures.push(if many {
-                    failure.about(&checked.reference)
-                } else {
-                    failure
                 });
+                ("skipped", record)
+            }
+            Err(refusal) => ("failed", self.refused(&name, refusal)),
+        };
+        if self.telling.lines {
+            let line = line(number, Some(&name), outcome, &record);
+            context.console.json_line(&line)?;
+        } else if output == Output::Json {
+            match outcome {
+                "verified" => self.verified.push(record),
+                "skipped" => self.skipped.push(record),
+                _ => self.failed.push(record),
             }
         }
         Ok(())
     }
 
-    pub(super) fn finish(self, context: &Context) -> Result<(), Failure> {
-        if self.output == Output::Json {
-            context.console.json(&json!({
+    /// Notes a failure, and returns its record.
+    fn refused(&mut self, name: &Name, refusal: Refusal) -> Value {
+        let Refusal {
+            failure,
+            not_accepted,
+        } = refusal;
+        let record = failed(name, &failure, &not_accepted);
+        if self.failures.len() < MAX_TOLD {
+            self.failures.push(match self.telling.many {
+                true => failure.about(&name.to_string()),
+                false => failure,
+            });
+        } else {
+            self.more += 1;
+        }
+        record
+    }
+
+    /// Whether there is any use in going on.
+    pub(super) fn flow(&self) -> ControlFlow<()> {
+        match self.telling.fail_fast && !self.failures.is_empty() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Ends the batch: tells the rest of it, and returns its failure, if there is one.
+    ///
+    /// # Errors
+    /// Something was not verified, or nothing was there to verify.
+    pub(super) fn finish(mut self, rest: Rest<Name>, context: &Context) -> Result<(), Failure> {
+        let interrupted = context.interrupts.interrupt().is_raised();
+        let why = match interrupted {
+            true => "not verified: interrupted",
+            false => "not tried: another had failed before",
+        };
+        let begun = std::mem::take(&mut self.left);
+        let first = begun.keys().next_back().map_or(0, |last| last + 1);
+        let first = first.max(self.told);
+        let left: Vec<_> = begun.into_iter().chain((first..).zip(rest.items)).collect();
+        for (number, name) in &left {
+            let record = failed(name, &Failure::failed(why), &[]);
+            if self.telling.lines {
+                let line = line(*number, Some(name), "failed", &record);
+                context.console.json_line(&line)?;
+            } else if self.telling.output == Output::Json {
+                self.failed.push(record);
+            }
+        }
+        if self.telling.output == Output::Json && !self.telling.lines {
+            let mut document = json!({
                 "verified": self.verified,
                 "skipped": self.skipped,
                 "failed": self.failed,
-            }))?;
+            });
+            if let (Some((list, line)), Value::Object(document)) = (&rest.list, &mut document) {
+                let rest = json!({"list": &**list, "afterLine": line});
+                document.insert("notTried".to_owned(), rest);
+            }
+            context.console.json(&document)?;
+        }
+        if let Some(list) = rest.empty_list
+            && self.told == 0
+            && left.is_empty()
+        {
+            return Err(nothing_listed(&list));
+        }
+        if self.failures.is_empty() && (!left.is_empty() || rest.list.is_some()) {
+            self.failures.push(Failure::failed("interrupted"));
+        }
+        if let Some(last) = self.failures.last_mut() {
+            if self.more > 0 {
+                let more = self.more;
+                last.messages.push(format!(
+                    "{more} more failed; --output jsonl tells of each as it does"
+                ));
+            }
+            if !left.is_empty() {
+                let count = left.len();
+                last.messages.push(format!("{count} more were not tried"));
+            }
+            if let Some((list, line)) = rest.list {
+                last.messages.push(format!(
+                    "of {list}, what comes after line {line} was not tried"
+                ));
+            }
         }
         Failure::all(self.failures).map_or(Ok(()), Err)
     }
+}
+
+/// What JSON says of one that was not verified.
+fn failed(name: &Name, failure: &Failure, not_accepted: &[Value]) -> Value {
+    let reference = match name.text.as_str() {
+        "" => name.to_string(),
+        text => text.to_owned(),
+    };
+    let mut record = json!({
+        "reference": reference,
+        "error": failure.messages.join("\n"),
+        "detail": failure.hint,
+        "notAccepted": not_accepted,
+    });
+    if let (Some(line), Value::Object(record)) = (name.line(), &mut record) {
+        record.insert("line".to_owned(), line.into());
+    }
+    record
 }
 
 /// CLI-37: an empty line parts the result from warnings above it.

@@ -1,0 +1,208 @@
+//! What the commands that take many artifacts or files share: where the items come from, how many are
+//! under way, and what is said when the user interrupts.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use futures_util::stream::Stream;
+use hardsign_core::batch::{Stop, Window};
+use tokio::sync::mpsc;
+
+use super::Context;
+use super::lines::Position;
+use crate::args::batch::Batch;
+use crate::output::progress::Busy;
+
+/// What messages and JSON call an item.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Name {
+    /// As it was typed or listed.
+    pub(super) text: String,
+    /// The list that has it, and the number of its line there.
+    pub(super) listed: Option<(Arc<str>, u64)>,
+}
+
+impl Name {
+    /// Something that was typed.
+    pub(super) fn typed(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            listed: None,
+        }
+    }
+
+    pub(super) fn line(&self) -> Option<u64> {
+        self.listed.as_ref().map(|(_, number)| *number)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.listed {
+            Some((list, number)) if self.text.is_empty() => write!(f, "{list} line {number}"),
+            Some((list, number)) => write!(f, "{list} line {number}, {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// The items of a batch: those that were typed, and then those of a list as it is read.
+pub(super) struct Source<T> {
+    known: VecDeque<T>,
+    listed: Option<Listed<T>>,
+}
+
+/// Items of a list.
+pub(super) struct Listed<T> {
+    pub(super) name: Arc<str>,
+    pub(super) items: mpsc::Receiver<T>,
+    pub(super) position: Arc<Position>,
+}
+
+/// What of a batch was not begun.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Rest<T> {
+    pub(super) items: Vec<T>,
+    /// The list, and the number of the last line that was read of it.
+    pub(super) list: Option<(Arc<str>, u64)>,
+    /// Whether the list had nothing at all.
+    pub(super) empty_list: Option<Arc<str>>,
+}
+
+impl<T> Default for Rest<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            list: None,
+            empty_list: None,
+        }
+    }
+}
+
+impl<T> Source<T> {
+    pub(super) fn new(known: Vec<T>, listed: Option<Listed<T>>) -> Self {
+        Self {
+            known: known.into(),
+            listed,
+        }
+    }
+
+    /// What is left. `begun` is whether anything was begun.
+    pub(super) fn rest(mut self) -> Rest<T> {
+        let mut rest = Rest {
+            items: self.known.into(),
+            list: None,
+            empty_list: None,
+        };
+        let Some(listed) = &mut self.listed else {
+            return rest;
+        };
+        let mut ended = false;
+        loop {
+            match listed.items.try_recv() {
+                Ok(item) => rest.items.push(item),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        if !ended {
+            rest.list = Some((Arc::clone(&listed.name), listed.position.line()));
+        } else if listed.position.named() == 0 {
+            rest.empty_list = Some(Arc::clone(&listed.name));
+        }
+        rest
+    }
+}
+
+impl<T: Unpin> Stream for Source<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<T>> {
+        if let Some(item) = self.known.pop_front() {
+            return Poll::Ready(Some(item));
+        }
+        match &mut self.listed {
+            Some(listed) => listed.items.poll_recv(task),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+/// How many processors there are to work with.
+pub(super) fn cores() -> usize {
+    available_parallelism().map_or(2, usize::from).max(2)
+}
+
+/// How much is under way: enough for `in_flight` at the signer, and round trips, hashing and checks
+/// beside it, or what the user asks for. `waiting` more may wait to be written together.
+pub(super) fn window(batch: &Batch, in_flight: usize, waiting: usize) -> Window {
+    let most = in_flight.saturating_mul(2).saturating_add(ROUND_TRIPS);
+    let working = batch.jobs.map_or(most.min(MOST), usize::from);
+    Window {
+        working,
+        begun: working.saturating_mul(2).saturating_add(waiting),
+        in_order: !batch.json_lines,
+    }
+}
+
+/// Ends a batch when the user interrupts it, and says what is waited for then.
+pub(super) fn stop(
+    what: &'static str,
+    context: &Context,
+) -> Stop<impl Future<Output = ()>, impl FnOnce(usize)> {
+    let interrupt = context.interrupts.interrupt().clone();
+    let console = Arc::clone(&context.console);
+    Stop {
+        raised: async move { interrupt.raised().await },
+        waiting: move |count| {
+            if count > 0 {
+                console.notice(format_args!(
+                    "Interrupted: waiting up to {} seconds for {what} under way: {count}",
+                    FAREWELL.as_secs()
+                ));
+            }
+        },
+        farewell: FAREWELL,
+    }
+}
+
+/// Says that a part of a batch is empty: with many parts one may be, and that is no failure.
+pub(super) fn nothing_here(context: &Context) {
+    context
+        .console
+        .notice("Nothing of the batch is in this shard");
+}
+
+/// Tells of the progress of a batch of which `known` items were typed.
+pub(super) fn progress(what: &str, known: usize, batch: &Batch, context: &Context) -> Busy {
+    let console = &context.console;
+    let Some(list) = &batch.from_file else {
+        return console.progress(what, known);
+    };
+    let listed = match console.shows_progress() {
+        true => super::lines::count(list, batch.shard),
+        false => None,
+    };
+    let known = u64::try_from(known).unwrap_or(u64::MAX);
+    console.progress_of_list(what, listed.map(|listed| listed.saturating_add(known)))
+}
+
+/// Time for what is under way when the user interrupts; less than the command as a whole has.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Items beside those at the signer: so many round trips to a registry far away overlap.
+const ROUND_TRIPS: usize = 96;
+
+/// More than this many items under way help nobody.
+const MOST: usize = 512;
+
+/// Signatures that may wait to be written to a layout together.
+pub(super) const WAITING: usize = 4096;
