@@ -197,7 +197,8 @@ fn cli_16_with_a_token() {
     let left = format!("Error: {} of 400 artifacts were not signed", 400 - signed);
     assert!(shown.contains(&left), "{shown}");
     let around = &references[signed.saturating_sub(2)..signed + 2];
-    assert_eq!(signed_and_stored(&bench, around, &shown), signed.min(2));
+    // Several were under way: of these some were done, and a later one perhaps before an earlier one.
+    assert!((1..=4).contains(&signed_and_stored(&bench, around, &shown)));
     let ran = bench.run(&mut sign(&bench, &flags, &references[399..]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
