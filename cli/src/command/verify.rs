@@ -35,7 +35,7 @@ use report::{Checked, Report, Telling};
 /// What all of a batch have in common.
 struct Job {
     policy: Policy<oci::Document>,
-    verifier: Verifier<Host>,
+    verifier: Verifier<'static>,
     hardware: Option<Arc<HardwareRule>>,
     args: VerifyArgs,
     context: Context,

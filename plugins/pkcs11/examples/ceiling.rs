@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let pss = PkcsPssParams {
                 hash_alg: MechanismType::SHA384,
                 mgf: PkcsMgfType::MGF1_SHA384,
-                s_len: 48_u32.into(),
+                s_len: 48_u64.into(),
             };
             (Mechanism::RsaPkcsPss(pss), 48)
         }

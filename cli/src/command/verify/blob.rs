@@ -11,7 +11,6 @@ use hardsign_core::batch::{self, Turn};
 use hardsign_core::blob::{signature_format, signature_path};
 use hardsign_core::config::read_named;
 use hardsign_core::envelope::{Format, MAX_ENVELOPE_LEN};
-use hardsign_core::plugin::Host;
 use hardsign_core::policy::blob::Document;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy, Verifier};
@@ -58,7 +57,7 @@ enum Signatures {
 /// What all of a batch have in common.
 struct Job {
     policy: Policy<Document>,
-    verifier: Verifier<Host>,
+    verifier: Verifier<'static>,
     hardware: Option<Arc<HardwareRule>>,
     args: VerifyArgs,
     /// Files that are read at a time.
