@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::output::Level;
 
 mod arrange;
+pub(crate) mod attach;
 pub(crate) mod batch;
 pub(crate) mod blob;
 pub(crate) mod certificate;
@@ -59,6 +60,7 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .arg(flags::verbose())
         .subcommand(sign::definition())
         .subcommand(verify::definition())
+        .subcommand(attach::definition())
         .subcommand(list::definition())
         .subcommand(inspect::definition())
         .subcommand(copy::definition())

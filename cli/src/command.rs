@@ -14,6 +14,7 @@ use crate::args;
 use crate::failure::Failure;
 use crate::output::Console;
 
+mod attach;
 mod blob;
 mod build_metadata;
 mod certificate;
@@ -22,6 +23,7 @@ mod completion;
 mod copy;
 mod delete;
 mod doctor;
+mod ends;
 mod evidence;
 mod explain;
 mod inspect;
@@ -211,6 +213,7 @@ pub(crate) fn run(
         Some(("verify", m)) => {
             verify::run(args::verify::VerifyArgs::read(m, context.program)?, context)
         }
+        Some(("attach", m)) => attach::run(&args::attach::AttachArgs::read(m)?, context),
         Some(("list", m)) => list::run(args::list::ListArgs::read(m, context.program)?, context),
         Some(("inspect", m)) => inspect::run(
             args::inspect::InspectArgs::read(m, context.program)?,

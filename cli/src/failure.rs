@@ -76,6 +76,19 @@ impl Failure {
         self
     }
 
+    /// The same with one hint more.
+    pub(crate) fn further(self, hint: &str) -> Self {
+        let hint = own_lines(hint);
+        let hint = match &self.hint {
+            Some(first) => format!("{hint}\n{first}"),
+            None => hint,
+        };
+        Self {
+            hint: Some(hint),
+            ..self
+        }
+    }
+
     /// The same when the user interrupted: there is nothing to put right.
     pub(crate) fn interrupted(self) -> Self {
         Self {

@@ -96,6 +96,8 @@ pub enum Phase {
     VerificationPlugin,
     /// An artifact is copied.
     Copying,
+    /// A file is attached to an artifact.
+    Attaching,
     /// A signature is deleted.
     Deleting,
     /// A registry is logged in to.
@@ -568,6 +570,7 @@ impl fmt::Display for Phase {
             Self::Revocation => "checking revocation",
             Self::VerificationPlugin => "asking the verification plugin",
             Self::Copying => "copying",
+            Self::Attaching => "attaching the file",
             Self::Deleting => "deleting the signature",
             Self::LoggingIn => "logging in",
         })

@@ -6,6 +6,7 @@
 //! candidates in its own order, and one that cannot be read never hides the others (VER-28).
 
 mod any;
+pub mod attach;
 pub mod auth;
 pub mod copy;
 pub mod layout;
@@ -460,6 +461,9 @@ pub enum OciError {
         /// The artifact.
         digest: Digest,
     },
+    /// The manifest of an attached file that cannot be written.
+    #[error("manifest of the file")]
+    WriteAttachment(#[source] ManifestError),
     /// What the caller may spend is used up, or nearly so; nothing was begun that can't be taken back.
     #[error(transparent)]
     Budget(#[from] Overspent),

@@ -4,7 +4,7 @@ use hardsign_core::oci::auth::Secret;
 
 use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
+use super::{Arg, ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,16 +22,22 @@ Examples:
 /// `hardsign copy`.
 #[derive(Debug)]
 pub(crate) struct CopyArgs {
+    pub(crate) ends: Ends,
+    /// Copy what is attached too.
+    pub(crate) referrers: bool,
+    pub(crate) output: Output,
+    pub(crate) deadline: Deadline,
+}
+
+/// From where to where, and how the two are reached.
+#[derive(Debug)]
+pub(crate) struct Ends {
     pub(crate) source: String,
     pub(crate) destination: String,
     pub(crate) from_layout: bool,
     pub(crate) to_layout: bool,
-    /// Copy what is attached too.
-    pub(crate) referrers: bool,
-    pub(crate) output: Output,
     /// How registries are reached.
     pub(crate) registry: Registry,
-    pub(crate) deadline: Deadline,
     /// User name and password for the source alone.
     pub(crate) from: Option<(String, Secret)>,
     /// User name and password for the destination alone.
@@ -39,39 +45,21 @@ pub(crate) struct CopyArgs {
 }
 
 pub(super) fn definition() -> Command {
-    flags::verb(
-        "copy",
-        "Copy artifacts with their signatures",
-        EXAMPLES,
-    )
-    .visible_alias("cp")
-    .args(flags::registry())
-    .arg(flags::switch(
-        "from-oci-layout",
-        "The source is an OCI image layout: <path>:<tag> or <path>@<digest>",
-    ))
-    .arg(flags::switch(
-        "to-oci-layout",
-        "The destination is an OCI image layout, made if it does not exist: <path>[:<tag>]",
-    ))
-    .arg(flags::value("from-username", "NAME", "User name for the source alone"))
-    .arg(flags::value("from-password", "PASSWORD", "Password for the source alone"))
-    .arg(flags::value("to-username", "NAME", "User name for the destination alone"))
-    .arg(flags::value("to-password", "PASSWORD", "Password for the destination alone"))
-    .arg(flags::switch(
-        "without-referrers",
-        "Copy the artifact alone, without its signatures and whatever else is attached to it",
-    ))
-    .arg(flags::switch(
-        "force-referrers-tag",
-        "List what is attached under the referrers tag, without asking the referrers API",
-    ))
-    .arg(flags::deadline())
-    .arg(flags::output())
-    .arg(flags::positional(
-        "source> <destination",
-        "From: <registry>/<repository>:<tag> or @<digest>. To: <registry>/<repository>[:<tag>]; without a tag, that of the source",
-    ))
+    flags::verb("copy", "Copy artifacts with their signatures", EXAMPLES)
+        .visible_alias("cp")
+        .args(flags::registry())
+        .args(Ends::flags())
+        .arg(flags::switch(
+            "without-referrers",
+            "Copy the artifact alone, without its signatures and whatever else is attached to it",
+        ))
+        .arg(flags::switch(
+            "force-referrers-tag",
+            "List what is attached under the referrers tag, without asking the referrers API",
+        ))
+        .arg(flags::deadline())
+        .arg(flags::output())
+        .arg(Ends::positional())
 }
 
 impl CopyArgs {
@@ -79,8 +67,47 @@ impl CopyArgs {
     /// [`Usage`], in the order of CLI-06.
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
         let reader = Reader(matches);
+        Ok(Self {
+            ends: Ends::read(&reader, "copy")?,
+            referrers: !reader.switch("without-referrers")?,
+            output: reader.output()?,
+            deadline: reader.deadline(READING)?,
+        })
+    }
+}
+
+impl Ends {
+    pub(super) fn flags() -> [Arg; 6] {
+        [
+            flags::switch(
+                "from-oci-layout",
+                "The source is an OCI image layout: <path>:<tag> or <path>@<digest>",
+            ),
+            flags::switch(
+                "to-oci-layout",
+                "The destination is an OCI image layout, made if it does not exist: <path>[:<tag>]",
+            ),
+            flags::value("from-username", "NAME", "User name for the source alone"),
+            flags::value("from-password", "PASSWORD", "Password for the source alone"),
+            flags::value("to-username", "NAME", "User name for the destination alone"),
+            flags::value(
+                "to-password",
+                "PASSWORD",
+                "Password for the destination alone",
+            ),
+        ]
+    }
+
+    pub(super) fn positional() -> Arg {
+        flags::positional(
+            "source> <destination",
+            "From: <registry>/<repository>:<tag> or @<digest>. To: <registry>/<repository>[:<tag>]; without a tag, that of the source",
+        )
+    }
+
+    pub(super) fn read(reader: &Reader<'_>, command: &str) -> Result<Self, Usage> {
         let Ok([source, destination]) = <[String; 2]>::try_from(reader.all("positional")) else {
-            return Err(Usage("copy takes a source and a destination".to_owned()));
+            return Err(Usage(format!("{command} takes a source and a destination")));
         };
         reader.together(&["from-username", "from-password"])?;
         reader.together(&["to-username", "to-password"])?;
@@ -94,10 +121,7 @@ impl CopyArgs {
             destination,
             from_layout: reader.switch("from-oci-layout")?,
             to_layout: reader.switch("to-oci-layout")?,
-            referrers: !reader.switch("without-referrers")?,
-            output: reader.output()?,
-            registry: Registry::read(&reader)?,
-            deadline: reader.deadline(READING)?,
+            registry: Registry::read(reader)?,
             from: own("from-username", "from-password"),
             to: own("to-username", "to-password"),
         })

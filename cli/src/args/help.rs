@@ -89,7 +89,7 @@ fn grouped(command: Command) -> Command {
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Sign and verify",
-        &["sign", "verify", "list", "inspect", "blob"],
+        &["sign", "verify", "attach", "list", "inspect", "blob"],
     ),
     ("Trust", &["policy", "certificate"]),
     ("Keys", &["key", "token", "plugin"]),

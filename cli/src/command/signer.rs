@@ -11,7 +11,9 @@ use hardsign_core::envelope::Format;
 use hardsign_core::plugin::{
     Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner, UnopenedSigner,
 };
-use hardsign_core::sign::{Countersigner, ProvenEvidence, SignError, TimestampAuthority};
+use hardsign_core::sign::{
+    Countersigner, ProvenEvidence, SignError, SignOptions, TimestampAuthority,
+};
 use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
@@ -112,6 +114,21 @@ pub(super) fn format(signing: &Signing, dirs: &Dirs) -> Result<Format, Failure> 
         Some(format) => Ok(format),
         None => Ok(args::format(&ConfigFile::load(dirs)?.signature_format())?),
     }
+}
+
+/// What a signature is to be and to carry, by the flags of signing.
+pub(super) fn options(
+    signing: &Signing,
+    opened: &Opened,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<SignOptions, Failure> {
+    let options = SignOptions::new(format(signing, dirs)?, context.now())
+        .expiry(signing.expiry)
+        .user_metadata(signing.user_metadata.clone())
+        .timestamp(timestamp(signing, &opened.signer, dirs, context)?)
+        .evidence(opened.evidence.clone());
+    Ok(options)
 }
 
 /// Who countersigns, if a timestamp is asked for (TSA-01, TSA-10, CLI-29).

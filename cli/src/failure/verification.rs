@@ -117,7 +117,7 @@ fn of_attempts(attempts: &[Attempt], files: &[String]) -> Option<String> {
 
 fn of_attached(passed_over: &[PassedOver]) -> String {
     if passed_over.is_empty() {
-        return "nothing of that type is attached: attach it with the tool that makes it, then sign it by its own digest".to_owned();
+        return "nothing of that type is attached: `hardsign attach` attaches and signs a file; what another tool attached, `hardsign sign` signs by its own digest".to_owned();
     }
     first_few("attached, and not accepted:", passed_over, |p| {
         format!(

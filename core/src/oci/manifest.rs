@@ -1,6 +1,6 @@
 //! Manifests and indexes (OCI image specification, "Image Manifest" and "Image Index"), as far as
-//! signing, listing and copying read them, and the one manifest that is written: that of a
-//! signature (OCI-01 to OCI-09).
+//! signing, listing and copying read them, and the two manifests that are written: that of a
+//! signature (OCI-01 to OCI-09), and that of a file which is attached to an artifact.
 //!
 //! Nothing here is trusted: a manifest's bytes were compared with a digest before they come here,
 //! and what they say is unsigned. Layers and configurations are not looked into.
@@ -34,6 +34,8 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// Content of the empty descriptor.
 pub const EMPTY_CONTENT: &[u8] = b"{}";
+/// The same as `data` of a descriptor has it.
+const EMPTY_BASE64: &str = "e30=";
 
 /// Largest manifest or index that is read, in bytes (OCI-13, REG-12).
 pub const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
@@ -179,7 +181,7 @@ struct WrittenEntry<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct WrittenSignature<'a> {
+struct WrittenReferrer<'a> {
     schema_version: u32,
     media_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -398,7 +400,7 @@ pub fn signature_manifest(
         WrittenForm::ArtifactType => (
             Some(SIGNATURE_ARTIFACT_TYPE),
             WrittenEntry {
-                data: Some("e30="),
+                data: Some(EMPTY_BASE64),
                 ..config
             },
         ),
@@ -410,12 +412,41 @@ pub fn signature_manifest(
             },
         ),
     };
-    to_json(&WrittenSignature {
+    to_json(&WrittenReferrer {
         schema_version: 2,
         media_type: OCI_MANIFEST,
         artifact_type,
         config,
         layers: [WrittenEntry::plain(envelope)],
+        subject: WrittenEntry::plain(subject),
+        annotations,
+    })
+}
+
+/// The bytes of the manifest of a file that is attached to `subject`: the same file gives the same
+/// bytes, and so the same digest, whenever it is attached (OCI image specification, "Guidelines for
+/// Artifact Usage"). The annotations of `content` stand at its layer.
+///
+/// # Errors
+/// None for any input that can be made; the type is that of the serializer.
+pub fn attachment_manifest(
+    artifact_type: &str,
+    subject: &Descriptor,
+    content: &Descriptor,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, ManifestError> {
+    to_json(&WrittenReferrer {
+        schema_version: 2,
+        media_type: OCI_MANIFEST,
+        artifact_type: Some(artifact_type),
+        config: WrittenEntry {
+            data: Some(EMPTY_BASE64),
+            ..WrittenEntry::plain(&empty_descriptor())
+        },
+        layers: [WrittenEntry {
+            annotations: Some(&content.annotations).filter(|a| !a.is_empty()),
+            ..WrittenEntry::plain(content)
+        }],
         subject: WrittenEntry::plain(subject),
         annotations,
     })

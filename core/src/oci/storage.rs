@@ -111,7 +111,8 @@ impl BlobReader {
         }
     }
 
-    pub(super) fn file(wanted: &Descriptor, file: std::fs::File) -> Self {
+    /// The content of an open file, from where it stands.
+    pub fn file(wanted: &Descriptor, file: std::fs::File) -> Self {
         Self::new(wanted, Source::File(tokio::fs::File::from_std(file)))
     }
 

@@ -1,0 +1,127 @@
+//! `hardsign attach`: flags and their rules.
+
+use std::path::Path;
+
+use hardsign_core::oci::attach::check_type;
+
+use super::flags::{self, Reader};
+use super::sign::{Signing, signing_flags};
+use super::{ArgMatches, BTreeMap, Command, Registry, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Attach an SBOM to an image, and sign it:
+    hardsign attach --type application/spdx+json --key release sbom.spdx.json \\
+      registry.example.com/app@sha256:<digest>
+
+  Attach what a scanner prints:
+    grype -o sarif registry.example.com/app@sha256:<digest> \\
+      | hardsign attach --type application/sarif+json --title scan.sarif --key scanner - \\
+        registry.example.com/app@sha256:<digest>
+
+  Demand it where the image is verified:
+    hardsign verify --with-attached application/spdx+json registry.example.com/app@sha256:<digest>
+
+  Attach a file to an artifact in an OCI layout:
+    hardsign attach --oci-layout --type application/spdx+json sbom.spdx.json ./layout:v1";
+
+/// `hardsign attach`.
+#[derive(Debug)]
+pub(crate) struct AttachArgs {
+    /// The file; `-` for standard input.
+    pub(crate) file: String,
+    pub(crate) reference: String,
+    /// `--type`.
+    pub(crate) artifact_type: String,
+    /// Media type of the file itself.
+    pub(crate) media_type: String,
+    /// Name that the file gets where it is pulled.
+    pub(crate) title: Option<String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) signing: Signing,
+    pub(crate) registry: Registry,
+}
+
+pub(super) fn definition() -> Command {
+    let command = flags::verb("attach", "Attach files to artifacts, signed", EXAMPLES)
+        .arg(flags::value(
+            "type",
+            "TYPE",
+            "Artifact type, by which it is found, for instance application/spdx+json",
+        ))
+        .arg(flags::value(
+            "media-type",
+            "TYPE",
+            "Media type of the file itself [default: that of --type]",
+        ))
+        .arg(flags::value(
+            "title",
+            "NAME",
+            "Name that the file gets where it is pulled [default: its own]",
+        ))
+        .arg(flags::list(
+            "annotation",
+            "KEY=VALUE",
+            "Annotation of what is attached (repeatable)",
+        ));
+    signing_flags(command)
+        .args(flags::registry())
+        .arg(flags::oci_layout())
+        .arg(flags::switch(
+            "force-referrers-tag",
+            "List it under the referrers tag, without asking the referrers API",
+        ))
+        .arg(flags::positional(
+            "file> <reference",
+            "The file, - for standard input; the artifact: <registry>/<repository>@<digest>",
+        ))
+}
+
+impl AttachArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let Ok([file, reference]) = <[String; 2]>::try_from(reader.all("positional")) else {
+            return Err(Usage("attach takes a file and a reference".to_owned()));
+        };
+        reader.required(&["type"])?;
+        let artifact_type = type_of(&reader, "type")?.unwrap_or_default();
+        let media_type = type_of(&reader, "media-type")?;
+        Ok(Self {
+            media_type: media_type.unwrap_or_else(|| artifact_type.clone()),
+            artifact_type,
+            title: title(&reader, &file)?,
+            annotations: reader.pairs("annotation")?,
+            signing: Signing::read(&reader)?,
+            registry: Registry::read(&reader)?,
+            file,
+            reference,
+        })
+    }
+}
+
+fn type_of(reader: &Reader<'_>, flag: &str) -> Result<Option<String>, Usage> {
+    let Some(text) = reader.text(flag) else {
+        return Ok(None);
+    };
+    check_type(&text)
+        .map_err(|error| Usage(format!("invalid argument for \"--{flag}\" flag: {error}")))?;
+    Ok(Some(text))
+}
+
+/// A plain file name: whoever pulls it writes it into a directory of theirs.
+fn title(reader: &Reader<'_>, file: &str) -> Result<Option<String>, Usage> {
+    let Some(title) = reader.text("title") else {
+        let name = Path::new(file).file_name().filter(|_| file != "-");
+        return Ok(name.map(|name| name.to_string_lossy().into_owned()));
+    };
+    let plain = !matches!(title.as_str(), "" | "." | "..")
+        && !title.contains(|c: char| matches!(c, '/' | '\\') || c.is_control());
+    match plain {
+        true => Ok(Some(title)),
+        false => Err(Usage(format!(
+            "invalid argument {title:?} for \"--title\" flag: it is no file name"
+        ))),
+    }
+}
