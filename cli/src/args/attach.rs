@@ -65,6 +65,9 @@ pub(super) fn definition() -> Command {
             "Annotation of what is attached (repeatable)",
         ));
     signing_flags(command)
+        .mut_arg("output", |output| {
+            output.help("Output format: text or json")
+        })
         .args(flags::registry())
         .arg(flags::oci_layout())
         .arg(flags::switch(
@@ -93,7 +96,10 @@ impl AttachArgs {
             artifact_type,
             title: title(&reader, &file)?,
             annotations: reader.pairs("annotation")?,
-            signing: Signing::read(&reader)?,
+            signing: Signing {
+                output: reader.output()?,
+                ..Signing::read(&reader)?
+            },
             registry: Registry::read(&reader)?,
             file,
             reference,
