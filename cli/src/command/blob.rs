@@ -173,6 +173,7 @@ fn listed(mut lines: Lines, args: &SignArgs, format: Format, mut places: Places)
     let name: Arc<str> = lines.name.clone().into();
     let list = Arc::clone(&name);
     let position = Arc::clone(&lines.position);
+    let handed = Arc::clone(&position);
     let (directory, force) = (args.directory.clone(), args.force);
     tokio::spawn(async move {
         while let Some(line) = lines.lines.recv().await {
@@ -221,10 +222,13 @@ fn listed(mut lines: Lines, args: &SignArgs, format: Format, mut places: Places)
                 may_replace: false,
                 fault: Some(fault),
             });
+            let line = job.name.line();
             if sender.send(job).await.is_err() {
                 return;
             }
+            handed.handed_on(line);
         }
+        handed.end();
     });
     Listed {
         name,

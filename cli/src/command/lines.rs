@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use hardsign_core::algorithm::HashAlgorithm;
@@ -72,7 +72,11 @@ pub(super) struct Lines {
 #[derive(Debug, Default)]
 pub(super) struct Position {
     /// Number of the last line that was read.
+    read: AtomicU64,
+    /// Number of the last line that was handed on.
     line: AtomicU64,
+    /// Whether all was handed on.
+    ended: AtomicBool,
     /// Lines that name something, of whatever part of the batch.
     named: AtomicU64,
 }
@@ -80,6 +84,20 @@ pub(super) struct Position {
 impl Position {
     pub(super) fn line(&self) -> u64 {
         self.line.load(Ordering::Relaxed)
+    }
+
+    /// A line was handed on; what was only read ahead was not.
+    pub(super) fn handed_on(&self, line: Option<u64>) {
+        self.line.store(line.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// All was handed on.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub(super) fn named(&self) -> u64 {
@@ -186,7 +204,7 @@ fn each(
                 return;
             }
         }
-        let number = position.line.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = position.read.fetch_add(1, Ordering::Relaxed) + 1;
         let too_long = bytes.len() > MAX_LINE as usize && bytes.last() != Some(&b'\n');
         if too_long && let Err(error) = skip_line(&mut source) {
             taken(Err(error));
@@ -380,7 +398,8 @@ mod tests {
         let text = b"\xef\xbb\xbf# list\r\n\r\n  a:1 \t\r\nb:2\n\n#c\n   # d\nlast";
         let (lines, position) = read(text, Kind::Artifacts, None);
         assert_eq!(names(&lines), [(3, "a:1"), (4, "b:2"), (8, "last")]);
-        assert_eq!((position.line(), position.named()), (8, 3));
+        let last = position.read.load(Ordering::Relaxed);
+        assert_eq!((last, position.named()), (8, 3));
         assert!(read(b"", Kind::Artifacts, None).0.is_empty());
         assert!(read(b"\n\n#\n", Kind::Artifacts, None).0.is_empty());
     }

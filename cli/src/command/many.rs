@@ -102,18 +102,12 @@ impl<T> Source<T> {
         let Some(listed) = &mut self.listed else {
             return rest;
         };
-        let mut ended = false;
-        loop {
-            match listed.items.try_recv() {
-                Ok(item) => rest.items.push(item),
-                Err(mpsc::error::TryRecvError::Empty) => break,
-                Err(mpsc::error::TryRecvError::Disconnected) => {
-                    ended = true;
-                    break;
-                }
-            }
+        // Nothing more comes while it is looked at.
+        listed.items.close();
+        while let Ok(item) = listed.items.try_recv() {
+            rest.items.push(item);
         }
-        if !ended {
+        if !listed.position.is_at_end() {
             rest.list = Some((Arc::clone(&listed.name), listed.position.line()));
         } else if listed.position.named() == 0 {
             rest.empty_list = Some(Arc::clone(&listed.name));
@@ -206,3 +200,50 @@ const MOST: usize = 512;
 
 /// Signatures that may wait to be written to a layout together.
 pub(super) const WAITING: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(channel: mpsc::Receiver<u64>, position: &Arc<Position>) -> Option<Listed<u64>> {
+        Some(Listed {
+            name: "refs.txt".into(),
+            items: channel,
+            position: Arc::clone(position),
+        })
+    }
+
+    /// What was typed and not begun is left, and of a list what comes after the last line that was
+    /// handed on, however far it was read ahead.
+    #[tokio::test]
+    async fn the_rest_of_a_list_is_known() {
+        use futures_util::stream::StreamExt as _;
+        let position = Arc::new(Position::default());
+        let (sender, channel) = mpsc::channel(2);
+        for line in [1, 2] {
+            sender.send(line).await.unwrap();
+            position.handed_on(Some(line));
+        }
+        let mut source = Source::new(vec![100], listed(channel, &position));
+        assert_eq!(source.next().await, Some(100));
+        assert_eq!(source.next().await, Some(1));
+        let rest = source.rest();
+        assert_eq!(
+            (rest.items, rest.list),
+            (vec![2], Some(("refs.txt".into(), 2)))
+        );
+        assert!(sender.send(3).await.is_err());
+        // One that was read to its end, and had nothing.
+        let (sender, channel) = mpsc::channel(2);
+        let position = Arc::new(Position::default());
+        position.end();
+        drop(sender);
+        let mut source = Source::new(vec![], listed(channel, &position));
+        assert_eq!(source.next().await, None);
+        let rest = source.rest();
+        assert_eq!(
+            (rest.list, rest.empty_list),
+            (None, Some("refs.txt".into()))
+        );
+    }
+}

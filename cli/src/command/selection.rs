@@ -130,6 +130,7 @@ pub(super) fn listed(
     let name: Arc<str> = lines.name.clone().into();
     let list = Arc::clone(&name);
     let position = Arc::clone(&lines.position);
+    let handed = Arc::clone(&position);
     // A task of its own: what it is at when the batch takes no more is not lost in between.
     tokio::spawn(async move {
         let walk = Walk {
@@ -166,11 +167,14 @@ pub(super) fn listed(
                 }
             };
             for item in found {
+                let line = item.name.line();
                 if sender.send(item).await.is_err() {
                     return;
                 }
+                handed.handed_on(line);
             }
         }
+        handed.end();
     });
     Listed {
         name,

@@ -137,6 +137,7 @@ fn listed(mut lines: Lines, directory: Option<String>) -> Listed<Item> {
     let name: Arc<str> = lines.name.clone().into();
     let list = Arc::clone(&name);
     let position = Arc::clone(&lines.position);
+    let handed = Arc::clone(&position);
     tokio::spawn(async move {
         while let Some(line) = lines.lines.recv().await {
             let item = match line {
@@ -159,10 +160,13 @@ fn listed(mut lines: Lines, directory: Option<String>) -> Listed<Item> {
                     fault: Some(Failure::failed(format!("failed to read {list}: {error}"))),
                 },
             };
+            let line = item.name.line();
             if sender.send(item).await.is_err() {
                 return;
             }
+            handed.handed_on(line);
         }
+        handed.end();
     });
     Listed {
         name,
