@@ -15,6 +15,7 @@ use crate::artifact::Quoted;
 use crate::x509::{Certificate, Chain};
 
 mod asn1;
+mod attempt;
 mod bundles;
 mod cache;
 pub mod crl;
@@ -26,10 +27,11 @@ mod points;
 mod shared;
 
 pub use asn1::NotSigned;
+pub use attempt::{Attempt, ServerError};
 pub use cache::CacheError;
 pub use event::{Event, Observer};
 pub use fetch::FetchError;
-pub use online::{Attempt, Online, OnlineOptions, ServerError};
+pub use online::{Online, OnlineOptions};
 pub use points::{DistributionPoint, OutOfScope, Reasons, distribution_points};
 
 /// What is known about one certificate, and from whom.
@@ -78,7 +80,7 @@ pub enum Status {
 #[non_exhaustive]
 pub enum Unknown {
     /// Nobody who was asked gave a usable answer.
-    #[error("{}", online::list(attempts))]
+    #[error("{}", attempt::list(attempts))]
     NoAnswer {
         /// Who was asked, and why that was in vain.
         attempts: Vec<Attempt>,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use hardsign_core::dirs::Dirs;
+use hardsign_core::event::Severity;
 use hardsign_core::net::Trace;
 use hardsign_core::revocation::{Event, Online, OnlineOptions};
 
 use super::Context;
-use super::verify::level;
 use crate::output::Console;
 
 /// A checker with this user's CRL cache (REV-47). It asks nobody before it has to.
@@ -19,6 +19,16 @@ pub(super) fn checker(dirs: &Dirs, context: &Context) -> Online {
         options.client.trace = Some(Trace::new(move |message| console.log("debug", message)));
     }
     Online::new(options)
+}
+
+/// The level of a record in the log.
+pub(super) fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Debug => "debug",
+        Severity::Info => "info",
+        Severity::Warn => "warning",
+        Severity::Error => "error",
+    }
 }
 
 /// Tells what the user should know in any case (REV-50).

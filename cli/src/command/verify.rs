@@ -13,7 +13,7 @@ use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{Event, Options, Policy, PolicyLoadError, Severity, Verifier};
+use hardsign_core::verify::{Event, Options, Policy, PolicyLoadError, Verifier};
 
 use super::lines::{self, Kind};
 use super::many::{self, Name, Rest, Source};
@@ -218,20 +218,12 @@ pub(super) fn observer(context: &Context) -> impl Fn(&Event<'_>) + Send + Sync {
     |event| {
         match event {
             Event::Store(warning) => context.console.warning(warning),
-            _ => context.console.log(level(event.severity()), event),
+            _ => context
+                .console
+                .log(revocation::level(event.severity()), event),
         }
         if let Event::Revocation(event) = event {
             revocation::warn(event, &context.console);
         }
-    }
-}
-
-/// The level of a record in the log.
-pub(super) fn level(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Debug => "debug",
-        Severity::Info => "info",
-        Severity::Warn => "warning",
-        Severity::Error => "error",
     }
 }

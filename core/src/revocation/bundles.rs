@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use super::attempt::ServerError;
 use super::cache::{CacheError, Cached, FileCache};
 use super::crl::{Bundle, Crl, CrlError};
 use super::event::{Event, Observer};
 use super::fetch::Fetcher;
-use super::online::ServerError;
 use super::points::DistributionPoint;
 use super::shared::{Found, Shared};
 use crate::budget::apart;

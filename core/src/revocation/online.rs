@@ -14,23 +14,22 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::attempt::{Attempt, MAX_POINTS, ServerError};
 use super::bundles::{Bundles, Wanted};
 use super::crl::{CrlError, Verdict};
 use super::event::{Event, Observer};
-use super::fetch::{FetchError, Fetcher};
-use super::ocsp::{self, Answer, OcspError, OcspStatus};
+use super::fetch::Fetcher;
+use super::ocsp::{self, Answer, OcspStatus};
 use super::points::{DistributionPoint, Reasons, distribution_points};
 use super::shared::{Found, Shared};
 use super::{Checked, Checker, Inquiry, Method, Source, Status, Unknown, names_addresses};
 use crate::budget::apart;
 use crate::net::ClientOptions;
-use crate::text::WithCauses;
 use crate::x509::Certificate;
 
 /// Most responders that are asked about one certificate (REV-12).
 const MAX_RESPONDERS: usize = 8;
-/// Most distribution points of one certificate, and most addresses of one that are tried (REV-12).
-const MAX_POINTS: usize = 16;
+/// Most addresses of one distribution point that are tried (REV-12).
 const MAX_URLS: usize = 8;
 /// Certificates of which a checker remembers what it knows.
 const REMEMBERED: usize = 10_000;
@@ -60,71 +59,6 @@ pub struct OnlineOptions {
     pub crl_timeout: Duration,
     /// Time for all certificates of a chain together (REV-12).
     pub total: Duration,
-}
-
-/// A server that was asked in vain, or that says "revoked".
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    /// Which server.
-    pub source: Source,
-    /// Why its answer does not count.
-    pub error: Arc<ServerError>,
-}
-
-/// Why a server's answer does not make a certificate good.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// There is no answer.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// The OCSP answer is of no use.
-    #[error(transparent)]
-    Ocsp(#[from] OcspError),
-    /// The responder does not know the certificate (REV-19).
-    #[error("certificate has unknown status via OCSP")]
-    UnknownStatus,
-    /// The certificate is revoked (REV-05).
-    #[error("certificate is revoked via {method}")]
-    Revoked {
-        /// Who says so.
-        method: Method,
-    },
-    /// The responder's own certificate is revoked (REV-28).
-    #[error("the certificate of the OCSP responder, {responder}, is revoked")]
-    ResponderRevoked {
-        /// Its subject.
-        responder: String,
-    },
-    /// Nothing is known about the responder's own certificate (REV-28).
-    #[error(
-        "the revocation status of the OCSP responder's certificate, {responder}, is unknown: {}",
-        list(attempts)
-    )]
-    ResponderUnknown {
-        /// Its subject.
-        responder: String,
-        /// Who was asked.
-        attempts: Vec<Attempt>,
-    },
-    /// The CRL is of no use.
-    #[error(transparent)]
-    Crl(#[from] CrlError),
-    /// No delta CRL could be had (REV-40).
-    #[error("failed to get the delta CRL from {url}")]
-    Delta {
-        /// The last address that was tried.
-        url: String,
-        /// Why the answer before it does not count.
-        #[source]
-        source: Arc<Self>,
-    },
-    /// The certificate's CRLs leave out reasons (REV-38).
-    #[error("the CRLs of the certificate do not cover every reason for a revocation")]
-    ReasonsLeftOut,
-    /// The certificate names more places than are asked (REV-12).
-    #[error("the certificate has more than {MAX_POINTS} distribution points")]
-    TooManyPoints,
 }
 
 /// A certificate, its issuer, and the time that a signing authority vouches for.
@@ -467,22 +401,4 @@ impl fmt::Debug for Online {
             .field("total", &self.total)
             .finish_non_exhaustive()
     }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} at {}: {}",
-            self.source.method,
-            self.source.url,
-            WithCauses(&self.error)
-        )
-    }
-}
-
-/// Attempts in one line.
-pub(super) fn list(attempts: &[Attempt]) -> String {
-    let texts: Vec<_> = attempts.iter().map(ToString::to_string).collect();
-    texts.join("; ")
 }
