@@ -31,6 +31,7 @@ pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod plugin;
 pub(crate) mod policy;
+pub(crate) mod promote;
 pub(crate) mod sign;
 pub(crate) mod token;
 pub(crate) mod verify;
@@ -64,6 +65,7 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(list::definition())
         .subcommand(inspect::definition())
         .subcommand(copy::definition())
+        .subcommand(promote::definition())
         .subcommand(delete::definition())
         .subcommand(login::login())
         .subcommand(login::logout())

@@ -38,6 +38,7 @@ mod many;
 mod permissions;
 mod plugin;
 mod policy;
+mod promote;
 mod repository;
 mod revocation;
 mod selection;
@@ -220,6 +221,7 @@ pub(crate) fn run(
             context,
         ),
         Some(("copy", m)) => copy::run(&args::copy::CopyArgs::read(m)?, context),
+        Some(("promote", m)) => promote::run(&args::promote::PromoteArgs::read(m)?, context),
         Some(("delete", m)) => delete::run(args::delete::DeleteArgs::read(m)?, context),
         Some(("login", m)) => login::run(args::login::LoginArgs::read(m)?, context),
         Some(("logout", m)) => logout::run(&args::login::LogoutArgs::read(m)?, context),

@@ -93,7 +93,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     ("Trust", &["policy", "certificate"]),
     ("Keys", &["key", "token", "plugin"]),
-    ("Registries", &["copy", "delete", "login", "logout"]),
+    (
+        "Registries",
+        &["copy", "promote", "delete", "login", "logout"],
+    ),
     ("Set-up", &["doctor", "completion", "version"]),
 ];
 

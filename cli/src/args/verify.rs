@@ -7,7 +7,7 @@ use hardsign_core::policy::hardsign::AttachedRule;
 use super::batch::{self, Batch};
 use super::deadline::READING;
 use super::flags::{self, Reader};
-use super::{ArgMatches, BTreeMap, Command, Deadline, Output, Registry, Selection, Usage};
+use super::{Arg, ArgMatches, BTreeMap, Command, Deadline, Output, Registry, Selection, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,15 +71,7 @@ pub(super) fn definition() -> Command {
             "SCOPE",
             "Registry scope that selects the trust policy statement (with --oci-layout)",
         ))
-        .arg(flags::list(
-            "with-attached",
-            "TYPE",
-            "Demand an attached artifact of this artifact type, itself signed and verified (repeatable)",
-        ))
-        .arg(flags::switch(
-            "same-signer",
-            "What --with-attached demands is signed by a signer of the artifact itself",
-        ))
+        .args(attached_flags())
         .arg(flags::require_hardware())
         .arg(flags::deadline())
         .arg(flags::policy())
@@ -88,6 +80,41 @@ pub(super) fn definition() -> Command {
             "reference...",
             "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
         ))
+}
+
+/// The flags that demand attached artifacts.
+pub(super) fn attached_flags() -> [Arg; 2] {
+    [
+        flags::list(
+            "with-attached",
+            "TYPE",
+            "Demand an attached artifact of this artifact type, itself signed and verified (repeatable)",
+        ),
+        flags::switch(
+            "same-signer",
+            "What --with-attached demands is signed by a signer of the artifact itself",
+        ),
+    ]
+}
+
+/// What [`attached_flags`] demand.
+pub(super) fn attached(reader: &Reader<'_>) -> Result<Vec<AttachedRule>, Usage> {
+    let same_signer = reader.switch("same-signer")?;
+    let attached = reader
+        .all("with-attached")
+        .iter()
+        .map(|text| {
+            AttachedRule::new(text, same_signer).map_err(|error| {
+                Usage(format!(
+                    "invalid argument {text:?} for \"--with-attached\" flag: {error}"
+                ))
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if same_signer && attached.is_empty() {
+        return Err(Usage("--same-signer needs --with-attached".to_owned()));
+    }
+    Ok(attached)
 }
 
 impl VerifyArgs {
@@ -102,21 +129,7 @@ impl VerifyArgs {
         }
         batch.check_input(&references)?;
         reader.together(&["oci-layout", "scope"])?;
-        let same_signer = reader.switch("same-signer")?;
-        let attached = reader
-            .all("with-attached")
-            .iter()
-            .map(|text| {
-                AttachedRule::new(text, same_signer).map_err(|error| {
-                    Usage(format!(
-                        "invalid argument {text:?} for \"--with-attached\" flag: {error}"
-                    ))
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if same_signer && attached.is_empty() {
-            return Err(Usage("--same-signer needs --with-attached".to_owned()));
-        }
+        let attached = attached(&reader)?;
         Ok(Self {
             references,
             selection: reader.selection()?,

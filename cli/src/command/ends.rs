@@ -111,6 +111,11 @@ impl Ends {
         })
     }
 
+    /// The layout that the destination is to be, where there is none yet.
+    pub(super) fn is_new_layout(&self) -> bool {
+        matches!(&self.destination, Named::Layout(path, _) if !path.join("oci-layout").exists())
+    }
+
     /// The tag that the artifact gets at the destination: the one given, else that of the source.
     /// A digest given there must be the artifact's.
     pub(super) fn tag(&self, artifact: &Descriptor) -> Result<Option<String>, OciError> {

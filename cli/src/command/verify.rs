@@ -31,6 +31,7 @@ mod report;
 
 pub(super) use blob::run as blob;
 use report::{Checked, Report, Telling};
+pub(super) use report::{describe, print};
 
 /// What all of a batch have in common.
 struct Job {
@@ -173,7 +174,7 @@ async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
 }
 
 /// `--require-hardware`: what is demanded where the policy has no rule on hardware.
-fn require_hardware(is_given: bool) -> Option<Arc<HardwareRule>> {
+pub(super) fn require_hardware(is_given: bool) -> Option<Arc<HardwareRule>> {
     is_given.then(|| Arc::new(HardwareRule::of_the_box()))
 }
 

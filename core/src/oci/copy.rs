@@ -92,6 +92,21 @@ pub async fn copy<S: Storage, D: Storage>(
     Ok(copier.done)
 }
 
+/// Gives an artifact that is at the destination a tag: for those who copied it without one, to do
+/// something about it before anybody finds it by its tag.
+///
+/// # Errors
+/// [`OciError`].
+pub async fn tag<D: Storage>(
+    artifact: &Descriptor,
+    destination: &D,
+    name: &str,
+) -> Result<Vec<Warning>, OciError> {
+    let bytes = destination.manifest(artifact).await?;
+    let place = Place::Artifact(Some(name));
+    destination.place_manifest(artifact, bytes, place).await
+}
+
 struct Copier<'a, S, D> {
     source: &'a S,
     destination: &'a D,

@@ -240,7 +240,7 @@ fn failed(name: &Name, failure: &Failure, not_accepted: &[Value]) -> Value {
 }
 
 /// CLI-37: an empty line parts the result from warnings above it.
-fn print(
+pub(in crate::command) fn print(
     verified: &Verified,
     output: Output,
     mut warned: bool,
@@ -293,7 +293,7 @@ fn print(
 }
 
 /// What `--output json` says of a verified artifact (SEC-31: with every digest).
-fn describe(verified: &Verified, files: &[String]) -> Value {
+pub(in crate::command) fn describe(verified: &Verified, files: &[String]) -> Value {
     let target = verified.target();
     json!({
         "reference": verified.reference(),

@@ -1,0 +1,91 @@
+//! `hardsign promote`: flags and their rules.
+
+use std::num::NonZeroUsize;
+
+use hardsign_core::policy::hardsign::AttachedRule;
+
+use super::copy::Ends;
+use super::flags::{self, Reader};
+use super::sign::{Signing, signing_flags};
+use super::verify::{attached, attached_flags};
+use super::{ArgMatches, Command, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  Take a vendor's image in: verify it, copy it with all that is attached to it, and sign it:
+    hardsign promote --key release vendor.example.com/app:v1 registry.example.com/vendor/app
+
+  Only with an SBOM that the vendor signed too:
+    hardsign promote --key release --with-attached application/spdx+json --same-signer \\
+      vendor.example.com/app@sha256:<digest> registry.example.com/vendor/app:v1
+
+  From staging to production, each with its own login:
+    hardsign promote --key production --from-username ci --from-password \"$STAGING\" \\
+      --to-username ci --to-password \"$PRODUCTION\" staging.example.com/app:v1 production.example.com/app
+
+  Out of a layout that came on a disk, under the statement for a scope:
+    hardsign promote --key release --from-oci-layout --scope vendor.example.com/app \\
+      ./layout:v1 registry.example.com/vendor/app";
+
+/// `hardsign promote`.
+#[derive(Debug)]
+pub(crate) struct PromoteArgs {
+    pub(crate) ends: Ends,
+    /// The repository whose statement holds, in place of the source's.
+    pub(crate) scope: Option<String>,
+    /// `--with-attached`, each with `--same-signer`.
+    pub(crate) attached: Vec<AttachedRule>,
+    /// `--require-hardware`.
+    pub(crate) require_hardware: bool,
+    /// `--policy`.
+    pub(crate) policy_file: Option<String>,
+    pub(crate) max_signatures: NonZeroUsize,
+    pub(crate) signing: Signing,
+}
+
+pub(super) fn definition() -> Command {
+    let about = "Verify artifacts, copy them, and sign the copies";
+    let command = flags::verb("promote", about, EXAMPLES)
+        .args(Ends::flags())
+        .arg(flags::value(
+            "scope",
+            "SCOPE",
+            "Registry scope that selects the trust policy statement (with --from-oci-layout)",
+        ))
+        .args(attached_flags())
+        .arg(flags::require_hardware())
+        .arg(flags::policy())
+        .arg(flags::max_signatures());
+    signing_flags(command)
+        .mut_arg("output", |output| {
+            output.help("Output format: text or json")
+        })
+        .args(flags::registry())
+        .arg(flags::switch(
+            "force-referrers-tag",
+            "List what is attached under the referrers tag, without asking the referrers API",
+        ))
+        .arg(Ends::positional())
+}
+
+impl PromoteArgs {
+    /// # Errors
+    /// [`Usage`], in the order of CLI-06.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
+        let reader = Reader(matches);
+        let ends = Ends::read(&reader, "promote")?;
+        reader.together(&["from-oci-layout", "scope"])?;
+        Ok(Self {
+            ends,
+            scope: reader.text("scope"),
+            attached: attached(&reader)?,
+            require_hardware: reader.switch("require-hardware")?,
+            policy_file: reader.text("policy"),
+            max_signatures: reader.max_signatures()?,
+            signing: Signing {
+                output: reader.output()?,
+                ..Signing::read(&reader)?
+            },
+        })
+    }
+}
