@@ -49,11 +49,12 @@ impl Batch {
         self.bench.path().join("log")
     }
 
-    /// `hardsign sign` of all, with these settings of the plugin. One signature at a time, so that
-    /// which ones are made is known.
+    /// `hardsign sign` of all, with these settings of the plugin. One artifact at a time, so that
+    /// which ones are signed is known.
     fn command(&self, settings: &[&str], more: &[&str]) -> Command {
         let log = format!("log={}", self.log().display());
         let mut arguments = vec!["sign", "--plugin", "rude", "--id", "k", "--oci-layout"];
+        arguments.extend(["--jobs", "1"]);
         for setting in settings.iter().copied().chain(["in-flight=1", &log]) {
             arguments.extend(["--plugin-config", setting]);
         }
@@ -381,6 +382,9 @@ fn a_killed_pkcs11_plugin() {
         "--id",
         &uri,
         "--oci-layout",
+        // A few at a time, so that most are not signed yet when the first are told.
+        "--jobs",
+        "4",
     ];
     arguments.extend(references.iter().map(String::as_str));
     for kills in [1, 2] {

@@ -139,9 +139,11 @@ fn deletes(bench: &Workbench, reference: &str, made: &[String], flags: &[String]
         flags,
     );
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
-    // Without an answer nothing happens (CLI-13).
+    // Without an answer nothing happens, and that is told (CLI-13).
     let unanswered = with(bench, &["delete", reference, &made[0]], flags);
-    assert_eq!(unanswered.code, Some(0), "{}", unanswered.stderr);
+    assert_eq!(unanswered.code, Some(1), "{}", unanswered.stderr);
+    let told = "Error: no signature was deleted: standard input ended";
+    assert!(unanswered.stderr.starts_with(told), "{}", unanswered.stderr);
     let one = with(bench, &["delete", "-y", reference, &made[0]], flags);
     assert_eq!(one.code, Some(0), "{}", one.stderr);
     assert!(
