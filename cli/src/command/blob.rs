@@ -19,11 +19,11 @@ use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::sign::{SignOptions, makes_needless, sign_blob};
 use hardsign_core::text::WithCauses;
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::interrupts::Heeding;
-use super::lines::{self, Kind, Line, Lines, More};
-use super::many::{self, Listed, Name, Rest, Source};
+use super::lines::{self, Kind, Lines, More};
+use super::many::{self, Feed, Listed, Name, Rest, Source};
 use super::sign::ends_the_batch;
 use super::tally::{Tally, Telling};
 use super::{Context, Unanswered, signer};
@@ -168,73 +168,40 @@ async fn prepare(
 }
 
 /// The files that a list names, as it is read.
-fn listed(mut lines: Lines, args: &SignArgs, format: Format, mut places: Places) -> Listed<Job> {
-    let (sender, items) = mpsc::channel(AHEAD);
-    let name: Arc<str> = lines.name.clone().into();
-    let list = Arc::clone(&name);
-    let position = Arc::clone(&lines.position);
-    let handed = Arc::clone(&position);
+fn listed(lines: Lines, args: &SignArgs, format: Format, mut places: Places) -> Listed<Job> {
+    let (mut feed, listed) = Feed::new(lines);
     let (directory, force) = (args.directory.clone(), args.force);
     tokio::spawn(async move {
-        while let Some(line) = lines.lines.recv().await {
-            let (line, fault) = match line {
-                Ok(Ok(line)) => (line, None),
-                Ok(Err(bad)) => {
-                    let line = Line {
-                        number: Some(bad.number),
-                        name: String::new(),
-                        more: More::default(),
-                    };
-                    (line, Some(Failure::failed(bad.fault)))
-                }
-                Err(error) => {
-                    let line = Line {
-                        number: None,
-                        name: list.to_string(),
-                        more: More::default(),
-                    };
-                    let fault = format!("failed to read {list}: {error}");
-                    (line, Some(Failure::failed(fault)))
-                }
-            };
-            let listed = line.number.map(|number| (Arc::clone(&list), number));
-            let name = Name {
-                text: line.name,
-                listed,
-            };
-            let job = match fault {
-                Some(fault) => Err(fault),
-                None => places.job(name.clone(), line.more, None, directory.as_deref(), format),
-            };
-            let job = job.map(|job| Job {
-                may_replace: force,
-                ..job
+        while let Some((name, more)) = feed.next().await {
+            let line = name.line();
+            let job = more.and_then(|more| {
+                let job = places.job(name.clone(), more, None, directory.as_deref(), format);
+                // The command line is not at fault.
+                job.map_err(|fault| Failure {
+                    exit: Exit::Failed,
+                    ..fault
+                })
             });
-            // The command line is not at fault.
-            let job = job.map_err(|fault| Failure {
-                exit: Exit::Failed,
-                ..fault
-            });
-            let job = job.unwrap_or_else(|fault| Job {
-                name,
-                signature: PathBuf::new(),
-                more: More::default(),
-                may_replace: false,
-                fault: Some(fault),
-            });
-            let line = job.name.line();
-            if sender.send(job).await.is_err() {
+            let job = match job {
+                Ok(job) => Job {
+                    may_replace: force,
+                    ..job
+                },
+                Err(fault) => Job {
+                    name,
+                    signature: PathBuf::new(),
+                    more: More::default(),
+                    may_replace: false,
+                    fault: Some(fault),
+                },
+            };
+            if !feed.hand_on(job, line).await {
                 return;
             }
-            handed.handed_on(line);
         }
-        handed.end();
+        feed.end();
     });
-    Listed {
-        name,
-        items,
-        position,
-    }
+    listed
 }
 
 async fn sign_each(
@@ -510,9 +477,6 @@ impl Places {
 
 /// Files that a message can name as those with the same signature.
 const MAX_NAMED: usize = 10_000;
-
-/// Files of a list that are made ready before their turn.
-const AHEAD: usize = 16;
 
 /// The one path among those that lead to the same file.
 fn place(signature: &Path) -> PathBuf {

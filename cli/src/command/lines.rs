@@ -25,8 +25,8 @@ use crate::output::one_line;
 /// A line of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Line {
-    /// From 1, in its file; none for what was typed.
-    pub(super) number: Option<u64>,
+    /// From 1, in its file.
+    pub(super) number: u64,
     /// The reference or path.
     pub(super) name: String,
     pub(super) more: More,
@@ -260,11 +260,7 @@ fn parse(
     if is_of_another(shard, text) {
         return None;
     }
-    let line = |name: String, more| Line {
-        number: Some(number),
-        name,
-        more,
-    };
+    let line = |name: String, more| Line { number, name, more };
     if !text.starts_with('{') {
         return Some(match text.contains('\0') {
             true => Err("it has a zero byte".to_owned()),
@@ -382,7 +378,7 @@ mod tests {
     fn names(lines: &[Result<Line, BadLine>]) -> Vec<(u64, &str)> {
         let line = |line: &'_ Result<Line, BadLine>| -> (u64, String) {
             match line {
-                Ok(line) => (line.number.unwrap(), line.name.clone()),
+                Ok(line) => (line.number, line.name.clone()),
                 Err(bad) => (bad.number, bad.fault.clone()),
             }
         };

@@ -14,8 +14,9 @@ use hardsign_core::batch::{Stop, Window};
 use tokio::sync::mpsc;
 
 use super::Context;
-use super::lines::Position;
+use super::lines::{Lines, More, Position};
 use crate::args::batch::Batch;
+use crate::failure::Failure;
 use crate::output::progress::Busy;
 
 /// What messages and JSON call an item.
@@ -57,11 +58,74 @@ pub(super) struct Source<T> {
     listed: Option<Listed<T>>,
 }
 
+/// Items of a list that are made ready before their turn.
+const AHEAD: usize = 16;
+
 /// Items of a list.
 pub(super) struct Listed<T> {
     pub(super) name: Arc<str>,
     pub(super) items: mpsc::Receiver<T>,
     pub(super) position: Arc<Position>,
+}
+
+/// The lines of a list on their way to becoming items: who makes items of them takes lines and hands
+/// items on.
+pub(super) struct Feed<T> {
+    list: Arc<str>,
+    lines: Lines,
+    items: mpsc::Sender<T>,
+}
+
+impl<T> Feed<T> {
+    /// The beginning of a list, and the other end, which takes the items.
+    pub(super) fn new(lines: Lines) -> (Self, Listed<T>) {
+        let (sender, items) = mpsc::channel(AHEAD);
+        let list: Arc<str> = lines.name.clone().into();
+        let listed = Listed {
+            name: Arc::clone(&list),
+            items,
+            position: Arc::clone(&lines.position),
+        };
+        let feed = Self {
+            list,
+            lines,
+            items: sender,
+        };
+        (feed, listed)
+    }
+
+    /// The next line by its name, and what it says beside that, or why it can't be used.
+    pub(super) async fn next(&mut self) -> Option<(Name, Result<More, Failure>)> {
+        let named = |text, number| Name {
+            text,
+            listed: Some((Arc::clone(&self.list), number)),
+        };
+        Some(match self.lines.lines.recv().await? {
+            Ok(Ok(line)) => (named(line.name, line.number), Ok(line.more)),
+            Ok(Err(bad)) => {
+                let name = named(String::new(), bad.number);
+                (name, Err(Failure::failed(bad.fault)))
+            }
+            Err(error) => {
+                let fault = format!("failed to read {}: {error}", self.list);
+                (Name::typed(&*self.list), Err(Failure::failed(fault)))
+            }
+        })
+    }
+
+    /// Hands an item of a line on; false once nobody takes more.
+    pub(super) async fn hand_on(&self, item: T, line: Option<u64>) -> bool {
+        let taken = self.items.send(item).await.is_ok();
+        if taken {
+            self.lines.position.handed_on(line);
+        }
+        taken
+    }
+
+    /// All was handed on.
+    pub(super) fn end(self) {
+        self.lines.position.end();
+    }
 }
 
 /// What of a batch was not begun.

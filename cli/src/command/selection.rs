@@ -10,11 +10,9 @@ use hardsign_core::budget::{Budget, Phase};
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
 use hardsign_core::oci::{AnyRepository, SignatureSource as _};
 
-use tokio::sync::mpsc;
-
 use super::Context;
-use super::lines::{Line, Lines};
-use super::many::{Listed, Name};
+use super::lines::Lines;
+use super::many::{Feed, Listed, Name};
 use super::repository::{Named, Opener, Target};
 use crate::args::{Deadline, Selection};
 use crate::failure::Failure;
@@ -119,18 +117,14 @@ pub(super) async fn items(
 
 /// The artifacts that a list names, as it is read: those of `--from-file`.
 pub(super) fn listed(
-    mut lines: Lines,
+    lines: Lines,
     opener: Arc<Opener>,
     selection: Selection,
     verb: &'static str,
     deadline: Deadline,
     context: Context,
 ) -> Listed<Item> {
-    let (sender, items) = mpsc::channel(AHEAD);
-    let name: Arc<str> = lines.name.clone().into();
-    let list = Arc::clone(&name);
-    let position = Arc::clone(&lines.position);
-    let handed = Arc::clone(&position);
+    let (mut feed, listed) = Feed::new(lines);
     // A task of its own: what it is at when the batch takes no more is not lost in between.
     tokio::spawn(async move {
         let walk = Walk {
@@ -140,47 +134,26 @@ pub(super) fn listed(
             context: &context,
         };
         let mut seen = HashSet::new();
-        while let Some(line) = lines.lines.recv().await {
-            let found = match line {
-                Ok(Ok(Line { number, name, more })) => {
-                    let target = opener.open_one(&Named::listed(name.clone()));
-                    let target = target.unwrap_or_else(Err);
-                    let name = Name {
-                        text: name,
-                        listed: number.map(|number| (Arc::clone(&list), number)),
-                    };
+        while let Some((name, more)) = feed.next().await {
+            let found = match more {
+                Ok(more) => {
+                    let target = opener.open_one(&Named::listed(name.text.clone()));
                     let item = Item::new(name, more.user_metadata);
-                    walk.expand(item, target, &mut seen).await
+                    walk.expand(item, target.unwrap_or_else(Err), &mut seen)
+                        .await
                 }
-                Ok(Err(bad)) => {
-                    let name = Name {
-                        text: String::new(),
-                        listed: Some((Arc::clone(&list), bad.number)),
-                    };
-                    let item = Item::new(name, BTreeMap::new());
-                    vec![item.with(Found::Not(Failure::failed(bad.fault)))]
-                }
-                Err(error) => {
-                    let fault = format!("failed to read {list}: {error}");
-                    let item = Item::new(Name::typed(&*list), BTreeMap::new());
-                    vec![item.with(Found::Not(Failure::failed(fault)))]
-                }
+                Err(fault) => vec![Item::new(name, BTreeMap::new()).with(Found::Not(fault))],
             };
             for item in found {
                 let line = item.name.line();
-                if sender.send(item).await.is_err() {
+                if !feed.hand_on(item, line).await {
                     return;
                 }
-                handed.handed_on(line);
             }
         }
-        handed.end();
+        feed.end();
     });
-    Listed {
-        name,
-        items,
-        position,
-    }
+    listed
 }
 
 /// How references become items.
@@ -238,9 +211,6 @@ impl Walk<'_> {
         items
     }
 }
-
-/// Items of a list that are made ready before their turn.
-const AHEAD: usize = 16;
 
 /// What an index was looked through for.
 enum Selected {

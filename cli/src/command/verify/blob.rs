@@ -14,10 +14,10 @@ use hardsign_core::envelope::{Format, MAX_ENVELOPE_LEN};
 use hardsign_core::policy::blob::Document;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy, Verifier};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
-use super::super::lines::{self, Kind, Line, Lines, More};
-use super::super::many::{self, Listed, Name, Source};
+use super::super::lines::{self, Kind, Lines, More};
+use super::super::many::{self, Feed, Listed, Name, Source};
 use super::super::{Context, blob};
 use super::report::{Checked, Report, Telling};
 use crate::args::Deadline;
@@ -132,66 +132,41 @@ fn typed(blobs: Vec<SignedFile>, directory: Option<&str>) -> Vec<Item> {
 }
 
 /// The files that a list names, as it is read.
-fn listed(mut lines: Lines, directory: Option<String>) -> Listed<Item> {
-    let (sender, items) = mpsc::channel(AHEAD);
-    let name: Arc<str> = lines.name.clone().into();
-    let list = Arc::clone(&name);
-    let position = Arc::clone(&lines.position);
-    let handed = Arc::clone(&position);
+fn listed(lines: Lines, directory: Option<String>) -> Listed<Item> {
+    let (mut feed, listed) = Feed::new(lines);
     tokio::spawn(async move {
-        while let Some(line) = lines.lines.recv().await {
-            let item = match line {
-                Ok(Ok(line)) => item(line, &list, directory.as_deref()),
-                Ok(Err(bad)) => Item {
-                    name: Name {
-                        text: String::new(),
-                        listed: Some((Arc::clone(&list), bad.number)),
-                    },
-                    signatures: Signatures::Beside,
-                    more: More::default(),
-                    found: None,
-                    fault: Some(Failure::failed(bad.fault)),
-                },
-                Err(error) => Item {
-                    name: Name::typed(&*list),
-                    signatures: Signatures::Beside,
-                    more: More::default(),
-                    found: None,
-                    fault: Some(Failure::failed(format!("failed to read {list}: {error}"))),
-                },
-            };
+        while let Some((name, more)) = feed.next().await {
+            let item = item(name, more, directory.as_deref());
             let line = item.name.line();
-            if sender.send(item).await.is_err() {
+            if !feed.hand_on(item, line).await {
                 return;
             }
-            handed.handed_on(line);
         }
-        handed.end();
+        feed.end();
     });
-    Listed {
-        name,
-        items,
-        position,
-    }
+    listed
 }
 
-fn item(line: Line, list: &Arc<str>, directory: Option<&str>) -> Item {
-    let mut more = line.more;
-    let stdin = line.name == "-";
+fn item(name: Name, more: Result<More, Failure>, directory: Option<&str>) -> Item {
+    let (mut more, fault) = match more {
+        Ok(more) if name.text == "-" => {
+            let fault = Failure::failed("standard input can't be listed; type it");
+            (more, Some(fault))
+        }
+        Ok(more) => (more, None),
+        Err(fault) => (More::default(), Some(fault)),
+    };
     let signatures = match (std::mem::take(&mut more.signatures), directory) {
         (named, _) if !named.is_empty() => Signatures::Named(named),
         (_, Some(directory)) => Signatures::In(directory.into()),
         _ => Signatures::Beside,
     };
     Item {
-        name: Name {
-            text: line.name,
-            listed: line.number.map(|number| (Arc::clone(list), number)),
-        },
+        name,
         signatures,
         more,
         found: None,
-        fault: stdin.then(|| Failure::failed("standard input can't be listed; type it")),
+        fault,
     }
 }
 
@@ -314,9 +289,6 @@ fn formats(files: &[String]) -> Result<Vec<Format>, Failure> {
     let format = |file: &String| signature_format(Path::new(file)).map_err(Failure::error);
     files.iter().map(format).collect()
 }
-
-/// Files of a list that are made ready before their turn.
-const AHEAD: usize = 16;
 
 /// Largest signature file, in bytes.
 const MAX_SIGNATURE: u64 = MAX_ENVELOPE_LEN as u64;
