@@ -374,9 +374,8 @@ fn a_wrong_clock_is_told() {
     signs_and_verifies(&bench, &key, "a right clock");
 }
 
-/// A team's CA in the service certifies a key there, by its request and by its name, renews and revokes.
-#[test]
-fn a_ca_in_the_service_issues() {
+/// A CA and a key in the service, of these types.
+fn issues(ca: &str, key: &str) {
     let (fake, bench, _) = FakeCloudKms::with_release();
     let endpoint = format!("endpoint={}", fake.endpoint());
     let made = Made {
@@ -384,21 +383,20 @@ fn a_ca_in_the_service_issues() {
         id: &|key| format!("gcpkms://{}", name(key)),
         config: &[&endpoint],
     };
-    a_ca_issues_and_renews(&bench, &made, "EC-384", "EC-256");
+    a_ca_issues_and_renews(&bench, &made, ca, key);
+}
+
+/// A team's CA in the service certifies a key there, by its request and by its name, renews and revokes.
+#[test]
+fn a_ca_in_the_service_issues() {
+    issues("EC-384", "EC-256");
 }
 
 /// The same with RSA, whose requests and certificates are signed with RSASSA-PSS, for the service has no other
 /// for such a key.
 #[test]
 fn a_ca_with_rsa_issues() {
-    let (fake, bench, _) = FakeCloudKms::with_release();
-    let endpoint = format!("endpoint={}", fake.endpoint());
-    let made = Made {
-        plugin: "gcpkms",
-        id: &|key| format!("gcpkms://{}", name(key)),
-        config: &[&endpoint],
-    };
-    a_ca_issues_and_renews(&bench, &made, "RSA-4096", "RSA-2048");
+    issues("RSA-4096", "RSA-2048");
 }
 
 /// The fake is read by the service's own Python client: the public key, a signature and its checksums, the

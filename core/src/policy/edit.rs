@@ -58,6 +58,9 @@ pub enum EditError {
     /// It can't be written as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// A member is not what the reader took it for: nothing is changed then.
+    #[error("{0:?} of the policy can't be changed")]
+    Shape(&'static str),
     /// The statement verifies nothing.
     #[error(
         "trust policy statement {} skips signature verification",
@@ -263,9 +266,7 @@ fn add_to<A: Applicability>(
                 return Err(EditError::NoScopes { statement: name });
             }
             let new = statement(&name, applies, json!([store]), json!([signer.identity]));
-            if let Some(list) = array(&mut tree, "trustPolicies") {
-                list.push(new);
-            }
+            list(&mut tree, "trustPolicies")?.push(new);
             changes.push(match applies {
                 Applies::Artifacts(scopes) => {
                     format!("new statement {name:?} for {}", scopes.join(", "))
@@ -283,19 +284,12 @@ fn add_to<A: Applicability>(
             if rules.identities().items().iter().any(|i| i.text() == "*") {
                 return Err(EditError::AnyIdentity { statement: name });
             }
-            let Some(statement) = find_statement(&mut tree, &name) else {
-                return Err(EditError::NoSuchStatement {
-                    statement: name,
-                    names: Vec::new(),
-                });
-            };
+            let statement = find_statement(&mut tree, &name)?;
             for (member, item) in [
                 ("trustStores", &store),
                 ("trustedIdentities", &signer.identity),
             ] {
-                let Some(list) = array(statement, member) else {
-                    continue;
-                };
+                let list = list(statement, member)?;
                 if !list.iter().any(|there| there == item) {
                     list.push(json!(item));
                     changes.push(format!("statement {name:?}: {member} gets {item:?}"));
@@ -366,13 +360,13 @@ pub fn remove_signer<A: Applicability>(
     let mut changes = Vec::new();
     let mut tree = tree(Some(bytes), Value::Null)?;
     if identities.len() == 1 {
-        if let Some(list) = array(&mut tree, "trustPolicies") {
-            list.retain(|statement| statement.get("name").and_then(Value::as_str) != Some(name));
-        }
+        let statements = list(&mut tree, "trustPolicies")?;
+        statements.retain(|statement| statement.get("name").and_then(Value::as_str) != Some(name));
         changes.push(format!(
             "statement {name:?} goes, for it has no other signer"
         ));
-    } else if let Some(statement) = find_statement(&mut tree, name) {
+    } else {
+        let statement = find_statement(&mut tree, name)?;
         let others_left = rules.stores().iter().any(|s| {
             !its_stores.contains(&s.to_string()) && s.store_type != crate::trust::StoreType::Tsa
         });
@@ -383,9 +377,7 @@ pub fn remove_signer<A: Applicability>(
             ),
             ("trustedIdentities", vec![identity.to_owned()]),
         ] {
-            let Some(list) = array(statement, member) else {
-                continue;
-            };
+            let list = list(statement, member)?;
             for item in gone {
                 list.retain(|there| *there != item);
                 changes.push(format!("statement {name:?}: {member} loses {item:?}"));
@@ -457,13 +449,7 @@ pub fn add_party(
             (signers, *at_least, "signers".to_owned())
         }
         Role::Attached { artifact_type } => {
-            let rule = attached_rule(rules, artifact_type, &mut changes, statement);
-            let Some(rule) = rule else {
-                return Err(EditError::NoSuchStatement {
-                    statement: statement.to_owned(),
-                    names: Vec::new(),
-                });
-            };
+            let rule = attached_rule(rules, artifact_type, &mut changes, statement)?;
             let signers = member(rule, "signers", json!({"atLeast": 0, "of": []}));
             (signers, None, format!("attached {artifact_type}"))
         }
@@ -474,12 +460,7 @@ pub fn add_party(
         "trustStores": [signer.store.to_string()],
     });
     let before = signers.get("atLeast").and_then(Value::as_u64).unwrap_or(0);
-    let Some(of) = array(signers, "of") else {
-        return Err(EditError::NoSuchStatement {
-            statement: statement.to_owned(),
-            names: Vec::new(),
-        });
-    };
+    let of = list(signers, "of")?;
     let all = before == of.len() as u64;
     let same_name = |there: &&Value| there.get("name") == party.get("name");
     match of.iter().find(same_name) {
@@ -517,28 +498,26 @@ pub fn add_party(
     finish_rules(tree, statement, changes)
 }
 
+/// The rule on attached artifacts of a type, put in where it is missing.
 fn attached_rule<'t>(
     rules: &'t mut Value,
     artifact_type: &str,
     changes: &mut Vec<String>,
     statement: &str,
-) -> Option<&'t mut Value> {
-    let list = member(rules, "attached", json!([]));
+) -> Result<&'t mut Value, EditError> {
+    member(rules, "attached", json!([]));
+    let attached = list(rules, "attached")?;
     let of_type = |rule: &Value| rule.get("type").and_then(Value::as_str) == Some(artifact_type);
-    let there = list
-        .as_array()
-        .and_then(|list| list.iter().position(of_type));
-    let position = there.unwrap_or_else(|| {
+    let position = attached.iter().position(of_type).unwrap_or_else(|| {
         changes.push(format!(
             "statement {statement:?}: demands an attached {artifact_type}"
         ));
-        if let Some(list) = list.as_array_mut() {
-            list.push(json!({"type": artifact_type}));
-        }
-        list.as_array()
-            .map_or(0, |list| list.len().saturating_sub(1))
+        attached.push(json!({"type": artifact_type}));
+        attached.len() - 1
     });
-    list.get_mut(position)
+    attached
+        .get_mut(position)
+        .ok_or(EditError::Shape("attached"))
 }
 
 /// Takes a signer out of hardsign's own policy, wherever the rules for a statement have it. What must be
@@ -625,7 +604,7 @@ pub fn remove_party(
 
 /// Takes the party out, and lowers the number of signers where there would be too few.
 fn take_party(signers: &mut Value, signer: &str, identities: &mut Vec<String>) -> bool {
-    let Some(of) = array(signers, "of") else {
+    let Ok(of) = list(signers, "of") else {
         return false;
     };
     let before = of.len();
@@ -686,18 +665,16 @@ fn remove(object: &mut Value, name: &str) {
     }
 }
 
-fn array<'t>(object: &'t mut Value, name: &str) -> Option<&'t mut Vec<Value>> {
-    let list = object.get_mut(name)?;
-    if list.is_null() {
-        *list = json!([]);
-    }
-    list.as_array_mut()
+/// The list that a member of an object is.
+fn list<'t>(object: &'t mut Value, name: &'static str) -> Result<&'t mut Vec<Value>, EditError> {
+    let list = object.get_mut(name).and_then(Value::as_array_mut);
+    list.ok_or(EditError::Shape(name))
 }
 
-fn find_statement<'t>(tree: &'t mut Value, name: &str) -> Option<&'t mut Value> {
-    let list = array(tree, "trustPolicies")?;
+fn find_statement<'t>(tree: &'t mut Value, name: &str) -> Result<&'t mut Value, EditError> {
     let is = |statement: &&mut Value| statement.get("name").and_then(Value::as_str) == Some(name);
-    list.iter_mut().find(is)
+    let found = list(tree, "trustPolicies")?.iter_mut().find(is);
+    found.ok_or(EditError::Shape("trustPolicies"))
 }
 
 #[cfg(test)]

@@ -296,24 +296,19 @@ fn choose(
             .hint(format!("there are:\n  {}", signers(&by_leaf)))
         });
     }
-    match by_leaf.len() {
-        1 => Ok(by_leaf
-            .pop_first()
-            .map(|(_, chain)| chain)
-            .into_iter()
-            .next())
-        .and_then(|chain| chain.ok_or_else(|| Failure::failed("no signer"))),
-        0 => Err(Failure::failed(format!(
-            "{} has no intact signature to take a signer from",
-            one_line(from)
-        ))
-        .hint("--cert takes the signer from a certificate file")),
-        more => Err(
-            Failure::failed(format!("{} is signed by {more} signers", one_line(from))).hint(
-                format!("choose one with --fingerprint:\n  {}", signers(&by_leaf)),
-            ),
-        ),
+    let from = one_line(from);
+    if by_leaf.len() > 1 {
+        let several = format!("{from} is signed by {} signers", by_leaf.len());
+        let hint = format!("choose one with --fingerprint:\n  {}", signers(&by_leaf));
+        return Err(Failure::failed(several).hint(hint));
     }
+    let only = by_leaf.pop_first().map(|(_, chain)| chain);
+    only.ok_or_else(|| {
+        Failure::failed(format!(
+            "{from} has no intact signature to take a signer from"
+        ))
+        .hint("--cert takes the signer from a certificate file")
+    })
 }
 
 fn signers(by_leaf: &BTreeMap<String, Chain<CodeSigning>>) -> String {
