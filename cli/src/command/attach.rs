@@ -12,6 +12,7 @@ use hardsign_core::artifact::{Descriptor, Kind};
 use hardsign_core::blob::{describe, read_apart};
 use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
+use hardsign_core::envelope::Format;
 use hardsign_core::oci::attach::{Attachment, TITLE};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::storage::BlobReader;
@@ -66,7 +67,7 @@ pub(super) fn run(args: &AttachArgs, context: &Context) -> Result<(), Failure> {
         let deadline = &args.signing.deadline;
         let open = signer::open(&args.signing, Kind::Oci, &dirs, context);
         let opened = deadline.budget().run(Phase::OpeningKey, open).await?;
-        let done = attach(args, &target, &opened, &dirs, &stage, context).await;
+        let done = attach(args, format, &target, &opened, &dirs, &stage, context).await;
         signer::close(&opened.signer, deadline).await;
         done
     });
@@ -82,6 +83,7 @@ pub(super) fn run(args: &AttachArgs, context: &Context) -> Result<(), Failure> {
 
 async fn attach(
     args: &AttachArgs,
+    format: Format,
     target: &Target,
     opened: &signer::Opened,
     dirs: &Dirs,
@@ -89,7 +91,7 @@ async fn attach(
     context: &Context,
 ) -> Result<Done, Failure> {
     let (signer, deadline, place) = (&opened.signer, &args.signing.deadline, &target.place);
-    let options = signer::options(&args.signing, opened, dirs, context)?;
+    let options = signer::options(&args.signing, format, opened, dirs, context)?;
     let resolve = resolve(target, context);
     let subject = deadline.budget().run(Phase::Resolving, resolve).await?;
     let (mut content, reader) = read(args, context).await?;

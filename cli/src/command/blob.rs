@@ -126,11 +126,7 @@ async fn prepare(
 ) -> Result<(Work, Vec<Job>), Failure> {
     let prepared: Result<_, Failure> = (|| {
         let signer = &opened.signer;
-        let options = SignOptions::new(format, context.now())
-            .expiry(args.signing.expiry)
-            .user_metadata(args.signing.user_metadata.clone())
-            .timestamp(signer::timestamp(&args.signing, signer, dirs, context)?)
-            .evidence(opened.evidence.clone());
+        let options = signer::options(&args.signing, format, &opened, dirs, context)?;
         let hash = signer.key_spec().map_err(Failure::from)?.hash();
         let mut jobs = Vec::new();
         for job in all {
@@ -257,18 +253,13 @@ async fn sign_each(
     let stop = many::stop("signatures", context);
     let ended = batch::spread(&mut source, window, stop, begin, done).await;
     drop(progress);
-    let rest = source.rest();
+    let rest = source.rest(|job| job.name);
     if ended.begun == 0 && rest.list.is_none() && rest.empty_list.is_none() && known == 0 {
         // No question was answered with no: there was none.
         if args.blobs.is_empty() {
             many::nothing_here(context);
         }
     }
-    let rest = Rest {
-        items: rest.items.into_iter().map(|job| job.name).collect(),
-        list: rest.list,
-        empty_list: rest.empty_list,
-    };
     printing?;
     tally.into_inner().finish(rest, context)
 }

@@ -129,23 +129,13 @@ impl<T> Feed<T> {
 }
 
 /// What of a batch was not begun.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) struct Rest<T> {
-    pub(super) items: Vec<T>,
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Rest {
+    pub(super) items: Vec<Name>,
     /// The list, and the number of the last line that was read of it.
     pub(super) list: Option<(Arc<str>, u64)>,
     /// Whether the list had nothing at all.
     pub(super) empty_list: Option<Arc<str>>,
-}
-
-impl<T> Default for Rest<T> {
-    fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            list: None,
-            empty_list: None,
-        }
-    }
 }
 
 impl<T> Source<T> {
@@ -156,10 +146,10 @@ impl<T> Source<T> {
         }
     }
 
-    /// What is left. `begun` is whether anything was begun.
-    pub(super) fn rest(mut self) -> Rest<T> {
+    /// What is left, by name.
+    pub(super) fn rest(mut self, name: impl Fn(T) -> Name) -> Rest {
         let mut rest = Rest {
-            items: self.known.into(),
+            items: self.known.into_iter().map(&name).collect(),
             list: None,
             empty_list: None,
         };
@@ -169,7 +159,7 @@ impl<T> Source<T> {
         // Nothing more comes while it is looked at.
         listed.items.close();
         while let Ok(item) = listed.items.try_recv() {
-            rest.items.push(item);
+            rest.items.push(name(item));
         }
         if !listed.position.is_at_end() {
             rest.list = Some((Arc::clone(&listed.name), listed.position.line()));
@@ -291,10 +281,10 @@ mod tests {
         let mut source = Source::new(vec![100], listed(channel, &position));
         assert_eq!(source.next().await, Some(100));
         assert_eq!(source.next().await, Some(1));
-        let rest = source.rest();
+        let rest = source.rest(|item: u64| Name::typed(item.to_string()));
         assert_eq!(
             (rest.items, rest.list),
-            (vec![2], Some(("refs.txt".into(), 2)))
+            (vec![Name::typed("2")], Some(("refs.txt".into(), 2)))
         );
         assert!(sender.send(3).await.is_err());
         // One that was read to its end, and had nothing.
@@ -304,7 +294,7 @@ mod tests {
         drop(sender);
         let mut source = Source::new(vec![], listed(channel, &position));
         assert_eq!(source.next().await, None);
-        let rest = source.rest();
+        let rest = source.rest(|item: u64| Name::typed(item.to_string()));
         assert_eq!(
             (rest.list, rest.empty_list),
             (None, Some("refs.txt".into()))

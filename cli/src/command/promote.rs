@@ -11,6 +11,7 @@ use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Kind};
 use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
+use hardsign_core::envelope::Format;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy, tag};
 use hardsign_core::oci::{AnyRepository, OciError, Repository as _, SignatureSource as _, Warning};
 use hardsign_core::policy::oci::Document;
@@ -61,6 +62,7 @@ struct Done {
 /// What is done with and for both ends.
 struct Promotion<'a> {
     args: &'a PromoteArgs,
+    format: Format,
     ends: Ends,
     source: Target,
     dirs: Dirs,
@@ -75,6 +77,7 @@ pub(super) fn run(args: &PromoteArgs, context: &Context) -> Result<(), Failure> 
     let source = ends.source(&dirs, context)?;
     let promotion = Promotion {
         args,
+        format,
         ends,
         source,
         dirs,
@@ -192,7 +195,8 @@ impl Promotion<'_> {
             false => Some(self.ends.destination(&self.dirs, self.context)?),
         };
         let signer = &opened.signer;
-        let options = signer::options(&self.args.signing, opened, &self.dirs, self.context)?;
+        let (signing, dirs) = (&self.args.signing, &self.dirs);
+        let options = signer::options(signing, self.format, opened, dirs, self.context)?;
         let budget = self.args.signing.deadline.budget();
         let options = options.now(self.context.now()).budget(budget.clone());
         let make = async {

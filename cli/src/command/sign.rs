@@ -151,16 +151,8 @@ async fn prepare(
     let opener = Arc::new(Opener::new(&args.registry, Access::Write, dirs, context)?);
     let (selection, deadline) = (&args.selection, &args.signing.deadline);
     let items = selection::items(references, &opener, selection, "sign", deadline, context).await?;
-    let options = SignOptions::new(signer::format(&args.signing, dirs)?, context.now())
-        .expiry(args.signing.expiry)
-        .user_metadata(args.signing.user_metadata.clone())
-        .timestamp(signer::timestamp(
-            &args.signing,
-            &opened.signer,
-            dirs,
-            context,
-        )?)
-        .evidence(opened.evidence.clone());
+    let format = signer::format(&args.signing, dirs)?;
+    let options = signer::options(&args.signing, format, opened, dirs, context)?;
     let known = items.len();
     let listed = list.map(|list| {
         let (selection, deadline) = (selection.clone(), deadline.clone());
@@ -201,15 +193,10 @@ async fn sign_each(
     let stop = many::stop("signatures", context);
     let ended = batch::spread(&mut source, window, stop, begin, done).await;
     drop(progress);
-    let rest = source.rest();
+    let rest = source.rest(|item| item.name);
     if ended.begun == 0 && rest.empty_list.is_none() && rest.list.is_none() && known == 0 {
         many::nothing_here(context);
     }
-    let rest = Rest {
-        items: rest.items.into_iter().map(|item| item.name).collect(),
-        list: rest.list,
-        empty_list: rest.empty_list,
-    };
     let report = report.into_inner();
     report.printing?;
     report.tally.finish(rest, context)

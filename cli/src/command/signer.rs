@@ -119,11 +119,12 @@ pub(super) fn format(signing: &Signing, dirs: &Dirs) -> Result<Format, Failure> 
 /// What a signature is to be and to carry, by the flags of signing.
 pub(super) fn options(
     signing: &Signing,
+    format: Format,
     opened: &Opened,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<SignOptions, Failure> {
-    let options = SignOptions::new(format(signing, dirs)?, context.now())
+    let options = SignOptions::new(format, context.now())
         .expiry(signing.expiry)
         .user_metadata(signing.user_metadata.clone())
         .timestamp(timestamp(signing, &opened.signer, dirs, context)?)
@@ -132,7 +133,7 @@ pub(super) fn options(
 }
 
 /// Who countersigns, if a timestamp is asked for (TSA-01, TSA-10, CLI-29).
-pub(super) fn timestamp(
+fn timestamp(
     signing: &Signing,
     signer: &PluginSigner,
     dirs: &Dirs,

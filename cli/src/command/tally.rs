@@ -185,7 +185,7 @@ impl Tally {
     ///
     /// # Errors
     /// Something was not signed, or nothing was there to sign.
-    pub(super) fn finish(mut self, rest: Rest<Name>, context: &Context) -> Result<(), Failure> {
+    pub(super) fn finish(mut self, rest: Rest, context: &Context) -> Result<(), Failure> {
         let interrupted = context.interrupts.interrupt().is_raised();
         let why = if self.signer_failed {
             "not tried: the signer had failed before"

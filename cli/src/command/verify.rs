@@ -16,7 +16,7 @@ use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Event, Options, Policy, PolicyLoadError, Verifier};
 
 use super::lines::{self, Kind};
-use super::many::{self, Name, Rest, Source};
+use super::many::{self, Name, Source};
 use super::repository::{self, Opener};
 use super::revocation;
 use super::selection::{self, Item};
@@ -126,16 +126,11 @@ fn finish<T>(
     context: &Context,
 ) -> Result<(), Failure> {
     printing.into_inner()?;
-    let rest = source.rest();
+    let rest = source.rest(name);
     let report = report.into_inner();
     if report.is_empty() && rest.list.is_none() && rest.empty_list.is_none() && known == 0 {
         many::nothing_here(context);
     }
-    let rest = Rest {
-        items: rest.items.into_iter().map(name).collect(),
-        list: rest.list,
-        empty_list: rest.empty_list,
-    };
     report.finish(rest, context)
 }
 

@@ -160,7 +160,7 @@ impl Report {
     ///
     /// # Errors
     /// Something was not verified, or nothing was there to verify.
-    pub(super) fn finish(mut self, rest: Rest<Name>, context: &Context) -> Result<(), Failure> {
+    pub(super) fn finish(mut self, rest: Rest, context: &Context) -> Result<(), Failure> {
         let interrupted = context.interrupts.interrupt().is_raised();
         let why = match interrupted {
             true => "not verified: interrupted",
