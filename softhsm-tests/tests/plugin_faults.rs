@@ -11,8 +11,11 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::Value;
@@ -365,6 +368,25 @@ fn session_of(host: u32) -> Option<u32> {
     })
 }
 
+/// SIGKILL to that process. Between two of them, what the first had signed is still being told, so
+/// the second is waited for.
+fn kill_session_of(host: u32) {
+    let start = Instant::now();
+    let plugin = loop {
+        // A process that has ended, waited for by nobody yet, has no command line.
+        if let Some(plugin) = session_of(host) {
+            break plugin;
+        }
+        let waited = start.elapsed();
+        assert!(
+            waited < Duration::from_secs(30),
+            "no session after {waited:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    run(Command::new("kill").args(["-KILL", &plugin.to_string()]));
+}
+
 /// SIGKILL to the real PKCS#11 plugin in the middle of a batch: it is started again once and the
 /// batch is done; killed a second time, the batch ends with what was signed until then.
 #[test]
@@ -389,13 +411,19 @@ fn a_killed_pkcs11_plugin() {
     arguments.extend(references.iter().map(String::as_str));
     for kills in [1, 2] {
         let mut command = bench.command(&binaries().join("hardsign"), &arguments);
+        // What it tells fits only a few lines of this socket, so that the batch never runs far ahead
+        // of who reads here.
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&theirs, 4096).unwrap();
         let mut child = command
-            .stdout(Stdio::piped())
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        // Its copy of their end would keep the lines from ending.
+        drop(command);
         let host = child.id();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(ours).lines();
         let stderr = child.stderr.take().unwrap();
         let hearing = std::thread::spawn(|| std::io::read_to_string(stderr).unwrap());
         let mut said = String::new();
@@ -405,8 +433,7 @@ fn a_killed_pkcs11_plugin() {
                 said.push_str(&lines.next().unwrap().unwrap());
                 said.push('\n');
             }
-            let plugin = session_of(host).expect("a session under way");
-            run(Command::new("kill").args(["-KILL", &plugin.to_string()]));
+            kill_session_of(host);
         }
         for line in lines {
             said.push_str(&line.unwrap());
