@@ -19,6 +19,7 @@ use hardsign_core::text::{escaped, escaped_but, is_dangerous};
 use serde::Serialize;
 
 pub(crate) mod device;
+pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod signature;
 pub(crate) mod table;

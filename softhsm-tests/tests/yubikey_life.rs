@@ -222,7 +222,7 @@ fn from_the_box_to_a_signature() {
         // One PIN for all that a command does with the card.
         let before = desk.counters().verify;
         let made = desk.create("release", "9c", "EC-256", &["--pin-policy", "once"]);
-        assert_eq!(made["token"]["serial"], "12345678");
+        assert_eq!(made["token"]["serialNumber"], "12345678");
         assert_eq!(desk.counters().verify, before + 1);
         desk.create("root", "82", "EC-384", &["--touch-policy", "never"]);
         let before = desk.counters().verify;

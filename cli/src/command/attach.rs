@@ -26,7 +26,7 @@ use crate::args::Output;
 use crate::args::attach::AttachArgs;
 use crate::args::sign::KeyChoice;
 use crate::failure::{Failure, registry};
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 /// How far it has come, which a failure must tell.
 #[derive(Default)]
@@ -279,10 +279,8 @@ fn text(args: &AttachArgs, done: &Done, context: &Context) -> Result<(), Failure
 }
 
 fn document(done: &Done, envelope_type: &str, context: &Context) -> Result<(), Failure> {
-    let described =
-        |d: &Descriptor| json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size});
     let (place, attachment) = (&done.place, &done.attachment);
-    let mut content = described(attachment.content());
+    let mut content = json::descriptor(attachment.content());
     if let Some(content) = content.as_object_mut() {
         let title = attachment.content().annotations.get(TITLE);
         content.insert("title".to_owned(), json!(title));
@@ -290,14 +288,14 @@ fn document(done: &Done, envelope_type: &str, context: &Context) -> Result<(), F
     let attached = attachment.manifest();
     Ok(context.console.json(&json!({
         "reference": format!("{place}@{}", done.subject.digest),
-        "artifact": described(&done.subject),
+        "artifact": json::descriptor(&done.subject),
         "attached": {
             "reference": format!("{place}@{}", attached.digest),
             "artifactType": attachment.artifact_type(),
-            "artifact": described(attached),
+            "artifact": json::descriptor(attached),
             "content": content,
         },
-        "signature": described(&done.signed.pushed.manifest),
+        "signature": json::descriptor(&done.signed.pushed.manifest),
         "signatureEnvelopeType": envelope_type,
     }))?)
 }

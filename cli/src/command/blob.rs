@@ -31,7 +31,7 @@ use crate::args::blob::{InspectArgs, SignArgs};
 use crate::args::{Deadline, Output};
 use crate::failure::{Exit, Failure};
 use crate::output::progress::Busy;
-use crate::output::{one_line, signature};
+use crate::output::{json, one_line, signature};
 
 /// A file to sign and where its signature goes.
 struct Job {
@@ -227,9 +227,7 @@ async fn sign_each(
                 }
                 let record = json!({
                     "blob": done.blob,
-                    "mediaType": done.descriptor.media_type,
-                    "digest": done.descriptor.digest,
-                    "size": done.descriptor.size,
+                    "artifact": json::descriptor(&done.descriptor),
                     "signature": done.signature,
                     "signatureEnvelopeType": format.media_type(),
                 });

@@ -135,10 +135,10 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
 struct Shown {
     issuer: String,
     subject: String,
-    valid_from: String,
-    valid_to: String,
+    not_before: String,
+    not_after: String,
     is_ca: bool,
-    sha256_thumbprint: String,
+    sha256_fingerprint: String,
 }
 
 pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
@@ -155,10 +155,10 @@ pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
             .map(|c| Shown {
                 issuer: c.issuer().to_string(),
                 subject: c.subject().to_string(),
-                valid_from: rfc3339(c.not_before_utc()),
-                valid_to: rfc3339(c.not_after_utc()),
+                not_before: rfc3339(c.not_before_utc()),
+                not_after: rfc3339(c.not_after_utc()),
                 is_ca: c.is_ca(),
-                sha256_thumbprint: c.thumbprint_hex(),
+                sha256_fingerprint: c.thumbprint_hex(),
             })
             .collect();
         return Ok(context.console.json(&json!({ "certificates": shown }))?);
@@ -339,7 +339,7 @@ pub(super) fn generate_test(args: GenerateTestArgs, context: &Context) -> Result
         "default": args.default,
         "keyPath": key_path,
         "certificatePath": certificate_path,
-        "expiry": made.not_after,
+        "notAfter": made.not_after,
         "storeType": store.store_type.name(),
         "storeName": name,
     }))?)

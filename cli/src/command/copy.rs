@@ -13,7 +13,7 @@ use super::ends::Ends;
 use crate::args::Output;
 use crate::args::copy::CopyArgs;
 use crate::failure::Failure;
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 pub(super) fn run(args: &CopyArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
@@ -100,7 +100,7 @@ fn document(
         "source": from,
         "reference": to,
         "tag": tag,
-        "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
+        "artifact": json::descriptor(&artifact),
         "referrers": referrers(copied),
         "sent": sent(copied),
         "present": copied.present,

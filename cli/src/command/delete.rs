@@ -11,7 +11,7 @@ use super::{Context, Unanswered};
 use crate::args::Output;
 use crate::args::delete::DeleteArgs;
 use crate::failure::Failure;
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
@@ -84,7 +84,7 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
     if args.output == Output::Json {
         console.json(&json!({
             "reference": reference,
-            "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
+            "artifact": json::descriptor(&artifact),
             "deleted": deleted,
         }))?;
     }

@@ -1,5 +1,5 @@
 //! `hardsign doctor`: looks at what is on this machine and says in plain words what would fail and
-//! how to mend it. Nothing is changed, and nothing is asked over the network; plugins are asked who
+//! how to fix it. Nothing is changed, and nothing is asked over the network; plugins are asked who
 //! they are, those of the box also whether a key is there, as far as that takes no PIN, and keys are
 //! opened only with `--open-keys`.
 
@@ -50,7 +50,7 @@ struct Finding {
     message: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 #[derive(Default)]
@@ -61,22 +61,22 @@ impl Findings {
         self.add(Status::Ok, subject.into(), message.into(), None);
     }
 
-    fn warn(&mut self, subject: impl Into<String>, message: impl Into<String>, mend: &str) {
-        let mend = Some(mend.to_owned());
-        self.add(Status::Warning, subject.into(), message.into(), mend);
+    fn warn(&mut self, subject: impl Into<String>, message: impl Into<String>, fix: &str) {
+        let fix = Some(fix.to_owned());
+        self.add(Status::Warning, subject.into(), message.into(), fix);
     }
 
-    fn fail(&mut self, subject: impl Into<String>, message: impl Into<String>, mend: &str) {
-        let mend = Some(mend.to_owned());
-        self.add(Status::Error, subject.into(), message.into(), mend);
+    fn fail(&mut self, subject: impl Into<String>, message: impl Into<String>, fix: &str) {
+        let fix = Some(fix.to_owned());
+        self.add(Status::Error, subject.into(), message.into(), fix);
     }
 
-    fn add(&mut self, status: Status, subject: String, message: String, mend: Option<String>) {
+    fn add(&mut self, status: Status, subject: String, message: String, fix: Option<String>) {
         self.0.push(Finding {
             status,
             subject,
             message,
-            mend,
+            fix,
         });
     }
 
@@ -127,8 +127,8 @@ fn print(findings: &Findings, output: Output, context: &Context) -> Result<(), F
         };
         let (subject, message) = (one_line(&finding.subject), one_line(&finding.message));
         console.verdict(mark, word, format_args!("  {subject}: {message}"))?;
-        if let Some(mend) = &finding.mend {
-            console.line(format_args!("      {}", one_line(mend)))?;
+        if let Some(fix) = &finding.fix {
+            console.line(format_args!("      {}", one_line(fix)))?;
         }
     }
     Ok(())
@@ -154,7 +154,7 @@ fn directories(dirs: &Dirs, findings: &mut Findings) {
                     }
                     Exposure::Owner { .. } => format!("{exposed}, and decides what is trusted"),
                 },
-                &exposed.mend(),
+                &exposed.fix(),
             ),
             None => findings.ok(subject, "is there"),
         },
@@ -182,7 +182,7 @@ fn permissions(dirs: &Dirs, host: &Host, findings: &mut Findings) {
             Exposure::Mode { .. } => "they can change what is trusted or what runs",
             Exposure::Owner { .. } => "that user can change what is trusted or what runs",
         };
-        findings.warn("permissions", format!("{exposed}: {what}"), &exposed.mend());
+        findings.warn("permissions", format!("{exposed}: {what}"), &exposed.fix());
     }
 }
 
@@ -193,8 +193,8 @@ fn configuration(dirs: &Dirs, findings: &mut Findings) {
     let config = match ConfigFile::load(dirs) {
         Ok(config) => config,
         Err(error) => {
-            let mend = "mend the file by hand; it must be a JSON object";
-            return findings.fail("config.json", WithCauses(&error).to_string(), mend);
+            let fix = "fix the file by hand; it must be a JSON object";
+            return findings.fail("config.json", WithCauses(&error).to_string(), fix);
         }
     };
     let format = config.signature_format();
@@ -234,15 +234,15 @@ fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findi
         Ok(policy) => policy,
         Err(PolicyLoadError::File(PolicyFileError::NotPresent)) => {
             let message = format!("there is none, so {things} cannot be verified");
-            let mend = format!("`{} {import} <file>` puts one in place", context.program);
-            return findings.warn(subject, message, &mend);
+            let fix = format!("`{} {import} <file>` puts one in place", context.program);
+            return findings.warn(subject, message, &fix);
         }
         Err(error) => {
-            let mend = format!(
-                "mend it, and put it in place with `{} {import}`",
+            let fix = format!(
+                "fix it, and put it in place with `{} {import}`",
                 context.program
             );
-            return findings.fail(subject, WithCauses(&error).to_string(), &mend);
+            return findings.fail(subject, WithCauses(&error).to_string(), &fix);
         }
     };
     findings.ok(
@@ -284,24 +284,24 @@ fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
         for name in names {
             let subject = format!("trust store {store_type}:{name}");
             let Ok(name) = StoreName::parse(&name) else {
-                let mend = "rename it to letters, digits, points, hyphens and underscores";
-                findings.warn(subject, "no policy can name it", mend);
+                let fix = "rename it to letters, digits, points, hyphens and underscores";
+                findings.warn(subject, "no policy can name it", fix);
                 continue;
             };
             let store = match loader.load(&StoreRef { store_type, name }) {
                 Ok(store) => store,
                 Err(error) => {
-                    let mend = match error.is_not_found() {
+                    let fix = match error.is_not_found() {
                         true => "add certificates to it, or remove the directory",
                         false => "take what is wrong out of the directory",
                     };
-                    findings.fail(subject, WithCauses(&error).to_string(), mend);
+                    findings.fail(subject, WithCauses(&error).to_string(), fix);
                     continue;
                 }
             };
             for certificate in store.certificates() {
-                if let Some((message, mend)) = validity(certificate, now) {
-                    findings.warn(subject.clone(), message, &mend);
+                if let Some((message, fix)) = validity(certificate, now) {
+                    findings.warn(subject.clone(), message, &fix);
                 }
             }
             findings.ok(
@@ -363,8 +363,8 @@ async fn plugins(host: &Host, findings: &mut Findings) {
         .collect();
     match finder.list() {
         Err(error) => {
-            let mend = "see that you may read the plugin directory";
-            findings.fail("plugins", WithCauses(&error).to_string(), mend);
+            let fix = "see that you may read the plugin directory";
+            findings.fail("plugins", WithCauses(&error).to_string(), fix);
         }
         Ok(listed) => {
             for plugin in listed {
@@ -401,7 +401,7 @@ fn installations(host: &Host, findings: &mut Findings) {
         Err(error) => findings.fail(
             "pins of plugins",
             format!("no plugin that you installed runs: {}", WithCauses(&error)),
-            "mend the file; without it, plugins run unpinned until `hardsign plugin trust` pins them anew",
+            "fix the file; without it, plugins run unpinned until `hardsign plugin trust` pins them anew",
         ),
         Ok(pins) => {
             for name in pins.names() {
@@ -411,14 +411,14 @@ fn installations(host: &Host, findings: &mut Findings) {
                 {
                     let directory = host.finder().user_directory().join(name.as_str());
                     let goes = format!("`hardsign plugin uninstall {name}` takes the pin away");
-                    let mend = match directory.symlink_metadata() {
+                    let fix = match directory.symlink_metadata() {
                         Ok(_) => format!("install it again, or remove {}: then {goes}", directory.display()),
                         Err(_) => format!("{goes}, and so does the next `hardsign plugin install`"),
                     };
                     findings.warn(
                         "pins of plugins",
                         format!("plugin {name} is pinned and not there"),
-                        &mend,
+                        &fix,
                     );
                 }
             }
@@ -427,11 +427,11 @@ fn installations(host: &Host, findings: &mut Findings) {
 }
 
 fn fault(subject: String, error: &PluginError, findings: &mut Findings) {
-    let mend = plugin::hint(error);
+    let fix = plugin::hint(error);
     findings.fail(
         subject,
         WithCauses(error).to_string(),
-        mend.as_deref().unwrap_or(SAID),
+        fix.as_deref().unwrap_or(SAID),
     );
 }
 

@@ -233,8 +233,8 @@ fn document(explained: &Explanation, repository: Option<&str>) -> Value {
         .stores
         .iter()
         .map(|store| match &store.subjects {
-            Ok(subjects) => json!({"store": store.store.to_string(), "subjects": subjects}),
-            Err(error) => json!({"store": store.store.to_string(), "error": error}),
+            Ok(subjects) => json!({"trustStore": store.store.to_string(), "subjects": subjects}),
+            Err(error) => json!({"trustStore": store.store.to_string(), "error": error}),
         })
         .collect();
     json!({

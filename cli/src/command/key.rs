@@ -31,7 +31,7 @@ struct Listed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
+    key_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin_name: Option<&'a str>,
 }
@@ -63,7 +63,7 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     Ok(context.console.document(&json!({
         "name": args.name,
         "default": args.default,
-        "id": args.id,
+        "keyId": args.id,
         "pluginName": args.plugin,
     }))?)
 }
@@ -138,7 +138,7 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
                 default: keys.default_name() == Some(entry.name.as_str()),
                 key_path: None,
                 certificate_path: None,
-                id: None,
+                key_id: None,
                 plugin_name: None,
             };
             match entry.location() {
@@ -147,7 +147,7 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
                     listed.certificate_path = Some(certificate);
                 }
                 Ok(KeyLocation::Plugin { plugin, id, .. }) => {
-                    listed.id = Some(id);
+                    listed.key_id = Some(id);
                     listed.plugin_name = Some(plugin);
                 }
                 Err(_) => {}
@@ -167,7 +167,7 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
                 format!("{mark}{}", key.name),
                 cell(key.key_path),
                 cell(key.certificate_path),
-                cell(key.id),
+                cell(key.key_id),
                 cell(key.plugin_name),
             ]
         })

@@ -10,7 +10,7 @@ use super::repository::Opener;
 use crate::args::Output;
 use crate::args::list::ListArgs;
 use crate::failure::Failure;
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 pub(super) fn run(args: ListArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
@@ -39,14 +39,10 @@ pub(super) fn run(args: ListArgs, context: &Context) -> Result<(), Failure> {
     }
     let reference = format!("{}@{}", target.place.name(), artifact.digest);
     if args.output == Output::Json {
-        let signatures: Vec<_> = listing
-            .signatures
-            .iter()
-            .map(|s| json!({"mediaType": s.media_type, "digest": s.digest, "size": s.size}))
-            .collect();
+        let signatures: Vec<_> = listing.signatures.iter().map(json::descriptor).collect();
         return Ok(console.json(&json!({
             "reference": reference,
-            "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
+            "artifact": json::descriptor(&artifact),
             "signatures": signatures,
             "truncated": listing.truncated,
         }))?);

@@ -38,10 +38,10 @@ fn warn(found: Vec<Exposed>, why: &str, context: &Context) {
         .filter(|exposed| seen.insert(exposed.path.clone()))
         .collect();
     for exposed in found.iter().take(SHOWN) {
-        let mend = exposed.mend();
+        let fix = exposed.fix();
         context
             .console
-            .warning(format_args!("{exposed}, and {why}; mend it with `{mend}`"));
+            .warning(format_args!("{exposed}, and {why}; fix it with `{fix}`"));
     }
     if let Some(more @ 1..) = found.len().checked_sub(SHOWN) {
         context.console.warning(format_args!(

@@ -114,7 +114,7 @@ fn refused(error: &InstallError) -> Failure {
             failure.hint("--force replaces a broken plugin")
         }
         InstallError::Version { .. } => failure.hint("--force installs it without comparing"),
-        InstallError::Pins(_) => failure.hint(MEND_PINS),
+        InstallError::Pins(_) => failure.hint(FIX_PINS),
         _ => failure,
     }
 }
@@ -153,7 +153,7 @@ fn not_removed(error: InstallError, context: &Context) -> Failure {
             context.program
         )),
         InstallError::Plugin(error) => error.into(),
-        InstallError::Pins(error) => Failure::error(error).hint(MEND_PINS),
+        InstallError::Pins(error) => Failure::error(error).hint(FIX_PINS),
         InstallError::Existing(PluginError {
             kind: PluginErrorKind::NotRegular(ref path),
             ..
@@ -229,10 +229,10 @@ fn untrusted(error: InstallError) -> Failure {
             Failure::error(error).hint("`hardsign plugin list` shows the installed plugins")
         }
         InstallError::Plugin(error) => error.into(),
-        InstallError::Pins(error) => Failure::error(error).hint(MEND_PINS),
+        InstallError::Pins(error) => Failure::error(error).hint(FIX_PINS),
         other => Failure::error(other),
     }
 }
 
 /// What to do about a file of pins that can't be read.
-const MEND_PINS: &str = "mend the file, or move it away: plugins then run unpinned until `hardsign plugin trust` pins them anew";
+const FIX_PINS: &str = "fix the file, or move it away: plugins then run unpinned until `hardsign plugin trust` pins them anew";

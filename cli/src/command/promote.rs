@@ -17,7 +17,7 @@ use hardsign_core::oci::{AnyRepository, OciError, Repository as _, SignatureSour
 use hardsign_core::policy::oci::Document;
 use hardsign_core::sign::{self, Existing, Made, SignError, SignOptions, SignedArtifact};
 use hardsign_core::verify::{Options, Outcome, Policy, Verified};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::ends::Ends;
 use super::repository::Target;
@@ -26,7 +26,7 @@ use crate::args::Output;
 use crate::args::promote::PromoteArgs;
 use crate::failure::Failure;
 use crate::failure::verification::refusal;
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 /// How far it has come, which a failure must tell.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -103,13 +103,13 @@ pub(super) fn run(args: &PromoteArgs, context: &Context) -> Result<(), Failure> 
             "source": format!("{}@{}", promotion.source.place.name(), artifact.digest),
             "reference": format!("{to}@{}", artifact.digest),
             "tag": tag,
-            "artifact": described(&artifact),
-            "verified": verify::describe(&verified, &[]),
+            "artifact": json::descriptor(&artifact),
+            "verified": verify::describe(&verified, "reference", &[]),
             "referrers": copying::referrers(&done.copied),
             "sent": copying::sent(&done.copied),
             "present": done.copied.present,
             "leftOut": copying::left_out(&done.copied),
-            "signature": described(&done.signature),
+            "signature": json::descriptor(&done.signature),
             "signatureEnvelopeType": format.media_type(),
             "alreadySigned": done.already_signed,
         }))?),
@@ -324,12 +324,4 @@ fn text(
         console.line(format_args!("Tagged {tag}"))?;
     }
     Ok(())
-}
-
-fn described(descriptor: &Descriptor) -> Value {
-    json!({
-        "mediaType": descriptor.media_type,
-        "digest": descriptor.digest,
-        "size": descriptor.size,
-    })
 }

@@ -27,7 +27,7 @@ use super::tally::{Tally, Telling};
 use crate::args::sign::SignArgs;
 use crate::args::{Deadline, Output};
 use crate::failure::Failure;
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 /// What became of one reference.
 struct Outcome {
@@ -343,8 +343,8 @@ impl Report {
         };
         json!({
             "reference": format!("{name}@{}", artifact.digest),
-            "artifact": {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size},
-            "signature": {"mediaType": signature.media_type, "digest": signature.digest, "size": signature.size},
+            "artifact": json::descriptor(&artifact),
+            "signature": json::descriptor(&signature),
             "signatureEnvelopeType": self.format.media_type(),
         })
     }

@@ -128,7 +128,7 @@ impl Tally {
         self.signer_failed |= signer_failed;
         let name = self.left.remove(&number)?;
         self.unsigned += 1;
-        let record = self.failure(&name, &failure.messages.join("\n"));
+        let record = self.failure(&name, &failure.messages.join("\n"), failure.hint.as_deref());
         let line = self.line(number, Some(&name), "failed", &record);
         if self.telling.document {
             self.failures.push(record);
@@ -145,7 +145,7 @@ impl Tally {
         line
     }
 
-    fn failure(&self, name: &Name, error: &str) -> Value {
+    fn failure(&self, name: &Name, error: &str, detail: Option<&str>) -> Value {
         let mut record = Map::new();
         let text = match name.text.as_str() {
             "" => name.to_string(),
@@ -156,6 +156,7 @@ impl Tally {
             record.insert("line".to_owned(), line.into());
         }
         record.insert("error".to_owned(), error.into());
+        record.insert("detail".to_owned(), detail.into());
         record.into()
     }
 
@@ -212,7 +213,7 @@ impl Tally {
             .zip(rest.items)
             .map(|(number, name)| (number, name, why));
         for (number, name, error) in numbered.chain(rest_numbered) {
-            let record = self.failure(&name, error);
+            let record = self.failure(&name, error, None);
             lines.extend(self.line(number, Some(&name), "failed", &record));
             if self.telling.document {
                 self.failures.push(record);
@@ -357,8 +358,7 @@ mod tests {
             Some(json!({"index": 0, "outcome": "signed", "reference": "r0@d"}))
         );
         let line = tally.failed(1, Failure::failed("pushed nowhere"), false);
-        let told =
-            json!({"index": 1, "outcome": "failed", "reference": "r1", "error": "pushed nowhere"});
+        let told = json!({"index": 1, "outcome": "failed", "reference": "r1", "error": "pushed nowhere", "detail": null});
         assert_eq!(line, Some(told));
         assert!(tally.flow().is_continue());
         assert!(
@@ -377,8 +377,8 @@ mod tests {
                 "signed": [{"reference": "r0@d"}, {"reference": "r3@d"}],
                 "skipped": [{"reference": "r5@d"}],
                 "failed": [
-                    {"reference": "r1", "error": "pushed nowhere"},
-                    {"reference": "r2", "error": "plugin died"},
+                    {"reference": "r1", "error": "pushed nowhere", "detail": null},
+                    {"reference": "r2", "error": "plugin died", "detail": null},
                 ],
             })
         );

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Context, Unanswered, signer};
 use crate::args::token::SetupArgs;
 use crate::failure::Failure;
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 pub(super) fn setup(args: &SetupArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
@@ -50,7 +50,7 @@ pub(super) fn setup(args: &SetupArgs, context: &Context) -> Result<(), Failure> 
     ))?;
     Ok(console.document(&json!({
         "pluginName": device.plugin,
-        "token": answer.token,
+        "token": answer.token.as_ref().map(json::token),
         "changed": answer.changed,
         "unchanged": answer.unchanged,
     }))?)

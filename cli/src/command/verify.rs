@@ -55,6 +55,7 @@ pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure
     let list = list.map(|list| lines::open(list, Kind::Artifacts, batch.shard));
     let list = list.transpose()?;
     let telling = Telling {
+        member: "reference",
         output: args.output,
         lines: batch.json_lines,
         many: references.len() > 1 || list.is_some(),

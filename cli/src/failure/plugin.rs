@@ -24,7 +24,7 @@ fn own(error: &PluginError) -> Option<String> {
             "if it was you who changed it, `hardsign plugin trust {plugin}` accepts it as it is now; if not, find out who did, and install it again with --force"
         ),
         Kind::Pins(_) => {
-            "mend the file; without it, installed plugins run unpinned until `hardsign plugin trust` pins them anew".to_owned()
+            "fix the file; without it, installed plugins run unpinned until `hardsign plugin trust` pins them anew".to_owned()
         }
         Kind::CannotSign | Kind::CannotSignBlobs | Kind::Lacks(_) => {
             "choose a plugin that can; `hardsign plugin list --all` shows what each one does".to_owned()

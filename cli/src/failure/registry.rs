@@ -243,10 +243,10 @@ pub(crate) fn hint_of_credential(error: &CredentialError) -> &'static str {
             "the credential helper that the configuration names did not work; NOTATION_USERNAME and NOTATION_PASSWORD take its place"
         }
         CredentialError::Entry { .. } => {
-            "\"auth\" must be the base64 of <user>:<password>: log in again with `docker login`, or mend or remove the entry"
+            "\"auth\" must be the base64 of <user>:<password>: log in again with `docker login`, or fix or remove the entry"
         }
         CredentialError::Config { .. } => {
-            "mend the file: it must be a JSON object, such as {\"auths\": {}}"
+            "fix the file: it must be a JSON object, such as {\"auths\": {}}"
         }
         _ => LOG_IN,
     }

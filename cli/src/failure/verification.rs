@@ -38,7 +38,7 @@ pub(crate) fn refusal(error: &VerifyError, files: &[String], program: &str) -> R
     let not_accepted = match error {
         VerifyError::Attached { passed_over, .. } => passed_over
             .iter()
-            .map(|p| json!({"artifact": p.digest, "error": WithCauses(&p.fault).to_string()}))
+            .map(|p| json!({"digest": p.digest, "error": WithCauses(&p.fault).to_string()}))
             .collect(),
         _ => not_accepted(error.attempts(), files),
     };

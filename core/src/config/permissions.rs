@@ -47,7 +47,7 @@ impl fmt::Display for Exposed {
 
 impl Exposed {
     /// What makes it safe.
-    pub fn mend(&self) -> String {
+    pub fn fix(&self) -> String {
         match self.by {
             Exposure::Owner { .. } => format!("chown \"$(id -u)\" {}", self.path.display()),
             Exposure::Mode { .. } => format!("chmod go-w {}", self.path.display()),

@@ -34,7 +34,7 @@ pub(super) async fn look(
             return findings.fail(
                 "signing keys",
                 WithCauses(&error).to_string(),
-                "mend signingkeys.json",
+                "fix signingkeys.json",
             );
         }
     };
@@ -65,27 +65,27 @@ pub(super) async fn look(
             Ok(message) => findings.ok(subject, message),
             Err(Trouble {
                 message,
-                mend,
+                fix,
                 tried: true,
-            }) => findings.fail(subject, message, &mend),
-            Err(Trouble { message, mend, .. }) => findings.warn(subject, message, &mend),
+            }) => findings.fail(subject, message, &fix),
+            Err(Trouble { message, fix, .. }) => findings.warn(subject, message, &fix),
         }
     }
 }
 
-/// What is wrong with a key, and how to mend it.
+/// What is wrong with a key, and how to fix it.
 struct Trouble {
     message: String,
-    mend: String,
+    fix: String,
     /// Whether the key was looked at: none is where another of its plugin was refused before.
     tried: bool,
 }
 
 impl Trouble {
-    fn new(message: impl Into<String>, mend: impl Into<String>) -> Self {
+    fn new(message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            mend: mend.into(),
+            fix: fix.into(),
             tried: true,
         }
     }
@@ -99,7 +99,7 @@ impl Trouble {
         };
         Self {
             message: WithCauses(error).to_string(),
-            mend: plugin::hint(error).unwrap_or_else(|| said.to_owned()),
+            fix: plugin::hint(error).unwrap_or_else(|| said.to_owned()),
             tried: !matches!(
                 error.kind,
                 PluginErrorKind::NotTried { .. } | PluginErrorKind::Silent(_)
@@ -117,11 +117,11 @@ async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<S
     if let KeyLocation::Files { key, certificate } = location {
         for path in [key, certificate] {
             if let Err(error) = File::open(path) {
-                let mend = match error.kind() {
+                let fix = match error.kind() {
                     io::ErrorKind::PermissionDenied => format!("become the owner of {path}"),
                     _ => remove.clone(),
                 };
-                return Err(Trouble::new(format!("{path}: {error}"), mend));
+                return Err(Trouble::new(format!("{path}: {error}"), fix));
             }
         }
     }

@@ -126,7 +126,7 @@ pub(super) fn put_request(
     Ok(context.console.document(&json!({
         "name": name,
         "subject": subject.to_string(),
-        "file": out.file,
+        "path": out.file,
         "pem": pem,
     }))?)
 }
@@ -439,7 +439,7 @@ pub(super) fn finish(
         "notAfter": issued.not_after.to_string(),
         "onDevice": kept.map(|kept| kept.file.is_none()),
         "trusted": trusted,
-        "file": out.file,
+        "path": out.file,
     });
     if let Value::Object(members) = &mut document {
         members.insert("pem".to_owned(), Value::String(pem));
@@ -592,7 +592,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
         "revoked": revoked.iter().map(|(serial, _)| serial.to_string()).collect::<Vec<_>>(),
         "entries": list.revoked.len(),
         "nextUpdate": next_update.to_string(),
-        "file": file,
+        "path": file,
         "urls": urls,
     }))?)
 }

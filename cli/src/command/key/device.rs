@@ -19,7 +19,7 @@ use super::super::{Context, Unanswered, certificate_file, signer};
 use crate::args::Output;
 use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
 use crate::failure::Failure;
-use crate::output::{one_line, table::table};
+use crate::output::{json, one_line, table::table};
 
 /// A key of the list and the open session of its device.
 pub(super) struct Opened {
@@ -172,10 +172,10 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
     Ok(console.document(&json!({
         "name": args.name,
         "default": args.default,
-        "id": made.key_id,
+        "keyId": made.key_id,
         "pluginName": plugin,
         "keySpec": made.key_spec,
-        "token": made.token,
+        "token": made.token.as_ref().map(json::token),
         "replaced": made.replaced,
     }))?)
 }
@@ -282,7 +282,7 @@ pub(in crate::command) fn list(
     }
     if output == Output::Json {
         let document = json!({
-            "keys": listed.keys, "truncated": listed.truncated, "warnings": listed.warnings,
+            "keys": listed.keys.iter().map(json::key_entry).collect::<Vec<_>>(), "truncated": listed.truncated, "warnings": listed.warnings,
         });
         return Ok(console.json(&document)?);
     }
@@ -331,7 +331,7 @@ pub(in crate::command) fn show(args: LookArgs, context: &Context) -> Result<(), 
         "name": opened.name,
         "pluginName": opened.store.metadata().name,
         "keySpec": key.key_spec,
-        "token": key.token,
+        "token": key.token.as_ref().map(json::token),
         "properties": properties,
         "certificates": shown,
     });
@@ -564,7 +564,7 @@ pub(super) fn stored_document(name: &str, chain: &[Certificate], kept: &Kept) ->
         "name": name,
         "certificates": chain.iter().map(|c| c.subject().to_string()).collect::<Vec<_>>(),
         "onDevice": kept.file.is_none(),
-        "file": kept.file,
+        "path": kept.file,
         "replaced": kept.replaced,
     })
 }
@@ -582,7 +582,7 @@ pub(in crate::command) fn export(args: LookArgs, context: &Context) -> Result<()
     put_out(&args.out, text.as_bytes(), context)?;
     Ok(context.console.document(&json!({
         "name": args.name,
-        "file": args.out.file,
+        "path": args.out.file,
         "pem": text,
     }))?)
 }

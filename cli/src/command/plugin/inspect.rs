@@ -18,7 +18,7 @@ use crate::args::Output;
 use crate::args::plugin::InspectArgs;
 use crate::failure::plugin::hint;
 use crate::failure::{Exit, Failure};
-use crate::output::one_line;
+use crate::output::{json, one_line};
 
 /// What was learnt.
 struct Report {
@@ -43,6 +43,9 @@ struct UsedBy {
 struct Finding {
     status: Status,
     message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
 }
 
 /// How bad a finding is.
@@ -132,6 +135,7 @@ fn used_by(dirs: &Dirs, file: &PluginFile) -> (Vec<UsedBy>, Option<Finding>) {
             let finding = Finding {
                 status: Status::Warning,
                 message: format!("what uses it is not known: {}", WithCauses(&error)),
+                fix: None,
             };
             return (Vec::new(), Some(finding));
         }
@@ -161,6 +165,7 @@ fn of_version(version: &str) -> Finding {
         message: format!(
             "its version {version:?} is no semantic version, so it is replaced with --force only"
         ),
+        fix: None,
     }
 }
 
@@ -168,14 +173,15 @@ fn ok(message: &str) -> Finding {
     Finding {
         status: Status::Ok,
         message: message.to_owned(),
+        fix: None,
     }
 }
 
 fn bad(status: Status, error: &PluginError) -> Finding {
-    let mend = hint(error).map(|hint| format!(" ({hint})"));
     Finding {
         status,
-        message: format!("{}{}", WithCauses(error), mend.unwrap_or_default()),
+        message: WithCauses(error).to_string(),
+        fix: hint(error),
     }
 }
 
@@ -204,7 +210,9 @@ impl Report {
                 "personSeconds": clocks.person.as_secs(),
             },
             "usedBy": self.used_by,
-            "keys": self.keys.as_ref().map(|answer| &answer.keys),
+            "keys": self.keys.as_ref().map(|answer| {
+                answer.keys.iter().map(json::key_entry).collect::<Vec<_>>()
+            }),
             "keysTruncated": self.keys.as_ref().is_some_and(|answer| answer.truncated),
             "health": self.health,
         })
@@ -283,7 +291,9 @@ impl Report {
                 Status::Warning => "warn",
                 Status::Error => "FAIL",
             };
-            console.line(format_args!("  {mark}  {}", one_line(&finding.message)))?;
+            let fix = finding.fix.as_ref().map(|fix| format!(" ({fix})"));
+            let message = format!("{}{}", finding.message, fix.unwrap_or_default());
+            console.line(format_args!("  {mark}  {}", one_line(&message)))?;
         }
         Ok(())
     }

@@ -123,13 +123,13 @@ fn done(
         "signer": {
             "name": signer.name,
             "subject": leaf.subject().to_string(),
-            "sha256Thumbprint": leaf.thumbprint_hex(),
+            "sha256Fingerprint": leaf.thumbprint_hex(),
             "trustedIdentity": signer.identity,
         },
         "trustStore": signer.store.to_string(),
         "statement": statement,
         "changes": changes,
-        "files": written,
+        "paths": written,
     }))?)
 }
 
@@ -457,7 +457,7 @@ pub(in crate::command) fn remove(
         "signer": {"name": args.name},
         "statement": statement,
         "changes": plan.changes,
-        "files": written,
+        "paths": written,
     }))?)
 }
 

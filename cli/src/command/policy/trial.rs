@@ -10,7 +10,7 @@ use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{Repository as _, SignatureSource as _};
 use hardsign_core::policy::oci;
 use hardsign_core::verify::{Options, Outcome, Policy, Verified};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::repository::{self, Named, Opener};
 use super::super::{Context, verify};
@@ -18,7 +18,7 @@ use crate::args::Output;
 use crate::args::policy::TestArgs;
 use crate::failure::verification::{Refusal, refusal};
 use crate::failure::{Exit, Failure};
-use crate::output::{Mark, one_line};
+use crate::output::{Mark, json, one_line};
 
 /// What the policy makes of one artifact.
 struct Judged {
@@ -177,36 +177,36 @@ fn why(verified: &Verified) -> Vec<String> {
 
 /// `docs/json.md` describes it.
 fn document(judged: &Judged) -> Value {
-    match &judged.result {
-        Ok((artifact, Outcome::Verified(verified))) => json!({
-            "reference": judged.reference,
-            "digest": artifact.digest,
-            "verdict": "allowed",
-            "statement": verified.statement(),
-            "level": verified.level().name(),
-            "signers": verified.signatures().iter().map(|accepted| {
-                let leaf = accepted.signature.signature().chain().leaf();
-                json!({
-                    "subject": leaf.subject().to_string(),
-                    "sha256Thumbprint": leaf.thumbprint_hex(),
-                    "signature": accepted.manifest,
-                })
-            }).collect::<Vec<_>>(),
-        }),
-        Ok((artifact, Outcome::Skipped(skipped))) => json!({
-            "reference": judged.reference,
-            "digest": artifact.digest,
-            "verdict": "skipped",
-            "statement": skipped.statement,
-        }),
-        Err(refusal) => json!({
-            "reference": judged.reference,
-            "verdict": "refused",
-            "error": refusal.failure.messages.join("\n"),
-            "detail": refusal.failure.hint,
-            "notAccepted": refusal.not_accepted,
-        }),
+    let (outcome, said) = match &judged.result {
+        Ok((_, Outcome::Verified(verified))) => {
+            ("allowed", verify::describe(verified, "reference", &[]))
+        }
+        Ok((artifact, Outcome::Skipped(skipped))) => {
+            let artifact = json::descriptor(artifact);
+            (
+                "skipped",
+                json!({"artifact": artifact, "statement": skipped.statement}),
+            )
+        }
+        Err(refusal) => (
+            "refused",
+            json!({
+                "error": refusal.failure.messages.join("\n"),
+                "detail": refusal.failure.hint,
+                "notAccepted": refusal.not_accepted,
+            }),
+        ),
+    };
+    let mut members = Map::new();
+    members.insert("reference".to_owned(), judged.reference.clone().into());
+    members.insert("outcome".to_owned(), outcome.into());
+    if let Value::Object(mut said) = said {
+        said.shift_remove("reference");
+        // Said once, for all of them.
+        said.shift_remove("policy");
+        members.extend(said);
     }
+    Value::Object(members)
 }
 
 /// Artifacts that are verified at a time.

@@ -81,6 +81,7 @@ pub(in crate::command) fn run(mut args: VerifyArgs, context: &Context) -> Result
     let policy: Policy<Document> = super::load(args.policy_file.as_deref(), &dirs, context)?;
     let known = items.len();
     let telling = Telling {
+        member: "blob",
         output: args.output,
         lines: batch.json_lines,
         many: known > 1 || list.is_some(),

@@ -29,6 +29,8 @@ pub(super) struct Checked {
 /// How a batch is told of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Telling {
+    /// `reference` or `blob`: the member that names one in JSON.
+    pub(super) member: &'static str,
     pub(super) output: Output,
     /// `--output jsonl`.
     pub(super) lines: bool,
@@ -97,7 +99,10 @@ impl Report {
                 if output == Output::Text {
                     return Ok(());
                 }
-                ("verified", describe(&verified, &checked.files))
+                (
+                    "verified",
+                    describe(&verified, self.telling.member, &checked.files),
+                )
             }
             Ok(Outcome::Skipped(skipped)) => {
                 if output == Output::Text {
@@ -110,7 +115,7 @@ impl Report {
                     ))?;
                 }
                 let record = json!({
-                    "reference": skipped.reference,
+                    self.telling.member: skipped.reference,
                     "statement": skipped.statement,
                 });
                 ("skipped", record)
@@ -136,7 +141,7 @@ impl Report {
             failure,
             not_accepted,
         } = refusal;
-        let record = failed(name, &failure, &not_accepted);
+        let record = failed(self.telling.member, name, &failure, &not_accepted);
         if self.failures.len() < MAX_TOLD {
             self.failures.push(match self.telling.many {
                 true => failure.about(&name.to_string()),
@@ -171,7 +176,7 @@ impl Report {
         let first = first.max(self.told);
         let left: Vec<_> = begun.into_iter().chain((first..).zip(rest.items)).collect();
         for (number, name) in &left {
-            let record = failed(name, &Failure::failed(why), &[]);
+            let record = failed(self.telling.member, name, &Failure::failed(why), &[]);
             if self.telling.lines {
                 let line = line(*number, Some(name), "failed", &record);
                 context.console.json_line(&line)?;
@@ -222,13 +227,13 @@ impl Report {
 }
 
 /// What JSON says of one that was not verified.
-fn failed(name: &Name, failure: &Failure, not_accepted: &[Value]) -> Value {
+fn failed(member: &'static str, name: &Name, failure: &Failure, not_accepted: &[Value]) -> Value {
     let reference = match name.text.as_str() {
         "" => name.to_string(),
         text => text.to_owned(),
     };
     let mut record = json!({
-        "reference": reference,
+        member: reference,
         "error": failure.messages.join("\n"),
         "detail": failure.hint,
         "notAccepted": not_accepted,
@@ -292,11 +297,16 @@ pub(in crate::command) fn print(
     Ok(())
 }
 
-/// What `--output json` says of a verified artifact (SEC-31: with every digest).
-pub(in crate::command) fn describe(verified: &Verified, files: &[String]) -> Value {
+/// What `--output json` says of a verified artifact or file (SEC-31: with every digest); `member` is
+/// what names it there.
+pub(in crate::command) fn describe(
+    verified: &Verified,
+    member: &'static str,
+    files: &[String],
+) -> Value {
     let target = verified.target();
     json!({
-        "reference": verified.reference(),
+        member: verified.reference(),
         "artifact": {"mediaType": target.media_type, "digest": target.digest, "size": target.size},
         "userMetadata": target.annotations,
         "statement": verified.statement(),
@@ -324,7 +334,7 @@ fn attached(attached: &Attached) -> Value {
         "notAccepted": attached
             .passed_over
             .iter()
-            .map(|p| json!({"artifact": p.digest, "error": WithCauses(&p.fault).to_string()}))
+            .map(|p| json!({"digest": p.digest, "error": WithCauses(&p.fault).to_string()}))
             .collect::<Vec<_>>(),
     })
 }
@@ -349,7 +359,7 @@ fn accepted(accepted: &Accepted) -> Value {
         "signatureAlgorithm": signature.algorithm(),
         "signingTime": signature.attributes().signing_time.to_string(),
         "expiry": signature.attributes().expiry.map(|expiry| expiry.to_string()),
-        "signer": {"subject": leaf.subject().to_string(), "sha256Thumbprint": leaf.thumbprint_hex()},
+        "signer": {"subject": leaf.subject().to_string(), "sha256Fingerprint": leaf.thumbprint_hex()},
         "logged": logged,
         "hardware": accepted.signature.report().attested.as_deref().map(device::proven),
         "revocation": revocation(accepted),
