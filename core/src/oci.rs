@@ -5,14 +5,13 @@
 //! (OCI-13, OCI-14). Nothing here decides whether a signature is good: a repository hands out
 //! candidates in its own order, and one that cannot be read never hides the others (VER-28).
 
-mod any;
 pub mod attach;
 pub mod auth;
+pub mod content;
 pub mod copy;
 pub mod layout;
 pub mod manifest;
 pub mod registry;
-pub mod storage;
 pub mod walk;
 
 use std::collections::BTreeMap;
@@ -25,8 +24,8 @@ use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::budget::Overspent;
 use crate::envelope::Format;
-pub use any::AnyRepository;
-use layout::LayoutError;
+use content::{BlobReader, Place};
+use layout::{Announced, LayoutError};
 use manifest::{Entry, Manifest, ManifestError, SignatureForm};
 use registry::RegistryError;
 #[cfg(fuzzing)]
@@ -86,7 +85,8 @@ pub trait SignatureStore: Send + Sync {
     ) -> Result<Pushed, OciError>;
 }
 
-/// A place that holds artifacts and their signatures.
+/// A place that holds artifacts and their signatures: a registry's repository or a layout. What the
+/// user wrote decides which, so its objects are chosen at run time.
 #[async_trait]
 pub trait Repository: SignatureSource + SignatureStore {
     /// Finds the manifest that a tag or digest names. The descriptor has no annotations. A digest
@@ -99,7 +99,7 @@ pub trait Repository: SignatureSource + SignatureStore {
     async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
         let bytes = self.fetch_manifest(wanted).await?;
         check_content(wanted, &bytes)?;
-        storage::parse_as(wanted, &bytes).map(drop)
+        content::parse_as(wanted, &bytes).map(drop)
     }
 
     /// Deletes the signature of `subject` whose manifest has that digest; nothing but a signature
@@ -110,6 +110,46 @@ pub trait Repository: SignatureSource + SignatureStore {
         subject: &Descriptor,
         manifest: &Digest,
     ) -> Result<Vec<Warning>, OciError>;
+
+    /// Opens content that is no manifest, of any size.
+    async fn open_blob(&self, wanted: &Descriptor) -> Result<BlobReader, OciError>;
+
+    /// Whether the repository holds a manifest.
+    async fn has_manifest(&self, descriptor: &Descriptor) -> Result<bool, OciError>;
+
+    /// Whether the repository holds content.
+    async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, OciError>;
+
+    /// Stores content while it is read.
+    async fn store_blob(
+        &self,
+        descriptor: &Descriptor,
+        content: BlobReader,
+    ) -> Result<(), OciError>;
+
+    /// Stores a manifest whose content is stored already.
+    async fn store_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+    ) -> Result<Vec<Warning>, OciError>;
+
+    /// Gives a manifest that the repository holds already its place: a tag, or an entry in a list.
+    async fn place_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+    ) -> Result<Vec<Warning>, OciError>;
+
+    /// Says that work has begun which may end with a signature; each piece of work of a batch says it
+    /// for itself. A repository that writes the signatures of several at once waits for those that
+    /// were announced, and where nobody announces, writes a signature at once. `None`: it writes
+    /// each for itself.
+    fn announce(&self) -> Option<Announced> {
+        None
+    }
 }
 
 /// Signatures that a repository lists for an artifact.

@@ -14,9 +14,9 @@ use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::attach::{Attachment, TITLE};
+use hardsign_core::oci::content::BlobReader;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::storage::BlobReader;
-use hardsign_core::oci::{AnyRepository, OciError, Repository as _, SignatureSource as _, Warning};
+use hardsign_core::oci::{OciError, Repository, Warning};
 use hardsign_core::sign::{self, SignError, SignedArtifact};
 use serde_json::json;
 
@@ -90,7 +90,7 @@ async fn attach(
     stage: &Cell<Stage>,
     context: &Context,
 ) -> Result<Done, Failure> {
-    let (signer, deadline, place) = (&opened.signer, &args.signing.deadline, &target.place);
+    let (signer, deadline, place) = (&opened.signer, &args.signing.deadline, &*target.place);
     let options = signer::options(&args.signing, format, opened, dirs, context)?;
     let resolve = resolve(target, context);
     let subject = deadline.budget().run(Phase::Resolving, resolve).await?;
@@ -127,7 +127,7 @@ async fn attach(
 /// Stores the manifest, whose content is there.
 async fn store_manifest(
     attachment: &Attachment,
-    place: &AnyRepository,
+    place: &dyn Repository,
     args: &AttachArgs,
     stage: &Cell<Stage>,
 ) -> Result<Vec<Warning>, Failure> {

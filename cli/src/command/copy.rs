@@ -3,9 +3,9 @@
 
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::budget::{Phase, during};
+use hardsign_core::oci::Repository;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
 use hardsign_core::oci::manifest::SIGNATURE_ARTIFACT_TYPE;
-use hardsign_core::oci::{AnyRepository, Repository as _, SignatureSource as _};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -32,9 +32,9 @@ pub(super) fn run(args: &CopyArgs, context: &Context) -> Result<(), Failure> {
         // By digest from here on: the tag may move while the copy is under way (OCI-19).
         let by_digest = TagOrDigest::Digest(artifact.digest);
         let copied = copy(
-            &source.place,
+            &*source.place,
             &by_digest,
-            &destination,
+            &*destination,
             tag.as_deref(),
             &options,
         )
@@ -45,8 +45,8 @@ pub(super) fn run(args: &CopyArgs, context: &Context) -> Result<(), Failure> {
     for warning in &copied.warnings {
         context.console.warning(warning);
     }
-    let reference = |place: &AnyRepository| format!("{}@{}", place.name(), copied.artifact.digest);
-    let (from, to) = (reference(&source.place), reference(&destination));
+    let reference = |place: &dyn Repository| format!("{}@{}", place.name(), copied.artifact.digest);
+    let (from, to) = (reference(&*source.place), reference(&*destination));
     match args.output {
         Output::Text => text(&copied, &from, &to, tag.as_deref(), context),
         Output::Json => document(&copied, &from, &to, tag.as_deref(), context),

@@ -2,8 +2,8 @@
 
 use hardsign_core::artifact::Digest;
 use hardsign_core::budget::{Phase, during};
+use hardsign_core::oci::OciError;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _};
 use serde_json::json;
 
 use super::repository::Opener;

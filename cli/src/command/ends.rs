@@ -1,6 +1,7 @@
 //! From where to where an artifact is copied: two places, each with its own way to its registry.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::artifact::reference::{
@@ -9,7 +10,7 @@ use hardsign_core::artifact::reference::{
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{AnyRepository, OciError};
+use hardsign_core::oci::{OciError, Repository};
 
 use super::Context;
 use super::repository::{self, Target};
@@ -82,11 +83,11 @@ impl Ends {
 
     /// Where the artifact is.
     pub(super) fn source(&self, dirs: &Dirs, context: &Context) -> Result<Target, Failure> {
-        let place = match &self.source {
-            Named::Layout(path, _) => Layout::open(path).map_err(OciError::from)?.into(),
+        let place: Arc<dyn Repository> = match &self.source {
+            Named::Layout(path, _) => Arc::new(Layout::open(path).map_err(OciError::from)?),
             Named::Registry(name, _) => {
                 let connector = repository::connector(&self.from, dirs, context)?;
-                connector.repository(name.clone(), Access::Read)?.into()
+                Arc::new(connector.repository(name.clone(), Access::Read)?)
             }
         };
         let target = self.source.target().cloned();
@@ -101,12 +102,14 @@ impl Ends {
         &self,
         dirs: &Dirs,
         context: &Context,
-    ) -> Result<AnyRepository, Failure> {
+    ) -> Result<Arc<dyn Repository>, Failure> {
         Ok(match &self.destination {
-            Named::Layout(path, _) => Layout::open_or_create(path).map_err(OciError::from)?.into(),
+            Named::Layout(path, _) => {
+                Arc::new(Layout::open_or_create(path).map_err(OciError::from)?)
+            }
             Named::Registry(name, _) => {
                 let connector = repository::connector(&self.to, dirs, context)?;
-                connector.repository(name.clone(), Access::Write)?.into()
+                Arc::new(connector.repository(name.clone(), Access::Write)?)
             }
         })
     }

@@ -7,7 +7,7 @@ use hardsign_core::batch;
 use hardsign_core::budget::{self, Phase, during};
 use hardsign_core::envelope::{Envelope, EnvelopeError, Format, Unverified};
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{FetchedSignature, OciError, SignatureSource as _};
+use hardsign_core::oci::{FetchedSignature, OciError};
 use hardsign_core::text::WithCauses;
 use serde_json::json;
 

@@ -1,7 +1,6 @@
 //! `hardsign list` (CLI-43 to CLI-45).
 
 use hardsign_core::budget::{Phase, during};
-use hardsign_core::oci::SignatureSource as _;
 use hardsign_core::oci::registry::Access;
 use serde_json::json;
 

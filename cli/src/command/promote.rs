@@ -6,6 +6,7 @@
 //! signed. Each step sends what is missing, so that a promotion that was broken off is run again.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Kind};
@@ -13,7 +14,7 @@ use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy, tag};
-use hardsign_core::oci::{AnyRepository, OciError, Repository as _, SignatureSource as _, Warning};
+use hardsign_core::oci::{OciError, Repository, Warning};
 use hardsign_core::policy::oci::Document;
 use hardsign_core::sign::{self, Existing, Made, SignError, SignOptions, SignedArtifact};
 use hardsign_core::verify::{Options, Outcome, Policy, Verified};
@@ -119,7 +120,7 @@ pub(super) fn run(args: &PromoteArgs, context: &Context) -> Result<(), Failure> 
 impl Promotion<'_> {
     /// Finds the artifact, and verifies it. By digest from here on: the tag may move (OCI-19).
     async fn verify(&self) -> Result<(Descriptor, Verified), Failure> {
-        let (args, context, place) = (self.args, self.context, &self.source.place);
+        let (args, context, place) = (self.args, self.context, &*self.source.place);
         let policy: Policy<Document> =
             verify::load(args.policy_file.as_deref(), &self.dirs, context)?;
         let verifier = verify::verifier(&self.dirs, context);
@@ -166,7 +167,7 @@ impl Promotion<'_> {
         &self,
         artifact: &Descriptor,
         tag: Option<&str>,
-    ) -> Result<(AnyRepository, Done), Failure> {
+    ) -> Result<(Arc<dyn Repository>, Done), Failure> {
         let signing = &self.args.signing;
         let open = signer::open(signing, Kind::Oci, &self.dirs, self.context);
         let deadline = &signing.deadline;
@@ -179,7 +180,7 @@ impl Promotion<'_> {
             Some(place) => place,
             None => self.ends.destination(&self.dirs, self.context)?,
         };
-        let done = self.copy(artifact, tag, &place, own).await?;
+        let done = self.copy(artifact, tag, &*place, own).await?;
         Ok((place, done))
     }
 
@@ -189,7 +190,7 @@ impl Promotion<'_> {
         &self,
         artifact: &Descriptor,
         opened: &signer::Opened,
-    ) -> Result<(Own, Option<AnyRepository>), Failure> {
+    ) -> Result<(Own, Option<Arc<dyn Repository>>), Failure> {
         let place = match self.ends.is_new_layout() {
             true => None,
             false => Some(self.ends.destination(&self.dirs, self.context)?),
@@ -200,7 +201,7 @@ impl Promotion<'_> {
         let budget = self.args.signing.deadline.budget();
         let options = options.now(self.context.now()).budget(budget.clone());
         let make = async {
-            let existing = self.existing(artifact, place.as_ref(), &options).await?;
+            let existing = self.existing(artifact, place.as_deref(), &options).await?;
             let has = |leaf| existing.iter().find(|found: &&Existing| found.leaf == leaf);
             if let Some(found) = signer.leaf_thumbprint().and_then(has) {
                 return Ok(Own::Existing(found.manifest.clone()));
@@ -222,10 +223,10 @@ impl Promotion<'_> {
     async fn existing(
         &self,
         artifact: &Descriptor,
-        place: Option<&AnyRepository>,
+        place: Option<&dyn Repository>,
         options: &SignOptions,
     ) -> Result<Vec<Existing>, Failure> {
-        let mut existing = sign::existing(&self.source.place, artifact, options).await?;
+        let mut existing = sign::existing(&*self.source.place, artifact, options).await?;
         let Some(place) = place else {
             return Ok(existing);
         };
@@ -242,11 +243,11 @@ impl Promotion<'_> {
         &self,
         artifact: &Descriptor,
         name: Option<&str>,
-        place: &AnyRepository,
+        place: &dyn Repository,
         own: Own,
     ) -> Result<Done, Failure> {
         let deadline = &self.args.signing.deadline;
-        let source = &self.source.place;
+        let source = &*self.source.place;
         let by_digest = TagOrDigest::Digest(artifact.digest.clone());
         let progress = self.context.console.spinner("copying");
         self.stage.set(Stage::Copying);

@@ -16,7 +16,7 @@ use hardsign_core::net::Trace;
 use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, RegistryError};
-use hardsign_core::oci::{AnyRepository, OciError, Repository as _};
+use hardsign_core::oci::{OciError, Repository};
 
 use super::Context;
 use crate::args::Registry as RegistryFlags;
@@ -41,7 +41,7 @@ impl Named {
 /// An artifact that was named on the command line.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) place: AnyRepository,
+    pub(super) place: Arc<dyn Repository>,
     pub(super) target: TagOrDigest,
 }
 
@@ -99,7 +99,7 @@ impl Opener {
         let Some(connector) = &self.connector else {
             let LayoutReference { path, target } = layout_reference(reference)?;
             return Ok(Target {
-                place: self.layout(path)?.into(),
+                place: Arc::new(self.layout(path)?),
                 target,
             });
         };
@@ -118,7 +118,7 @@ impl Opener {
             }
         })?;
         Ok(Target {
-            place: registry.into(),
+            place: Arc::new(registry),
             target,
         })
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::budget::{Budget, Phase};
+use hardsign_core::oci::Repository;
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
-use hardsign_core::oci::{AnyRepository, SignatureSource as _};
 
 use super::Context;
 use super::lines::Lines;
@@ -60,7 +60,7 @@ impl Item {
         verb: &str,
         budget: &Budget,
         context: &Context,
-    ) -> Result<(AnyRepository, Descriptor), Failure> {
+    ) -> Result<(Arc<dyn Repository>, Descriptor), Failure> {
         let found = match self.found {
             Found::Not(failure) => return Err(failure),
             found => found,
@@ -73,7 +73,7 @@ impl Item {
                 }
                 Found::Already(target, artifact) => (target, artifact),
                 Found::Walked(target, walked) => {
-                    let artifact = walked.read(&target.place).await?;
+                    let artifact = walked.read(&*target.place).await?;
                     (target, artifact)
                 }
                 Found::Not(failure) => return Err(failure),
@@ -237,11 +237,11 @@ async fn selected(
     Ok(match selection {
         Selection::Named => vec![Selected::Read(root)],
         Selection::Recursive => {
-            let walked = walk(&target.place, &root).await?;
+            let walked = walk(&*target.place, &root).await?;
             walked.into_iter().map(Selected::Listed).collect()
         }
         Selection::Platform(platform) => {
-            let chosen = select_platform(&target.place, &root, platform).await?;
+            let chosen = select_platform(&*target.place, &root, platform).await?;
             vec![Selected::Read(chosen)]
         }
     })

@@ -10,8 +10,8 @@ use hardsign_core::batch::{self, Turn};
 use hardsign_core::budget::Phase;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
+use hardsign_core::oci::Repository;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{AnyRepository, SignatureSource as _};
 use hardsign_core::sign::{self, Existing, SignError, SignOptions, SignedArtifact};
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
@@ -213,7 +213,7 @@ async fn sign_one(job: Arc<Job>, item: Item, turn: Turn) -> Outcome {
         let (place, artifact) = item.artifact("sign", &budget, context).await?;
         let options = job.options.clone().now(context.now());
         let options = options.user_metadata(user_metadata).budget(budget.clone());
-        let sign = sign_or_skip(&job, &place, artifact, &options, turn);
+        let sign = sign_or_skip(&job, &*place, artifact, &options, turn);
         let signed = budget.run(Phase::Signing, sign).await;
         signed.map_err(|error| {
             signer_failed = ends_the_batch(&error);
@@ -229,13 +229,13 @@ async fn sign_one(job: Arc<Job>, item: Item, turn: Turn) -> Outcome {
 
 async fn sign_or_skip(
     job: &Job,
-    place: &AnyRepository,
+    place: &dyn Repository,
     artifact: Descriptor,
     options: &SignOptions,
     turn: Turn,
 ) -> Result<Done, SignError> {
     let signer = &job.opened.signer;
-    let _announced = place.announce();
+    let announced = place.announce();
     let name = place.name();
     let (mut existing, mut _taken) = (Vec::new(), None);
     if job.skip_signed {
@@ -251,7 +251,7 @@ async fn sign_or_skip(
     if let Some(found) = has(made.leaf_thumbprint()) {
         return Ok(Done::Skipped(name, artifact, found.manifest.clone()));
     }
-    if let AnyRepository::Layout(_) = place {
+    if announced.is_some() {
         // What is left is waiting for a checkpoint, together with others.
         turn.give_back();
     }

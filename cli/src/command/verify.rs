@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use hardsign_core::batch::{self, Turn};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::oci::SignatureSource as _;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{Applicability, Document, oci};
@@ -157,7 +156,7 @@ async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
         let scope = args.scope.as_deref().unwrap_or(&name);
         let (policy, attached) = (&job.policy, &args.attached);
         job.verifier
-            .verify_with_attached(policy, &place, scope, &artifact, attached, options)
+            .verify_with_attached(policy, &*place, scope, &artifact, attached, options)
             .await
             .map_err(|error| refusal(&error, &[], context.program))
     }

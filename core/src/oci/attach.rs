@@ -11,9 +11,9 @@
 
 use std::collections::BTreeMap;
 
+use super::content::{BlobReader, Place};
 use super::manifest::{self, EMPTY_CONTENT, EMPTY_MEDIA_TYPE, MAX_MANIFEST, OCI_MANIFEST};
-use super::storage::{BlobReader, Place, Storage};
-use super::{OciError, Warning};
+use super::{OciError, Repository, Warning};
 use crate::artifact::{Descriptor, Digest, Quoted};
 
 /// Name that a file gets where it is pulled (OCI image specification, "Pre-Defined Annotation Keys").
@@ -93,16 +93,16 @@ impl Attachment {
     /// # Errors
     /// [`OciError`], among others [`OciError::DigestMismatch`] and [`OciError::SizeMismatch`] where
     /// the file is no longer what it was.
-    pub async fn store_content<S: Storage>(
+    pub async fn store_content(
         &self,
-        storage: &S,
+        repository: &dyn Repository,
         content: BlobReader,
     ) -> Result<(), OciError> {
         let empty = manifest::empty_descriptor();
         let config = BlobReader::memory(&empty, EMPTY_CONTENT.to_vec());
         for (descriptor, content) in [(&empty, config), (&self.content, content)] {
-            if !storage.has_blob(descriptor).await? {
-                storage.store_blob(descriptor, content).await?;
+            if !repository.has_blob(descriptor).await? {
+                repository.store_blob(descriptor, content).await?;
             }
         }
         Ok(())
@@ -112,16 +112,24 @@ impl Attachment {
     ///
     /// # Errors
     /// [`OciError`]; with [`OciError::NotListed`] the manifest is stored, and nobody finds it.
-    pub async fn store<S: Storage>(&self, storage: &S) -> Result<Vec<Warning>, OciError> {
+    pub async fn store(&self, repository: &dyn Repository) -> Result<Vec<Warning>, OciError> {
         let place = Place::Referrer {
             subject: &self.subject,
             artifact_type: Some(&self.artifact_type),
             annotations: &self.annotations,
         };
         let bytes = self.bytes.clone();
-        match storage.has_manifest(&self.manifest).await? {
-            true => storage.place_manifest(&self.manifest, bytes, place).await,
-            false => storage.store_manifest(&self.manifest, bytes, place).await,
+        match repository.has_manifest(&self.manifest).await? {
+            true => {
+                repository
+                    .place_manifest(&self.manifest, bytes, place)
+                    .await
+            }
+            false => {
+                repository
+                    .store_manifest(&self.manifest, bytes, place)
+                    .await
+            }
         }
     }
 }

@@ -11,9 +11,9 @@
 
 use std::collections::HashSet;
 
+use super::content::{Place, parsed_manifest};
 use super::manifest::{Entry, Manifest};
-use super::storage::{Place, Storage, parsed_manifest};
-use super::{OciError, Warning};
+use super::{OciError, Repository, Warning};
 use crate::artifact::Descriptor;
 use crate::artifact::reference::TagOrDigest;
 use crate::text::WithCauses;
@@ -65,10 +65,10 @@ pub struct Copied {
 /// # Errors
 /// Whatever keeps the artifact itself from being whole at the destination. An attached artifact
 /// that cannot be read is left out with a warning.
-pub async fn copy<S: Storage, D: Storage>(
-    source: &S,
+pub async fn copy(
+    source: &dyn Repository,
     target: &TagOrDigest,
-    destination: &D,
+    destination: &dyn Repository,
     tag: Option<&str>,
     options: &CopyOptions,
 ) -> Result<Copied, OciError> {
@@ -97,19 +97,19 @@ pub async fn copy<S: Storage, D: Storage>(
 ///
 /// # Errors
 /// [`OciError`].
-pub async fn tag<D: Storage>(
+pub async fn tag(
     artifact: &Descriptor,
-    destination: &D,
+    destination: &dyn Repository,
     name: &str,
 ) -> Result<Vec<Warning>, OciError> {
-    let bytes = destination.manifest(artifact).await?;
+    let bytes = destination.fetch_manifest(artifact).await?;
     let place = Place::Artifact(Some(name));
     destination.place_manifest(artifact, bytes, place).await
 }
 
-struct Copier<'a, S, D> {
-    source: &'a S,
-    destination: &'a D,
+struct Copier<'a> {
+    source: &'a dyn Repository,
+    destination: &'a dyn Repository,
     options: &'a CopyOptions,
     seen: HashSet<crate::artifact::Digest>,
     done: Copied,
@@ -123,7 +123,7 @@ enum Step {
     Store(Descriptor, Box<Manifest>, Vec<u8>),
 }
 
-impl<S: Storage, D: Storage> Copier<'_, S, D> {
+impl Copier<'_> {
     async fn artifact(&mut self, root: &Descriptor, tag: Option<&str>) -> Result<(), OciError> {
         let mut copied = self.tree(root, Place::Artifact(tag)).await?;
         if !self.options.referrers {

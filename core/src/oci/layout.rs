@@ -30,8 +30,8 @@ use super::manifest::{
     SignatureForm, WrittenForm,
 };
 use super::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, SignatureSource,
-    SignatureStore, Warning, check_is_signature, envelope_of,
+    FetchedSignature, Listing, OciError, Pushed, Referrers, SignatureSource, SignatureStore,
+    Warning, check_is_signature, envelope_of,
 };
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
@@ -290,13 +290,6 @@ impl Layout {
         }
     }
 
-    /// Says that work has begun which may end with a signature in the layout; each piece of work of a
-    /// batch says it for itself. Where nobody does, a signature is written at once, together with
-    /// those that are being stored already.
-    pub fn announce(&self) -> Announced {
-        self.inner.writer.announce()
-    }
-
     /// The directory, as it was given.
     pub fn path(&self) -> &Path {
         &self.inner.path
@@ -366,7 +359,9 @@ impl SignatureSource for Layout {
     }
 
     async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        super::storage::Storage::manifest(self, wanted).await
+        let wanted = wanted.clone();
+        self.run(move |inner| graph::manifest_bytes(&inner.path, &wanted))
+            .await
     }
 }
 
@@ -397,31 +392,6 @@ impl SignatureStore for Layout {
             manifest: stored.manifest,
             warnings: Vec::new(),
         })
-    }
-}
-
-#[async_trait]
-impl Repository for Layout {
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        let target = target.clone();
-        self.run(move |inner| inner.resolve(&target)).await
-    }
-
-    async fn delete_signature(
-        &self,
-        subject: &Descriptor,
-        manifest: &Digest,
-    ) -> Result<Vec<Warning>, OciError> {
-        let (subject, digest) = (subject.clone(), manifest.clone());
-        self.run(move |inner| inner.check_is_signature(&subject, &digest))
-            .await?;
-        let change = Change::Remove(manifest.clone());
-        let writing = self.inner.writer.begin();
-        self.commit(writing, change, Vec::new()).await?;
-        let digest = manifest.clone();
-        self.run(move |inner| Ok(files::remove_blob(&inner.path, &digest)?))
-            .await?;
-        Ok(Vec::new())
     }
 }
 

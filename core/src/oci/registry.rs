@@ -28,10 +28,9 @@ use async_trait::async_trait;
 
 use super::auth::Credentials;
 use super::manifest::{self, MAX_MANIFEST, Manifest, SIGNATURE_ARTIFACT_TYPE};
-use super::storage::parsed_manifest;
 use super::{
-    FetchedSignature, Listing, OciError, Pushed, Referrers, Repository, SignatureSource,
-    SignatureStore, Warning, check_content, envelope_of,
+    FetchedSignature, Listing, OciError, Pushed, Referrers, SignatureSource, SignatureStore,
+    check_content, envelope_of,
 };
 use crate::artifact::reference::{
     RepositoryName, TagOrDigest, is_tag, normal_registry, over_https,
@@ -521,7 +520,7 @@ impl SignatureSource for Registry {
     }
 
     async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        super::storage::Storage::manifest(self, wanted).await
+        self.manifest_bytes(wanted).await
     }
 }
 
@@ -535,43 +534,6 @@ impl SignatureStore for Registry {
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError> {
         self.push(subject, format, envelope, annotations).await
-    }
-}
-
-#[async_trait]
-impl Repository for Registry {
-    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
-        if self.access == Access::Write {
-            return Ok(self.resolve_by_get(target).await?.0);
-        }
-        if let TagOrDigest::Digest(digest) = target {
-            // Whoever reads goes on to list the signatures: ask for both at once.
-            self.prefetch(digest);
-        }
-        match self.resolve_by_head(target).await? {
-            Some(descriptor) => Ok(descriptor),
-            None => Ok(self.resolve_by_get(target).await?.0),
-        }
-    }
-
-    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
-        if self.access == Access::Read {
-            // Whoever reads goes on to list the signatures: ask for both at once.
-            self.prefetch(&wanted.digest);
-        }
-        let read = parsed_manifest(self, wanted).await.map(drop);
-        if read.is_err() {
-            guard(&self.prefetched).remove(&wanted.digest);
-        }
-        read
-    }
-
-    async fn delete_signature(
-        &self,
-        subject: &Descriptor,
-        digest: &Digest,
-    ) -> Result<Vec<Warning>, OciError> {
-        self.delete(subject, digest).await
     }
 }
 

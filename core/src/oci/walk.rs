@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
+use super::content::parsed_manifest;
 use super::manifest::{self, Platform};
-use super::storage::{Storage, parsed_manifest};
 use super::{OciError, Repository};
 use crate::artifact::{Descriptor, Digest, Quoted};
 
@@ -86,7 +86,7 @@ impl PlatformSelector {
 /// [`OciError::NotAnIndex`], [`OciError::Child`], [`OciError::NoPlatform`] with the platforms that there are, and
 /// [`OciError::AmbiguousPlatform`] where several fit and none is the one named exactly.
 pub async fn select_platform(
-    storage: &impl Storage,
+    repository: &dyn Repository,
     index: &Descriptor,
     platform: &PlatformSelector,
 ) -> Result<Descriptor, OciError> {
@@ -101,7 +101,7 @@ pub async fn select_platform(
     let mut queue = vec![(index.clone(), None)];
     while let Some((next, parent)) = queue.pop() {
         check_count(&seen)?;
-        let read = parsed_manifest(storage, &next).await;
+        let read = parsed_manifest(repository, &next).await;
         let (parsed, _) = read.map_err(|error| match &parent {
             Some(parent) => of_child(parent, &next.digest, error),
             None => error,
@@ -150,7 +150,7 @@ pub async fn select_platform(
         annotations: Default::default(),
         ..chosen.artifact.clone()
     };
-    read_child(storage, &chosen.index, &artifact).await?;
+    read_child(repository, &chosen.index, &artifact).await?;
     Ok(artifact)
 }
 
@@ -179,7 +179,7 @@ impl Walked {
     ///
     /// # Errors
     /// [`OciError::Child`], which names the index and the artifact.
-    pub async fn read(self, repository: &impl Repository) -> Result<Descriptor, OciError> {
+    pub async fn read(self, repository: &dyn Repository) -> Result<Descriptor, OciError> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -191,7 +191,7 @@ impl Walked {
 }
 
 async fn read_child(
-    repository: &impl Repository,
+    repository: &dyn Repository,
     index: &Digest,
     child: &Descriptor,
 ) -> Result<(), OciError> {
@@ -214,7 +214,7 @@ fn of_child(index: &Digest, child: &Digest, source: OciError) -> OciError {
 /// # Errors
 /// Those of fetching the index itself, those of a registry that does not answer, and
 /// [`OciError::TooManyManifests`].
-pub async fn walk(storage: &impl Storage, root: &Descriptor) -> Result<Vec<Walked>, OciError> {
+pub async fn walk(repository: &dyn Repository, root: &Descriptor) -> Result<Vec<Walked>, OciError> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     let mut stack = vec![(root.clone(), None)];
@@ -226,7 +226,7 @@ pub async fn walk(storage: &impl Storage, root: &Descriptor) -> Result<Vec<Walke
         next.annotations.clear();
         let mut fault = None;
         if manifest::is_index(&next.media_type) {
-            match (parsed_manifest(storage, &next).await, &index) {
+            match (parsed_manifest(repository, &next).await, &index) {
                 (Ok((parsed, _)), _) => {
                     let here = &next.digest;
                     let listed = parsed.manifests.into_iter().rev();

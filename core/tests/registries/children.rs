@@ -8,9 +8,8 @@ use hardsign_core::oci::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, describe,
 };
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::storage::Storage;
 use hardsign_core::oci::walk::{select_platform, walk};
-use hardsign_core::oci::{OciError, SignatureSource as _};
+use hardsign_core::oci::{OciError, Repository, SignatureSource as _};
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;
@@ -53,7 +52,7 @@ fn lies() -> Vec<(&'static str, Descriptor, &'static str)> {
 
 /// All that walks and reads, for one index that lies about its child.
 async fn check(
-    storage: &impl Storage,
+    storage: &dyn Repository,
     root: &Descriptor,
     child: &Descriptor,
     what: &str,

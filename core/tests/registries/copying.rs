@@ -5,9 +5,8 @@ use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::manifest::{EMPTY_MEDIA_TYPE, OCI_INDEX, OCI_MANIFEST, describe};
 use hardsign_core::oci::registry::{Access, Registry};
-use hardsign_core::oci::storage::Storage;
 use hardsign_core::oci::walk::{PlatformSelector, select_platform, walk};
-use hardsign_core::oci::{AnyRepository, OciError, Repository, Warning};
+use hardsign_core::oci::{OciError, Repository, Warning};
 use hardsign_test_support::Told;
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
@@ -94,7 +93,7 @@ async fn tree(fake: &FakeRegistry) -> Tree {
 
 /// What the tree has, wherever it is. The nested index and its image are listed by a signed index
 /// and not signed themselves (OCI-20).
-async fn check(repository: &impl Storage, tree: &Tree) {
+async fn check(repository: &dyn Repository, tree: &Tree) {
     assert_eq!(repository.resolve(&by_tag("v1")).await.unwrap(), tree.index);
     let mut walked = Vec::new();
     for found in walk(repository, &tree.index).await.unwrap() {
@@ -133,7 +132,10 @@ async fn check(repository: &impl Storage, tree: &Tree) {
     assert_eq!(size, 5 * 1024 * 1024);
 }
 
-async fn copy_all(source: &impl Storage, destination: &impl Storage) -> Result<Copied, OciError> {
+async fn copy_all(
+    source: &dyn Repository,
+    destination: &dyn Repository,
+) -> Result<Copied, OciError> {
     let options = CopyOptions::default();
     copy(source, &by_tag("v1"), destination, Some("v1"), &options).await
 }
@@ -159,14 +161,14 @@ async fn registry_to_layout_to_registries() {
             page_size: 1,
             ..Behaviour::default()
         });
-        let to: AnyRepository = open(&target, Access::Write).into();
+        let to = open(&target, Access::Write);
         let copied = copy_all(&layout, &to).await.unwrap();
         assert_eq!(copied.manifests, 8);
         assert!(copied.warnings.is_empty(), "{:?}", copied.warnings);
         check(&to, &tree).await;
         // Once more, and nothing is sent.
         target.clear_log();
-        let again: AnyRepository = open(&target, Access::Write).into();
+        let again = open(&target, Access::Write);
         let copied = copy_all(&layout, &again).await.unwrap();
         assert_eq!((copied.manifests, copied.blobs, copied.bytes), (0, 0, 0));
         assert_eq!(copied.present, 8);

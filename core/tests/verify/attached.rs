@@ -6,10 +6,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::envelope::Format;
+use hardsign_core::oci::content::Place;
 use hardsign_core::oci::layout::Layout;
-use hardsign_core::oci::storage::{Place, Storage};
 use hardsign_core::oci::{
-    FetchedSignature, Listing, OciError, Referrers, SignatureSource, SignatureStore as _,
+    FetchedSignature, Listing, OciError, Referrers, Repository as _, SignatureSource,
+    SignatureStore as _,
 };
 use hardsign_core::policy::hardsign::AttachedRule;
 use hardsign_core::verify::{AttachedFault, Event, Outcome, Verified, VerifyError};

@@ -14,7 +14,6 @@ use hardsign_core::config::{PolicyFileError, read_named, read_policy, read_regul
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{Repository as _, SignatureSource as _};
 use hardsign_core::policy::edit::{self, Applies, Changed, EditError, Role, Signer};
 use hardsign_core::policy::{Applicability, Document, Statement, blob, hardsign, oci};
 use hardsign_core::text::WithCauses;

@@ -7,7 +7,6 @@ use hardsign_core::artifact::Descriptor;
 use hardsign_core::batch;
 use hardsign_core::budget::Phase;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{Repository as _, SignatureSource as _};
 use hardsign_core::policy::oci;
 use hardsign_core::verify::{Options, Outcome, Policy, Verified};
 use serde_json::{Map, Value, json};
@@ -57,7 +56,7 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
             let scope = args.scope.as_deref().unwrap_or(&name);
             let options = options.now(context.now()).budget(&budget);
             let outcome = verifier
-                .verify_artifact(&policy, &target.place, scope, &artifact, options)
+                .verify_artifact(&policy, &*target.place, scope, &artifact, options)
                 .await
                 .map_err(|error| refusal(&error, &[], context.program))?;
             Ok((artifact, outcome))

@@ -2,20 +2,43 @@
 
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::index::Change;
-use super::{Layout, LayoutError, files, graph};
-use crate::artifact::Descriptor;
+use super::{Announced, Layout, LayoutError, files, graph};
+use crate::artifact::reference::TagOrDigest;
+use crate::artifact::{Descriptor, Digest};
+use crate::oci::content::{BlobReader, Place};
 use crate::oci::manifest::{self, Entry};
-use crate::oci::storage::{BlobReader, Place, Storage};
-use crate::oci::{OciError, Warning};
+use crate::oci::{OciError, Repository, Warning};
 
-impl Storage for Layout {
-    async fn manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        let wanted = wanted.clone();
-        self.run(move |inner| graph::manifest_bytes(&inner.path, &wanted))
-            .await
+#[async_trait]
+impl Repository for Layout {
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
+        let target = target.clone();
+        self.run(move |inner| inner.resolve(&target)).await
+    }
+
+    async fn delete_signature(
+        &self,
+        subject: &Descriptor,
+        manifest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
+        let (subject, digest) = (subject.clone(), manifest.clone());
+        self.run(move |inner| inner.check_is_signature(&subject, &digest))
+            .await?;
+        let change = Change::Remove(manifest.clone());
+        let writing = self.inner.writer.begin();
+        self.commit(writing, change, Vec::new()).await?;
+        let digest = manifest.clone();
+        self.run(move |inner| Ok(files::remove_blob(&inner.path, &digest)?))
+            .await?;
+        Ok(Vec::new())
+    }
+
+    fn announce(&self) -> Option<Announced> {
+        Some(self.inner.writer.announce())
     }
 
     async fn open_blob(&self, wanted: &Descriptor) -> Result<BlobReader, OciError> {

@@ -1,8 +1,10 @@
-use hardsign_test_support::Told;
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use hardsign_test_support::Told;
+
 use super::*;
+use crate::oci::Repository as _;
 use crate::oci::manifest::{EMPTY_MEDIA_TYPE, OCI_INDEX, OCI_MANIFEST, describe};
 
 /// A layout in a temporary directory with one artifact, tagged `v1`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc;
@@ -11,20 +12,51 @@ use tokio::sync::mpsc;
 use super::host::unexpected;
 use super::push::put_blob;
 use super::referrers;
-use super::{Registry, RegistryError};
-use crate::artifact::Descriptor;
+use super::{Access, Registry, RegistryError, guard};
 use crate::artifact::reference::TagOrDigest;
+use crate::artifact::{Descriptor, Digest};
 use crate::net::{Method, Request, StatusCode};
+use crate::oci::content::{BlobReader, Place, by_digest, parsed_manifest};
 use crate::oci::manifest::{Entry, MAX_MANIFEST};
-use crate::oci::storage::{BlobReader, Place, Storage, by_digest};
-use crate::oci::{OciError, Warning};
+use crate::oci::{OciError, Repository, Warning};
 
 /// Content up to this size is read before it is sent, so that sending can be repeated.
 const SMALL: u64 = 4 * 1024 * 1024;
 
-impl Storage for Registry {
-    async fn manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
-        self.manifest_bytes(wanted).await
+#[async_trait]
+impl Repository for Registry {
+    async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
+        if self.access == Access::Write {
+            return Ok(self.resolve_by_get(target).await?.0);
+        }
+        if let TagOrDigest::Digest(digest) = target {
+            // Whoever reads goes on to list the signatures: ask for both at once.
+            self.prefetch(digest);
+        }
+        match self.resolve_by_head(target).await? {
+            Some(descriptor) => Ok(descriptor),
+            None => Ok(self.resolve_by_get(target).await?.0),
+        }
+    }
+
+    async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
+        if self.access == Access::Read {
+            // Whoever reads goes on to list the signatures: ask for both at once.
+            self.prefetch(&wanted.digest);
+        }
+        let read = parsed_manifest(self, wanted).await.map(drop);
+        if read.is_err() {
+            guard(&self.prefetched).remove(&wanted.digest);
+        }
+        read
+    }
+
+    async fn delete_signature(
+        &self,
+        subject: &Descriptor,
+        digest: &Digest,
+    ) -> Result<Vec<Warning>, OciError> {
+        self.delete(subject, digest).await
     }
 
     async fn open_blob(&self, wanted: &Descriptor) -> Result<BlobReader, OciError> {

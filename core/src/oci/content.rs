@@ -1,11 +1,11 @@
-//! Whole artifacts, beyond their signatures: what copying and walking need of a repository.
+//! Content on its way in or out of a repository, and what a manifest is there.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
-use super::{OciError, Repository, manifest};
+use super::{OciError, SignatureSource, manifest};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::crypto::Hasher;
@@ -13,57 +13,6 @@ use crate::net::Streaming;
 
 /// Bytes read from a file at a time.
 const CHUNK: usize = 128 * 1024;
-
-/// A repository that also hands out and takes in whole artifacts.
-pub trait Storage: Repository {
-    /// Fetches a manifest of at most [`manifest::MAX_MANIFEST`] bytes, compared with its
-    /// descriptor and media type (OCI-14).
-    fn manifest(
-        &self,
-        wanted: &Descriptor,
-    ) -> impl Future<Output = Result<Vec<u8>, OciError>> + Send;
-
-    /// Opens content that is no manifest, of any size.
-    fn open_blob(
-        &self,
-        wanted: &Descriptor,
-    ) -> impl Future<Output = Result<BlobReader, OciError>> + Send;
-
-    /// Whether the repository holds a manifest.
-    fn has_manifest(
-        &self,
-        descriptor: &Descriptor,
-    ) -> impl Future<Output = Result<bool, OciError>> + Send;
-
-    /// Whether the repository holds content.
-    fn has_blob(
-        &self,
-        descriptor: &Descriptor,
-    ) -> impl Future<Output = Result<bool, OciError>> + Send;
-
-    /// Stores content while it is read.
-    fn store_blob(
-        &self,
-        descriptor: &Descriptor,
-        content: BlobReader,
-    ) -> impl Future<Output = Result<(), OciError>> + Send;
-
-    /// Stores a manifest whose content is stored already.
-    fn store_manifest(
-        &self,
-        descriptor: &Descriptor,
-        bytes: Vec<u8>,
-        place: Place<'_>,
-    ) -> impl Future<Output = Result<Vec<super::Warning>, OciError>> + Send;
-
-    /// Gives a manifest that the repository holds already its place: a tag, or an entry in a list.
-    fn place_manifest(
-        &self,
-        descriptor: &Descriptor,
-        bytes: Vec<u8>,
-        place: Place<'_>,
-    ) -> impl Future<Output = Result<Vec<super::Warning>, OciError>> + Send;
-}
 
 /// What a stored manifest is in its repository.
 #[derive(Clone, Copy, Debug)]
@@ -201,12 +150,12 @@ impl BlobReader {
 /// Fetches and parses a manifest.
 ///
 /// # Errors
-/// Those of [`Storage::manifest`], and [`OciError::Manifest`].
+/// Those of [`SignatureSource::fetch_manifest`], and [`OciError::Manifest`].
 pub async fn parsed_manifest(
-    storage: &impl Storage,
+    repository: &dyn SignatureSource,
     wanted: &Descriptor,
 ) -> Result<(manifest::Manifest, Vec<u8>), OciError> {
-    let bytes = storage.manifest(wanted).await?;
+    let bytes = repository.fetch_manifest(wanted).await?;
     Ok((parse_as(wanted, &bytes)?, bytes))
 }
 
