@@ -26,6 +26,7 @@ pub mod layout;
 pub mod ministack;
 pub mod openbao;
 pub mod package;
+pub mod pages;
 pub mod pair;
 pub mod peers;
 #[cfg(target_os = "linux")]

@@ -1,4 +1,5 @@
-//! The lines of the README, run as an ordinary user who has a token and nothing else.
+//! The lines of the README about a token, run as an ordinary user who has a token and nothing else. The other
+//! lines are run by `pages.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +49,7 @@ fn from_an_empty_token_to_a_trusted_signature() {
         "set -eu\ncd\n{}\n\
          # Version 1.3.2 reads its policy under the old name alone.\n\
          cd .config/notation\ncp trustpolicy.oci.json trustpolicy.json\nnotation verify $IMAGE\n",
-        block("From an empty token to a trusted signature")
+        block("With a token: SoftHSM")
     );
     assert!(!script.contains("SOFTHSM2_CONF"), "{script}");
     fs::write(home.path().join("script.sh"), &script).unwrap();

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use super::*;
 
+mod pages;
+
 /// A command without the program's name, and a flag.
 type Use = (String, String);
 
@@ -101,7 +103,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
         }
     }
     commands.last_mut().unwrap().extend(word);
-    let program = |word: &String| word == "hardsign" || word == "./notation";
+    let program = |word: &String| matches!(word.as_str(), "hardsign" | "notation" | "./notation");
     commands
         .into_iter()
         .filter_map(|words| Some(words[words.iter().position(program)?..].to_vec()))
