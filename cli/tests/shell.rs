@@ -38,18 +38,85 @@ fn man_renders_every_page() {
             "{}: {errors}",
             path.display()
         );
-        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS"] {
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "ENVIRONMENT",
+            "EXIT STATUS",
+            "SEE ALSO",
+        ] {
             assert!(
                 text.contains(section),
                 "{}: no {section}\n{text}",
                 path.display()
             );
         }
+        let page = fs::read_to_string(&path).unwrap();
+        see_also(&page, path.parent().unwrap());
         pages += 1;
     }
     assert!(pages > 25, "{pages}");
     let sign = fs::read_to_string(machine.path().join("pages/hardsign-sign.1")).unwrap();
     assert!(sign.contains(".SH EXAMPLES"), "{sign}");
+}
+
+/// The pages that a page refers to are there.
+fn see_also(page: &str, directory: &Path) {
+    let (_, also) = page.split_once(".SH SEE ALSO\n").unwrap();
+    for line in also.lines() {
+        let name = line.trim_end_matches(',').replace("\\-", "-");
+        let name = name
+            .strip_prefix("\\fB")
+            .and_then(|n| n.strip_suffix("\\fR(1)"));
+        let name = name.unwrap_or_else(|| panic!("no page: {line}"));
+        assert!(directory.join(format!("{name}.1")).exists(), "{line}");
+    }
+}
+
+/// The files and variables of the manual are those of `docs/files.md`, and each has a page.
+#[test]
+fn man_has_the_files_and_variables_of_the_documentation() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/files.md");
+    let document = fs::read_to_string(document).unwrap();
+    let machine = Machine::new();
+    assert!(machine.shell("hardsign man pages").status.success());
+    let page = |name: &str| {
+        let text = fs::read_to_string(machine.path().join("pages").join(name)).unwrap();
+        text.replace("\\-", "-")
+    };
+    let root = page("hardsign.1");
+    let (_, files) = root.split_once(".SH FILES\n").unwrap();
+    let (files, environment) = files.split_once(".SH ENVIRONMENT\n").unwrap();
+    let (environment, _) = environment.split_once(".SH EXIT STATUS\n").unwrap();
+    let terms = |text: &str| {
+        let items = text.split(".TP\n").skip(1);
+        let terms = items.flat_map(|item| item.lines().next().unwrap().split(", "));
+        terms.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for variable in terms(environment) {
+        assert!(document.contains(&format!("`{variable}`")), "{variable}");
+    }
+    let known = terms(files);
+    for file in &known {
+        let path = file.split('<').next().unwrap().trim_end_matches('/');
+        let end = path.rsplit('/').next().unwrap();
+        assert!(document.contains(end), "{file}");
+    }
+    assert!(known.len() > 12, "{known:?}");
+    // A command has those that concern it.
+    let sign = page("hardsign-sign.1");
+    assert!(
+        sign.contains("signingkeys.json") && sign.contains("NOTATION_PASSWORD"),
+        "{sign}"
+    );
+    assert!(!sign.contains("trustpolicy"), "{sign}");
+    let verify = page("hardsign-blob-verify.1");
+    assert!(verify.contains("trustpolicy.blob.json"), "{verify}");
+    assert!(
+        !verify.contains("trustpolicy.oci.json") && !verify.contains("docker"),
+        "{verify}"
+    );
 }
 
 /// `docs/json.md` shows what is printed: each of its documents has, at every level, the members

@@ -10,6 +10,8 @@ use super::Context;
 use crate::args::{Usage, presentable};
 use crate::failure::Failure;
 
+mod sections;
+
 /// Writes the pages into the directory that is named.
 pub(super) fn run(
     directories: &[String],
@@ -30,30 +32,66 @@ pub(super) fn run(
 }
 
 fn write(command: &Command, name: &str, directory: &Path) -> std::io::Result<()> {
-    fs::write(directory.join(format!("{name}.1")), page(command, name)?)?;
-    for inner in command.get_subcommands() {
-        if !inner.is_hide_set() && inner.get_name() != "help" {
-            let name = format!("{name}-{}", inner.get_name());
-            write(inner, &name, directory)?;
-        }
+    write_below(None, command, name, &[], directory)
+}
+
+/// `above` is the page of the group, and `siblings` are those of its commands.
+fn write_below(
+    above: Option<&str>,
+    command: &Command,
+    name: &str,
+    siblings: &[String],
+    directory: &Path,
+) -> std::io::Result<()> {
+    let inner = || {
+        let shown = command
+            .get_subcommands()
+            .filter(|inner| !inner.is_hide_set());
+        shown.filter(|inner| inner.get_name() != "help")
+    };
+    let page_of = |inner: &Command| format!("{name}-{}", inner.get_name());
+    let below: Vec<String> = inner().map(page_of).collect();
+    let page = page(
+        command,
+        name,
+        &Around {
+            above,
+            siblings,
+            below: &below,
+        },
+    )?;
+    fs::write(directory.join(format!("{name}.1")), page)?;
+    for inner in inner() {
+        write_below(Some(name), inner, &page_of(inner), &below, directory)?;
     }
     Ok(())
 }
 
-fn page(command: &Command, name: &str) -> std::io::Result<Vec<u8>> {
+/// The pages around one.
+struct Around<'a> {
+    above: Option<&'a str>,
+    siblings: &'a [String],
+    below: &'a [String],
+}
+
+fn page(command: &Command, name: &str, around: &Around<'_>) -> std::io::Result<Vec<u8>> {
     let version = env!("CARGO_PKG_VERSION");
+    let title = literal(&name.to_uppercase());
     // `build` gave each command the name of its page.
-    let man = Man::new(command.clone())
-        .title(name.to_uppercase())
-        .source(format!("hardsign {version}"))
-        .manual("Hardsign manual");
+    let man = Man::new(command.clone());
     let mut out = Vec::new();
-    man.render_title(&mut out)?;
+    out.extend(
+        format!(
+            ".TH \"{}\" 1 \"{DATE}\" \"hardsign {version}\" \"Hardsign manual\"\n",
+            title.trim_end()
+        )
+        .bytes(),
+    );
     man.render_name_section(&mut out)?;
-    man.render_synopsis_section(&mut out)?;
+    out.extend(format!(".SH SYNOPSIS\n{}", synopsis(command)).bytes());
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
-    if command.get_subcommands().any(|inner| !inner.is_hide_set()) {
+    if !around.below.is_empty() {
         man.render_subcommands_section(&mut out)?;
     }
     if let Some(examples) = command.get_after_help() {
@@ -61,8 +99,42 @@ fn page(command: &Command, name: &str) -> std::io::Result<Vec<u8>> {
         let examples = examples.trim_start_matches("Examples:\n");
         out.extend(format!(".SH EXAMPLES\n.nf\n{}.fi\n", literal(examples)).bytes());
     }
-    out.extend(EXIT_STATUS.bytes());
-    Ok(out)
+    out.extend(sections::of(command, name, around).bytes());
+    Ok(wrapped(&String::from_utf8_lossy(&out)).into_bytes())
+}
+
+/// Breaks long lines of text where roff fills them anyway.
+fn wrapped(page: &str) -> String {
+    let (mut out, mut filled) = (String::new(), true);
+    for line in page.lines() {
+        filled = match line {
+            ".nf" => false,
+            ".fi" => true,
+            _ => filled,
+        };
+        let mut rest = line;
+        while filled && !line.starts_with(['.', '\'']) && rest.len() > WIDTH {
+            let room = rest.char_indices().take_while(|(at, _)| *at < WIDTH);
+            // What begins with a dot or a quote would be a request.
+            let harmless = |at: usize| !rest[at + 1..].starts_with(['.', '\'', ' ']);
+            let spaces = room.filter(|(at, c)| *c == ' ' && *at > 0 && harmless(*at));
+            let Some((at, _)) = spaces.last() else {
+                break;
+            };
+            out.push_str(&rest[..at]);
+            out.push('\n');
+            rest = &rest[at + 1..];
+        }
+        out.push_str(rest);
+        out.push('\n');
+    }
+    out
+}
+
+/// How the command is used, as its help says it.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    literal(usage.trim_start_matches("Usage: ").trim())
 }
 
 /// Text that roff prints as it is.
@@ -83,9 +155,8 @@ fn literal(text: &str) -> String {
     out
 }
 
-/// The short form of `docs/exit-codes.md`.
-const EXIT_STATUS: &str = "\
-.SH EXIT STATUS
-0: done, or verified. 1: not done, or not verified. 2: the command line is wrong.
-3: a registry, a plugin or a token could not be reached or used.
-";
+/// The longest line of a page's source, in bytes.
+const WIDTH: usize = 80;
+
+/// When this version's pages were written; it goes with the version.
+const DATE: &str = "2026-11-28";
