@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use hardsign_core::artifact::Kind;
 use hardsign_core::dirs::Dirs;
+use hardsign_core::event::{Listener, Observer};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 
@@ -85,6 +86,12 @@ impl Unanswered {
 }
 
 impl Context {
+    /// The console, for what happens in plugins, servers and checks.
+    pub(crate) fn listener(&self) -> Listener {
+        let console: Arc<dyn Observer> = self.console.clone();
+        Listener::from(console)
+    }
+
     /// The user's directories (CFG-01 to CFG-05).
     pub(crate) fn dirs(&self) -> Result<Dirs, Failure> {
         Dirs::from_environment().map_err(Failure::error)

@@ -19,6 +19,7 @@ use hardsign_core::text::{escaped, escaped_but, is_dangerous};
 use serde::Serialize;
 
 pub(crate) mod device;
+mod events;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod signature;
@@ -262,8 +263,8 @@ impl Console {
     }
 
     /// A debug record of several lines, in which what is foreign stands in quotes (LOG-03).
-    pub(crate) fn log_lines(&self, text: &str) {
-        self.record("debug", || harmless(text));
+    pub(crate) fn log_lines(&self, text: impl Display) {
+        self.record("debug", || harmless(&text.to_string()));
     }
 
     fn record(&self, level: &str, text: impl FnOnce() -> String) {

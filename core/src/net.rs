@@ -30,10 +30,10 @@ pub use reqwest::{Method, StatusCode, Url};
 use pace::Paces;
 pub use proxy::Via;
 pub use retry::jitter;
-pub use trace::Trace;
 
 use crate::artifact::Quoted;
 use crate::budget::{self, Party, Spending};
+use crate::event::Listener;
 use crate::text::io_text;
 use clients::{Clients, Roots, Setup, is_tls};
 use proxy::{Proxies, Unusable};
@@ -83,8 +83,8 @@ pub struct ClientOptions {
     pub extra_roots: Vec<Vec<u8>>,
     /// What may be spent.
     pub limits: Limits,
-    /// Who is told of each request and answer.
-    pub trace: Option<Trace>,
+    /// Who hears of each request and answer.
+    pub listener: Listener,
     /// Whether others choose the addresses: certificates theirs, say. Then no request goes to a
     /// link-local address, nor by a redirect from outside to this machine or its network.
     pub of_others: bool,
@@ -97,7 +97,7 @@ impl Default for ClientOptions {
             user_agent: format!("notation/{version} hardsign/{version}"),
             extra_roots: Vec::new(),
             limits: Limits::default(),
-            trace: None,
+            listener: Listener::NOBODY,
             of_others: false,
         }
     }
@@ -121,7 +121,7 @@ struct Inner {
     limits: Limits,
     round_trips: AtomicU64,
     paces: Paces,
-    trace: Option<Trace>,
+    listener: Listener,
 }
 
 /// A request.
@@ -428,7 +428,7 @@ impl Client {
                 limits: options.limits.clone(),
                 round_trips: AtomicU64::new(0),
                 paces: Paces::default(),
-                trace: options.trace.clone(),
+                listener: options.listener.clone(),
             }),
         })
     }
@@ -607,15 +607,11 @@ impl Client {
         let via = proxy.map(|proxy| Box::new(proxy.via().clone()));
         let failed = |cause| transport(request, url, cause, via.clone());
         let built = builder.build().map_err(failed)?;
-        if let Some(trace) = &self.inner.trace {
-            trace.request(id, &built);
-        }
+        trace::request(&self.inner.listener, id, &built);
         let waiting = waiting_for(url);
         let result = client.execute(built).await;
         drop(waiting);
-        if let Some(trace) = &self.inner.trace {
-            trace.response(id, url, &result);
-        }
+        trace::response(&self.inner.listener, id, url, &result);
         let response = result.map_err(failed)?;
         match via {
             Some(via) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {

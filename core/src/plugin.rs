@@ -27,7 +27,7 @@ mod install;
 mod key;
 mod latch;
 mod live;
-mod observe;
+mod messages;
 mod pins;
 mod session;
 mod signer;
@@ -36,18 +36,17 @@ mod store;
 mod terminal;
 mod text;
 
+use crate::event::Listener;
 pub use command::Plugin;
 pub use error::{AnswerFault, MetadataFault, PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 pub use find::{Finder, Listed, Origin, PluginFile, PluginName};
 pub use go::platform;
 pub use install::{
-    Candidacy, InstallError, Installed, Installer, Order, Source, Step, download_limits,
-    is_semantic,
+    Candidacy, InstallError, Installed, Installer, Order, Source, download_limits, is_semantic,
 };
 pub use key::{KeyChoice, PluginKey, secret_in_clear, settled};
-pub use observe::{Event, Observer};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
-pub use session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
+pub use session::{Answer, Session, SessionClocks, SessionError};
 pub use signer::{EnvelopeGenerator, PluginSigner, RawSigner, UnopenedSigner};
 pub use spawn::Interrupt;
 pub use store::{KeyStore, NewKey, OpenKey};
@@ -93,7 +92,7 @@ pub struct Host {
     pins: Arc<pins::Guard>,
     clocks: Clocks,
     on_terminal: bool,
-    told: observe::Told,
+    listener: Listener,
     interrupt: Interrupt,
     latches: latch::Latches,
 }
@@ -106,7 +105,7 @@ impl Host {
             finder: Arc::new(finder),
             clocks: Clocks::default(),
             on_terminal: false,
-            told: observe::Told::nobody(),
+            listener: Listener::NOBODY,
             interrupt: Interrupt::new(),
             latches: latch::Latches::default(),
         }
@@ -129,11 +128,8 @@ impl Host {
 
     /// Who hears of notices, prompts and debug lines.
     #[must_use]
-    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
-        Self {
-            told: observe::Told(Some(observer)),
-            ..self
-        }
+    pub fn with_listener(self, listener: Listener) -> Self {
+        Self { listener, ..self }
     }
 
     /// What stops all plugins when the user wants to.

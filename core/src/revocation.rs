@@ -5,6 +5,7 @@
 //! statuses of a chain add up to. Whoever can't be asked leaves a status unknown, and never good
 //! (SEC-08); what that means is the policy's choice alone (REV-11).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::artifact::Quoted;
+use crate::event::Observer;
 use crate::x509::{Certificate, Chain};
 
 mod asn1;
@@ -19,7 +21,6 @@ mod attempt;
 mod bundles;
 mod cache;
 pub mod crl;
-mod event;
 mod fetch;
 pub mod ocsp;
 mod online;
@@ -29,7 +30,6 @@ mod shared;
 pub use asn1::NotSigned;
 pub use attempt::{Attempt, ServerError};
 pub use cache::CacheError;
-pub use event::{Event, Observer};
 pub use fetch::FetchError;
 pub use online::{Online, OnlineOptions};
 pub use points::{DistributionPoint, OutOfScope, Reasons, distribution_points};
@@ -59,6 +59,12 @@ pub enum Method {
     Ocsp,
     /// RFC 5280 §5.
     Crl,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What is known about one certificate.
@@ -144,7 +150,7 @@ pub struct Inquiry<'a> {
     /// The time of the check.
     pub now: Timestamp,
     /// Hears what happens.
-    pub observer: Observer<'a>,
+    pub observer: &'a dyn Observer,
 }
 
 impl<'a> Inquiry<'a> {
@@ -153,7 +159,7 @@ impl<'a> Inquiry<'a> {
         chain: &'a Chain<P>,
         authentic_signing_time: Option<Timestamp>,
         now: Timestamp,
-        observer: Observer<'a>,
+        observer: &'a dyn Observer,
     ) -> Self {
         Self {
             certificates: chain.certificates(),

@@ -4,7 +4,7 @@
 //! specification (VER-01 to VER-43). Each check is one pure function in a file of its own; each
 //! fills one field of a [`Report`]; one place enforces what the level says ([`Report`], VER-06).
 //! [`judge()`] is all of them for one signature, by what is at hand. [`Verifier`] drives a repository or a
-//! file through the same, asks what has to be asked, and decides when enough signatures are good. Time is an argument; what happens is told to an [`Observer`].
+//! file through the same, asks what has to be asked, and decides when enough signatures are good. Time is an argument; what happens is told to an [`Observer`](crate::event::Observer).
 //!
 //! What must hold for safety: a [`VerifiedSignature`] exists only after every check was reached and
 //! allowed, a [`Verified`] only after the policy's demands on the whole artifact were met. Nothing
@@ -14,7 +14,6 @@ mod attached;
 mod authentic_timestamp;
 mod authenticity;
 mod content;
-mod event;
 mod expiry;
 mod explain;
 mod extension;
@@ -27,12 +26,10 @@ mod report;
 mod verifier;
 mod window;
 
-pub use crate::event::Severity;
 pub use crate::policy::{Policy, PolicyFile, PolicyLoadError, check_together};
 pub use authentic_timestamp::{Need, TimestampFailure};
 pub use authenticity::AuthenticityError;
 pub use content::{ContentError, MetadataError, Target};
-pub use event::{Event, Observer};
 pub use expiry::ExpiryError;
 pub use explain::{Because, ExplainedStore, Explanation};
 pub use extension::{

@@ -11,6 +11,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use hardsign_core::event::Listener;
 use hardsign_core::revocation::crl::{Bundle, Crl};
 use hardsign_core::revocation::{
     Checker as _, Inquiry, Online, OnlineOptions, distribution_points,
@@ -94,7 +95,8 @@ fn a_million_entries() {
         .build()
         .unwrap();
     let check = |online: &Online| {
-        let checked = runtime.block_on(online.check(Inquiry::about(&chain, None, now, &|_| {})));
+        let checked =
+            runtime.block_on(online.check(Inquiry::about(&chain, None, now, &Listener::NOBODY)));
         checked[0].status.name()
     };
     let online = || {

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::blob::{self, DEFAULT_MEDIA_TYPE};
 use hardsign_core::envelope::Format;
+use hardsign_core::event::{Listener, Observer};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::{Repository as _, SignatureSource as _};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{
-    AttemptFailure, Blob, BlobSignature, Event, Options, Outcome, Policy, Verifier, VerifyError,
+    AttemptFailure, Blob, BlobSignature, Options, Outcome, Policy, Verifier, VerifyError,
 };
 use jiff::Timestamp;
 
@@ -52,7 +53,7 @@ impl Asked {
         }
     }
 
-    fn options<'a>(&'a self, observer: &'a (dyn Fn(&Event<'_>) + Send + Sync)) -> Options<'a> {
+    fn options<'a>(&'a self, observer: &'a dyn Observer) -> Options<'a> {
         Options::new(now())
             .user_metadata(&self.metadata)
             .plugin_config(&self.plugin_config)
@@ -88,7 +89,13 @@ async fn verify_blob(
     }];
     let asked = Asked::new(metadata);
     verifier
-        .verify_blob(&policy, None, blob, &signatures, asked.options(&|_| ()))
+        .verify_blob(
+            &policy,
+            None,
+            blob,
+            &signatures,
+            asked.options(&Listener::NOBODY),
+        )
         .await
 }
 
@@ -179,7 +186,7 @@ async fn reference_layout() {
             &layout,
             "local/x",
             &artifact,
-            asked.options(&|_| ()),
+            asked.options(&Listener::NOBODY),
         )
         .await;
     let Ok(Outcome::Verified(verified)) = outcome else {
@@ -206,7 +213,13 @@ async fn reference_layout() {
             media_type: None,
         };
         let error = verifier
-            .verify_blob(&blobs, None, blob, &signatures, asked.options(&|_| ()))
+            .verify_blob(
+                &blobs,
+                None,
+                blob,
+                &signatures,
+                asked.options(&Listener::NOBODY),
+            )
             .await
             .unwrap_err();
         assert_eq!(
@@ -218,7 +231,13 @@ async fn reference_layout() {
     let mut other = artifact.clone();
     other.size += 1;
     let error = verifier
-        .verify_artifact(&policy, &layout, "local/x", &other, asked.options(&|_| ()))
+        .verify_artifact(
+            &policy,
+            &layout,
+            "local/x",
+            &other,
+            asked.options(&Listener::NOBODY),
+        )
         .await
         .unwrap_err();
     for attempt in error.attempts() {

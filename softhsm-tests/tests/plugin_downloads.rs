@@ -321,9 +321,7 @@ fn pli_06_slow_downloads_end() {
         force: false,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let error = runtime
-        .block_on(installer.install(order, &|_| {}))
-        .unwrap_err();
+    let error = runtime.block_on(installer.install(order)).unwrap_err();
     let text = hardsign_core::text::WithCauses(&error).to_string();
     assert!(text.contains("no complete answer within"), "{text}");
     assert_eq!(

@@ -1,14 +1,13 @@
 //! `hardsign plugin`: which plugins the user has (PLI-01 to PLI-22, CLI-91 to CLI-93).
 
-use hardsign_core::net::{Client, ClientOptions, Trace};
+use hardsign_core::net::{Client, ClientOptions};
 use hardsign_core::plugin::{
     Candidacy, InstallError, Installer, Order, PinState, PluginError, PluginErrorKind,
-    Source as From, Step, download_limits,
+    Source as From, download_limits,
 };
 use hardsign_core::text::WithCauses;
 use serde_json::json;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{Context, Unanswered, signer};
 use crate::args::Output;
@@ -44,20 +43,9 @@ pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<(), Failu
         force: args.force,
     };
     let spinner = console.spinner("installing");
-    let tell = |step: Step<'_>| match step {
-        Step::Downloading { url } if text => {
-            let line = format!("Downloading plugin from {}", one_line(url));
-            drop(console.line(line));
-        }
-        Step::Downloaded if text => drop(console.line("Download completed")),
-        Step::MadeExecutable { file } => console.warning(format_args!(
-            "{file:?} was not executable, and is now for its owner"
-        )),
-        _ => {}
-    };
     let installed = context.wait(async {
         installer
-            .install(order, &tell)
+            .install(order)
             .await
             .map_err(|error| refused(&error))
     })?;
@@ -87,10 +75,7 @@ pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<(), Failu
 fn client(context: &Context) -> Result<Client, Failure> {
     let mut options = ClientOptions::default();
     options.limits = download_limits();
-    if context.console.shows_debug() {
-        let console = Arc::clone(&context.console);
-        options.trace = Some(Trace::new(move |message| console.log("debug", message)));
-    }
+    options.listener = context.listener();
     Client::new(&options).map_err(Failure::error)
 }
 

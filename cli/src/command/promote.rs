@@ -124,7 +124,6 @@ impl Promotion<'_> {
         let policy: Policy<Document> =
             verify::load(args.policy_file.as_deref(), &self.dirs, context)?;
         let verifier = verify::verifier(&self.dirs, context);
-        let observe = verify::observer(context);
         let hardware = verify::require_hardware(args.require_hardware);
         let budget = args.signing.deadline.budget();
         let resolve = place.resolve(&self.source.target);
@@ -133,7 +132,7 @@ impl Promotion<'_> {
         let options = Options::new(context.now())
             .max_signatures(args.max_signatures)
             .hardware(hardware.as_ref())
-            .observer(&observe)
+            .observer(&*context.console)
             .budget(&budget);
         let name = place.name();
         let scope = args.scope.as_deref().unwrap_or(&name);

@@ -12,7 +12,6 @@ use hardsign_core::artifact::reference::{
 };
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
-use hardsign_core::net::Trace;
 use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, RegistryError};
@@ -295,7 +294,7 @@ fn options(
         }
         options.client.extra_roots.push(pem);
     }
-    options.client.trace = trace(context);
+    options.client.listener = context.listener();
     Ok(options)
 }
 
@@ -307,14 +306,7 @@ pub(super) fn credential_store(dirs: &Dirs, context: &Context) -> CredentialStor
         podman: podman_auth_files(),
         search_path: search_path(),
     };
-    CredentialStore::new(places).with_trace(trace(context))
-}
-
-/// Requests and credential helpers in the debug log (LOG-03, LOG-07).
-pub(super) fn trace(context: &Context) -> Option<Trace> {
-    let console = Arc::clone(&context.console);
-    let shown = console.shows_debug();
-    shown.then(|| Trace::new(move |message| console.log_lines(message)))
+    CredentialStore::new(places).with_listener(context.listener())
 }
 
 /// What a file of CA certificates has at least one of.

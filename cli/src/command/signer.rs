@@ -9,7 +9,7 @@ use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::plugin::{
-    Event, Finder, Host, KeyChoice as Choice, Observer, PluginKey, PluginSigner, UnopenedSigner,
+    Finder, Host, KeyChoice as Choice, PluginKey, PluginSigner, UnopenedSigner,
 };
 use hardsign_core::sign::{
     Countersigner, ProvenEvidence, SignError, SignOptions, TimestampAuthority,
@@ -17,11 +17,10 @@ use hardsign_core::sign::{
 use hardsign_core::timestamp::{Client, root_from_file};
 use hardsign_core::x509::MAX_FILE_LEN;
 
-use super::{Context, evidence, permissions, repository, revocation};
+use super::{Context, evidence, permissions, revocation};
 use crate::args::Deadline;
 use crate::args::sign::{self as args, KeyChoice, Signing};
 use crate::failure::{Exit, Failure};
-use crate::output::Console;
 
 /// A signer, and the evidence that its signatures are to carry.
 pub(super) struct Opened {
@@ -146,20 +145,17 @@ fn timestamp(
     if matches!(signer, PluginSigner::Envelopes(_)) {
         return Err(SignError::TimestampUnsupported.into());
     }
-    let client = Client::new(&asked.url, repository::trace(context))
+    let client = Client::new(&asked.url, context.listener())
         .map_err(|error| Failure::of(Exit::Usage, &error))?;
     let path = &asked.root_certificate;
     let bytes = read_named(Path::new(path), MAX_FILE_LEN as u64).map_err(Failure::error)?;
     let root = root_from_file(&bytes, path).map_err(Failure::error)?;
-    let console = Arc::clone(&context.console);
-    console.log(
+    context.console.log(
         "info",
         format_args!("timestamps come from {}", client.url()),
     );
     let checker = revocation::checker(dirs, context);
-    let authority = TimestampAuthority::new(client, root, checker, move |event| {
-        revocation::tell(event, &console);
-    });
+    let authority = TimestampAuthority::new(client, root, checker, context.listener());
     Ok(Some(Arc::new(authority)))
 }
 
@@ -168,36 +164,5 @@ pub(super) fn host(dirs: &Dirs, context: &Context) -> Host {
     Host::new(Finder::new(dirs))
         .on_terminal(context.console.is_terminal())
         .with_interrupt(context.interrupts.interrupt().clone())
-        .with_observer(Arc::new(Teller(Arc::clone(&context.console))))
-}
-
-/// Prints what plugins tell.
-struct Teller(Arc<Console>);
-
-impl Observer for Teller {
-    fn observe(&self, event: &Event<'_>) {
-        let console = &self.0;
-        match event {
-            Event::Notice { message, .. } => console.notice(message),
-            Event::Prompting { .. } => {
-                console.hold_progress(true);
-                console.log("debug", event);
-            }
-            Event::Prompted { .. } => console.hold_progress(false),
-            Event::Route { route, .. } => {
-                if *route != "session" {
-                    console.spare_questions();
-                }
-                console.log("info", event);
-            }
-            Event::Request { .. } | Event::Response { .. } | Event::CheckEnvelope => {
-                console.log("debug", event);
-            }
-            _ => console.log("info", event),
-        }
-    }
-
-    fn wants_messages(&self) -> bool {
-        self.0.shows_debug()
-    }
+        .with_listener(context.listener())
 }

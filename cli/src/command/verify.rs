@@ -12,7 +12,7 @@ use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{Event, Options, Policy, PolicyLoadError, Verifier};
+use hardsign_core::verify::{Options, Policy, PolicyLoadError, Verifier};
 
 use super::lines::{self, Kind};
 use super::many::{self, Name, Source};
@@ -140,14 +140,13 @@ async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
     let warned = item.by_tag;
     let mut user_metadata = args.user_metadata.clone();
     user_metadata.extend(item.user_metadata.clone());
-    let observe = observer(context);
     let budget = args.deadline.budget();
     let options = Options::new(context.now())
         .max_signatures(args.max_signatures)
         .user_metadata(&user_metadata)
         .plugin_config(&args.plugin_config)
         .hardware(job.hardware.as_ref())
-        .observer(&observe)
+        .observer(&*context.console)
         .budget(&budget);
     let result = async {
         let found = item.artifact("verify", &budget, context).await;
@@ -207,19 +206,4 @@ pub(super) fn load<A: Applicability>(
     let files = files.chain(rules).chain(roots);
     permissions::of_trust(files, dirs, context);
     Ok(policy)
-}
-
-/// Verification's log, and the warnings that concern the user's own files.
-pub(super) fn observer(context: &Context) -> impl Fn(&Event<'_>) + Send + Sync {
-    |event| {
-        match event {
-            Event::Store(warning) => context.console.warning(warning),
-            _ => context
-                .console
-                .log(revocation::level(event.severity()), event),
-        }
-        if let Event::Revocation(event) = event {
-            revocation::warn(event, &context.console);
-        }
-    }
 }

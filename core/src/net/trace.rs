@@ -1,13 +1,10 @@
 //! What the debug log shows of each request and answer (LOG-03 to LOG-05): no body, and nothing
 //! secret.
 
-use std::fmt;
-use std::sync::Arc;
-
 use reqwest::Url;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName};
 
-use crate::artifact::Quoted;
+use crate::event::{Event, Listener, Observer as _};
 
 /// What stands for a secret (LOG-04).
 const HIDDEN: &str = "*****";
@@ -31,55 +28,39 @@ const OPEN_MEMBERS: [&str; 9] = [
     "service",
 ];
 
-/// Somebody who is told of each request and answer, and of each credential helper, one message
-/// each.
-#[derive(Clone)]
-pub struct Trace(Arc<dyn Fn(&str) + Send + Sync>);
-
-impl Trace {
-    /// Hands every message to `sink`.
-    pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(sink))
+/// Tells of a request.
+pub(super) fn request(listener: &Listener, id: u64, request: &reqwest::Request) {
+    if !listener.wants_messages() {
+        return;
     }
-
-    /// Tells something that is neither.
-    pub(crate) fn tell(&self, message: &str) {
-        (self.0)(message);
-    }
-
-    pub(super) fn request(&self, id: u64, request: &reqwest::Request) {
-        (self.0)(&format!(
-            "Request #{id}\n> Request: {} {}\n> Request headers:\n{}\n\n\n",
-            Quoted(request.method().as_str()),
-            Quoted(&address(request.url())),
-            headers(request.headers())
-        ));
-    }
-
-    pub(super) fn response(
-        &self,
-        id: u64,
-        url: &Url,
-        result: &Result<reqwest::Response, reqwest::Error>,
-    ) {
-        match result {
-            Ok(response) => (self.0)(&format!(
-                "Response #{id}\n< Response status: {}\n< Response headers:\n{}\n\n\n",
-                Quoted(&response.status().to_string()),
-                headers(response.headers())
-            )),
-            // The error itself reaches the user with its causes.
-            Err(_) => (self.0)(&format!(
-                "No response obtained for request #{id} {}",
-                Quoted(&address(url))
-            )),
-        }
-    }
+    listener.observe(&Event::HttpRequest {
+        id,
+        method: request.method().as_str(),
+        url: &address(request.url()),
+        headers: &headers(request.headers()),
+    });
 }
 
-impl fmt::Debug for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Trace")
+/// Tells of an answer, or that there is none.
+pub(super) fn response(
+    listener: &Listener,
+    id: u64,
+    url: &Url,
+    result: &Result<reqwest::Response, reqwest::Error>,
+) {
+    if !listener.wants_messages() {
+        return;
+    }
+    match result {
+        Ok(response) => listener.observe(&Event::HttpResponse {
+            id,
+            status: &response.status().to_string(),
+            headers: &headers(response.headers()),
+        }),
+        Err(_) => listener.observe(&Event::HttpUnanswered {
+            id,
+            url: &address(url),
+        }),
     }
 }
 
@@ -101,33 +82,22 @@ fn address(url: &Url) -> String {
     shown.to_string()
 }
 
-fn headers(headers: &HeaderMap) -> String {
-    if headers.is_empty() {
-        return "   Empty header".to_owned();
-    }
-    let lines: Vec<String> = headers
-        .keys()
-        .map(|name| {
-            let value = if SECRET_HEADERS.contains(&name.as_str()) {
-                HIDDEN.to_owned()
-            } else {
-                let values = headers.get_all(name).iter();
-                let texts: Vec<_> = values
-                    .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
-                    .collect();
-                match (name.as_str(), texts.join(", ")) {
-                    ("location", text) => without_query(&text),
-                    (_, text) => text,
-                }
-            };
-            format!(
-                "   {}: {}",
-                Quoted(&canonical(name.as_str())),
-                Quoted(&value)
-            )
-        })
-        .collect();
-    lines.join("\n")
+fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let shown = |name: &HeaderName| {
+        if SECRET_HEADERS.contains(&name.as_str()) {
+            return HIDDEN.to_owned();
+        }
+        let values = headers.get_all(name).iter();
+        let texts: Vec<_> = values
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+            .collect();
+        match (name.as_str(), texts.join(", ")) {
+            ("location", text) => without_query(&text),
+            (_, text) => text,
+        }
+    };
+    let pair = |name: &HeaderName| (canonical(name.as_str()), shown(name));
+    headers.keys().map(pair).collect()
 }
 
 /// An address, relative or not; what stands in its query may be a signature.
@@ -167,7 +137,12 @@ mod tests {
         ] {
             map.append(name, value.parse().unwrap());
         }
-        let text = headers(&map);
+        let event = Event::HttpResponse {
+            id: 0,
+            status: "200 OK",
+            headers: &headers(&map),
+        };
+        let text = event.to_string();
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("   \"Content-Type\": \"application/ocsp-response\""));
         assert!(text.contains("   \"Authorization\": \"*****\""));

@@ -21,12 +21,12 @@ use super::error::{AnswerFault, MetadataFault, PluginError, PluginErrorKind, Pro
 use super::find::Origin;
 use super::latch::About;
 use super::live::Live;
-use super::observe::Event;
 use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
-use super::{Host, PluginFile};
+use super::{Host, PluginFile, messages};
 use crate::budget::{self, Party};
 use crate::envelope::{SignerChain, chain_fault};
+use crate::event::{Event, Observer as _};
 use crate::json::{self, JsonError};
 
 /// A plugin executable and how it is run.
@@ -210,7 +210,7 @@ impl Plugin {
         );
         let _turn = latch.turn(&about).await;
         latch.check(&self.file.name, &about)?;
-        self.host.told.request(command.name(), &request);
+        messages::request(&self.host.listener, command.name(), &request);
         let begun = Instant::now();
         let output = self.run(command, &request, clock).await;
         let output = output.inspect_err(|error| {
@@ -219,7 +219,7 @@ impl Plugin {
             }
         })?;
         if output.status.success() {
-            self.host.told.response(command.name(), &output.stdout);
+            messages::response(&self.host.listener, command.name(), &output.stdout);
             return json::from_slice(&output.stdout).map(Ok).map_err(malformed);
         }
         // The contract's error answer is read whatever the exit code is (PLG-07, DIF-13).
@@ -285,7 +285,7 @@ impl Plugin {
     }
 
     pub(super) fn tell_start(&self, command: &str) {
-        self.host.told.tell(Event::Started {
+        self.host.listener.observe(&Event::PluginStarted {
             plugin: self.file.name.as_str(),
             command,
             path: &self.file.path,

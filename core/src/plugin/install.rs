@@ -18,6 +18,7 @@ use semver::Version;
 use super::pins::{Pin, PinState, Pins, look};
 use super::{Host, Origin, PluginError, PluginErrorKind, PluginFile, PluginName};
 use crate::config::FileLock;
+use crate::event::{Event, Observer as _};
 use crate::net::Client;
 use archive::Kind;
 use candidate::Candidate;
@@ -55,24 +56,6 @@ pub struct Order<'a> {
     pub sha256: Option<&'a str>,
     /// Whatever version is in place, and even if that is broken.
     pub force: bool,
-}
-
-/// What an installation tells on its way.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Step<'a> {
-    /// A download begins.
-    Downloading {
-        /// From where, as given.
-        url: &'a str,
-    },
-    /// It is complete.
-    Downloaded,
-    /// The plugin's file was not executable, and is now.
-    MadeExecutable {
-        /// Its name.
-        file: &'a str,
-    },
 }
 
 /// A plugin that was installed.
@@ -124,11 +107,7 @@ impl Installer {
     ///
     /// # Errors
     /// [`InstallError`]; what was there before is untouched.
-    pub async fn install(
-        &self,
-        order: Order<'_>,
-        tell: &(dyn Fn(Step<'_>) + Sync),
-    ) -> Result<Installed, InstallError> {
+    pub async fn install(&self, order: Order<'_>) -> Result<Installed, InstallError> {
         let checksum = order.sha256.filter(|text| !text.is_empty());
         if let Source::Url { url, .. } = order.source {
             // In this order (PLI-05).
@@ -138,8 +117,15 @@ impl Installer {
         let staging = self.stage().await?;
         let interrupt = &self.host.interrupt;
         let package = staging.download();
-        let brought = source::bring(order.source, checksum, &package, interrupt, tell).await?;
-        let candidate = self.unpack(&staging, &brought, tell).await?;
+        let brought = source::bring(
+            order.source,
+            checksum,
+            &package,
+            interrupt,
+            &self.host.listener,
+        )
+        .await?;
+        let candidate = self.unpack(&staging, &brought).await?;
         let directory = staging.name(&candidate.name)?;
         let new = directory.join(candidate.name.file_name());
         let metadata = self.new_metadata(&candidate, &new, order.source).await?;
@@ -175,7 +161,6 @@ impl Installer {
         &self,
         staging: &Staging,
         brought: &source::Brought,
-        tell: &(dyn Fn(Step<'_>) + Sync),
     ) -> Result<Candidate, InstallError> {
         let package = staging.download();
         let into = staging.unpacked()?;
@@ -199,7 +184,9 @@ impl Installer {
         let file = candidate.name.file_name();
         archive::set_permissions(&into.join(&file), candidate.mode)?;
         if candidate.needs_bit {
-            tell(Step::MadeExecutable { file: &file });
+            self.host
+                .listener
+                .observe(&Event::MadeExecutable { file: &file });
         }
         Ok(candidate)
     }

@@ -12,14 +12,13 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::Clocks;
 use super::command::Plugin;
 use super::error::{PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 use super::latch::About;
-use super::observe::Event;
-use super::session::{Answer, Listener, Session, SessionClocks, SessionError, SessionEvent};
+use super::session::{Answer, Heard, Session, SessionClocks, SessionError};
 use super::spawn::SessionProcess;
 use super::terminal::Terminal;
-use super::{Clocks, Host};
 use crate::budget::{self, Party, Waiting};
 
 /// A running session; clones share it.
@@ -51,11 +50,14 @@ impl Live {
             person: clocks.person,
             farewell: clocks.farewell,
         };
-        let listener = listener(&plugin.host, plugin.file.name.as_str());
+        let heard = Heard {
+            plugin: plugin.file.name.to_string(),
+            listener: plugin.host.listener.clone(),
+        };
         let interrupt = &plugin.host.interrupt;
         Ok(Self(Arc::new(Inner {
             plugin: plugin.file.name.to_string(),
-            session: Session::start(stdout, stdin, session_clocks, listener, interrupt),
+            session: Session::start(stdout, stdin, session_clocks, heard, interrupt),
             process: Mutex::new(Some(process)),
             end: OnceCell::new(),
             clocks,
@@ -213,21 +215,4 @@ impl Drop for Inner {
             runtime.spawn(async move { process.end(clocks.farewell, clocks.drain).await });
         }
     }
-}
-
-/// Passes a session's events on to the host's observer.
-fn listener(host: &Host, plugin: &str) -> Listener {
-    let told = host.told.clone();
-    let plugin = plugin.to_owned();
-    Box::new(move |event| match event {
-        SessionEvent::Notice { message, wait } => told.tell(Event::Notice {
-            plugin: &plugin,
-            message: &message,
-            wait,
-        }),
-        SessionEvent::Prompting => told.tell(Event::Prompting { plugin: &plugin }),
-        SessionEvent::Prompted => told.tell(Event::Prompted { plugin: &plugin }),
-        SessionEvent::Request { command, request } => told.request(command, &request),
-        SessionEvent::Line(line) => told.response("session", &line),
-    })
 }

@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::spawn::Interrupt;
+use crate::event::Listener;
 use crate::json::JsonError;
 use driver::{Driver, Message, Outgoing};
 
@@ -148,34 +149,14 @@ pub struct SessionClocks {
     pub farewell: Duration,
 }
 
-/// An event that the session tells of as it happens.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum SessionEvent {
-    /// Something for the user: at most 200 characters, escaped.
-    Notice {
-        /// One line.
-        message: String,
-        /// How long the plugin will wait for the user.
-        wait: Option<Duration>,
-    },
-    /// The plugin is about to ask on the terminal.
-    Prompting,
-    /// It has asked.
-    Prompted,
-    /// A request that is being sent, for the debug log. It may hold settings of the key.
-    Request {
-        /// The command.
-        command: &'static str,
-        /// The request.
-        request: Value,
-    },
-    /// A line of the plugin's, as it came, for the debug log.
-    Line(Vec<u8>),
+/// Who hears of a session's notices, prompts and messages, and of which plugin.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Who hears.
+    pub listener: Listener,
 }
-
-/// Hears of events.
-pub type Listener = Box<dyn Fn(SessionEvent) + Send + Sync>;
 
 /// An open session. Dropping it closes the plugin's stdin, which ends the session.
 #[derive(Debug)]
@@ -193,7 +174,7 @@ impl Session {
         reader: R,
         writer: W,
         clocks: SessionClocks,
-        listener: Listener,
+        heard: Heard,
         interrupt: &Interrupt,
     ) -> Self
     where
@@ -202,7 +183,7 @@ impl Session {
     {
         let (messages, incoming) = mpsc::unbounded_channel();
         let broken = Arc::new(OnceLock::new());
-        let driver = Driver::new(reader, writer, incoming, clocks, listener);
+        let driver = Driver::new(reader, writer, incoming, clocks, heard);
         let told = Arc::clone(&broken);
         Self {
             messages,
@@ -339,16 +320,24 @@ async fn opened<R, W>(
     writer: W,
     request: &OpenRequest,
     clocks: SessionClocks,
-    listener: Listener,
+    heard: Heard,
     interrupt: &Interrupt,
 ) -> Answer<(Session, OpenResponse)>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let session = Session::start(reader, writer, clocks, listener, interrupt);
+    let session = Session::start(reader, writer, clocks, heard, interrupt);
     let opened = session.open(request).await?;
     Ok(opened.map(|opened| (session, opened)))
+}
+
+#[cfg(test)]
+fn nobody() -> Heard {
+    Heard {
+        plugin: "p".to_owned(),
+        listener: Listener::NOBODY,
+    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use super::attempt::ServerError;
 use super::cache::{CacheError, Cached, FileCache};
-use super::crl::{Bundle, Crl, CrlError};
-use super::event::{Event, Observer};
+use super::crl::{Bundle, Crl, CrlError, go_time};
 use super::fetch::Fetcher;
 use super::points::DistributionPoint;
 use super::shared::{Found, Shared};
 use crate::budget::apart;
+use crate::event::{Event, Observer};
 use crate::x509::Certificate;
 
 /// Bytes of CRLs that are kept in memory.
@@ -45,7 +45,7 @@ pub(super) struct Wanted<'a> {
     pub(super) certificate: &'a Certificate,
     pub(super) point: &'a DistributionPoint,
     pub(super) now: Timestamp,
-    pub(super) observer: Observer<'a>,
+    pub(super) observer: &'a dyn Observer,
 }
 
 impl Bundles {
@@ -89,7 +89,9 @@ impl Bundles {
         };
         match cached {
             Some(bundle) if !outdated(&bundle) => return Ok(bundle),
-            Some(_) => (wanted.observer)(&Event::CacheOutdated { url: wanted.url }),
+            Some(_) => wanted
+                .observer
+                .observe(&Event::CacheOutdated { url: wanted.url }),
             None => {}
         }
         let (bundle, cached) = match (self.fetch(wanted).await, cached) {
@@ -157,7 +159,7 @@ impl Bundles {
     async fn cached(&self, wanted: Wanted<'_>) -> Option<Bundle> {
         let cache = self.cache(wanted.observer)?.clone();
         let (url, now) = (wanted.url, wanted.now);
-        (wanted.observer)(&Event::CacheRead { url });
+        wanted.observer.observe(&Event::CacheRead { url });
         let (key, issuer) = (url.to_owned(), wanted.issuer.clone());
         let (certificate, point) = (wanted.certificate.clone(), wanted.point.clone());
         let covering =
@@ -173,9 +175,13 @@ impl Bundles {
         });
         match read.await {
             Ok(Ok(Ok(bundle))) => return Some(bundle),
-            Ok(Ok(Err(error))) => (wanted.observer)(&Event::CacheRefused { url, error: &error }),
-            Ok(Err(Some(next_update))) => (wanted.observer)(&Event::CacheExpired { next_update }),
-            Ok(Err(None)) => (wanted.observer)(&Event::CacheMiss { url }),
+            Ok(Ok(Err(error))) => wanted
+                .observer
+                .observe(&Event::CacheRefused { url, error: &error }),
+            Ok(Err(Some(next_update))) => wanted.observer.observe(&Event::CacheExpired {
+                next_update: format_args!("{}", go_time(next_update)),
+            }),
+            Ok(Err(None)) => wanted.observer.observe(&Event::CacheMiss { url }),
             Err(error) => self.fault(&error, wanted.observer),
         }
         None
@@ -187,7 +193,9 @@ impl Bundles {
             return bundle;
         };
         let url = wanted.url.to_owned();
-        (wanted.observer)(&Event::CacheStore { url: wanted.url });
+        wanted
+            .observer
+            .observe(&Event::CacheStore { url: wanted.url });
         let (bundle, stored) = apart(move || {
             let stored = cache.put(&url, bundle.base(), bundle.delta());
             (bundle, stored)
@@ -200,21 +208,21 @@ impl Bundles {
     }
 
     /// The cache on disk, made when it is first needed.
-    fn cache(&self, observer: Observer<'_>) -> Option<&FileCache> {
+    fn cache(&self, observer: &dyn Observer) -> Option<&FileCache> {
         let directory = self.directory.as_ref()?;
         let open = || match FileCache::open(directory) {
             Ok(cache) => Some(cache),
             Err(error) => {
-                observer(&Event::CacheUnavailable(&error));
+                observer.observe(&Event::CacheUnavailable { error: &error });
                 None
             }
         };
         self.cache.get_or_init(open).as_ref()
     }
 
-    fn fault(&self, error: &CacheError, observer: Observer<'_>) {
+    fn fault(&self, error: &CacheError, observer: &dyn Observer) {
         let first = !self.faulted.swap(true, Ordering::Relaxed);
-        observer(&Event::CacheFault { error, first });
+        observer.observe(&Event::CacheFault { error, first });
     }
 }
 

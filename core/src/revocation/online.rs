@@ -17,13 +17,13 @@ use tokio::time::Instant;
 use super::attempt::{Attempt, MAX_POINTS, ServerError};
 use super::bundles::{Bundles, Wanted};
 use super::crl::{CrlError, Verdict};
-use super::event::{Event, Observer};
 use super::fetch::Fetcher;
 use super::ocsp::{self, Answer, OcspStatus};
 use super::points::{DistributionPoint, Reasons, distribution_points};
 use super::shared::{Found, Shared};
 use super::{Checked, Checker, Inquiry, Method, Source, Status, Unknown, names_addresses};
 use crate::budget::apart;
+use crate::event::{Event, Observer};
 use crate::net::ClientOptions;
 use crate::x509::Certificate;
 
@@ -85,7 +85,7 @@ struct Question<'a> {
     issuer: &'a Certificate,
     authentic_signing_time: Option<Timestamp>,
     now: Timestamp,
-    observer: Observer<'a>,
+    observer: &'a dyn Observer,
 }
 
 impl Default for OnlineOptions {
@@ -357,7 +357,7 @@ impl Checker for Online {
             let subject = subject.as_str();
             match outcome {
                 Some(outcome) => outcome.tell(position, subject, observer),
-                None if i != last => observer(&Event::NotRevocable { position, subject }),
+                None if i != last => observer.observe(&Event::NotRevocable { position, subject }),
                 None => {}
             }
         }
@@ -378,17 +378,19 @@ impl Outcome {
         }
     }
 
-    fn tell(&self, position: usize, subject: &str, observer: Observer<'_>) {
+    fn tell(&self, position: usize, subject: &str, observer: &dyn Observer) {
         if self.fell_back {
-            observer(&Event::Fallback { position, subject });
+            observer.observe(&Event::CrlFallback { position, subject });
         }
         let good = matches!(self.checked.status, Status::Good);
         for attempt in &self.attempts {
             let ocsp = attempt.source.method == Method::Ocsp;
-            observer(&Event::Server {
+            observer.observe(&Event::RevocationServer {
                 position,
                 subject,
-                attempt,
+                method: attempt.source.method.name(),
+                url: &attempt.source.url,
+                error: &attempt.error,
                 made_up_for: good || (self.fell_back && ocsp),
             });
         }

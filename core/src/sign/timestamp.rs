@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use crate::crypto::NoRandomness;
 use crate::envelope::Signature;
-use crate::revocation::{self, Checker};
+use crate::event::Listener;
+use crate::revocation::Checker;
 use crate::timestamp::{
     AuthorityRevocation, Client, ClientError, OutsideValidity, Request, ResponseError, TokenError,
     check_revocation,
@@ -31,7 +32,7 @@ pub struct TimestampAuthority {
     client: Client,
     roots: [Certificate; 1],
     checker: Box<dyn Checker>,
-    observer: Box<dyn Fn(&revocation::Event<'_>) + Send + Sync>,
+    listener: Listener,
 }
 
 /// Why a signature has no timestamp; it is not stored then.
@@ -71,13 +72,13 @@ impl TimestampAuthority {
         client: Client,
         root: Certificate,
         checker: impl Checker + 'static,
-        observer: impl Fn(&revocation::Event<'_>) + Send + Sync + 'static,
+        listener: Listener,
     ) -> Self {
         Self {
             client,
             roots: [root],
             checker: Box::new(checker),
-            observer: Box::new(observer),
+            listener,
         }
     }
 
@@ -95,7 +96,7 @@ impl TimestampAuthority {
             .verified
             .range()
             .check_inside(signature.chain().certificates())?;
-        check_revocation(&*self.checker, chain, now, &*self.observer).await?;
+        check_revocation(&*self.checker, chain, now, &self.listener).await?;
         Ok(answer.token)
     }
 }

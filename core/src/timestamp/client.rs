@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::request::Request;
 use crate::artifact::Quoted;
-use crate::net::{self, ClientOptions, HeaderValue, Method, NetError, StatusCode, Trace, Url};
+use crate::event::Listener;
+use crate::net::{self, ClientOptions, HeaderValue, Method, NetError, StatusCode, Url};
 
 /// Time for a request and its answer, repetitions included (TSA-05).
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -85,13 +86,13 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Url`], [`ClientError::Setup`].
-    pub fn new(url: &str, trace: Option<Trace>) -> Result<Self, ClientError> {
+    pub fn new(url: &str, listener: Listener) -> Result<Self, ClientError> {
         let typed = url;
         let url = parse_url(typed).ok_or_else(|| ClientError::Url {
             url: without_secrets(typed),
         })?;
         let mut options = ClientOptions {
-            trace,
+            listener,
             ..ClientOptions::default()
         };
         let limits = &mut options.limits;
@@ -202,7 +203,7 @@ mod tests {
             "http://localhost.test",
             "https://tsa.example.com:8443/tsr?key=x",
         ] {
-            assert!(Client::new(good, None).is_ok(), "{good}");
+            assert!(Client::new(good, Listener::NOBODY).is_ok(), "{good}");
         }
         for (bad, shown) in [
             ("dummy", "dummy"),
@@ -213,13 +214,13 @@ mod tests {
                 "…@tsa.example.com/a",
             ),
         ] {
-            let error = Client::new(bad, None).err();
+            let error = Client::new(bad, Listener::NOBODY).err();
             let Some(ClientError::Url { url }) = error else {
                 panic!("{bad}: {error:?}");
             };
             assert_eq!(url, shown);
         }
-        let client = Client::new("http://localhost.test?secret#x", None).unwrap();
+        let client = Client::new("http://localhost.test?secret#x", Listener::NOBODY).unwrap();
         assert_eq!(client.url(), "http://localhost.test");
     }
 }

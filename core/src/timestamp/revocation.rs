@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 
 use crate::artifact::Quoted;
-use crate::revocation::{self, Checked, Checker, Inquiry, NotGood, Observer, Unknown};
+use crate::event::Observer;
+use crate::revocation::{self, Checked, Checker, Inquiry, NotGood, Unknown};
 use crate::x509::{Chain, Timestamping};
 
 /// The chain of a timestamping authority is not known to be good.
@@ -48,7 +49,7 @@ pub async fn check_revocation(
     checker: &dyn Checker,
     chain: &Chain<Timestamping>,
     now: Timestamp,
-    observer: Observer<'_>,
+    observer: &dyn Observer,
 ) -> Result<(), AuthorityRevocation> {
     let inquiry = Inquiry::about(chain, None, now, observer);
     conclude(chain, &checker.check(inquiry).await)

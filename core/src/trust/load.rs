@@ -75,18 +75,11 @@ impl Loader {
     /// # Errors
     /// See [`TrustError`].
     pub fn load(&self, store: &StoreRef) -> Result<Arc<TrustStore>, Arc<TrustError>> {
-        self.load_noting(store, |_| ())
+        self.read(store).store
     }
 
-    /// The same; `note` hears the store's warnings when the store is read, not when it is at hand.
-    ///
-    /// # Errors
-    /// See [`TrustError`].
-    pub fn load_noting(
-        &self,
-        store: &StoreRef,
-        note: impl FnMut(&Warning),
-    ) -> Result<Arc<TrustStore>, Arc<TrustError>> {
+    /// The same, with the store's warnings where it was read now and not at hand.
+    fn read(&self, store: &StoreRef) -> LoadedStore {
         let directory = self.directory(store);
         // Taken before reading: a change in between is then seen the next time.
         let stamp = Stamp::of(&directory);
@@ -94,13 +87,12 @@ impl Loader {
         if let (Ok(stamp), Some(cached)) = (&stamp, cache.get(store))
             && cached.stamp == *stamp
         {
-            return cached.result.clone();
+            return LoadedStore::new(cached.result.clone());
         }
         let result = read_directory(store, &directory)
             .and_then(|files| TrustStore::from_files(store.clone(), files))
             .map(Arc::new)
             .map_err(Arc::new);
-        result.iter().flat_map(|s| s.warnings()).for_each(note);
         match stamp {
             Ok(stamp) => {
                 let result = result.clone();
@@ -110,7 +102,11 @@ impl Loader {
                 cache.remove(store);
             }
         }
-        result
+        let warnings = result.iter().flat_map(|s| s.warnings()).cloned().collect();
+        LoadedStore {
+            store: result,
+            warnings,
+        }
     }
 }
 
@@ -118,12 +114,7 @@ impl Loader {
 impl TrustStores for Loader {
     async fn load(&self, store: &StoreRef) -> LoadedStore {
         let (loader, store) = (self.clone(), store.clone());
-        apart(move || {
-            let mut warnings = Vec::new();
-            let store = loader.load_noting(&store, |warning| warnings.push(warning.clone()));
-            LoadedStore { store, warnings }
-        })
-        .await
+        apart(move || loader.read(&store)).await
     }
 }
 
@@ -365,11 +356,9 @@ mod tests {
         );
         assert_eq!(loaded.certificates().len(), 1);
         // Told once: the store is at hand now.
-        let mut told = 0;
-        loader
-            .load_noting(&store("ca:acme"), |_| told += 1)
-            .unwrap();
-        assert_eq!(told, 0);
+        let again = loader.read(&store("ca:acme"));
+        assert!(again.store.is_ok());
+        assert_eq!(again.warnings, []);
     }
 
     /// TST-10: a leaf has no place in any store.

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 
 use crate::artifact::Quoted;
 use crate::envelope::{Signature, SigningScheme};
+use crate::event::Event;
 use crate::policy::{Rules, VerifyTimestamp};
 use crate::timestamp::{self, AuthorityRevocation, OutsideValidity, Token, TokenError};
 use crate::trust::{LoadedStores, StoreType, TrustError};
@@ -78,6 +79,21 @@ pub enum Need {
     Unexpired,
     /// It is needed.
     Token,
+}
+
+impl Need {
+    /// What is told of it (TSA-29).
+    pub(super) fn event(self) -> Event<'static> {
+        match self {
+            Self::NoStore => Event::TimestampNotNeeded {
+                reason: "no tsa trust store is configured in trust policy",
+            },
+            Self::Unexpired => Event::TimestampNotNeeded {
+                reason: "verifyTimestamp is set to \"afterCertExpiry\" and signing cert chain unexpired",
+            },
+            Self::Token => Event::TimestampNeeded,
+        }
+    }
 }
 
 /// Decides whether the timestamp countersignature is looked at.

@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use super::authentic_timestamp::{TimestampFailure, authentic_timestamp, need};
 use super::authenticity::{self, AuthenticityError};
 use super::content::{self, Target};
-use super::event::{Event, Observer};
 use super::expiry::expiry;
 use super::extension::{
     self, Described, Errand, ExtensionAnswer, ExtensionError, ExtensionFailure, Plugin, PluginCheck,
@@ -25,6 +24,7 @@ use super::integrity::{IntegrityError, integrity};
 use super::options::Options;
 use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
 use crate::envelope::{Format, Signature, SigningScheme, VerificationPlugin};
+use crate::event::{Event, Observer};
 use crate::policy::hardsign::{HardwareRule, StatementRules};
 use crate::policy::{Action, Check, Rules};
 use crate::revocation::{self, Checked};
@@ -43,7 +43,7 @@ pub struct Grounds<'a> {
     pub(super) user_metadata: &'a BTreeMap<String, String>,
     pub(super) plugin_config: &'a BTreeMap<String, String>,
     pub(super) now: Timestamp,
-    pub(super) observer: Observer<'a>,
+    pub(super) observer: &'a dyn Observer,
 }
 
 /// Answers that are at hand. What is not answered is not known, and fails where the policy wants to
@@ -385,7 +385,7 @@ impl<'a> Case<'a> {
             return self.failing(Err(ExtensionError::UntrustedChain { plugin }));
         }
         let plugin = &named.name;
-        self.tell(&Event::FindPlugin { plugin });
+        self.tell(&Event::FindVerificationPlugin { plugin });
         Ok((Stage::Plugin(named), true))
     }
 
@@ -435,12 +435,14 @@ impl<'a> Case<'a> {
         self.tell(&Event::ValidateTimestamp);
         if signature.attributes().signing_scheme == SigningScheme::X509 {
             let chain = signature.chain().certificates();
-            self.tell(&Event::TimestampNeed(need(chain, rules, now)));
+            self.tell(&need(chain, rules, now).event());
         }
         // Whatever the action for revocation is, an authority's is always enforced (TSA-32, REV-10).
         match authentic_timestamp(signature, rules, self.grounds.stores, now) {
             Ok(Some(verified)) => {
-                self.tell(&Event::TimestampRange(verified.range()));
+                self.tell(&Event::TimestampRange {
+                    range: format_args!("{}", verified.range()),
+                });
                 return Ok((Stage::Authority(Box::new(verified)), true));
             }
             Ok(None) => self.report.authentic_timestamp = Finding::Passed,
@@ -512,7 +514,7 @@ impl<'a> Case<'a> {
             return Ok((Stage::End, false));
         };
         if let Some(plugin) = &self.plugin {
-            self.tell(&Event::RunPlugin {
+            self.tell(&Event::RunVerificationPlugin {
                 plugin: &plugin.name,
                 capabilities: &format!("{:?}", errand.checks),
             });
@@ -582,7 +584,7 @@ impl<'a> Case<'a> {
     }
 
     fn tell(&self, event: &Event<'_>) {
-        (self.grounds.observer)(event);
+        self.grounds.observer.observe(event);
     }
 
     /// Says what became of a check of the policy, and ends verification where it is enforced.
@@ -591,9 +593,15 @@ impl<'a> Case<'a> {
         let allowed = self.report.allows(step);
         if let Some(error) = self.report.error(step) {
             self.tell(&if allowed {
-                Event::Logged { check, error }
+                Event::CheckLogged {
+                    check: check.name(),
+                    error,
+                }
             } else {
-                Event::Failed { check, error }
+                Event::CheckFailed {
+                    check: check.name(),
+                    error,
+                }
             });
         }
         if allowed { Ok(()) } else { Err(Refused(step)) }

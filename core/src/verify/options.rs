@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::event::Observer;
 use crate::budget::{Budget, UNLIMITED};
+use crate::event::{Listener, Observer};
 use crate::policy::hardsign::HardwareRule;
 
 /// What the user asks of one verification.
@@ -26,7 +26,7 @@ pub struct Options<'a> {
     /// The time of verification.
     pub now: Timestamp,
     /// Hears what happens.
-    pub observer: Observer<'a>,
+    pub observer: &'a dyn Observer,
     /// What it may spend, attached artifacts included.
     pub budget: &'a Budget,
 }
@@ -44,7 +44,7 @@ impl<'a> Options<'a> {
             plugin_config: &NONE,
             hardware: None,
             now,
-            observer: &|_| (),
+            observer: &Listener::NOBODY,
             budget: &UNLIMITED,
         }
     }
@@ -90,7 +90,7 @@ impl<'a> Options<'a> {
 
     /// The same, told to somebody.
     #[must_use]
-    pub fn observer(self, observer: Observer<'a>) -> Self {
+    pub fn observer(self, observer: &'a dyn Observer) -> Self {
         Self { observer, ..self }
     }
 

@@ -7,7 +7,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::content::Target;
-use super::event::{Event, Observer};
 use super::extension::{Extension, ExtensionRequest, NoPlugins};
 use super::integrity::{IntegrityError, integrity};
 use super::judge::{Answer, Case, Grounds, Question, VerifiedSignature};
@@ -21,11 +20,12 @@ use crate::artifact::Descriptor;
 use crate::blob::{Digests, check_media_type, read_apart};
 use crate::budget::{self, Phase, during};
 use crate::envelope::{Format, Signature};
+use crate::event::{Event, Observer};
 use crate::json;
 use crate::oci::{FetchedSignature, OciError, SignatureSource};
 use crate::policy::hardsign::{HardwareRule, Signer, Signers, Tally};
 use crate::policy::{Level, Policy, PolicyFile, Rules, Verification, blob, oci};
-use crate::revocation::{self, Checker, Inquiry};
+use crate::revocation::{Checker, Inquiry, Online, OnlineOptions};
 use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
 use crate::x509::Certificate;
 
@@ -76,7 +76,7 @@ impl<'v> Verifier<'v> {
     /// A verifier with these trust stores, without verification plugins, that checks revocation
     /// without a CRL cache on disk.
     pub fn new(stores: impl TrustStores + 'v) -> Self {
-        let online = revocation::Online::new(revocation::OnlineOptions::default());
+        let online = Online::new(OnlineOptions::default());
         Self {
             stores: Box::new(stores),
             extension: Box::new(NoPlugins),
@@ -120,7 +120,7 @@ impl<'v> Verifier<'v> {
         } = *search;
         let shown = format!("{}@{}", repository.name(), artifact.digest);
         let reference = format!("{scope}@{}", artifact.digest);
-        (options.observer)(&Event::CheckLevel {
+        options.observer.observe(&Event::CheckLevel {
             reference: &reference,
         });
         tell_statement(statement.name(), statement.verification(), options);
@@ -136,7 +136,9 @@ impl<'v> Verifier<'v> {
                 source: Box::new(source),
             })?;
         for warning in &listing.warnings {
-            (options.observer)(&Event::Listing(warning));
+            options.observer.observe(&Event::ListedInPart {
+                warning: format_args!("{warning}"),
+            });
         }
         let truncated = listing.truncated || listing.signatures.len() > limit;
         let mut candidates = listing.signatures;
@@ -237,7 +239,7 @@ impl<'v> Verifier<'v> {
         let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
         for (position, (format, integrity)) in intact.into_iter().enumerate() {
             budget::check()?;
-            (options.observer)(&Event::VerifyBlobSignature {
+            options.observer.observe(&Event::VerifyBlobSignature {
                 media_type: format.media_type(),
             });
             let target = Target::Blob {
@@ -268,12 +270,14 @@ impl<'v> Verifier<'v> {
 
     /// The stores of the statement. One that can't be used is a failure only where it is looked
     /// into.
-    async fn load(&self, rules: &Rules, observer: Observer<'_>) -> LoadedStores {
+    async fn load(&self, rules: &Rules, observer: &dyn Observer) -> LoadedStores {
         let mut stores = LoadedStores::default();
         for store in rules.stores() {
             let loaded = self.stores.load(store).await;
             for warning in &loaded.warnings {
-                observer(&Event::Store(warning));
+                observer.observe(&Event::TrustStore {
+                    warning: format_args!("{warning}"),
+                });
             }
             stores.insert(store.clone(), loaded.store);
         }
@@ -298,22 +302,20 @@ impl<'v> Verifier<'v> {
     }
 
     async fn ask(&self, grounds: &Grounds<'_>, question: Question<'_>) -> Answer {
-        let observer =
-            |event: &revocation::Event<'_>| (grounds.observer)(&Event::Revocation(event));
         match question {
             Question::Plugin(named) => {
                 let described = self.extension.describe(&named.name, grounds.plugin_config);
                 Answer::Plugin(during(Phase::VerificationPlugin, described).await)
             }
             Question::Authority(verified) => {
-                let inquiry = Inquiry::about(verified.chain(), None, grounds.now, &observer);
+                let inquiry = Inquiry::about(verified.chain(), None, grounds.now, grounds.observer);
                 let checked = self.revocation.check(inquiry);
                 Answer::Revocation(during(Phase::Revocation, checked).await)
             }
             Question::Signer(signature) => {
                 let authentic = signature.attributes().authentic_signing_time();
                 let chain = signature.chain();
-                let inquiry = Inquiry::about(chain, authentic, grounds.now, &observer);
+                let inquiry = Inquiry::about(chain, authentic, grounds.now, grounds.observer);
                 let checked = self.revocation.check(inquiry);
                 Answer::Revocation(during(Phase::Revocation, checked).await)
             }
@@ -346,14 +348,14 @@ impl<'v> Verifier<'v> {
         let digest = &manifest.digest;
         let failure = match fetched {
             Err(error) => {
-                (grounds.observer)(&Event::SignatureUnreadable {
+                grounds.observer.observe(&Event::SignatureUnreadable {
                     digest,
                     error: &error,
                 });
                 AttemptFailure::Unreadable(error)
             }
             Ok(fetched) => {
-                (grounds.observer)(&Event::VerifySignature {
+                grounds.observer.observe(&Event::VerifySignature {
                     artifact: &artifact.digest,
                     reference,
                     media_type: fetched.format.media_type(),
@@ -364,7 +366,7 @@ impl<'v> Verifier<'v> {
                     .await
                 {
                     Ok(signature) => {
-                        (grounds.observer)(&Event::Succeeded {
+                        grounds.observer.observe(&Event::SignatureAccepted {
                             artifact: &artifact.digest,
                             digest,
                         });
@@ -374,7 +376,7 @@ impl<'v> Verifier<'v> {
                         });
                     }
                     Err(rejected) => {
-                        (grounds.observer)(&Event::SignatureFailed {
+                        grounds.observer.observe(&Event::SignatureFailed {
                             digest,
                             error: &rejected,
                         });
@@ -526,7 +528,35 @@ async fn integrity_apart(format: Format, envelope: Vec<u8>) -> Result<Signature,
 const LARGE: usize = 256 << 10;
 
 fn tell_statement(name: &str, demands: &Verification, options: Options<'_>) {
-    (options.observer)(&Event::Statement { name, demands });
+    let stated = Stated { name, demands };
+    options.observer.observe(&Event::Statement {
+        statement: format_args!("{stated}"),
+    });
+}
+
+/// A statement in the form that Go gives to values for `%+v`, which the reference logs (LOG-06).
+struct Stated<'a> {
+    name: &'a str,
+    demands: &'a Verification,
+}
+
+impl fmt::Display for Stated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, demands) = (self.name, self.demands);
+        write!(f, "{{Name:{name} VerificationLevel:{}", demands.level())?;
+        if let Some(rules) = demands.rules() {
+            let identities = rules.identities().items();
+            let list = |items: Vec<String>| items.join(" ");
+            write!(
+                f,
+                " VerifyTimestamp:{} TrustStores:[{}] TrustedIdentities:[{}]",
+                rules.verify_timestamp(),
+                list(rules.stores().iter().map(ToString::to_string).collect()),
+                list(identities.iter().map(ToString::to_string).collect()),
+            )?;
+        }
+        f.write_str("}")
+    }
 }
 
 /// The policy's leave not to verify (VER-04, BLOB-12), unless more is demanded for this run.
@@ -543,7 +573,7 @@ fn skipped(
             statement,
         });
     }
-    (options.observer)(&Event::Skipping);
+    options.observer.observe(&Event::Skipping);
     Ok(Outcome::Skipped(Skipped {
         reference,
         statement,

@@ -4,7 +4,7 @@ use hardsign_test_support::Told;
 use std::sync::Arc;
 
 use hardsign_core::artifact::reference::RepositoryName;
-use hardsign_core::net::Trace;
+use hardsign_core::event::{Event, Listener};
 use hardsign_core::oci::auth::{
     Credential, CredentialPlaces, CredentialStore, Credentials, LoginOutcome, login,
 };
@@ -306,9 +306,9 @@ async fn the_debug_log_shows_requests_and_no_secret() {
     let lines = Arc::new(std::sync::Mutex::new(String::new()));
     let sink = Arc::clone(&lines);
     let mut options = given("alice", "hunter2");
-    options.client.trace = Some(Trace::new(move |message| {
-        sink.lock().unwrap().push_str(message);
-    }));
+    options.client.listener = Listener::new(move |event: &Event<'_>| {
+        sink.lock().unwrap().push_str(&event.to_string());
+    });
     let registry = open_with(&fake, Access::Read, options);
     registry.resolve(&by_tag("v1")).await.unwrap();
     let text = lines.lock().unwrap().clone();

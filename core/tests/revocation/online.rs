@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use hardsign_core::event::Event;
 use hardsign_core::revocation::{
-    Checked, Checker as _, Event, Inquiry, Online, OnlineOptions, Status, conclude,
+    Checked, Checker as _, Inquiry, Online, OnlineOptions, Status, conclude,
 };
 use hardsign_core::x509::{Chain, CodeSigning, Timestamping};
 use hardsign_test_support::certificate::{self, EXT_KEY_USAGE, purposes};

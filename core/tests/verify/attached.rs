@@ -6,6 +6,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::envelope::Format;
+use hardsign_core::event::Event;
 use hardsign_core::oci::content::Place;
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::{
@@ -13,7 +14,7 @@ use hardsign_core::oci::{
     SignatureStore as _,
 };
 use hardsign_core::policy::hardsign::AttachedRule;
-use hardsign_core::verify::{AttachedFault, Event, Outcome, Verified, VerifyError};
+use hardsign_core::verify::{AttachedFault, Outcome, Verified, VerifyError};
 use hardsign_test_support::{Builder, Issued, Key, Pki, Told};
 
 use crate::world::{REPOSITORY, World, descriptor, level, sign, signer, strict, verified};

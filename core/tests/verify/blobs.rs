@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::blob;
 use hardsign_core::envelope::Format;
+use hardsign_core::event::Event;
 use hardsign_core::verify::{Blob, BlobSignature, Outcome, VerifyError};
 use hardsign_plugin::algorithm::HashAlgorithm;
 use hardsign_test_support::{Key, Pki, Told};
@@ -62,7 +63,7 @@ async fn verify(
             statement,
             blob,
             &signatures,
-            world.options(&|event| world.note(event)),
+            world.options(&|event: &Event<'_>| world.note(event)),
         )
         .await
 }

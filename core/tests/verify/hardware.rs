@@ -11,10 +11,11 @@ use hardsign_core::attestation::AttestationError;
 use hardsign_core::envelope::{
     ATTESTATION, CarriedEvidence, CarriedFault, Envelope, Format, MAX_ATTESTATION_LEN,
 };
+use hardsign_core::event::Event;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::verify::{
-    Blob, BlobSignature, Event, HardwareError, Outcome, Policy, Step, VerifyError, hardware,
+    Blob, BlobSignature, HardwareError, Outcome, Policy, Step, VerifyError, hardware,
 };
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::algorithm::{HashAlgorithm, KeySpec};

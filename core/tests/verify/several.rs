@@ -182,7 +182,7 @@ async fn no_statement() {
     let pki = Pki::new();
     let world = trusting(&pki);
     let other = "registry.test/other";
-    let observer = |_: &hardsign_core::verify::Event<'_>| ();
+    let observer = |_: &hardsign_core::event::Event<'_>| ();
     let error = world
         .verifier()
         .verify_artifact(
@@ -248,7 +248,7 @@ async fn trust_is_by_statement() {
     let verifier = world.verifier();
     let policy = world.policy();
     let shelf = Shelf::of(&[good(&pki)]);
-    let observer = |_: &hardsign_core::verify::Event<'_>| ();
+    let observer = |_: &hardsign_core::event::Event<'_>| ();
     for _ in 0..2 {
         for (repository, trusted) in [(REPOSITORY, true), ("registry.test/there", false)] {
             let options = world.options(&observer);

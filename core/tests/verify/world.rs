@@ -12,11 +12,12 @@ use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::crypto;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
+use hardsign_core::event::{Event, Observer};
 use hardsign_core::oci::{FetchedSignature, Listing, OciError, SignatureSource, Warning};
 use hardsign_core::policy::{blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{
-    AttemptFailure, Event, Options, Outcome, Policy, Rejected, Verified, Verifier, VerifyError,
+    AttemptFailure, Options, Outcome, Policy, Rejected, Verified, Verifier, VerifyError,
 };
 use hardsign_plugin::algorithm::HashAlgorithm;
 use hardsign_test_support::{Builder, Issued, Key, Pki, certificate, cose, jws};
@@ -172,10 +173,7 @@ impl World {
             .await
     }
 
-    pub(crate) fn options<'a>(
-        &'a self,
-        observer: &'a (dyn Fn(&Event<'_>) + Send + Sync),
-    ) -> Options<'a> {
+    pub(crate) fn options<'a>(&'a self, observer: &'a dyn Observer) -> Options<'a> {
         Options::new(self.now)
             .max_signatures(NonZeroUsize::new(self.limit).unwrap())
             .user_metadata(&self.metadata)

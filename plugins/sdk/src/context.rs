@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::frame::{FrameError, write_line};
 use crate::os::Cancellation;
-use crate::proto::{Event, SessionLine};
+use crate::proto::{SessionEvent, SessionLine};
 use crate::secret::{self, Exposure, PinError, PinSource, Secret};
 use crate::text::escaped;
 
@@ -28,7 +28,7 @@ trait Outlet: Sync {
     fn is_session(&self) -> bool;
 
     /// Tells the host, if it is a session.
-    fn event(&self, event: Event);
+    fn event(&self, event: SessionEvent);
 
     /// Held while a person is asked, so that questions don't overlap.
     fn asking(&self) -> &Mutex<()>;
@@ -73,7 +73,7 @@ impl Outlet for Channel<'_> {
         self.output.is_some()
     }
 
-    fn event(&self, event: Event) {
+    fn event(&self, event: SessionEvent) {
         // If the host has gone, the answer will find out.
         drop(self.write(&SessionLine::Event(event)));
     }
@@ -116,7 +116,7 @@ impl Context<'_> {
             secret::tell_terminal(&message);
             return;
         }
-        self.outlet.event(Event::Notice {
+        self.outlet.event(SessionEvent::Notice {
             id: self.request,
             message,
             wait_seconds: wait.map(|wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)),
@@ -131,7 +131,7 @@ impl Context<'_> {
             .asking()
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        self.outlet.event(Event::Prompting);
+        self.outlet.event(SessionEvent::Prompting);
         let _prompted = Prompted(self.outlet);
         ask()
     }
@@ -217,7 +217,7 @@ struct Prompted<'a>(&'a dyn Outlet);
 
 impl Drop for Prompted<'_> {
     fn drop(&mut self) {
-        self.0.event(Event::Prompted);
+        self.0.event(SessionEvent::Prompted);
     }
 }
 

@@ -42,10 +42,9 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
     let policy: Policy<oci::Document> = verify::load(args.policy_file.as_deref(), &dirs, context)?;
     let verifier = verify::verifier(&dirs, context);
     let opener = Opener::new(&args.registry, Access::Read, &dirs, context)?;
-    let observe = verify::observer(context);
     let options = Options::new(context.now())
         .max_signatures(args.max_signatures)
-        .observer(&observe);
+        .observer(&*context.console);
     let judge = async |named: Named| {
         let budget = args.deadline.budget();
         let result = async {

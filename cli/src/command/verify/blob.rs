@@ -204,14 +204,13 @@ async fn verify(job: &Job, name: &str, more: &More, found: Found) -> Result<Outc
     let (context, args) = (&job.context, &job.args);
     let mut user_metadata = args.user_metadata.clone();
     user_metadata.extend(more.user_metadata.clone());
-    let observe = super::observer(context);
     let budget = args.deadline.given();
     let options = Options::new(context.now())
         .max_signatures(NonZeroUsize::MAX)
         .user_metadata(&user_metadata)
         .plugin_config(&args.plugin_config)
         .hardware(job.hardware.as_ref())
-        .observer(&observe)
+        .observer(&*context.console)
         .budget(&budget);
     let formats = formats(&found.files)?;
     let signatures: Vec<_> = formats

@@ -16,8 +16,8 @@ use super::helper::{Helper, HelperError};
 use super::{Credential, Secret};
 use crate::artifact::reference::{is_registry, registry_of_address};
 use crate::config::{ConfigError, ConfigFile};
+use crate::event::Listener;
 use crate::json::go::is_named;
-use crate::net::Trace;
 
 /// Server address under which Docker Hub's credential is kept (REG-08).
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -41,7 +41,7 @@ pub struct CredentialPlaces {
 #[derive(Clone, Debug)]
 pub struct CredentialStore {
     places: CredentialPlaces,
-    trace: Option<Trace>,
+    listener: Listener,
 }
 
 /// Why a credential could not be read or kept.
@@ -101,13 +101,13 @@ impl CredentialStore {
     pub fn new(places: CredentialPlaces) -> Self {
         Self {
             places,
-            trace: None,
+            listener: Listener::NOBODY,
         }
     }
 
-    /// The same, and `trace` is told when a credential helper runs (LOG-07).
-    pub fn with_trace(self, trace: Option<Trace>) -> Self {
-        Self { trace, ..self }
+    /// The same, and `listener` hears when a credential helper runs (LOG-07).
+    pub fn with_listener(self, listener: Listener) -> Self {
+        Self { listener, ..self }
     }
 
     /// The credential for a registry. It is found under any spelling of its name.
@@ -240,7 +240,7 @@ impl CredentialStore {
     }
 
     fn helper(&self, name: &str) -> Helper {
-        Helper::new(name, &self.places.search_path, self.trace.clone())
+        Helper::new(name, &self.places.search_path, self.listener.clone())
     }
 
     /// What is in Podman's files, whose keys may name a part of a registry, and in which of them.

@@ -22,9 +22,9 @@ use super::credentials::from_helper;
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
 use crate::budget::{self, Party};
+use crate::event::{Event, HelperStage, Listener, Observer as _};
 use crate::json::go::Login;
 use crate::json::{self, JsonError};
-use crate::net::Trace;
 
 /// Registry credentials, which no child process sees (CFG-27).
 const CREDENTIALS: [&str; 2] = ["NOTATION_USERNAME", "NOTATION_PASSWORD"];
@@ -48,7 +48,7 @@ pub(super) struct Helper {
 #[derive(Clone, Debug)]
 struct Program {
     path: PathBuf,
-    trace: Option<Trace>,
+    listener: Listener,
 }
 
 /// Why a helper did not do its work.
@@ -113,10 +113,10 @@ struct Entry<'a> {
 }
 
 impl Helper {
-    pub(super) fn new(name: &str, search_path: &[PathBuf], trace: Option<Trace>) -> Self {
+    pub(super) fn new(name: &str, search_path: &[PathBuf], listener: Listener) -> Self {
         let found = find(name, search_path);
         Self {
-            program: found.map(|path| Program { path, trace }),
+            program: found.map(|path| Program { path, listener }),
         }
     }
 
@@ -195,14 +195,13 @@ impl Program {
     }
 
     /// Name and action alone: what goes in and out is secret (LOG-07).
-    fn tell(&self, what: &str, action: &str, outcome: &str) {
-        if let Some(trace) = &self.trace {
-            let name = self.path.file_name().unwrap_or_default();
-            trace.tell(&format!(
-                "{what} executing credential helper program {} with action {action}{outcome}",
-                name.display()
-            ));
-        }
+    fn tell(&self, action: &'static str, stage: HelperStage) {
+        let name = self.path.file_name().unwrap_or_default();
+        self.listener.observe(&Event::CredentialHelper {
+            program: format_args!("{}", name.display()),
+            action,
+            stage,
+        });
     }
 }
 
@@ -226,14 +225,14 @@ fn find(name: &str, search_path: &[PathBuf]) -> Result<PathBuf, HelperError> {
 /// Runs a helper: its output, or, if it failed, the beginning of what it said.
 async fn run(
     program: &Program,
-    action: &str,
+    action: &'static str,
     input: &[u8],
 ) -> Result<Result<Zeroizing<Vec<u8>>, String>, HelperError> {
     let fail = |source| HelperError::Run {
         program: program.path.clone(),
         source,
     };
-    program.tell("started", action, "");
+    program.tell(action, HelperStage::Started);
     let work = run_unbounded(&program.path, action, input);
     let _waiting = budget::waiting(|| {
         let name = program.path.file_name().unwrap_or_default();
@@ -247,15 +246,15 @@ async fn run(
         }),
     };
     match result {
-        Ok(Ok(_)) => program.tell("successfully finished", action, ""),
-        _ => program.tell("finished", action, " and got an error"),
+        Ok(Ok(_)) => program.tell(action, HelperStage::Finished),
+        _ => program.tell(action, HelperStage::Failed),
     }
     result
 }
 
 async fn run_unbounded(
     program: &PathBuf,
-    action: &str,
+    action: &'static str,
     input: &[u8],
 ) -> io::Result<Result<Zeroizing<Vec<u8>>, String>> {
     #[expect(

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use hardsign_plugin::algorithm::HashAlgorithm;
 
+use super::Source;
 use super::archive::MAX_BYTES;
 use super::error::InstallError;
-use super::{Source, Step};
 use crate::config::open_regular;
 use crate::crypto::Hasher;
+use crate::event::{Event, Listener, Observer as _};
 use crate::net::{Client, Limits, Method, NetError, Request, StatusCode, Url};
 use crate::plugin::Interrupt;
 
@@ -46,7 +47,7 @@ pub(super) async fn bring(
     checksum: Option<&str>,
     to: &Path,
     interrupt: &Interrupt,
-    tell: &(dyn Fn(Step<'_>) + Sync),
+    listener: &Listener,
 ) -> Result<Brought, InstallError> {
     let brought = match source {
         Source::File(path) => {
@@ -55,12 +56,12 @@ pub(super) async fn bring(
         }
         Source::Url { url, client } => {
             let parsed = parse(url)?;
-            tell(Step::Downloading { url });
+            listener.observe(&Event::Downloading { url });
             let sha256 = tokio::select! {
                 done = download(url, &parsed, client, to) => done?,
                 () = interrupt.raised() => return Err(InstallError::Interrupted),
             };
-            tell(Step::Downloaded);
+            listener.observe(&Event::Downloaded);
             let name = parsed.path_segments().and_then(|mut all| all.next_back());
             Brought {
                 sha256,

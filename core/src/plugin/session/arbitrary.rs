@@ -44,8 +44,8 @@ async fn run(said: Vec<u8>) {
         purpose: Purpose::Sign,
     };
     let interrupt = Interrupt::new();
-    let listener: Listener = Box::new(|_| {});
-    let opening = opened(reader, writer, &request, clocks, listener, &interrupt);
+    let heard = nobody();
+    let opening = opened(reader, writer, &request, clocks, heard, &interrupt);
     let answering = async {
         tokio::task::yield_now().await;
         let opened = b"{\"id\":1,\"response\":{\"keyId\":\"k\",\"keySpec\":\"EC-256\",\"certificateChain\":[],\"maxInFlight\":2,\"interaction\":\"none\"}}\n";

@@ -5,14 +5,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hardsign_plugin::frame::{LineSplitter, MAX_LINE};
-use hardsign_plugin::proto::{ErrorResponse, Event, SessionLine, SessionRequest};
+use hardsign_plugin::proto::{ErrorResponse, SessionEvent, SessionLine, SessionRequest};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Listener, SessionClocks, SessionError, SessionEvent};
+use super::{Heard, SessionClocks, SessionError};
+use crate::event::{Event, Observer as _};
 use crate::json;
+use crate::plugin::messages;
 use crate::plugin::text::{Lines, escaped};
 
 /// What the session tells its driver.
@@ -67,7 +69,7 @@ pub(super) struct Driver<R, W> {
     writer: Option<W>,
     incoming: mpsc::UnboundedReceiver<Message>,
     clocks: SessionClocks,
-    listener: Listener,
+    heard: Heard,
     splitter: LineSplitter,
     unsent: VecDeque<u8>,
     pending: BTreeMap<u64, Pending>,
@@ -96,14 +98,14 @@ where
         writer: W,
         incoming: mpsc::UnboundedReceiver<Message>,
         clocks: SessionClocks,
-        listener: Listener,
+        heard: Heard,
     ) -> Self {
         Self {
             reader,
             writer: Some(writer),
             incoming,
             clocks,
-            listener,
+            heard,
             splitter: LineSplitter::new(MAX_LINE),
             unsent: VecDeque::new(),
             pending: BTreeMap::new(),
@@ -208,10 +210,7 @@ where
             serde_json::to_vec(&line).map_err(|source| SessionError::Answer { command, source })?;
         self.unsent.extend(bytes);
         self.unsent.push_back(b'\n');
-        (self.listener)(SessionEvent::Request {
-            command,
-            request: line.request,
-        });
+        messages::request(&self.heard.listener, command, &line.request);
         let sent = Instant::now();
         let allowed = clock.unwrap_or(self.clocks.request);
         let pending = Pending {
@@ -234,7 +233,7 @@ where
                 line: escaped(&String::from_utf8_lossy(&line), SHOWN, Lines::Escape),
                 source,
             })?;
-            (self.listener)(SessionEvent::Line(line));
+            messages::response(&self.heard.listener, "session", &line);
             match parsed {
                 SessionLine::Response { id, response } => self.answer(id, Ok(response))?,
                 SessionLine::Error { id, error } => self.answer(id, Err(error))?,
@@ -261,19 +260,19 @@ where
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> Result<(), SessionError> {
+    fn event(&mut self, event: SessionEvent) -> Result<(), SessionError> {
         self.events = self.events.saturating_add(1);
         if self.events > MAX_EVENTS {
             return Err(SessionError::TooManyEvents { limit: MAX_EVENTS });
         }
         match event {
-            Event::Notice {
+            SessionEvent::Notice {
                 id,
                 message,
                 wait_seconds,
             } => self.notice(id, &message, wait_seconds),
-            Event::Prompting => self.prompting(),
-            Event::Prompted => self.prompted(),
+            SessionEvent::Prompting => self.prompting(),
+            SessionEvent::Prompted => self.prompted(),
             // An event of a newer version.
             _ => Ok(()),
         }
@@ -310,8 +309,10 @@ where
         if notices > MAX_NOTICES {
             return Err(SessionError::TooManyNotices { limit: MAX_NOTICES });
         }
-        (self.listener)(SessionEvent::Notice {
-            message: escaped(message, NOTICE, Lines::Escape),
+        let Heard { plugin, listener } = &self.heard;
+        listener.observe(&Event::PluginNotice {
+            plugin,
+            message: &escaped(message, NOTICE, Lines::Escape),
             wait,
         });
         Ok(())
@@ -322,7 +323,8 @@ where
             return Err(SessionError::OutOfTurn { event: "prompting" });
         }
         self.prompting = Some(Instant::now());
-        (self.listener)(SessionEvent::Prompting);
+        let Heard { plugin, listener } = &self.heard;
+        listener.observe(&Event::PluginPrompting { plugin });
         Ok(())
     }
 
@@ -338,7 +340,8 @@ where
             let paused = now.saturating_duration_since(began.max(pending.sent));
             pending.deadline = after(pending.deadline, paused);
         }
-        (self.listener)(SessionEvent::Prompted);
+        let Heard { plugin, listener } = &self.heard;
+        listener.observe(&Event::PluginPrompted { plugin });
         Ok(())
     }
 

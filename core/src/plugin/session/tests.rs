@@ -1,7 +1,8 @@
 //! Sessions over a pair of pipes, with a scripted plugin at the other end and a clock that jumps.
 
-use hardsign_test_support::Told;
 use std::sync::Mutex;
+
+use hardsign_test_support::Told as _;
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{CONTRACT_VERSION, ErrorCode, PluginConfig, Purpose};
@@ -10,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHal
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::event::Event;
 
 /// The plugin's end.
 struct Fake {
@@ -57,7 +59,18 @@ const CLOCKS: SessionClocks = SessionClocks {
     farewell: Duration::from_secs(2),
 };
 
-type Events = Arc<Mutex<Vec<SessionEvent>>>;
+/// What a person hears of.
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Notice {
+        message: String,
+        wait: Option<Duration>,
+    },
+    Prompting,
+    Prompted,
+}
+
+type Events = Arc<Mutex<Vec<Told>>>;
 
 struct Stage {
     session: Arc<Session>,
@@ -84,12 +97,27 @@ impl Stage {
             plugin_config: PluginConfig::new(),
             purpose: Purpose::Sign,
         };
-        let listener: Listener = Box::new(move |event| {
-            if !matches!(event, SessionEvent::Line(_) | SessionEvent::Request { .. }) {
-                heard.lock().unwrap().push(event);
-            }
+        let listener = Listener::new(move |event: &Event<'_>| {
+            heard.lock().unwrap().push(match *event {
+                Event::PluginNotice {
+                    plugin: "p",
+                    message,
+                    wait,
+                } => Told::Notice {
+                    message: message.to_owned(),
+                    wait,
+                },
+                Event::PluginPrompting { plugin: "p" } => Told::Prompting,
+                Event::PluginPrompted { plugin: "p" } => Told::Prompted,
+                Event::PluginRequest { .. } | Event::PluginResponse { .. } => return,
+                ref other => panic!("{other:?}"),
+            });
         });
-        let opening = opened(reader, writer, &request, CLOCKS, listener, &interrupt);
+        let heard = Heard {
+            plugin: "p".to_owned(),
+            listener,
+        };
+        let opening = opened(reader, writer, &request, CLOCKS, heard, &interrupt);
         let answering = async {
             let asked = fake.request().await.unwrap();
             assert_eq!(
@@ -385,7 +413,7 @@ async fn plg_11_notice_puts_the_clock_back_once() {
     assert_eq!(begun.elapsed(), Duration::from_secs(110));
     assert_eq!(
         stage.events.lock().unwrap()[0],
-        SessionEvent::Notice {
+        Told::Notice {
             message: "Touch\\nthe \\u{1b}[31mkey".into(),
             wait: Some(Duration::from_secs(15)),
         }
@@ -431,7 +459,7 @@ async fn notices_are_bounded() {
         .unwrap()
         .iter()
         .map(|event| match event {
-            SessionEvent::Notice { message, .. } => message.chars().count(),
+            Told::Notice { message, .. } => message.chars().count(),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -485,7 +513,7 @@ async fn plg_11_prompting_pauses_the_clocks() {
     second.await.unwrap().unwrap().unwrap();
     assert_eq!(
         *stage.events.lock().unwrap(),
-        [SessionEvent::Prompting, SessionEvent::Prompted]
+        [Told::Prompting, Told::Prompted]
     );
 }
 
@@ -545,7 +573,7 @@ async fn a_plugin_that_stops_reading() {
         writer,
         &request,
         CLOCKS,
-        Box::new(|_| {}),
+        nobody(),
         &Interrupt::new(),
     )
     .await;
@@ -583,9 +611,9 @@ async fn none_in_flight_is_refused() {
         plugin_config: PluginConfig::new(),
         purpose: Purpose::Sign,
     };
-    let listener: Listener = Box::new(|_| {});
+    let heard = nobody();
     let interrupt = Interrupt::new();
-    let opening = opened(reader, writer, &request, CLOCKS, listener, &interrupt);
+    let opening = opened(reader, writer, &request, CLOCKS, heard, &interrupt);
     let answering = async {
         let mut line = String::new();
         BufReader::new(requests).read_line(&mut line).await.unwrap();

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::Holder;
 use crate::envelope::SignerChain;
-use crate::plugin::observe::Event;
+use crate::event::{Event, Observer as _};
 use crate::plugin::{AnswerFault, PluginError, PluginErrorKind};
 use crate::sign::EnvelopeRequest;
 
@@ -153,7 +153,7 @@ impl Holder {
                             Some(ErrorCode::Throttled | ErrorCode::Timeout)
                         ) =>
                 {
-                    plugin.host.told.tell(Event::Again {
+                    plugin.host.listener.observe(&Event::PluginAgain {
                         plugin: plugin.file.name.as_str(),
                         reason: "it was throttled",
                     });

@@ -6,7 +6,8 @@ use hardsign_plugin::proto::Capability;
 
 use super::Holder;
 use crate::artifact::Kind;
-use crate::plugin::{Event, PluginError, PluginErrorKind};
+use crate::event::{Event, Observer as _};
+use crate::plugin::{PluginError, PluginErrorKind};
 use crate::sign::{EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, SignerError};
 
 /// A plugin that makes whole envelopes.
@@ -61,7 +62,11 @@ impl EnvelopeGenerator {
             .generate_envelope(request)
             .await
             .inspect_err(|error| holder.note_denial(error))?;
-        holder.plugin().host.told.tell(Event::CheckEnvelope);
+        holder
+            .plugin()
+            .host
+            .listener
+            .observe(&Event::PluginEnvelope);
         Ok(GeneratedEnvelope {
             bytes: answer.signature_envelope.0,
             annotations: answer.annotations,

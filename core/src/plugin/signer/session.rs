@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 
 use super::Holder;
 use crate::envelope::SignerChain;
+use crate::event::{Event, Observer as _};
 use crate::plugin::latch::About;
 use crate::plugin::live::Live;
-use crate::plugin::observe::Event;
 use crate::plugin::{AnswerFault, PluginError, PluginErrorKind, SessionEnd};
 
 /// A session that signs with one key.
@@ -142,7 +142,7 @@ impl SigningSession {
             return Err(error);
         }
         slot.started_again = true;
-        plugin.host.told.tell(Event::Again {
+        plugin.host.listener.observe(&Event::PluginAgain {
             plugin: plugin.file.name.as_str(),
             reason: "its process had died",
         });

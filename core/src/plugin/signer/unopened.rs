@@ -7,7 +7,8 @@ use hardsign_plugin::proto::{AttestKeyResponse, Capability, Command};
 
 use super::{EnvelopeGenerator, Holder, PluginSigner, RawSigner, best};
 use crate::artifact::Kind;
-use crate::plugin::{Event, Host, KeyStore, PluginError, PluginErrorKind, PluginKey};
+use crate::event::{Event, Observer as _};
+use crate::plugin::{Host, KeyStore, PluginError, PluginErrorKind, PluginKey};
 
 /// A signer whose plugin said who it is, and whose key is not open yet.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl UnopenedSigner {
             store.close().await;
             return Err(store.plugin.error(PluginErrorKind::CannotSign));
         };
-        host.told.tell(Event::Route {
+        host.listener.observe(&Event::PluginRoute {
             plugin: store.plugin.file.name.as_str(),
             route: command.name(),
         });

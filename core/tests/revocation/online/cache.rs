@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hardsign_core::revocation::{Event, Inquiry};
+use hardsign_core::event::Event;
+use hardsign_core::revocation::Inquiry;
 use hardsign_test_support::asn1::integer;
 use hardsign_test_support::registry::Response;
 use hardsign_test_support::revocation::{

@@ -167,13 +167,13 @@ pub enum SessionLine {
         error: ErrorResponse,
     },
     /// `{"event":…}`
-    Event(Event),
+    Event(SessionEvent),
 }
 
 /// Something that happens beside the answers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum SessionEvent {
     /// `{"event":"notice","id":7,"message":"Touch the YubiKey","waitSeconds":15}`
     Notice {
         /// The request that it is about, if it is about one.
@@ -191,7 +191,7 @@ pub enum Event {
     Unknown(String),
 }
 
-impl Event {
+impl SessionEvent {
     /// The name on the wire.
     pub fn name(&self) -> &str {
         match self {
@@ -235,7 +235,7 @@ impl Serialize for SessionLine {
             }
             Self::Event(event) => {
                 line.event = Some(event.name().to_owned());
-                if let Event::Notice {
+                if let SessionEvent::Notice {
                     id,
                     message,
                     wait_seconds,
@@ -256,14 +256,14 @@ impl<'de> Deserialize<'de> for SessionLine {
         let line = RawLine::deserialize(deserializer)?;
         match (line.event, line.id, line.response, line.error) {
             (Some(name), id, None, None) => Ok(Self::Event(match name.as_str() {
-                "notice" => Event::Notice {
+                "notice" => SessionEvent::Notice {
                     id,
                     message: line.message.unwrap_or_default(),
                     wait_seconds: line.wait_seconds,
                 },
-                "prompting" => Event::Prompting,
-                "prompted" => Event::Prompted,
-                _ => Event::Unknown(name),
+                "prompting" => SessionEvent::Prompting,
+                "prompted" => SessionEvent::Prompted,
+                _ => SessionEvent::Unknown(name),
             })),
             (None, Some(id), Some(response), None) => Ok(Self::Response { id, response }),
             (None, Some(id), None, Some(error)) => Ok(Self::Error { id, error }),
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn events() {
         pinned(
-            &SessionLine::Event(Event::Notice {
+            &SessionLine::Event(SessionEvent::Notice {
                 id: Some(7),
                 message: "Touch the YubiKey".into(),
                 wait_seconds: Some(15),
@@ -378,15 +378,18 @@ mod tests {
             r#"{"event":"notice","id":7,"message":"Touch the YubiKey","waitSeconds":15}"#,
         );
         pinned(
-            &SessionLine::Event(Event::Prompting),
+            &SessionLine::Event(SessionEvent::Prompting),
             r#"{"event":"prompting"}"#,
         );
         pinned(
-            &SessionLine::Event(Event::Prompted),
+            &SessionLine::Event(SessionEvent::Prompted),
             r#"{"event":"prompted"}"#,
         );
         let newer: SessionLine = serde_json::from_str(r#"{"event":"song","verse":2}"#).unwrap();
-        assert_eq!(newer, SessionLine::Event(Event::Unknown("song".into())));
+        assert_eq!(
+            newer,
+            SessionLine::Event(SessionEvent::Unknown("song".into()))
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::{
-    Base64, CONTRACT_VERSION, Capability, ErrorResponse, Event, Interaction, ListKeysRequest,
-    ListKeysResponse, Metadata, OPEN, OpenRequest, OpenResponse, Purpose, SIGN_DIGEST, SessionLine,
-    SessionRequest, SessionSignRequest, SessionSignResponse,
+    Base64, CONTRACT_VERSION, Capability, ErrorResponse, Interaction, ListKeysRequest,
+    ListKeysResponse, Metadata, OPEN, OpenRequest, OpenResponse, Purpose, SIGN_DIGEST,
+    SessionEvent, SessionLine, SessionRequest, SessionSignRequest, SessionSignResponse,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -395,9 +395,13 @@ impl Talk {
         Ok(answers.into_values().collect())
     }
 
-    fn event(&mut self, event: &Event, under_way: std::ops::Range<u64>) -> Result<(), String> {
+    fn event(
+        &mut self,
+        event: &SessionEvent,
+        under_way: std::ops::Range<u64>,
+    ) -> Result<(), String> {
         match event {
-            Event::Notice { id, message, .. } => {
+            SessionEvent::Notice { id, message, .. } => {
                 if id.is_some_and(|id| !under_way.contains(&id)) {
                     return Err("it sent a notice about a request that is not under way".into());
                 }
@@ -410,9 +414,9 @@ impl Talk {
                     return Err("it sent more than ten notices for one request".into());
                 }
             }
-            Event::Prompting if !self.prompting => self.prompting = true,
-            Event::Prompted if self.prompting => self.prompting = false,
-            Event::Prompting | Event::Prompted => {
+            SessionEvent::Prompting if !self.prompting => self.prompting = true,
+            SessionEvent::Prompted if self.prompting => self.prompting = false,
+            SessionEvent::Prompting | SessionEvent::Prompted => {
                 return Err(format!("it sent {} out of turn", event.name()));
             }
             other => return Err(format!("the event {:?} is unknown", other.name())),

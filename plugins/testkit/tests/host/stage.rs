@@ -9,8 +9,9 @@ use std::time::Duration;
 use hardsign_core::artifact::{self, Descriptor, Digest};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::{Draft, DraftAttributes, Format, Payload, Signature};
+use hardsign_core::event::{Event, Listener};
 use hardsign_core::plugin::{
-    Clocks, Event, Finder, Host, Interrupt, Origin, PluginError, PluginFile, PluginKey, PluginName,
+    Clocks, Finder, Host, Interrupt, Origin, PluginError, PluginFile, PluginKey, PluginName,
     PluginSigner, RawSigner,
 };
 use hardsign_core::sign::Signer as _;
@@ -64,15 +65,15 @@ struct Traffic {
 impl Traffic {
     fn watch(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { path, .. } => {
+            Event::PluginStarted { path, .. } => {
                 self.polite = path.ends_with("notation-toy");
                 self.asked.clear();
             }
-            Event::Request { command, json } => {
+            Event::PluginRequest { command, json } => {
                 self.asked.push((*command).to_owned());
                 self.judge(Kind::Request, command, &message(json));
             }
-            Event::Response { command, json } if self.polite => match *command {
+            Event::PluginResponse { command, json } if self.polite => match *command {
                 "session" => self.judge_line(&message(json)),
                 command => self.judge(Kind::Answer, command, &message(json)),
             },
@@ -122,7 +123,7 @@ impl Stage {
         let host = Host::new(Finder::with_box(&Dirs::below(root.path()), Vec::new()))
             .with_clocks(clocks)
             .with_interrupt(interrupt.clone())
-            .with_observer(Arc::new(move |event: &Event<'_>| {
+            .with_listener(Listener::new(move |event: &Event<'_>| {
                 heard.lock().unwrap().push(event.to_string());
                 watched.lock().unwrap().watch(event);
             }));
