@@ -13,6 +13,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use softhsm_tests::ministack::Ministack;
+use softhsm_tests::openbao::OpenBao;
 use softhsm_tests::pages::{Block, Step, blocks, like, pages, root, steps, text};
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::token::module;
@@ -40,12 +42,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         0,
         "yubikey_life::from_the_box_to_a_signature",
     ),
-    (
-        "README.md",
-        "With a cloud KMS",
-        0,
-        "awskms::the_life_of_a_key",
-    ),
+    ("README.md", "With a cloud KMS", 0, "pages::keys_in_aws"),
     ("README.md", "How it works", 0, "plugin_packages::"),
     (
         "README.md",
@@ -65,12 +62,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         1,
         "evidence::sec_30_from_the_card_to_the_verifier",
     ),
-    (
-        "docs/awskms.md",
-        "Keys in AWS KMS",
-        0,
-        "awskms::the_life_of_a_key",
-    ),
+    ("docs/awskms.md", "Keys in AWS KMS", 0, "pages::keys_in_aws"),
     (
         "docs/azurekms.md",
         "Keys in Azure Key Vault and Managed HSM",
@@ -213,7 +205,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/vault.md",
         "Keys in Vault and OpenBao",
         0,
-        "vault::every_key_type_signs_and_verifies",
+        "pages::keys_in_vault",
     ),
     (
         "docs/yubikey.md",
@@ -309,6 +301,7 @@ struct Reader {
     home: TempDir,
     registry: Registry,
     digest: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Reader {
@@ -321,6 +314,7 @@ impl Reader {
             home,
             registry,
             digest,
+            environment: Vec::new(),
         }
     }
 
@@ -359,6 +353,7 @@ impl Reader {
             .arg(home.join(".script"))
             .stdin(yes.stdout.take().unwrap())
             .env_clear()
+            .envs(self.environment.iter().cloned())
             .env("HOME", home)
             .env("LC_ALL", "C.UTF-8")
             .env(
@@ -385,10 +380,23 @@ impl Reader {
     /// Runs the blocks of a page that are not excused. `between` has what others do meanwhile: a command, and
     /// what is run before it.
     fn follow(&self, page: &str, before: &str, between: &[(&str, &str)]) {
+        self.walk(page, before, between, &|block| {
+            excused(page, block).is_none()
+        });
+    }
+
+    /// The same for chosen blocks.
+    fn walk(
+        &self,
+        page: &str,
+        before: &str,
+        between: &[(&str, &str)],
+        chosen: &dyn Fn(&Block) -> bool,
+    ) {
         let mut all = Vec::new();
         let mut used = 0;
         for block in blocks(&text(page)).iter().filter(|b| is_commands(b)) {
-            if excused(page, block).is_some() {
+            if !chosen(block) {
                 continue;
             }
             for mut step in steps(block) {
@@ -527,6 +535,56 @@ fn promotion() {
            hardsign sign --key vendor vendor.example.com/app:v1 >.tool 2>&1\n\
            hardsign policy add-signer vendor --from vendor.example.com/app:v1 --yes >.tool 2>&1\n";
     reader.follow("docs/promotion.md", &before, &[]);
+}
+
+/// AWS's emulator: the README's way, and that of the page with a CA elsewhere.
+#[test]
+fn keys_in_aws() {
+    let server = Ministack::start();
+    let mut reader = Reader::new();
+    reader.environment = server.environment();
+    reader.walk("README.md", "", &[], &|block| {
+        block.heading == "With a cloud KMS"
+    });
+
+    let server = Ministack::start();
+    let mut reader = Reader::new();
+    reader.environment = server.environment();
+    let issue = format!("{ISSUE}cat release.crt root.crt >chain.pem\n");
+    let between = [("hardsign key import-cert", issue.as_str())];
+    reader.walk("docs/awskms.md", "", &between, &|_| true);
+}
+
+/// OpenBao: the README's way, with what its table says, and that of the page.
+#[test]
+fn keys_in_vault() {
+    let server = OpenBao::start();
+    let mut reader = Reader::new();
+    reader.environment = server.environment();
+    let readme = text("README.md");
+    assert!(
+        readme.contains("| `hashivault` | `hashivault://release` |"),
+        "{readme}"
+    );
+    let all = blocks(&readme);
+    let block = all.iter().find(|block| block.heading == "With a cloud KMS");
+    let mut commands = steps(block.unwrap());
+    for step in &mut commands {
+        let (aws, vault) = (
+            "awskms --id alias/release",
+            "hashivault --id hashivault://release",
+        );
+        step.command = step.command.replace(aws, vault);
+    }
+    for (printed, status) in reader.run("", &commands) {
+        assert_eq!(status, 0, "{printed}");
+    }
+    let chain = server.chain("release", 1);
+    let before = format!(
+        "hardsign key delete release >.tool\ncp {} chain.pem\n",
+        chain.display()
+    );
+    reader.walk("docs/vault.md", &before, &[], &|_| true);
 }
 
 /// Each script that a page tells to run is there.
