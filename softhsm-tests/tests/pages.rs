@@ -147,7 +147,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/migration.md",
         "Before the server goes",
         0,
-        "needs images signed with docker trust",
+        "pages::tags_that_a_stand_in_for_docker_trust_lists",
     ),
     (
         "docs/migration.md",
@@ -507,6 +507,26 @@ fn coming_from_notation() {
     reader.follow("docs/migration.md", &before, &[]);
     let name = reader.home.path().join("bin/notation");
     assert!(name.is_symlink());
+}
+
+/// `docker` is a stand-in here, which prints what its documentation shows.
+#[test]
+fn tags_that_a_stand_in_for_docker_trust_lists() {
+    let reader = Reader::new();
+    let before = "mkdir bin\nexport PATH=$HOME/bin:$PATH\ncat >bin/docker <<'END'\n\
+        #!/bin/sh\n\
+        echo '[{\"Name\": \"example/app\", \"SignedTags\": [\
+        {\"SignedTag\": \"v2\", \"Digest\": \"bb22\", \"Signers\": [\"Repo Admin\"]}, \
+        {\"SignedTag\": \"v1\", \"Digest\": \"aa11\", \"Signers\": [\"alice\"]}, \
+        {\"SignedTag\": \"latest\", \"Digest\": \"bb22\", \"Signers\": [\"alice\"]}], \
+        \"Signers\": [], \"AdministrativeKeys\": []}]'\nEND\nchmod +x bin/docker\n";
+    let block = |block: &Block| block.heading == "Before the server goes";
+    reader.walk("docs/migration.md", before, &[], &block);
+    let list = fs::read_to_string(reader.home.path().join("app.txt")).unwrap();
+    assert_eq!(
+        list,
+        "docker.io/example/app@sha256:aa11\ndocker.io/example/app@sha256:bb22\n"
+    );
 }
 
 #[test]
