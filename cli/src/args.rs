@@ -11,6 +11,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::output::Level;
 
+#[cfg(target_os = "linux")]
+pub(crate) mod admission;
 mod arrange;
 pub(crate) mod attach;
 pub(crate) mod batch;
@@ -45,7 +47,7 @@ pub(crate) use help::{help, presentable};
 
 /// The whole command tree; help, completions and man pages come from it.
 pub(crate) fn definition(program: &'static str) -> Command {
-    Command::new(program)
+    let definition = Command::new(program)
         .about("Sign and verify OCI artifacts and files, with keys that never leave hardware or a cloud KMS")
         .disable_version_flag(true)
         .args_override_self(true)
@@ -80,7 +82,10 @@ pub(crate) fn definition(program: &'static str) -> Command {
         .subcommand(completion::candidates("__complete"))
         .subcommand(completion::candidates("__complete_bash"))
         .subcommand(completion::man())
-        .subcommand(version::definition())
+        .subcommand(version::definition());
+    #[cfg(target_os = "linux")]
+    let definition = definition.subcommand(admission::definition());
+    definition
 }
 
 /// Whether one JSON document is to be all that is printed.

@@ -15,6 +15,8 @@ use crate::args;
 use crate::failure::Failure;
 use crate::output::Console;
 
+#[cfg(target_os = "linux")]
+mod admission;
 mod attach;
 mod blob;
 mod build_metadata;
@@ -240,6 +242,11 @@ pub(crate) fn run(
         },
         Some(("certificate", group)) => run_certificate(group, definition, context),
         Some(("plugin", group)) => run_plugin(group, definition, context),
+        #[cfg(target_os = "linux")]
+        Some(("admission", group)) => match group.subcommand() {
+            Some(("serve", m)) => admission::run(args::admission::ServeArgs::read(m)?, context),
+            _ => help(&["admission"], definition, context),
+        },
         Some(("policy", group)) => policy(&policy::OCI, group, &["policy"], definition, context),
         None if matches.get_flag("version") => version::run(context),
         _ => help(&[], definition, context),

@@ -165,6 +165,7 @@ fn documented_json_has_the_members_that_are_printed() {
         let is_documented = text.contains(&format!("\n## `{command}`\n"));
         assert_eq!(has_json, is_documented, "{command}");
         let plain = [
+            "admission serve",
             "policy show",
             "policy schema",
             "blob policy show",

@@ -89,6 +89,7 @@ fn help_of_every_command() {
                 "policy",
                 "blob policy",
                 "token",
+                "admission",
             ]
             .contains(&&*verb)
             {

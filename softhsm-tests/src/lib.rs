@@ -14,6 +14,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+#[cfg(target_os = "linux")]
+pub mod admission;
 pub mod authority;
 pub mod between;
 pub mod cloud;

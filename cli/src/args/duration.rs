@@ -28,11 +28,16 @@ pub(super) fn check(text: &str) -> Result<(), Usage> {
 
 /// Reads the value of `--deadline`: longer than nothing.
 pub(super) fn deadline(text: &str) -> Result<Duration, Usage> {
-    let nanoseconds = read(text, "--deadline")?;
+    positive(text, "--deadline")
+}
+
+/// Reads the value of a flag: longer than nothing.
+pub(super) fn positive(text: &str, flag: &str) -> Result<Duration, Usage> {
+    let nanoseconds = read(text, flag)?;
     match u64::try_from(nanoseconds) {
         Ok(nanoseconds @ 1..) => Ok(Duration::from_nanos(nanoseconds)),
         _ => Err(Usage(format!(
-            "invalid argument {text:?} for \"--deadline\" flag: it must be longer than zero"
+            "invalid argument {text:?} for \"{flag}\" flag: it must be longer than zero"
         ))),
     }
 }

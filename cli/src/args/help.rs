@@ -62,6 +62,12 @@ fn shown_positional(arg: Arg) -> Arg {
 fn grouped(command: Command) -> Command {
     let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
     for (heading, names) in GROUPS {
+        if !names
+            .iter()
+            .any(|name| command.find_subcommand(name).is_some())
+        {
+            continue;
+        }
         text.push_str(&format!("\n{heading}:\n"));
         for name in names {
             let Some(inner) = command.find_subcommand(name) else {
@@ -86,7 +92,7 @@ fn grouped(command: Command) -> Command {
 }
 
 /// The commands of the program by what they are for.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Sign and verify",
         &["sign", "verify", "attach", "list", "inspect", "blob"],
@@ -97,6 +103,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Registries",
         &["copy", "promote", "delete", "login", "logout"],
     ),
+    ("Clusters", &["admission"]),
     ("Set-up", &["doctor", "completion", "version"]),
 ];
 

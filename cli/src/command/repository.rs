@@ -286,16 +286,21 @@ fn options(
         None => Credentials::Store(Arc::new(credential_store(dirs, context))),
     };
     if let Some(path) = &flags.ca_file {
-        let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::error)?;
-        if !pem.windows(PEM.len()).any(|window| window == PEM) {
-            return Err(Failure::failed(format!(
-                "{path} holds no certificate in PEM"
-            )));
-        }
-        options.client.extra_roots.push(pem);
+        options.client.extra_roots.push(ca_file(path)?);
     }
     options.client.listener = context.listener();
     Ok(options)
+}
+
+/// The certificates of `--ca-file`.
+pub(super) fn ca_file(path: &str) -> Result<Vec<u8>, Failure> {
+    let pem = read_named(Path::new(path), MAX_CA_FILE).map_err(Failure::error)?;
+    match pem.windows(PEM.len()).any(|window| window == PEM) {
+        true => Ok(pem),
+        false => Err(Failure::failed(format!(
+            "{path} holds no certificate in PEM"
+        ))),
+    }
 }
 
 /// Where this user's credentials are (CFG-22).

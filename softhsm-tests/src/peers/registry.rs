@@ -318,7 +318,7 @@ fn probe(port: u16, path: &str) -> io::Result<[u8; STATUS_LENGTH]> {
 }
 
 /// A self-signed certificate for this machine in [`CERTIFICATE`], its key in [`KEY`].
-pub(crate) fn make_certificate(openssl: &Path, home: &Path) {
+pub fn make_certificate(openssl: &Path, home: &Path) {
     let mut command = Command::new(openssl);
     command.args([
         "req",
@@ -359,8 +359,10 @@ const ATTEMPTS: u8 = 5;
 const STATUS_LENGTH: usize = "HTTP/1.1 200".len();
 const START_LIMIT: Duration = Duration::from_secs(30);
 const LOG: &str = "registry.log";
-pub(crate) const CERTIFICATE: &str = "tls.pem";
-pub(crate) const KEY: &str = "tls.key";
+/// The file of the certificate.
+pub const CERTIFICATE: &str = "tls.pem";
+/// The file of its key.
+pub const KEY: &str = "tls.key";
 const USER: &str = "peer";
 const PASSWORD: &str = "correct horse";
 const PASSWORD_BCRYPT: &str = "$2b$04$vw6TTPJmkmbKEyCwar.cZe2YZvdIT7yzbajXcEefQKG6vpnG48KLS";

@@ -1,0 +1,464 @@
+//! What is answered to a review: which images are judged, by which policy, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hardsign_core::artifact::Digest;
+use hardsign_core::text::escaped;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cache::{By, Verdict};
+use crate::cluster::Cluster;
+use crate::engine::{Engine, Question};
+use crate::images::{self, Found, Image, MAX_IMAGES};
+use crate::metrics::{Answered, Endpoint, Found as Kind, Metrics};
+use crate::review::{Request, Response, cut};
+use crate::settings::{Effective, Excepted, Mode, Workloads};
+use crate::snapshot::{Current, Snapshot};
+
+/// Everything that answers are made with.
+pub(crate) struct Service {
+    pub(crate) policies: Current,
+    pub(crate) engine: Engine,
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Arc<dyn Fn(&Value) + Send + Sync>,
+    pub(crate) now: fn() -> Timestamp,
+}
+
+/// What the images of one object are judged by.
+pub(crate) struct Case {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) effective: Effective,
+    pub(crate) namespace: String,
+    /// The names of the pod's pull secrets, where they are read.
+    pub(crate) secrets: Vec<String>,
+    /// Whether the API server will have the pod's images pulled as they stand there.
+    pub(crate) pinned: bool,
+    pub(crate) deadline: Instant,
+    pub(crate) granted: Duration,
+}
+
+/// What was found about one image.
+pub(crate) struct Finding {
+    pub(crate) found: Found,
+    pub(crate) kind: Kind,
+    pub(crate) reason: String,
+    /// As it would be verified by hand.
+    pub(crate) reference: Option<String>,
+    /// What the image is by digest, in the words in which it was written.
+    pub(crate) at: Option<String>,
+    by: Option<By>,
+    took: Duration,
+}
+
+impl Service {
+    /// `/validate`.
+    pub(crate) async fn validate(&self, request: &Request, granted: Duration) -> Response {
+        self.review(request, granted, Endpoint::Validate).await.0
+    }
+
+    /// The answer to a review, and what was found on the way.
+    pub(crate) async fn review(
+        &self,
+        request: &Request,
+        granted: Duration,
+        endpoint: Endpoint,
+    ) -> (Response, Vec<Finding>) {
+        let begun = Instant::now();
+        let (response, findings, mode) = self.decide(request, granted, endpoint).await;
+        let answered = match response.allowed {
+            true => Answered::Allowed,
+            false => Answered::Refused,
+        };
+        self.metrics.answered(endpoint, answered, begun.elapsed());
+        for finding in &findings {
+            let about = json!({
+                "uid": request.uid, "namespace": request.namespace, "kind": request.kind.kind, "name": request.object_name(),
+                "operation": request.operation, "allowed": response.allowed,
+            });
+            self.tell(finding, mode, about);
+        }
+        if findings.is_empty() && !response.allowed {
+            let message = response
+                .status
+                .as_ref()
+                .map(|status| status.message.clone());
+            (self.log)(&json!({
+                "time": (self.now)().to_string(), "event": "refused", "uid": request.uid, "namespace": request.namespace,
+                "kind": request.kind.kind, "name": request.object_name(), "reason": message,
+            }));
+        }
+        (response, findings)
+    }
+
+    async fn decide(
+        &self,
+        request: &Request,
+        granted: Duration,
+        endpoint: Endpoint,
+    ) -> (Response, Vec<Finding>, Mode) {
+        let deadline = Instant::now() + granted;
+        let snapshot = self.policies.get();
+        let settings = &snapshot.settings;
+        let is_pod = request.is_pod();
+        let nothing = |response| (response, Vec::new(), settings.mode);
+        let Some(object) = request
+            .object
+            .as_ref()
+            .filter(|_| ["CREATE", "UPDATE"].contains(&request.operation.as_str()))
+        else {
+            return nothing(Response::allowed());
+        };
+        let Some(found) = images::images(object, is_pod) else {
+            let what = format!(
+                "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
+                escaped(&request.kind.kind)
+            );
+            return nothing(match settings.mode {
+                Mode::Enforce => Response::refused(what),
+                Mode::Warn | Mode::Audit => Response::allowed().warning([what]),
+            });
+        };
+        let old = request
+            .old_object
+            .as_ref()
+            .and_then(|old| images::images(old, is_pod));
+        let mut found = images::changed(found, &old.unwrap_or_default());
+        if let Mode::Enforce = settings.mode
+            && distinct(&found) > MAX_IMAGES
+        {
+            return nothing(Response::refused(format!(
+                "it has more than {MAX_IMAGES} different images"
+            )));
+        }
+        found.truncate(MAX_PLACES);
+        if found.is_empty() {
+            return nothing(Response::allowed());
+        }
+        let effective = match self
+            .effective(&snapshot, &request.namespace, deadline)
+            .await
+        {
+            Ok(effective) => effective,
+            Err(reason) => {
+                let strictest = strictest(&snapshot);
+                return (
+                    answer(
+                        strictest,
+                        &[],
+                        &[format!(
+                            "the policy of the namespace is not known: {reason}"
+                        )],
+                    ),
+                    Vec::new(),
+                    strictest,
+                );
+            }
+        };
+        let mode = match (is_pod, effective.workloads, effective.mode) {
+            (true, _, mode) | (false, Workloads::Refuse, mode) => mode,
+            (false, Workloads::Ignore, _) => return nothing(Response::allowed()),
+            (false, Workloads::Warn, Mode::Enforce | Mode::Warn) => Mode::Warn,
+            (false, Workloads::Warn, Mode::Audit) => Mode::Audit,
+        };
+        let spec = images::pod_spec(object, is_pod);
+        let secrets = spec
+            .iter()
+            .flat_map(|(spec, _)| spec.image_pull_secrets.iter().flatten());
+        let secrets = secrets
+            .filter_map(|secret| secret.name.clone())
+            .filter(|_| settings.pull_secrets);
+        let case = Case {
+            secrets: secrets.collect(),
+            effective,
+            namespace: request.namespace.clone(),
+            pinned: is_pod && mode == Mode::Enforce && matches!(endpoint, Endpoint::Validate),
+            deadline,
+            granted,
+            snapshot: Arc::clone(&snapshot),
+        };
+        let findings = self.judge_all(&case, found).await;
+        let response = answer(mode, &findings, &[]);
+        (response, findings, mode)
+    }
+
+    /// What holds in a namespace.
+    async fn effective(
+        &self,
+        snapshot: &Snapshot,
+        namespace: &str,
+        deadline: Instant,
+    ) -> Result<Effective, String> {
+        let settings = &snapshot.settings;
+        if !settings.needs_labels() || namespace.is_empty() {
+            return Ok(settings.of(&BTreeMap::new()));
+        }
+        let cluster = self
+            .cluster
+            .as_ref()
+            .ok_or("this server was not told how to reach the API server")?;
+        let labels = tokio::time::timeout_at(deadline, cluster.labels(namespace)).await;
+        let labels = labels.map_err(|_| "the API server did not answer in time".to_owned())??;
+        Ok(settings.of(&labels))
+    }
+
+    /// Judges images, equal ones once.
+    pub(crate) async fn judge_all(&self, case: &Case, found: Vec<Found>) -> Vec<Finding> {
+        let mut distinct: Vec<Found> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for found in found {
+            let next = distinct.len();
+            let at = *places.entry(found.image.clone()).or_insert(next);
+            if at == next {
+                distinct.push(found);
+            } else if let Some(first) = distinct.get_mut(at)
+                && first.place.len() < MAX_PLACE
+            {
+                first.place.push_str(", ");
+                first.place.push_str(&found.place);
+            }
+        }
+        join_all(distinct.into_iter().map(|found| self.judge(case, found))).await
+    }
+
+    async fn judge(&self, case: &Case, found: Found) -> Finding {
+        let begun = Instant::now();
+        let mut finding = Finding {
+            found,
+            kind: Kind::Refused,
+            reason: String::new(),
+            reference: None,
+            at: None,
+            by: None,
+            took: Duration::ZERO,
+        };
+        (finding.kind, finding.reason) = self.find(case, &mut finding).await;
+        finding.took = begun.elapsed();
+        self.metrics.verdict(finding.kind, finding.by);
+        finding
+    }
+
+    async fn find(&self, case: &Case, finding: &mut Finding) -> (Kind, String) {
+        let image = match Image::parse(&finding.found.image) {
+            Ok(image) => image,
+            Err(fault) => {
+                return (
+                    Kind::Refused,
+                    format!("it is no reference that can be used: {fault}"),
+                );
+            }
+        };
+        let mut note = String::new();
+        match case
+            .snapshot
+            .settings
+            .exception(&image, &case.namespace, (self.now)())
+        {
+            Excepted::Holds(exception) => {
+                let why = match exception.reason.is_empty() {
+                    true => String::new(),
+                    false => format!(": {}", escaped(&exception.reason)),
+                };
+                let text = format!(
+                    "not verified: excepted until {} by {}{why}",
+                    exception.until,
+                    escaped(&exception.owner)
+                );
+                return (Kind::Excepted, text);
+            }
+            Excepted::Ended(exception) => {
+                note = format!(
+                    "; an exception for it by {} ended ({})",
+                    escaped(&exception.owner),
+                    exception.until
+                );
+            }
+            Excepted::No => {}
+        }
+        if image.digest.is_none() && case.pinned {
+            let text = "it is named without a digest, so that what is verified need not be what is pulled: write it as <repository>@sha256:<digest>";
+            return (Kind::Refused, format!("{text}{note}"));
+        }
+        let (kind, reason) = self.verify(case, &image, finding).await;
+        (kind, format!("{reason}{note}"))
+    }
+
+    async fn verify(&self, case: &Case, image: &Image, finding: &mut Finding) -> (Kind, String) {
+        let late = || {
+            let seconds = case.granted.as_secs_f64();
+            (
+                Kind::Undecided,
+                format!("no verdict within {seconds:.1} s; the verification goes on, so try again"),
+            )
+        };
+        let secret = match (&self.cluster, case.secrets.is_empty()) {
+            (Some(cluster), false) => {
+                let read = cluster.pull_secret(
+                    &case.namespace,
+                    &case.secrets,
+                    image.repository.registry(),
+                );
+                match tokio::time::timeout_at(case.deadline, read).await {
+                    Ok(Ok(secret)) => secret,
+                    Ok(Err(reason)) => return (Kind::Undecided, escaped(&reason)),
+                    Err(_) => return late(),
+                }
+            }
+            _ => None,
+        };
+        let left = case.deadline.saturating_duration_since(Instant::now());
+        let digest: Digest = match &image.digest {
+            Some(digest) => digest.clone(),
+            None => match self.engine.resolve(image, secret.as_ref(), left).await {
+                Ok(digest) => digest,
+                Err(reason) => return (Kind::Undecided, reason),
+            },
+        };
+        finding.reference = Some(format!("{}@{digest}", image.repository));
+        finding.at = Some(image.at(&digest));
+        let question = Question {
+            snapshot: &case.snapshot,
+            policy: case.effective.policy.as_deref(),
+            image,
+            digest: &digest,
+            secret: secret.as_ref(),
+        };
+        let Ok(asked) = self.engine.ask(&question) else {
+            return (
+                Kind::Undecided,
+                "too many verifications wait; try again".to_owned(),
+            );
+        };
+        finding.by = Some(asked.by);
+        match asked.verdict(case.deadline).await.as_deref() {
+            None => late(),
+            Some(Verdict::Verified { statement }) => {
+                (Kind::Verified, format!("statement {}", escaped(statement)))
+            }
+            Some(Verdict::Skipped { statement }) => (
+                Kind::Skipped,
+                format!(
+                    "not verified: statement {} skips verification",
+                    escaped(statement)
+                ),
+            ),
+            Some(Verdict::Refused(reason)) => (Kind::Refused, reason.clone()),
+            Some(Verdict::Undecided(reason)) => (Kind::Undecided, reason.clone()),
+        }
+    }
+
+    /// One line for one verdict.
+    pub(crate) fn tell(&self, finding: &Finding, mode: Mode, about: Value) {
+        let mode = match mode {
+            Mode::Enforce => "enforce",
+            Mode::Warn => "warn",
+            Mode::Audit => "audit",
+        };
+        let mut line = json!({"time": (self.now)().to_string(), "event": "verdict"});
+        if let (Value::Object(line), Value::Object(about)) = (&mut line, about) {
+            line.extend(about);
+            let millis = u64::try_from(finding.took.as_millis()).unwrap_or(u64::MAX);
+            for (member, value) in [
+                ("place", json!(finding.found.place)),
+                ("image", json!(finding.found.image)),
+                ("reference", json!(finding.reference)),
+                ("verdict", json!(finding.kind.name())),
+                ("reason", json!(finding.reason)),
+                ("mode", json!(mode)),
+                ("by", json!(finding.by.map(By::name))),
+                ("milliseconds", json!(millis)),
+                ("policy", json!(self.policies.get().version)),
+            ] {
+                line.insert(member.to_owned(), value);
+            }
+        }
+        (self.log)(&line);
+    }
+}
+
+impl Finding {
+    /// For people: which image, what is wrong, and how to see it again.
+    pub(crate) fn told(&self) -> String {
+        let image = cut(escaped(&self.found.image), MAX_SHOWN);
+        let again = match (&self.reference, self.kind) {
+            (Some(reference), Kind::Refused | Kind::Undecided) => {
+                format!(" (`hardsign verify {reference}` shows it again)")
+            }
+            _ => String::new(),
+        };
+        format!(
+            "{} {image}: {}{again}",
+            escaped(&self.found.place),
+            self.reason
+        )
+    }
+}
+
+/// What follows from what was found.
+fn answer(mode: Mode, findings: &[Finding], faults: &[String]) -> Response {
+    let bad = findings.iter().filter(|finding| !finding.kind.is_good());
+    let bad: Vec<String> = bad
+        .map(Finding::told)
+        .chain(faults.iter().cloned())
+        .collect();
+    let excepted = findings
+        .iter()
+        .filter(|finding| finding.kind == Kind::Excepted)
+        .map(Finding::told);
+    let mut response = match (mode, bad.is_empty()) {
+        (Mode::Enforce, false) => Response::refused(cut(bad.join("; "), MAX_MESSAGE)),
+        (Mode::Warn, false) => Response::allowed().warning(
+            bad.iter()
+                .map(|text| format!("hardsign would refuse {text}")),
+        ),
+        _ => Response::allowed(),
+    };
+    if mode != Mode::Audit {
+        response = response.warning(excepted.map(|text| format!("hardsign: {text}")));
+    }
+    if !findings.is_empty() {
+        let each = findings
+            .iter()
+            .map(|finding| format!("{}: {}", finding.found.image, finding.kind.name()));
+        let all = cut(escaped(&each.collect::<Vec<_>>().join("; ")), MAX_SHOWN);
+        response.audit_annotations.insert("verdicts", all);
+    }
+    if !bad.is_empty() {
+        response
+            .audit_annotations
+            .insert("reasons", cut(bad.join("; "), MAX_MESSAGE));
+    }
+    response
+}
+
+/// The mode of a namespace of which nothing is known.
+fn strictest(snapshot: &Snapshot) -> Mode {
+    let settings = &snapshot.settings;
+    let overrides = settings.namespaces.iter().filter_map(|found| found.mode);
+    let modes: Vec<_> = overrides.chain([settings.mode]).collect();
+    match (modes.contains(&Mode::Enforce), modes.contains(&Mode::Warn)) {
+        (true, _) => Mode::Enforce,
+        (false, true) => Mode::Warn,
+        (false, false) => Mode::Audit,
+    }
+}
+
+fn distinct(found: &[Found]) -> usize {
+    let images: std::collections::HashSet<&str> =
+        found.iter().map(|found| found.image.as_str()).collect();
+    images.len()
+}
+
+/// Most places that are looked at, under a mode that refuses nothing.
+const MAX_PLACES: usize = 200_000;
+/// Longest list of the places of one image.
+const MAX_PLACE: usize = 200;
+/// Longest reference that is shown.
+const MAX_SHOWN: usize = 1000;
+/// Longest message.
+const MAX_MESSAGE: usize = 4000;

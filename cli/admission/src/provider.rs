@@ -1,0 +1,164 @@
+//! `/verify`: Gatekeeper's external data (`externaldata.gatekeeper.sh`), for those who run it: the keys are references,
+//! and the value of a good one is the reference by digest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::handler::{Case, Service};
+use crate::images::{Found, MAX_IMAGES};
+use crate::metrics::{Answered, Endpoint};
+use crate::settings::Mode;
+
+/// A question of Gatekeeper.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProviderRequest {
+    api_version: String,
+    kind: String,
+    request: Keys,
+}
+
+#[derive(Debug, Deserialize)]
+struct Keys {
+    #[serde(default)]
+    keys: Vec<String>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProviderResponse {
+    api_version: String,
+    kind: &'static str,
+    response: Items,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Items {
+    idempotent: bool,
+    items: Vec<Item>,
+    system_error: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Item {
+    key: String,
+    value: String,
+    error: String,
+}
+
+impl ProviderRequest {
+    /// Reads a question.
+    ///
+    /// # Errors
+    /// What about it is not understood.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
+        let request: Self =
+            serde_json::from_slice(body).map_err(|error| format!("no ProviderRequest: {error}"))?;
+        if !VERSIONS.contains(&request.api_version.as_str()) || request.kind != "ProviderRequest" {
+            return Err(format!(
+                "{} {} is not understood: {} ProviderRequest is",
+                request.api_version,
+                request.kind,
+                VERSIONS.join(" or ")
+            ));
+        }
+        Ok(request)
+    }
+}
+
+impl Service {
+    pub(crate) async fn provide(
+        &self,
+        asked: ProviderRequest,
+        granted: Duration,
+    ) -> ProviderResponse {
+        let begun = Instant::now();
+        let mut response = Items {
+            idempotent: true,
+            ..Items::default()
+        };
+        let keys = asked.request.keys;
+        if keys.len() > MAX_IMAGES {
+            response.system_error = format!("more than {MAX_IMAGES} keys");
+        } else {
+            let snapshot = self.policies.get();
+            let case = Case {
+                effective: snapshot.settings.of(&Default::default()),
+                snapshot: Arc::clone(&snapshot),
+                namespace: String::new(),
+                secrets: Vec::new(),
+                pinned: false,
+                deadline: begun + granted,
+                granted,
+            };
+            let found = keys.iter().map(|key| Found {
+                image: key.clone(),
+                place: "key".to_owned(),
+                pointer: String::new(),
+            });
+            let mut seen = std::collections::HashSet::new();
+            let found: Vec<Found> = found
+                .filter(|found| seen.insert(found.image.clone()))
+                .collect();
+            for finding in self.judge_all(&case, found).await {
+                let good = finding.kind.is_good();
+                self.tell(&finding, Mode::Enforce, json!({"allowed": good}));
+                response.items.push(Item {
+                    value: finding.at.clone().filter(|_| good).unwrap_or_default(),
+                    error: if good { String::new() } else { finding.told() },
+                    key: finding.found.image,
+                });
+            }
+        }
+        let all = response.system_error.is_empty()
+            && response.items.iter().all(|item| item.error.is_empty());
+        let answered = if all {
+            Answered::Allowed
+        } else {
+            Answered::Refused
+        };
+        self.metrics
+            .answered(Endpoint::Verify, answered, begun.elapsed());
+        ProviderResponse {
+            api_version: asked.api_version,
+            kind: "ProviderResponse",
+            response,
+        }
+    }
+}
+
+const VERSIONS: [&str; 3] = [
+    "externaldata.gatekeeper.sh/v1",
+    "externaldata.gatekeeper.sh/v1beta1",
+    "externaldata.gatekeeper.sh/v1alpha1",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gatekeepers_requests_are_read() {
+        let good = r#"{"apiVersion":"externaldata.gatekeeper.sh/v1beta1","kind":"ProviderRequest","request":{"keys":["a"]}}"#;
+        assert_eq!(
+            ProviderRequest::parse(good.as_bytes())
+                .unwrap()
+                .request
+                .keys,
+            ["a"]
+        );
+        for bad in [
+            "",
+            "{}",
+            r#"{"apiVersion":"v1","kind":"ProviderRequest","request":{}}"#,
+        ] {
+            assert!(ProviderRequest::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

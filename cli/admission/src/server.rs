@@ -1,0 +1,484 @@
+//! The server: connections, TLS, limits, the routes, and its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hardsign_core::oci::OciError;
+use hardsign_core::text::{WithCauses, escaped};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::deadline;
+use crate::engine::{Engine, EngineOptions};
+use crate::handler::Service;
+use crate::metrics::{Answered, Endpoint, Metrics};
+use crate::provider::ProviderRequest;
+use crate::review::{self, Review};
+use crate::snapshot::{Current, SnapshotError};
+use crate::tls::Serving;
+
+/// How to serve.
+pub struct Options {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The serving certificate with its chain (PEM); read anew when it changes.
+    pub certificate: PathBuf,
+    /// Its key (PEM).
+    pub key: PathBuf,
+    /// The directory of the policy, a mounted ConfigMap for example.
+    pub policy: PathBuf,
+    /// How images are verified.
+    pub engine: EngineOptions,
+    /// How the API server is reached, where that is needed.
+    pub cluster: Option<ClusterOptions>,
+    /// How long whoever asks waits, where the request does not say.
+    pub timeout: Duration,
+    /// How long requests are still taken after the end was asked for.
+    pub drain: Duration,
+    /// Takes each line of the log.
+    pub log: Arc<dyn Fn(&Value) + Send + Sync>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The policy can't be used.
+    #[error(transparent)]
+    Policy(#[from] SnapshotError),
+    /// The serving certificate can't be used.
+    #[error("the serving certificate: {0}")]
+    Certificate(String),
+    /// The API server can't be reached as it was said.
+    #[error("the API server: {0}")]
+    Cluster(String),
+    /// Registries can't be reached.
+    #[error(transparent)]
+    Registries(#[from] OciError),
+    /// The address can't be listened on.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What connections share.
+struct Shared {
+    service: Service,
+    ending: AtomicBool,
+    large: Semaphore,
+    timeout: Duration,
+}
+
+type Body = Full<Bytes>;
+
+/// Serves until `end` is ready, and then until what was begun is answered. `started` is told the address once
+/// requests are taken.
+///
+/// # Errors
+/// [`ServeError`]: nothing was served.
+pub async fn serve(
+    options: Options,
+    started: impl FnOnce(SocketAddr),
+    end: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let metrics = Arc::new(Metrics::default());
+    let now = options.engine.now;
+    let note = {
+        let log = Arc::clone(&options.log);
+        move |event: &str, detail: Value| {
+            log(&json!({"time": now().to_string(), "event": event, "detail": detail}))
+        }
+    };
+    let (counted, told) = (Arc::clone(&metrics), note.clone());
+    let policies = Current::new(&options.policy, move |loaded| {
+        counted.policy(loaded.is_ok());
+        match loaded {
+            Ok(snapshot) => told("policy-loaded", json!(snapshot.version)),
+            Err(error) => told("policy-unusable", json!(WithCauses(error).to_string())),
+        }
+    })?;
+    let told = note.clone();
+    let serving = Serving::new(&options.certificate, &options.key, move |read| match read {
+        Ok(()) => told("certificate-loaded", Value::Null),
+        Err(fault) => told("certificate-unusable", json!(fault)),
+    });
+    let config = serving
+        .and_then(Serving::config)
+        .map_err(ServeError::Certificate)?;
+    let cluster = options
+        .cluster
+        .map(Cluster::new)
+        .transpose()
+        .map_err(ServeError::Cluster)?;
+    let listener = listen(options.listen).await?;
+    let address = listener.local_addr().unwrap_or(options.listen);
+    let shared = Arc::new(Shared {
+        service: Service {
+            policies,
+            engine: Engine::new(options.engine)?,
+            cluster,
+            metrics,
+            log: options.log,
+            now,
+        },
+        ending: AtomicBool::new(false),
+        large: Semaphore::new(LARGE_AT_ONCE),
+        timeout: options.timeout,
+    });
+    note("listening", json!(address.to_string()));
+    started(address);
+    accept(
+        listener,
+        TlsAcceptor::from(Arc::new(config)),
+        &shared,
+        options.drain,
+        end,
+    )
+    .await;
+    note("ended", Value::Null);
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    shared: &Arc<Shared>,
+    drain: Duration,
+    end: impl Future<Output = ()>,
+) {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let ending = async {
+        end.await;
+        // The endpoint is taken out of the service while the signal comes: those who don't know yet are answered.
+        shared.ending.store(true, Ordering::SeqCst);
+        sleep(drain).await;
+    };
+    let mut ending = std::pin::pin!(ending);
+    loop {
+        while connections.try_join_next().is_some() {}
+        let seat = async {
+            let seat = Arc::clone(&seats).acquire_owned().await;
+            (seat, listener.accept().await)
+        };
+        let (seat, accepted) = tokio::select! {
+            biased;
+            () = &mut ending => break,
+            accepted = seat => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (tls, shared, stopped) = (tls.clone(), Arc::clone(shared), stopped.clone());
+                connections.spawn(async move {
+                    shared
+                        .service
+                        .metrics
+                        .connections
+                        .fetch_add(1, Ordering::Relaxed);
+                    connection(stream, tls, &shared, stopped).await;
+                    shared
+                        .service
+                        .metrics
+                        .connections
+                        .fetch_sub(1, Ordering::Relaxed);
+                    drop(seat);
+                });
+            }
+            // Out of descriptors, say: those that are open will be closed.
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _late = timeout(FAREWELL, all).await;
+}
+
+/// Serves one connection until it ends or is idle for too long.
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    shared: &Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let _whole_packets = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await else {
+        shared
+            .service
+            .metrics
+            .handshakes_failed
+            .fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let (begun, mut has_begun) = watch::channel(false);
+    let service = service_fn(|request| {
+        begun.send_replace(true);
+        let shared = Arc::clone(shared);
+        async move { Ok::<_, Infallible>(route(request, &shared).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(MAX_HEADERS)
+        .keep_alive(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let silent = async {
+        if timeout(FIRST_REQUEST, has_begun.wait_for(|begun| *begun))
+            .await
+            .is_ok()
+        {
+            std::future::pending::<()>().await;
+        }
+    };
+    let mut silent = std::pin::pin!(silent);
+    tokio::select! {
+        _ended = connection.as_mut() => return,
+        () = &mut silent => return,
+        _stopped = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ended = connection.await;
+}
+
+async fn route(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let answer = match (request.method().clone(), path.as_str()) {
+        (Method::GET, "/healthz") => text(StatusCode::OK, "ok\n".to_owned()),
+        (Method::GET, "/readyz") => match shared.ending.load(Ordering::SeqCst) {
+            false => text(StatusCode::OK, "ok\n".to_owned()),
+            true => text(StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned()),
+        },
+        (Method::GET, "/metrics") => metrics(shared),
+        (Method::POST, "/validate") => asked(request, shared, Endpoint::Validate).await,
+        (Method::POST, "/mutate") => asked(request, shared, Endpoint::Mutate).await,
+        (Method::POST, "/verify") => asked(request, shared, Endpoint::Verify).await,
+        (_, "/healthz" | "/readyz" | "/metrics" | "/validate" | "/mutate" | "/verify") => text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this method is not answered here\n".to_owned(),
+        ),
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here\n".to_owned()),
+    };
+    match shared.ending.load(Ordering::SeqCst) {
+        true => closing(answer),
+        false => answer,
+    }
+}
+
+fn metrics(shared: &Shared) -> Response<Body> {
+    let Service {
+        policies,
+        engine,
+        metrics,
+        ..
+    } = &shared.service;
+    let body = metrics.text(
+        &policies.get().version,
+        engine.cache.len(),
+        engine.cache.under_way(),
+    );
+    let mut answer = text(StatusCode::OK, body);
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// Reads the body of a question and answers it.
+async fn asked(request: Request<Incoming>, shared: &Shared, endpoint: Endpoint) -> Response<Body> {
+    let begun = tokio::time::Instant::now();
+    let granted = deadline::of_query(request.uri().query(), shared.timeout);
+    let body = match body(request, shared, granted).await {
+        Ok(body) => body,
+        Err((status, why)) => return malformed(shared, endpoint, status, &why, begun.elapsed()),
+    };
+    let left = granted.saturating_sub(begun.elapsed());
+    let service = &shared.service;
+    if let Endpoint::Verify = endpoint {
+        return match ProviderRequest::parse(&body) {
+            Ok(asked) => json_answer(&service.provide(asked, left).await),
+            Err(why) => malformed(
+                shared,
+                endpoint,
+                StatusCode::BAD_REQUEST,
+                &why,
+                begun.elapsed(),
+            ),
+        };
+    }
+    let question = match Review::parse(&body) {
+        Ok(question) => question,
+        Err(why) => {
+            return malformed(
+                shared,
+                endpoint,
+                StatusCode::BAD_REQUEST,
+                &why,
+                begun.elapsed(),
+            );
+        }
+    };
+    drop(body);
+    let response = match endpoint {
+        Endpoint::Mutate => service.mutate(&question, left).await,
+        _ => service.validate(&question, left).await,
+    };
+    json_answer(&review::Answer::to(&question.uid, response))
+}
+
+/// The whole body. Large ones are read a few at a time, so that memory is bounded whoever sends them.
+async fn body(
+    request: Request<Incoming>,
+    shared: &Shared,
+    granted: Duration,
+) -> Result<Bytes, (StatusCode, String)> {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let read = async {
+        let turn = match length {
+            Some(length) if length <= LARGE => None,
+            _ => shared.large.acquire().await.ok(),
+        };
+        let read = read_body(request.into_body()).await;
+        drop(turn);
+        read
+    };
+    match timeout(granted, read).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err((
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request has more than {MAX_BODY} bytes"),
+        )),
+        Ok(Err(error)) => Err((
+            StatusCode::BAD_REQUEST,
+            format!("the request can't be read: {error}"),
+        )),
+        Err(_) => Err((
+            StatusCode::REQUEST_TIMEOUT,
+            "the request did not come in time".to_owned(),
+        )),
+    }
+}
+
+/// A body; none where it is too long. Some of what is too much is read and dropped, since who is still writing when the
+/// connection is closed does not see the answer.
+async fn read_body(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    let (mut kept, mut seen) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        seen = seen.saturating_add(data.len());
+        if seen <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        } else {
+            kept = Vec::new();
+        }
+        if seen > MAX_DISCARDED {
+            break;
+        }
+    }
+    Ok((seen <= MAX_BODY).then(|| kept.into()))
+}
+
+fn malformed(
+    shared: &Shared,
+    endpoint: Endpoint,
+    status: StatusCode,
+    why: &str,
+    took: Duration,
+) -> Response<Body> {
+    let why = review::cut(escaped(why), MAX_TOLD);
+    let service = &shared.service;
+    service
+        .metrics
+        .answered(endpoint, Answered::Malformed, took);
+    (service.log)(&json!({
+        "time": (service.now)().to_string(), "event": "malformed", "status": status.as_u16(), "reason": why,
+    }));
+    // What is left of the request is not read.
+    closing(text(status, format!("{why}\n")))
+}
+
+fn json_answer(answer: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(answer) {
+        Ok(body) => {
+            let mut response = Response::new(Full::new(body.into()));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn closing(mut answer: Response<Body>) -> Response<Body> {
+    answer
+        .headers_mut()
+        .insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Most connections at a time; more wait to be accepted.
+const CONNECTIONS: usize = 1000;
+/// Time for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time until the first request of a connection has come.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Time between requests, and for the headers of each: longer than the 90 seconds after which the API server closes
+/// a connection that it does not use, so that it never writes to one that we are closing.
+const IDLE: Duration = Duration::from_secs(120);
+/// Longest headers.
+const MAX_HEADERS: usize = 32 << 10;
+/// Longest body: the API server takes objects of 3 MiB, and a review of an update has two.
+const MAX_BODY: usize = 7 << 20;
+/// What is read of a longer one.
+const MAX_DISCARDED: usize = 32 << 20;
+/// From this length on a body waits for its turn.
+const LARGE: usize = 256 << 10;
+/// Large bodies that are read at a time.
+const LARGE_AT_ONCE: usize = 8;
+/// Time for what was begun, at the end: as long as a webhook may take.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// Longest fault that is told.
+const MAX_TOLD: usize = 1000;
