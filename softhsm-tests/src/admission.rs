@@ -42,6 +42,7 @@ impl Answer {
 pub struct Client {
     config: Arc<ClientConfig>,
     port: u16,
+    name: &'static str,
     pub token: String,
 }
 
@@ -60,15 +61,21 @@ impl Client {
         Self {
             config: Arc::new(config),
             port,
+            name: "localhost",
             token: String::new(),
         }
+    }
+
+    /// The same, for which the server's name is another.
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     pub fn open(&self) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(self.name).unwrap();
         let connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
         Ok(StreamOwned::new(connection, stream))
     }

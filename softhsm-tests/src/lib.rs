@@ -24,6 +24,8 @@ pub mod fakes;
 pub mod https;
 pub mod jwt;
 pub mod keys;
+#[cfg(target_os = "linux")]
+pub mod kubernetes;
 pub mod layout;
 pub mod ministack;
 pub mod openbao;

@@ -91,7 +91,7 @@ fn images_are_judged_by_the_policy() {
     // Each verdict is a line of the log.
     let lines = server.events("verdict");
     assert_eq!(
-        distinct(&lines, "verdict").into_iter().collect::<Vec<_>>(),
+        distinct(&lines, "outcome").into_iter().collect::<Vec<_>>(),
         ["\"refused\"", "\"verified\""]
     );
     assert!(
@@ -265,7 +265,7 @@ fn the_answer_comes_before_the_api_server_gives_up() {
     assert_eq!(server.metric("verifications_under_way"), 1);
     let lines = server.events("verdict");
     assert_eq!(
-        distinct(&lines, "verdict").into_iter().collect::<Vec<_>>(),
+        distinct(&lines, "outcome").into_iter().collect::<Vec<_>>(),
         ["\"undecided\""]
     );
     // A registry that is not there is told as that.

@@ -120,6 +120,18 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "builds and tests everything",
     ),
     (
+        "docs/kubernetes.md",
+        "Installing",
+        0,
+        "kubernetes::the_recipe_for_a_certificate",
+    ),
+    (
+        "docs/kubernetes.md",
+        "When it is down",
+        0,
+        "needs kubectl, and takes away a webhook",
+    ),
+    (
         "docs/gcpkms.md",
         "Keys in Google Cloud KMS",
         0,

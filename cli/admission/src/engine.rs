@@ -189,10 +189,7 @@ impl Epoch {
     fn new(options: &EngineOptions) -> Result<Self, OciError> {
         // No cache on disk: what is there may be as old as it says it is good for.
         let mut revocation = OnlineOptions::default();
-        revocation
-            .client
-            .trace
-            .clone_from(&options.registries.client.trace);
+        revocation.client.listener = options.registries.client.listener.clone();
         Ok(Self {
             born: Instant::now(),
             connector: Connector::new(options.registries.clone())?,

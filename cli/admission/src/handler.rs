@@ -50,6 +50,8 @@ pub(crate) struct Finding {
     pub(crate) reason: String,
     /// As it would be verified by hand.
     pub(crate) reference: Option<String>,
+    /// What was verified.
+    digest: Option<String>,
     /// What the image is by digest, in the words in which it was written.
     pub(crate) at: Option<String>,
     by: Option<By>,
@@ -90,7 +92,7 @@ impl Service {
                 .map(|status| status.message.clone());
             (self.log)(&json!({
                 "time": (self.now)().to_string(), "event": "refused", "uid": request.uid, "namespace": request.namespace,
-                "kind": request.kind.kind, "name": request.object_name(), "reason": message,
+                "kind": request.kind.kind, "name": request.object_name(), "error": message,
             }));
         }
         (response, findings)
@@ -233,6 +235,7 @@ impl Service {
             kind: Kind::Refused,
             reason: String::new(),
             reference: None,
+            digest: None,
             at: None,
             by: None,
             took: Duration::ZERO,
@@ -320,6 +323,7 @@ impl Service {
             },
         };
         finding.reference = Some(format!("{}@{digest}", image.repository));
+        finding.digest = Some(digest.to_string());
         finding.at = Some(image.at(&digest));
         let question = Question {
             snapshot: &case.snapshot,
@@ -363,12 +367,14 @@ impl Service {
         if let (Value::Object(line), Value::Object(about)) = (&mut line, about) {
             line.extend(about);
             let millis = u64::try_from(finding.took.as_millis()).unwrap_or(u64::MAX);
+            let good = finding.kind.is_good();
             for (member, value) in [
                 ("place", json!(finding.found.place)),
-                ("image", json!(finding.found.image)),
-                ("reference", json!(finding.reference)),
-                ("verdict", json!(finding.kind.name())),
-                ("reason", json!(finding.reason)),
+                ("reference", json!(finding.found.image)),
+                ("digest", json!(finding.digest)),
+                ("outcome", json!(finding.kind.name())),
+                ("error", json!((!good).then_some(&finding.reason))),
+                ("detail", json!(good.then_some(&finding.reason))),
                 ("mode", json!(mode)),
                 ("by", json!(finding.by.map(By::name))),
                 ("milliseconds", json!(millis)),

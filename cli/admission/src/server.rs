@@ -423,7 +423,7 @@ fn malformed(
         .metrics
         .answered(endpoint, Answered::Malformed, took);
     (service.log)(&json!({
-        "time": (service.now)().to_string(), "event": "malformed", "status": status.as_u16(), "reason": why,
+        "time": (service.now)().to_string(), "event": "malformed", "status": status.as_u16(), "error": why,
     }));
     // What is left of the request is not read.
     closing(text(status, format!("{why}\n")))

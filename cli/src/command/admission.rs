@@ -90,7 +90,7 @@ fn registries(
     if let Some(path) = &args.ca_file {
         options.client.extra_roots.push(repository::ca_file(path)?);
     }
-    options.client.trace = repository::trace(context);
+    options.client.listener = context.listener();
     Ok(options)
 }
 
