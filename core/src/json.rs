@@ -10,6 +10,7 @@
 
 pub mod go;
 mod parser;
+mod strict;
 
 use std::fmt::Write as _;
 
@@ -121,10 +122,7 @@ pub enum JsonError {
 /// [`JsonError`], see its arms. Nothing is allocated beyond a small multiple of the input.
 pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     if bytes.len() > limits.bytes {
-        return Err(JsonError::TooLarge {
-            length: bytes.len(),
-            limit: limits.bytes,
-        });
+        return Err(too_large(bytes, limits));
     }
     if let Some(wrapping @ (Wrapping::ByteOrderMark | Wrapping::Utf16 | Wrapping::Html)) =
         Wrapping::of(bytes)
@@ -135,14 +133,31 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     parser::document(text, limits)
 }
 
-/// Reads a `T` from one strict JSON document: duplicates, depth, size and trailing data are
-/// checked first with [`Limits::default`], then serde reads it.
+/// Reads a `T` from one strict JSON document within [`Limits::default`]. The text is read once:
+/// duplicates, depth and the number of values are looked at on the way, in parts that `T` has no
+/// use for too. `T` must not keep parts as text (`RawValue`), which nobody would look into.
 ///
 /// # Errors
 /// [`JsonError`]; [`JsonError::Data`] where the document is not a `T`.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
-    parse(bytes, Limits::default())?;
-    Ok(serde_json::from_slice(bytes)?)
+    let limits = Limits::default();
+    if bytes.len() > limits.bytes {
+        return Err(too_large(bytes, limits));
+    }
+    strict::read(bytes, limits).map_err(|error| {
+        // What is refused is refused; the tree reader knows where and why.
+        match parse(bytes, limits) {
+            Err(fault) => fault,
+            Ok(_) => JsonError::Data(error),
+        }
+    })
+}
+
+fn too_large(bytes: &[u8], limits: Limits) -> JsonError {
+    JsonError::TooLarge {
+        length: bytes.len(),
+        limit: limits.bytes,
+    }
 }
 
 impl Default for Limits {
@@ -448,5 +463,98 @@ mod tests {
         assert!(from_slice::<Doc>(b"{\"name\":\"x\",\"name\":\"y\"}").is_err());
         assert!(from_slice::<Doc>(b"{\"Name\":\"x\"}").is_err());
         assert!(from_slice::<Doc>(b"{\"name\":\"x\"} 1").is_err());
+    }
+
+    /// ENV-16, ENV-42, SEC-26: the rules and limits hold whatever is read, in what a type passes over
+    /// too, and what breaks them is told as by [`parse`].
+    #[test]
+    fn env_16_all_types_are_read_strictly() {
+        use std::collections::BTreeMap;
+
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Choice {
+            Plain,
+            Of(BTreeMap<String, u8>),
+            Named { x: Option<u8> },
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Flat {
+            a: u8,
+            #[serde(flatten)]
+            more: BTreeMap<String, serde_json::Value>,
+        }
+        fn all(text: &str) -> [Result<(), JsonError>; 5] {
+            let text = text.as_bytes();
+            [
+                from_slice::<serde_json::Value>(text).map(drop),
+                from_slice::<serde::de::IgnoredAny>(text).map(drop),
+                from_slice::<Vec<Choice>>(text).map(drop),
+                from_slice::<Flat>(text).map(drop),
+                from_slice::<Option<Box<Flat>>>(text).map(drop),
+            ]
+        }
+        for twice in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"a":1,"b":{"c":[{"d":1,"e":2,"d":3}]}}"#,
+            r#"[{"of":{"x":1,"x":2}}]"#,
+            r#"[{"named":{"x":1,"x":1}}]"#,
+            r#"["plain",{"named":{"y":{"z":1,"z":1}}}]"#,
+            r#"{"a":"of another type","a":1}"#,
+        ] {
+            for read in all(twice) {
+                let error = read.unwrap_err();
+                assert!(
+                    matches!(error, JsonError::DuplicateName { .. }),
+                    "{twice}: {error}"
+                );
+            }
+        }
+        for depth in [31, 32, 5000] {
+            let deep = format!(
+                "{{\"a\":1,\"b\":{}1{}}}",
+                "[".repeat(depth),
+                "]".repeat(depth)
+            );
+            let [tree, ignored, _, flat, optional] = all(&deep);
+            for read in [tree, ignored, flat, optional] {
+                match depth {
+                    31 => read.unwrap(),
+                    _ => assert!(matches!(
+                        read.unwrap_err(),
+                        JsonError::TooDeep { limit: 32 }
+                    )),
+                }
+            }
+        }
+        // The object, "a" and the list are three values.
+        for (count, fits) in [(249_997, true), (249_998, false)] {
+            let many = format!("{{\"a\":1,\"b\":[{}0]}}", "0,".repeat(count - 1));
+            let [tree, ignored, _, flat, optional] = all(&many);
+            for read in [tree, ignored, flat, optional] {
+                match fits {
+                    true => read.unwrap(),
+                    false => assert!(matches!(
+                        read.unwrap_err(),
+                        JsonError::TooManyValues { limit: 250_000 }
+                    )),
+                }
+            }
+        }
+        let large = vec![b' '; (32 << 20) + 1];
+        let error = from_slice::<serde_json::Value>(&large).unwrap_err();
+        assert!(matches!(error, JsonError::TooLarge { .. }));
+        let good = r#"["plain",{"of":{"x":1,"y":2}},{"named":{"x":null}},{"named":{}}]"#;
+        let read: Vec<Choice> = from_slice(good.as_bytes()).unwrap();
+        assert!(matches!(
+            &read[..],
+            [Choice::Plain, Choice::Of(of), Choice::Named { x: None }, Choice::Named { .. }] if of["y"] == 2
+        ));
+        let flat: Flat = from_slice(br#"{"a":1,"b":{"c":[2.5,-1,"d"]}}"#).unwrap();
+        assert_eq!(
+            (flat.a, flat.more["b"].to_string().as_str()),
+            (1, r#"{"c":[2.5,-1,"d"]}"#)
+        );
     }
 }

@@ -142,7 +142,7 @@ pub struct Request {
 /// A whole answer, whatever its status.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct HttpAnswer {
     /// Status.
     pub status: StatusCode,
     /// Headers.
@@ -368,7 +368,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl HttpAnswer {
     /// An answer without headers.
     #[cfg(test)]
     pub(crate) fn new(status: StatusCode, url: Url, body: Vec<u8>) -> Self {
@@ -449,7 +449,7 @@ impl Client {
     ///
     /// # Errors
     /// [`NetError`]; no status is an error here.
-    pub async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, NetError> {
+    pub async fn exchange(&self, request: &Request, limit: u64) -> Result<HttpAnswer, NetError> {
         let pace = self.inner.paces.of(&request.url);
         let turn = pace.turn().await;
         let first = Instant::now();
@@ -483,7 +483,7 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, request: &Request, limit: u64) -> Result<Answer, NetError> {
+    async fn attempt(&self, request: &Request, limit: u64) -> Result<HttpAnswer, NetError> {
         self.open(request, limit).await?.read().await
     }
 
@@ -516,7 +516,7 @@ impl Client {
         body: reqwest::Body,
         size: u64,
         limit: u64,
-    ) -> Result<Answer, NetError> {
+    ) -> Result<HttpAnswer, NetError> {
         let time = self.time_for(limit.saturating_add(size));
         let deadline = Instant::now() + time;
         let send = self.send_one(request, &request.url, true, self.inner.reach, body);
@@ -645,12 +645,12 @@ impl Streaming {
         }
     }
 
-    async fn read(mut self) -> Result<Answer, NetError> {
+    async fn read(mut self) -> Result<HttpAnswer, NetError> {
         let mut body = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer {
+        Ok(HttpAnswer {
             status: self.status,
             headers: self.headers,
             url: self.url,

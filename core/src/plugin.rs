@@ -24,6 +24,7 @@ pub mod extension;
 mod find;
 mod go;
 mod install;
+mod interrupt;
 mod key;
 mod latch;
 mod live;
@@ -42,13 +43,14 @@ pub use error::{AnswerFault, MetadataFault, PluginError, PluginErrorKind, Proces
 pub use find::{Finder, Listed, Origin, PluginFile, PluginName};
 pub use go::platform;
 pub use install::{
-    Candidacy, InstallError, Installed, Installer, Order, Source, download_limits, is_semantic,
+    Candidacy, InstallError, InstallOrder, Installed, Installer, PackageSource, download_limits,
+    is_semantic,
 };
+pub use interrupt::Interrupt;
 pub use key::{KeyChoice, PluginKey, secret_in_clear, settled};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
-pub use session::{Answer, Session, SessionClocks, SessionError};
+pub use session::{Session, SessionAnswer, SessionClocks, SessionError};
 pub use signer::{EnvelopeGenerator, PluginSigner, RawSigner, UnopenedSigner};
-pub use spawn::Interrupt;
 pub use store::{KeyStore, NewKey, OpenKey};
 
 /// How long plugins may take (PLG-11).

@@ -40,12 +40,12 @@ pub struct Checked {
     /// What is known.
     pub status: Status,
     /// Whose answer that is; none where nobody was asked, or nobody answered.
-    pub source: Option<Source>,
+    pub source: Option<RevocationServer>,
 }
 
 /// Who answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Source {
+pub struct RevocationServer {
     /// In which way.
     pub method: Method,
     /// Where: an address that the certificate names.

@@ -27,7 +27,7 @@ pub use ber::BerError;
 pub use client::{Client, ClientError};
 pub use error::{InfoError, OutsideValidity, ResponseError, RootError, TokenError};
 pub use info::{Info, Range};
-pub use request::{Answer, Request};
+pub use request::{Request, TimestampAnswer};
 pub use revocation::{AuthorityRevocation, check_revocation, conclude};
 pub use root::root_from_file;
 pub use token::{Token, Verified};

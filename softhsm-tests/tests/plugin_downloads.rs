@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use hardsign_core::dirs::Dirs;
 use hardsign_core::net::{Client, ClientOptions};
-use hardsign_core::plugin::{Finder, Host, Installer, Order, Source, download_limits};
+use hardsign_core::plugin::{
+    Finder, Host, InstallOrder, Installer, PackageSource, download_limits,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use softhsm_tests::binaries;
 use softhsm_tests::https::{Answer, Https};
@@ -312,8 +314,8 @@ fn pli_06_slow_downloads_end() {
         &Dirs::below(root.path()),
         vec![],
     )));
-    let order = Order {
-        source: Source::Url {
+    let order = InstallOrder {
+        source: PackageSource::Url {
             url: &server.url("/drip"),
             client: &client,
         },

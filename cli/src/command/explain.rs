@@ -29,9 +29,9 @@ pub(super) fn artifact(args: &ExplainArgs, context: &Context) -> Result<(), Fail
         (_, Ok(repository)) => repository.to_string(),
         _ => typed.to_owned(),
     };
-    let explained = policy
-        .explain(&scope, &Loader::new(dirs.trust_stores()))
-        .map_err(Failure::error)?;
+    let stores = Loader::new(dirs.trust_stores());
+    let explain = policy.explain(&scope, &stores);
+    let explained = context.wait(async { explain.await.map_err(Failure::error) })?;
     warn(&explained, policy.document().warnings().len(), context);
     print(&explained, Some(&scope), args.output, context)
 }
@@ -40,9 +40,9 @@ pub(super) fn artifact(args: &ExplainArgs, context: &Context) -> Result<(), Fail
 pub(super) fn blob(args: &ExplainArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
     let policy: Policy<blob::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
-    let explained = policy
-        .explain(args.subject.as_deref(), &Loader::new(dirs.trust_stores()))
-        .map_err(Failure::error)?;
+    let stores = Loader::new(dirs.trust_stores());
+    let explain = policy.explain(args.subject.as_deref(), &stores);
+    let explained = context.wait(async { explain.await.map_err(Failure::error) })?;
     warn(&explained, policy.document().warnings().len(), context);
     print(&explained, None, args.output, context)
 }

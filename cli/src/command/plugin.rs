@@ -2,8 +2,8 @@
 
 use hardsign_core::net::{Client, ClientOptions};
 use hardsign_core::plugin::{
-    Candidacy, InstallError, Installer, Order, PinState, PluginError, PluginErrorKind,
-    Source as From, download_limits,
+    Candidacy, InstallError, InstallOrder, Installer, PackageSource, PinState, PluginError,
+    PluginErrorKind, download_limits,
 };
 use hardsign_core::text::WithCauses;
 use serde_json::json;
@@ -34,10 +34,10 @@ pub(super) fn install(args: &InstallArgs, context: &Context) -> Result<(), Failu
         Source::Url(_) => Some(client(context)?),
         Source::File(_) => None,
     };
-    let order = Order {
+    let order = InstallOrder {
         source: match (&args.source, &client) {
-            (Source::Url(url), Some(client)) => From::Url { url, client },
-            (Source::Url(path) | Source::File(path), _) => From::File(Path::new(path)),
+            (Source::Url(url), Some(client)) => PackageSource::Url { url, client },
+            (Source::Url(path) | Source::File(path), _) => PackageSource::File(Path::new(path)),
         },
         sha256: Some(&args.sha256),
         force: args.force,

@@ -129,8 +129,8 @@ impl<'a> Reader<'a> {
         for _ in 0..length {
             let key = self.item(depth)?;
             let fresh = match &key {
-                Value::Integer(label) => keys.insert(Key::Integer((*label).into())),
-                Value::Text(label) => keys.insert(Key::Text(label.clone())),
+                Value::Integer(label) => keys.insert(MapKey::Integer((*label).into())),
+                Value::Text(label) => keys.insert(MapKey::Text(label.clone())),
                 _ => return Err(CborError::KeyType),
             };
             if !fresh {
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
 }
 
 #[derive(Eq, Hash, PartialEq)]
-enum Key {
+enum MapKey {
     Integer(i128),
     Text(String),
 }

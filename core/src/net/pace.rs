@@ -16,7 +16,7 @@ use reqwest::{StatusCode, Url};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Answer, NetError};
+use super::{HttpAnswer, NetError};
 
 /// Requests at a time to begin with.
 const FIRST: usize = 16;
@@ -150,7 +150,7 @@ impl Turn<'_> {
     }
 
     /// Notes what became of a request that began then.
-    pub(super) fn note(&self, result: &Result<Answer, NetError>, began: Instant) {
+    pub(super) fn note(&self, result: &Result<HttpAnswer, NetError>, began: Instant) {
         let pace = self.pace;
         let mut round = guard(&pace.round);
         if is_complaint(result) {
@@ -189,7 +189,7 @@ impl Drop for Turn<'_> {
 }
 
 /// Whether the server says that it is asked too much.
-pub(super) fn is_throttled(result: &Result<Answer, NetError>) -> bool {
+pub(super) fn is_throttled(result: &Result<HttpAnswer, NetError>) -> bool {
     let busy = [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::SERVICE_UNAVAILABLE,
@@ -197,7 +197,7 @@ pub(super) fn is_throttled(result: &Result<Answer, NetError>) -> bool {
     matches!(result, Ok(answer) if busy.contains(&answer.status))
 }
 
-fn is_complaint(result: &Result<Answer, NetError>) -> bool {
+fn is_complaint(result: &Result<HttpAnswer, NetError>) -> bool {
     match result {
         Err(NetError::Timeout { .. }) => true,
         Err(NetError::Transport { cause, .. }) => cause.is_timeout(),
@@ -214,9 +214,9 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn answer(status: u16) -> Result<Answer, NetError> {
+    fn answer(status: u16) -> Result<HttpAnswer, NetError> {
         let url = "http://registry.example.com/v2/".parse().unwrap();
-        Ok(Answer::new(
+        Ok(HttpAnswer::new(
             StatusCode::from_u16(status).unwrap(),
             url,
             Vec::new(),

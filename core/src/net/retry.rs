@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 
-use super::{Answer, Limits, NetError, Request, shown};
+use super::{HttpAnswer, Limits, NetError, Request, shown};
 
 /// First wait; doubled with each repetition.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -18,7 +18,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// the request was turned away unread (429, 503).
 pub(super) fn decide(
     request: &Request,
-    result: &Result<Answer, NetError>,
+    result: &Result<HttpAnswer, NetError>,
     repeats: u32,
     elapsed: Duration,
     limits: &Limits,
@@ -89,7 +89,7 @@ pub fn jitter(most: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, headers: &[(&str, &str)]) -> Result<Answer, NetError> {
+    fn answer(status: u16, headers: &[(&str, &str)]) -> Result<HttpAnswer, NetError> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(
@@ -97,7 +97,7 @@ mod tests {
                 value.parse().unwrap(),
             );
         }
-        Ok(Answer {
+        Ok(HttpAnswer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: map,
             url: "http://localhost/a".parse().unwrap(),
@@ -109,7 +109,11 @@ mod tests {
         Request::new(method, "http://localhost/a".parse().unwrap())
     }
 
-    fn wait(method: Method, result: &Result<Answer, NetError>, repeats: u32) -> Option<Duration> {
+    fn wait(
+        method: Method,
+        result: &Result<HttpAnswer, NetError>,
+        repeats: u32,
+    ) -> Option<Duration> {
         let limits = Limits::default();
         decide(&request(method), result, repeats, Duration::ZERO, &limits).unwrap()
     }

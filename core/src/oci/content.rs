@@ -38,20 +38,20 @@ pub enum Place<'a> {
 #[derive(Debug)]
 pub struct BlobReader {
     wanted: Descriptor,
-    source: Source,
+    source: ContentSource,
     hasher: Option<Hasher>,
     read: u64,
 }
 
 #[derive(Debug)]
-enum Source {
+enum ContentSource {
     File(tokio::fs::File),
     Http(Box<Streaming>),
     Memory(Option<Bytes>),
 }
 
 impl BlobReader {
-    fn new(wanted: &Descriptor, source: Source) -> Self {
+    fn new(wanted: &Descriptor, source: ContentSource) -> Self {
         Self {
             hasher: Some(Hasher::new(wanted.digest.algorithm())),
             wanted: wanted.clone(),
@@ -62,15 +62,15 @@ impl BlobReader {
 
     /// The content of an open file, from where it stands.
     pub fn file(wanted: &Descriptor, file: std::fs::File) -> Self {
-        Self::new(wanted, Source::File(tokio::fs::File::from_std(file)))
+        Self::new(wanted, ContentSource::File(tokio::fs::File::from_std(file)))
     }
 
     pub(super) fn http(wanted: &Descriptor, streaming: Streaming) -> Self {
-        Self::new(wanted, Source::Http(Box::new(streaming)))
+        Self::new(wanted, ContentSource::Http(Box::new(streaming)))
     }
 
     pub(super) fn memory(wanted: &Descriptor, bytes: Vec<u8>) -> Self {
-        Self::new(wanted, Source::Memory(Some(bytes.into())))
+        Self::new(wanted, ContentSource::Memory(Some(bytes.into())))
     }
 
     /// The next piece; `None` after the last one, once everything was compared.
@@ -79,11 +79,11 @@ impl BlobReader {
     /// [`OciError::SizeMismatch`], [`OciError::DigestMismatch`], or the source's errors.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, OciError> {
         let chunk = match &mut self.source {
-            Source::Memory(bytes) => bytes.take().filter(|b| !b.is_empty()),
-            Source::Http(streaming) => {
+            ContentSource::Memory(bytes) => bytes.take().filter(|b| !b.is_empty()),
+            ContentSource::Http(streaming) => {
                 streaming.chunk().await.map_err(super::RegistryError::Net)?
             }
-            Source::File(file) => {
+            ContentSource::File(file) => {
                 let mut buffer = vec![0; CHUNK];
                 let count = file
                     .read(&mut buffer)

@@ -38,7 +38,7 @@ use crate::artifact::reference::{
 use crate::artifact::{Descriptor, Digest};
 use crate::envelope::Format;
 use crate::net::{
-    Answer, Client, ClientOptions, HeaderName, HeaderValue, Method, Request, StatusCode,
+    Client, ClientOptions, HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode,
 };
 pub use error::{Faults, RegistryError};
 use host::{Host, unexpected};
@@ -538,7 +538,7 @@ impl SignatureStore for Registry {
 }
 
 /// The media type of an answer, without parameters.
-pub(super) fn media_type(answer: &Answer) -> Option<String> {
+pub(super) fn media_type(answer: &HttpAnswer) -> Option<String> {
     let text = answer.headers.get("content-type")?.to_str().ok()?;
     let essence = text.split(';').next()?.trim();
     (!essence.is_empty()).then(|| essence.to_ascii_lowercase())

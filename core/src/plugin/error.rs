@@ -11,7 +11,6 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{ErrorCode, ErrorResponse, Token, UnknownSetting};
 
-use super::latch::to_token;
 use super::pins::PinsError;
 use super::session::SessionError;
 use super::text::{Lines, escaped};
@@ -26,6 +25,27 @@ pub use process::{ProcessEnd, SessionEnd};
 
 mod answer;
 mod process;
+/// ` to token "T" (serial 7)`, as far as the token is named.
+pub(super) fn to_token(token: &Token) -> String {
+    let shown = |text: &str| escaped(plain(text), TOKEN_SHOWN, Lines::Escape);
+    match (&token.label, &token.serial) {
+        (Some(label), Some(serial)) => {
+            format!(" to token \"{}\" (serial {})", shown(label), shown(serial))
+        }
+        (Some(label), None) => format!(" to token \"{}\"", shown(label)),
+        (None, Some(serial)) => format!(" to the token with serial {}", shown(serial)),
+        (None, None) => String::new(),
+    }
+}
+
+/// A text without the blanks and zeros that fill a field of fixed length.
+pub(super) fn plain(text: &str) -> &str {
+    text.trim_matches([' ', '\0'])
+}
+
+/// Characters shown of a token's label or serial number.
+const TOKEN_SHOWN: usize = 100;
+
 #[cfg(test)]
 mod tests;
 

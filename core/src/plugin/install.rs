@@ -35,7 +35,7 @@ pub use source::download_limits;
 
 /// Where a package is.
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
+pub enum PackageSource<'a> {
     /// A file: an executable, a zip or a gzipped tar.
     File(&'a Path),
     /// An `https` URL of one.
@@ -49,9 +49,9 @@ pub enum Source<'a> {
 
 /// What is to be installed.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
+pub struct InstallOrder<'a> {
     /// Where the package is.
-    pub source: Source<'a>,
+    pub source: PackageSource<'a>,
     /// Its SHA-256 in hexadecimal; a URL needs one.
     pub sha256: Option<&'a str>,
     /// Whatever version is in place, and even if that is broken.
@@ -107,9 +107,9 @@ impl Installer {
     ///
     /// # Errors
     /// [`InstallError`]; what was there before is untouched.
-    pub async fn install(&self, order: Order<'_>) -> Result<Installed, InstallError> {
+    pub async fn install(&self, order: InstallOrder<'_>) -> Result<Installed, InstallError> {
         let checksum = order.sha256.filter(|text| !text.is_empty());
-        if let Source::Url { url, .. } = order.source {
+        if let PackageSource::Url { url, .. } = order.source {
             // In this order (PLI-05).
             checksum.ok_or(InstallError::ChecksumMissing)?;
             source::parse(url)?;
@@ -196,7 +196,7 @@ impl Installer {
         &self,
         candidate: &Candidate,
         path: &Path,
-        source: Source<'_>,
+        source: PackageSource<'_>,
     ) -> Result<Metadata, InstallError> {
         let plugin = self.host.run_unpinned(PluginFile {
             name: candidate.name.clone(),
@@ -206,7 +206,7 @@ impl Installer {
         let metadata = plugin.metadata(&PluginConfig::new()).await;
         metadata.map_err(|error| match (error.is_interrupted(), source) {
             (true, _) => InstallError::Interrupted,
-            (false, Source::File(path))
+            (false, PackageSource::File(path))
                 if path.file_name() == Some(candidate.name.file_name().as_ref()) =>
             {
                 InstallError::NewMetadata {

@@ -15,8 +15,7 @@ use std::time::Duration;
 use hardsign_plugin::proto::{Command, ErrorCode, ErrorResponse, PluginConfig, Token};
 use serde_json::Value;
 
-use super::error::{PluginError, PluginErrorKind};
-use super::text::{Lines, escaped};
+use super::error::{PluginError, PluginErrorKind, plain};
 use super::{PluginFile, PluginName};
 
 /// The latches of a run; clones of a host share them.
@@ -163,19 +162,6 @@ impl About {
     }
 }
 
-/// ` to token "T" (serial 7)`, as far as the token is named.
-pub(super) fn to_token(token: &Token) -> String {
-    let shown = |text: &str| escaped(plain(text), SHOWN, Lines::Escape);
-    match (&token.label, &token.serial) {
-        (Some(label), Some(serial)) => {
-            format!(" to token \"{}\" (serial {})", shown(label), shown(serial))
-        }
-        (Some(label), None) => format!(" to token \"{}\"", shown(label)),
-        (None, Some(serial)) => format!(" to the token with serial {}", shown(serial)),
-        (None, None) => String::new(),
-    }
-}
-
 /// The attribute of a URI's path, decoded; `None` where there is none, or more than one.
 fn attribute(id: &str, name: &str) -> Option<String> {
     let (_, path) = id.split_once(':')?;
@@ -210,21 +196,14 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// A text without the blanks and zeros that fill a field of fixed length.
-fn plain(text: &str) -> &str {
-    text.trim_matches([' ', '\0'])
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Characters shown of a token's label or serial number.
-const SHOWN: usize = 100;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::error::to_token;
 
     fn about(id: &str, settings: &[(&str, &str)]) -> About {
         let config = settings.iter().map(|(k, v)| ((*k).into(), (*v).into()));

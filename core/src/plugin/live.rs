@@ -16,7 +16,7 @@ use super::Clocks;
 use super::command::Plugin;
 use super::error::{PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 use super::latch::About;
-use super::session::{Answer, Heard, Session, SessionClocks, SessionError};
+use super::session::{Heard, Session, SessionAnswer, SessionClocks, SessionError};
 use super::spawn::SessionProcess;
 use super::terminal::Terminal;
 use crate::budget::{self, Party, Waiting};
@@ -129,7 +129,7 @@ impl Live {
         command: &str,
         about: &About,
         key: Option<&str>,
-        ask: impl AsyncFnOnce() -> Answer<T>,
+        ask: impl AsyncFnOnce() -> SessionAnswer<T>,
     ) -> Result<T, PluginError> {
         let latch = plugin.host.latches.of(&plugin.file);
         let _turn = latch.turn(about).await;
@@ -153,7 +153,7 @@ impl Live {
         plugin: &Plugin,
         command: &str,
         key: Option<&str>,
-        answer: Answer<T>,
+        answer: SessionAnswer<T>,
     ) -> Result<T, PluginError> {
         match answer {
             Ok(Ok(answer)) => Ok(answer),

@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::spawn::Interrupt;
+use super::interrupt::Interrupt;
 use crate::event::Listener;
 use crate::json::JsonError;
 use driver::{Driver, Message, Outgoing};
@@ -136,7 +136,7 @@ impl SessionError {
 }
 
 /// An answer: the transport's result outside, the plugin's inside.
-pub type Answer<T> = Result<Result<T, ErrorResponse>, Arc<SessionError>>;
+pub type SessionAnswer<T> = Result<Result<T, ErrorResponse>, Arc<SessionError>>;
 
 /// How long a session's requests may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -199,7 +199,7 @@ impl Session {
     ///
     /// # Errors
     /// Outside: the session broke. Inside: the plugin refused.
-    pub async fn open(&self, request: &OpenRequest) -> Answer<OpenResponse> {
+    pub async fn open(&self, request: &OpenRequest) -> SessionAnswer<OpenResponse> {
         let opened: OpenResponse = match self.request(OPEN, request, None).await? {
             Ok(opened) => opened,
             Err(refusal) => return Ok(Err(refusal)),
@@ -225,7 +225,7 @@ impl Session {
         digest: &[u8],
         hash: HashAlgorithm,
         scheme: Option<SignatureScheme>,
-    ) -> Answer<Base64> {
+    ) -> SessionAnswer<Base64> {
         let request = SessionSignRequest {
             digest: Base64(digest.to_vec()),
             hash_algorithm: hash,
@@ -251,7 +251,7 @@ impl Session {
         command: &'static str,
         request: &Q,
         clock: Option<Duration>,
-    ) -> Answer<A> {
+    ) -> SessionAnswer<A> {
         let answer = tokio::select! {
             answer = self.exchange(command, request, clock) => answer?,
             () = self.interrupt.raised() => return Err(Arc::new(SessionError::Interrupted)),
@@ -270,7 +270,7 @@ impl Session {
         command: &'static str,
         request: &Q,
         clock: Option<Duration>,
-    ) -> Answer<Value> {
+    ) -> SessionAnswer<Value> {
         let closed = || {
             self.error()
                 .unwrap_or_else(|| Arc::new(SessionError::Closed))
@@ -322,7 +322,7 @@ async fn opened<R, W>(
     clocks: SessionClocks,
     heard: Heard,
     interrupt: &Interrupt,
-) -> Answer<(Session, OpenResponse)>
+) -> SessionAnswer<(Session, OpenResponse)>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,

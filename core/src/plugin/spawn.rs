@@ -20,11 +20,11 @@ use hardsign_plugin::frame::MAX_MESSAGE;
 use hardsign_plugin::host::{self, Withheld};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::error::ProcessEnd;
+use super::interrupt::Interrupt;
 use super::text::Tail;
 
 /// Whose wish it is that a plugin runs. Its environment is the same either way: the host's, less
@@ -75,43 +75,6 @@ pub(super) enum RunError {
     TooMuchOutput { stream: &'static str, limit: usize },
     Clock { after: Duration },
     Interrupted,
-}
-
-/// Tells everything that waits for a plugin that the user wants to stop.
-///
-/// Cloned handles share one state. Once raised it stays raised.
-#[derive(Clone, Debug)]
-pub struct Interrupt(Arc<watch::Sender<bool>>);
-
-impl Interrupt {
-    /// A handle that nobody has raised.
-    pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
-    }
-
-    /// Stops all that waits: sessions have their stdin closed and two seconds to end.
-    pub fn raise(&self) {
-        self.0.send_replace(true);
-    }
-
-    /// Whether it was raised.
-    pub fn is_raised(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Returns when it is raised.
-    pub async fn raised(&self) {
-        // The sender lives in `self`, so waiting ends by the value only.
-        if self.0.subscribe().wait_for(|raised| *raised).await.is_err() {
-            std::future::pending().await
-        }
-    }
-}
-
-impl Default for Interrupt {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// Runs a one-shot command: `request` on its stdin, then its end; everything it writes until it

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::crl::CrlError;
 use super::fetch::FetchError;
 use super::ocsp::OcspError;
-use super::{Method, Source};
+use super::{Method, RevocationServer};
 use crate::text::WithCauses;
 
 /// Most distribution points of one certificate that are tried (REV-12).
@@ -16,7 +16,7 @@ pub(super) const MAX_POINTS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// Which server.
-    pub source: Source,
+    pub source: RevocationServer,
     /// Why its answer does not count.
     pub error: Arc<ServerError>,
 }

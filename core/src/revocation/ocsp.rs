@@ -30,7 +30,7 @@
 //!     singleExtensions [1] EXPLICIT Extensions OPTIONAL }
 //! ```
 //!
-//! What must hold for safety: an [`Answer`] exists only for a response that is signed by the
+//! What must hold for safety: an [`OcspAnswer`] exists only for a response that is signed by the
 //! certificate's issuer or by a responder that this issuer authorised, is current, and names
 //! exactly the certificate asked for. The responderID is not compared: the signature says more.
 
@@ -61,7 +61,7 @@ const MAX_RESPONDERS: usize = 8;
 
 /// What a responder says about a certificate.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct OcspAnswer {
     /// The status.
     pub status: OcspStatus,
     /// Until when this holds.
@@ -219,7 +219,7 @@ pub fn judge(
     issuer: &Certificate,
     authentic_signing_time: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Answer, OcspError> {
+) -> Result<OcspAnswer, OcspError> {
     if response.len() > MAX_RESPONSE_LEN {
         return Err(OcspError::TooLarge);
     }
@@ -244,7 +244,7 @@ pub fn judge(
         });
     }
     let (status, valid_until) = worst.ok_or(OcspError::OtherCertificate)?;
-    Ok(Answer {
+    Ok(OcspAnswer {
         status,
         valid_until,
         to_check,

@@ -18,10 +18,12 @@ use super::attempt::{Attempt, MAX_POINTS, ServerError};
 use super::bundles::{Bundles, Wanted};
 use super::crl::{CrlError, Verdict};
 use super::fetch::Fetcher;
-use super::ocsp::{self, Answer, OcspStatus};
+use super::ocsp::{self, OcspAnswer, OcspStatus};
 use super::points::{DistributionPoint, Reasons, distribution_points};
 use super::shared::{Found, Shared};
-use super::{Checked, Checker, Inquiry, Method, Source, Status, Unknown, names_addresses};
+use super::{
+    Checked, Checker, Inquiry, Method, RevocationServer, Status, Unknown, names_addresses,
+};
 use crate::budget::apart;
 use crate::event::{Event, Observer};
 use crate::net::ClientOptions;
@@ -42,7 +44,7 @@ pub struct Online {
     total: Duration,
     fetcher: Fetcher,
     bundles: Bundles,
-    known: Shared<Key, Arc<Outcome>>,
+    known: Shared<OutcomeKey, Arc<Outcome>>,
 }
 
 /// How to make an [`Online`].
@@ -62,7 +64,7 @@ pub struct OnlineOptions {
 }
 
 /// A certificate, its issuer, and the time that a signing authority vouches for.
-type Key = ([u8; 32], [u8; 32], Option<Timestamp>);
+type OutcomeKey = ([u8; 32], [u8; 32], Option<Timestamp>);
 
 /// What is known about a certificate, and how that came to be.
 struct Outcome {
@@ -74,7 +76,7 @@ struct Outcome {
 /// A good answer.
 struct Known {
     revoked: bool,
-    source: Source,
+    source: RevocationServer,
     valid_until: Timestamp,
 }
 
@@ -161,7 +163,7 @@ impl Online {
     /// Asks the responders in order; the first that gives a valid answer is the last (REV-19).
     async fn by_ocsp(&self, question: Question<'_>, attempts: &mut Vec<Attempt>) -> Option<Known> {
         for url in question.certificate.ocsp_urls().iter().take(MAX_RESPONDERS) {
-            let source = Source {
+            let source = RevocationServer {
                 method: Method::Ocsp,
                 url: url.clone(),
             };
@@ -193,7 +195,7 @@ impl Online {
 
     /// Asks one responder. Where its own certificate has to be checked, that is done by CRL alone,
     /// so that no responder vouches for another (REV-28).
-    async fn ask(&self, url: &str, question: Question<'_>) -> Result<Answer, ServerError> {
+    async fn ask(&self, url: &str, question: Question<'_>) -> Result<OcspAnswer, ServerError> {
         let Question {
             certificate,
             issuer,
@@ -232,7 +234,7 @@ impl Online {
     /// that works (REV-32). One that lists it is enough, the others must all say that they don't.
     async fn by_crl(&self, question: Question<'_>, attempts: &mut Vec<Attempt>) -> Option<Known> {
         let first = question.certificate.crl_urls().first()?;
-        let source = |url: &str| Source {
+        let source = |url: &str| RevocationServer {
             method: Method::Crl,
             url: url.to_owned(),
         };

@@ -25,7 +25,7 @@ use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
 
 use super::context;
-use super::error::TokenError;
+use super::error::{TST_INFO, TokenError};
 use crate::algorithm::HashAlgorithm;
 use crate::crypto;
 use crate::x509::Certificate;
@@ -391,8 +391,6 @@ pub(super) fn optional<'a, R: Reader<'a>>(
     }
 }
 
-/// id-ct-TSTInfo
-pub(super) const TST_INFO: ObjectIdentifier = oid("1.2.840.113549.1.9.16.1.4");
 const SIGNED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.2");
 const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");

@@ -9,6 +9,10 @@ use crate::artifact::Quoted;
 use crate::crypto::{KeyError, SignedDataError};
 use crate::x509::{CertificateError, ChainError, Name, NotValidAt, rfc1123};
 
+/// id-ct-TSTInfo, the content type of a token.
+pub(super) const TST_INFO: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
+
 /// Bytes that are no TimeStampToken, or one that can't be relied on.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -40,7 +44,7 @@ pub enum TokenError {
     /// What is signed is no TSTInfo (TSA-16).
     #[error(
         "unexpected content type: {found}. Expected to be id-ct-TSTInfo ({})",
-        super::cms::TST_INFO
+        TST_INFO
     )]
     ContentType {
         /// The type found.

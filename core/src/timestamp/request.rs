@@ -37,7 +37,7 @@ pub struct Request {
 
 /// A token that answers a request.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct TimestampAnswer {
     /// DER of the token, to be stored as it is (TSA-12). Where the authority sent DER, these are
     /// its very bytes; BER is converted.
     pub token: Vec<u8>,
@@ -93,7 +93,7 @@ impl Request {
         response: &[u8],
         message: &[u8],
         roots: &[Certificate],
-    ) -> Result<Answer, ResponseError> {
+    ) -> Result<TimestampAnswer, ResponseError> {
         let token = granted(response)?;
         let verified = Token::parse(&token)?.verify(message, roots)?;
         let info = verified.info();
@@ -103,7 +103,7 @@ impl Request {
         if info.nonce.as_deref() != Some(&self.nonce) {
             return Err(ResponseError::Nonce);
         }
-        Ok(Answer { token, verified })
+        Ok(TimestampAnswer { token, verified })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::policy::{
     Verification, VerifyTimestamp, blob, oci,
 };
 use crate::text::WithCauses;
-use crate::trust::{Loader, StoreRef};
+use crate::trust::{StoreRef, TrustStores};
 
 /// What applies, and what it says.
 #[derive(Clone, Debug)]
@@ -67,10 +67,10 @@ impl Policy<oci::Document> {
     ///
     /// # Errors
     /// If the text is no repository, or no statement applies.
-    pub fn explain(
+    pub async fn explain(
         &self,
         repository: &str,
-        stores: &Loader,
+        stores: &dyn TrustStores,
     ) -> Result<Explanation, SelectionError> {
         let scope = Scope::parse(repository)?;
         let statement = self
@@ -80,7 +80,9 @@ impl Policy<oci::Document> {
             None => Because::Wildcard,
             Some(named) => Because::Scope(named.clone()),
         };
-        Ok(self.explained(statement.name(), statement.verification(), because, stores))
+        Ok(self
+            .explained(statement.name(), statement.verification(), because, stores)
+            .await)
     }
 }
 
@@ -90,27 +92,29 @@ impl Policy<blob::Document> {
     ///
     /// # Errors
     /// If there is no such statement.
-    pub fn explain(
+    pub async fn explain(
         &self,
         name: Option<&str>,
-        stores: &Loader,
+        stores: &dyn TrustStores,
     ) -> Result<Explanation, SelectionError> {
         let statement = self.document().statement_for(name)?;
         let because = match name {
             Some(_) => Because::Name,
             None => Because::Global,
         };
-        Ok(self.explained(statement.name(), statement.verification(), because, stores))
+        Ok(self
+            .explained(statement.name(), statement.verification(), because, stores)
+            .await)
     }
 }
 
 impl<A: Applicability> Policy<Document<A>> {
-    fn explained(
+    async fn explained(
         &self,
         statement: &str,
         verification: &Verification,
         because: Because,
-        stores: &Loader,
+        stores: &dyn TrustStores,
     ) -> Explanation {
         let rules = verification.rules();
         let action = |check| rules.map_or(Action::Skip, |rules| rules.action(check));
@@ -121,22 +125,20 @@ impl<A: Applicability> Policy<Document<A>> {
             .iter()
             .map(ToString::to_string)
             .collect();
-        let stores = named
-            .iter()
-            .map(|store| {
-                let loaded = stores.load(store);
-                let seen = loaded.iter().flat_map(|s| s.warnings());
-                warnings.extend(seen.map(ToString::to_string));
-                let subject = |c: &crate::x509::Certificate| c.subject().to_string();
-                ExplainedStore {
-                    store: store.clone(),
-                    subjects: match loaded {
-                        Ok(store) => Ok(store.certificates().iter().map(subject).collect()),
-                        Err(error) => Err(WithCauses(&error).to_string()),
-                    },
-                }
-            })
-            .collect();
+        let mut explained = Vec::new();
+        for store in named {
+            let loaded = stores.load(store).await.store;
+            let seen = loaded.iter().flat_map(|s| s.warnings());
+            warnings.extend(seen.map(ToString::to_string));
+            let subject = |c: &crate::x509::Certificate| c.subject().to_string();
+            explained.push(ExplainedStore {
+                store: store.clone(),
+                subjects: match loaded {
+                    Ok(store) => Ok(store.certificates().iter().map(subject).collect()),
+                    Err(error) => Err(WithCauses(&error).to_string()),
+                },
+            });
+        }
         let identities = rules.map(|rules| rules.identities().items());
         Explanation {
             policy: self.source().clone(),
@@ -147,7 +149,7 @@ impl<A: Applicability> Policy<Document<A>> {
             overridden: rules.is_some_and(|rules| rules.is_overridden()),
             checks: Check::ALL.map(|check| (check, action(check))),
             verify_timestamp: rules.map(|rules| rules.verify_timestamp()),
-            stores,
+            stores: explained,
             identities: identities
                 .unwrap_or_default()
                 .iter()

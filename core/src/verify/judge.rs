@@ -84,7 +84,7 @@ pub(super) enum Question<'a> {
 }
 
 /// The answer to a [`Question`].
-pub(super) enum Answer {
+pub(super) enum Reply {
     Plugin(Result<Described, ExtensionFailure>),
     Revocation(Vec<Checked>),
     Decision(Result<ExtensionAnswer, ExtensionFailure>),
@@ -113,7 +113,7 @@ pub(super) struct Case<'a> {
     anchors: Vec<Anchor>,
     plugin: Option<Plugin>,
     stage: Stage,
-    answer: Option<Answer>,
+    answer: Option<Reply>,
 }
 
 /// The step at which verification ends.
@@ -156,20 +156,18 @@ pub fn judge(
     loop {
         let answer = match case.next() {
             Err(verdict) => return *verdict,
-            Ok(Question::Signer(_)) => Answer::Revocation(std::mem::take(&mut answers.signer)),
-            Ok(Question::Authority(_)) => {
-                Answer::Revocation(std::mem::take(&mut answers.authority))
-            }
+            Ok(Question::Signer(_)) => Reply::Revocation(std::mem::take(&mut answers.signer)),
+            Ok(Question::Authority(_)) => Reply::Revocation(std::mem::take(&mut answers.authority)),
             Ok(Question::Plugin(_)) => {
                 let described = answers
                     .plugin
                     .as_ref()
                     .map(|(described, _)| described.clone());
-                Answer::Plugin(described.ok_or_else(ExtensionFailure::none))
+                Reply::Plugin(described.ok_or_else(ExtensionFailure::none))
             }
             Ok(Question::Decision { .. }) => {
                 let decided = answers.plugin.take().map(|(_, decided)| decided);
-                Answer::Decision(decided.ok_or_else(ExtensionFailure::none))
+                Reply::Decision(decided.ok_or_else(ExtensionFailure::none))
             }
         };
         case.answer(answer);
@@ -285,7 +283,7 @@ impl<'a> Case<'a> {
     }
 
     /// The answer to the question that stands.
-    pub(super) fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, answer: Reply) {
         self.answer = Some(answer);
     }
 
@@ -393,11 +391,11 @@ impl<'a> Case<'a> {
     fn found(
         &mut self,
         named: &VerificationPlugin,
-        answer: Option<Answer>,
+        answer: Option<Reply>,
     ) -> Result<Plugin, Refused> {
         let plugin = || named.name.clone();
         let described = match answer {
-            Some(Answer::Plugin(described)) => described,
+            Some(Reply::Plugin(described)) => described,
             _ => Err(ExtensionFailure::none()),
         };
         let described = described.map_err(|failure| match failure {
@@ -527,14 +525,14 @@ impl<'a> Case<'a> {
         &mut self,
         signature: &Signature,
         errand: &Errand,
-        answer: Option<Answer>,
+        answer: Option<Reply>,
     ) -> Result<(), Refused> {
         let Some(plugin) = self.plugin.clone() else {
             return Err(Refused(Step::Extension));
         };
         let name = || plugin.name.clone();
         let decided = match answer {
-            Some(Answer::Decision(decided)) => decided,
+            Some(Reply::Decision(decided)) => decided,
             _ => Err(ExtensionFailure::none()),
         };
         let decided = decided.map_err(|failure| match failure {
@@ -625,9 +623,9 @@ impl<'a> Case<'a> {
 }
 
 /// The statuses that were asked for; none where the answer is about something else.
-fn statuses(answer: Option<Answer>) -> Vec<Checked> {
+fn statuses(answer: Option<Reply>) -> Vec<Checked> {
     match answer {
-        Some(Answer::Revocation(checked)) => checked,
+        Some(Reply::Revocation(checked)) => checked,
         _ => Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::content::Target;
 use super::extension::{Extension, ExtensionRequest, NoPlugins};
 use super::integrity::{IntegrityError, integrity};
-use super::judge::{Answer, Case, Grounds, Question, VerifiedSignature};
+use super::judge::{Case, Grounds, Question, Reply, VerifiedSignature};
 use super::options::Options;
 use super::outcome::{
     Accepted, Attempt, AttemptFailure, Outcome, SignatureName, Skipped, Verified, VerifyError,
@@ -301,23 +301,23 @@ impl<'v> Verifier<'v> {
         }
     }
 
-    async fn ask(&self, grounds: &Grounds<'_>, question: Question<'_>) -> Answer {
+    async fn ask(&self, grounds: &Grounds<'_>, question: Question<'_>) -> Reply {
         match question {
             Question::Plugin(named) => {
                 let described = self.extension.describe(&named.name, grounds.plugin_config);
-                Answer::Plugin(during(Phase::VerificationPlugin, described).await)
+                Reply::Plugin(during(Phase::VerificationPlugin, described).await)
             }
             Question::Authority(verified) => {
                 let inquiry = Inquiry::about(verified.chain(), None, grounds.now, grounds.observer);
                 let checked = self.revocation.check(inquiry);
-                Answer::Revocation(during(Phase::Revocation, checked).await)
+                Reply::Revocation(during(Phase::Revocation, checked).await)
             }
             Question::Signer(signature) => {
                 let authentic = signature.attributes().authentic_signing_time();
                 let chain = signature.chain();
                 let inquiry = Inquiry::about(chain, authentic, grounds.now, grounds.observer);
                 let checked = self.revocation.check(inquiry);
-                Answer::Revocation(during(Phase::Revocation, checked).await)
+                Reply::Revocation(during(Phase::Revocation, checked).await)
             }
             Question::Decision {
                 plugin,
@@ -331,7 +331,7 @@ impl<'v> Verifier<'v> {
                     config: grounds.plugin_config,
                 };
                 let decided = self.extension.verify(&plugin.name, request);
-                Answer::Decision(during(Phase::VerificationPlugin, decided).await)
+                Reply::Decision(during(Phase::VerificationPlugin, decided).await)
             }
         }
     }

@@ -60,6 +60,14 @@ proptest! {
                 if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
                     prop_assert!(error.told().contains("number out of range"), "{}", error);
                 }
+                // What is read into types is the same document.
+                match json::from_slice::<serde_json::Value>(text.as_bytes()) {
+                    Ok(typed) => prop_assert_eq!(typed, serde_json::from_str::<serde_json::Value>(&text).unwrap()),
+                    Err(error) => prop_assert!(error.told().contains("number out of range"), "{}", error),
+                }
+            } else {
+                prop_assert!(json::from_slice::<serde_json::Value>(text.as_bytes()).is_err());
+                prop_assert!(json::from_slice::<serde::de::IgnoredAny>(text.as_bytes()).is_err());
             }
         }
     }

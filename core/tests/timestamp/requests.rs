@@ -3,7 +3,7 @@
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use hardsign_core::algorithm::HashAlgorithm;
-use hardsign_core::timestamp::{Answer, InfoError, Request, ResponseError, TokenError};
+use hardsign_core::timestamp::{InfoError, Request, ResponseError, TimestampAnswer, TokenError};
 use hardsign_test_support::asn1::tlv;
 use hardsign_test_support::token::{self as parts, Authority, response};
 use hardsign_test_support::{Key, Told};
@@ -46,7 +46,7 @@ fn asked(authority: &Authority) -> (Request, parts::Token) {
     (request, token)
 }
 
-fn answer(change: impl FnOnce(&mut parts::Token)) -> Result<Answer, ResponseError> {
+fn answer(change: impl FnOnce(&mut parts::Token)) -> Result<TimestampAnswer, ResponseError> {
     let authority = Authority::new(&Key::P256);
     let (request, mut token) = asked(&authority);
     change(&mut token);

@@ -169,8 +169,8 @@ fn mutants_are_refused_or_told() {
 
 /// What `policy explain` prints: statement and why, each check with its action, stores with what
 /// is in them, identities, rules; without looking at a signature.
-#[test]
-fn explanations() {
+#[tokio::test]
+async fn explanations() {
     let pki = Pki::new();
     let rest = level(r#""level":"permissive","override":{"expiry":"enforce"}"#)
         .replace(r#""ca:t""#, r#""ca:t","tsa:none""#);
@@ -179,7 +179,7 @@ fn explanations() {
     let world = world.file(&path, RULES);
     let stores = Loader::new(world.dirs.trust_stores());
     let policy = world.policy();
-    let explained = policy.explain(REPOSITORY, &stores).unwrap();
+    let explained = policy.explain(REPOSITORY, &stores).await.unwrap();
     assert_eq!(explained.statement, "n");
     assert!(matches!(explained.because, Because::Scope(ref s) if s.as_str() == REPOSITORY));
     assert_eq!(explained.level, Level::Permissive);
@@ -206,22 +206,27 @@ fn explanations() {
     );
     let signers = explained.rules.unwrap().signers.unwrap();
     assert_eq!((signers.at_least(), signers.parties()[0].name()), (1, "t"));
-    assert!(policy.explain("registry.test/other", &stores).is_err());
-    assert!(policy.explain("other", &stores).is_err());
+    assert!(
+        policy
+            .explain("registry.test/other", &stores)
+            .await
+            .is_err()
+    );
+    assert!(policy.explain("other", &stores).await.is_err());
 
     let any = document(r#""signatureVerification":{"level":"skip"}"#).replace(REPOSITORY, "*");
     let world = World::new();
     let path = world.dirs.oci_policy();
     let world = world.file(&path, &any);
-    let explained = world.policy().explain("a/b", &stores).unwrap();
+    let explained = world.policy().explain("a/b", &stores).await.unwrap();
     assert_eq!(explained.because, Because::Wildcard);
     assert!(explained.checks.iter().all(|(_, a)| *a == Action::Skip));
     assert_eq!(explained.warnings.len(), 1, "TP-42");
 }
 
 /// The same for files.
-#[test]
-fn explanations_for_files() {
+#[tokio::test]
+async fn explanations_for_files() {
     let world = World::new();
     let path = world.dirs.blob_policy();
     let text = blob_policy().replace(r#""name":"b","#, r#""name":"b","globalPolicy":true,"#);
@@ -229,9 +234,9 @@ fn explanations_for_files() {
     let stores = Loader::new(world.dirs.trust_stores());
     let policy = world.blob_policy();
     for (name, because) in [(None, Because::Global), (Some("b"), Because::Name)] {
-        let explained = policy.explain(name, &stores).unwrap();
+        let explained = policy.explain(name, &stores).await.unwrap();
         assert_eq!(explained.because, because);
         assert_eq!(explained.level, Level::Strict);
     }
-    assert!(policy.explain(Some("c"), &stores).is_err());
+    assert!(policy.explain(Some("c"), &stores).await.is_err());
 }

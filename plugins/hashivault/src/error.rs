@@ -6,7 +6,10 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::SERVICE;
-use crate::transit::RESTORE;
+
+/// How a deleted key is had back.
+pub(crate) const RESTORE: &str =
+    "have it restored (`bao write -f transit/keys/NAME/soft-delete-restore`), or use another key";
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]

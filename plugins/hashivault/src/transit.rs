@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::SERVICE;
 use crate::client::Client;
 use crate::config::Config;
-use crate::error::Asked;
+use crate::error::{Asked, RESTORE};
 use crate::login::Token;
 
 /// The engine, logged in to.
@@ -47,10 +47,6 @@ impl Version {
         }
     }
 }
-
-/// How a deleted key is had back.
-pub(crate) const RESTORE: &str =
-    "have it restored (`bao write -f transit/keys/NAME/soft-delete-restore`), or use another key";
 
 impl Transit {
     pub(crate) async fn open(config: Config, context: &Context<'_>) -> Result<Self, Error> {

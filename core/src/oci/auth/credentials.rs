@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::helper::{Helper, HelperError};
+use super::helper::{Helper, HelperError, TOKEN_USER};
 use super::{Credential, Secret};
 use crate::artifact::reference::{is_registry, registry_of_address};
 use crate::config::{ConfigError, ConfigFile};
@@ -21,8 +21,6 @@ use crate::json::go::is_named;
 
 /// Server address under which Docker Hub's credential is kept (REG-08).
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-/// User name that marks a refresh token (CFG-23).
-const TOKEN_USER: &str = "<token>";
 
 /// The files and directories in which credentials are looked for.
 #[derive(Clone, Debug, Default)]
@@ -386,18 +384,6 @@ const AUTH: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
-
-/// A credential as a helper returns it; an answer with nothing in it is none.
-pub(super) fn from_helper(username: String, secret: Secret) -> Option<Credential> {
-    match username.as_str() {
-        "" | TOKEN_USER if secret.expose().is_empty() => None,
-        TOKEN_USER => Some(Credential::RefreshToken(secret)),
-        _ => Some(Credential::Password {
-            username,
-            password: secret,
-        }),
-    }
-}
 
 #[cfg(test)]
 mod tests;

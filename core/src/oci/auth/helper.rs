@@ -18,13 +18,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::credentials::from_helper;
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
 use crate::budget::{self, Party};
 use crate::event::{Event, HelperStage, Listener, Observer as _};
 use crate::json::go::Login;
 use crate::json::{self, JsonError};
+
+/// User name that marks a refresh token (CFG-23).
+pub(super) const TOKEN_USER: &str = "<token>";
 
 /// Registry credentials, which no child process sees (CFG-27).
 const CREDENTIALS: [&str; 2] = ["NOTATION_USERNAME", "NOTATION_PASSWORD"];
@@ -202,6 +204,18 @@ impl Program {
             action,
             stage,
         });
+    }
+}
+
+/// A credential as a helper returns it; an answer with nothing in it is none.
+fn from_helper(username: String, secret: Secret) -> Option<Credential> {
+    match username.as_str() {
+        "" | TOKEN_USER if secret.expose().is_empty() => None,
+        TOKEN_USER => Some(Credential::RefreshToken(secret)),
+        _ => Some(Credential::Password {
+            username,
+            password: secret,
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::artifact::Quoted;
-use crate::net::{Answer, Method, NetError, StatusCode, shown};
+use crate::net::{HttpAnswer, Method, NetError, StatusCode, shown};
 use crate::oci::auth::AuthError;
 use crate::oci::manifest::ManifestError;
 
@@ -226,7 +226,7 @@ fn text(fault: &Fault) -> String {
 
 impl RegistryError {
     /// The error of an answer with an unexpected status.
-    pub(crate) fn status(method: &Method, answer: &Answer) -> Self {
+    pub(crate) fn status(method: &Method, answer: &HttpAnswer) -> Self {
         Self::Status {
             method: method.clone(),
             url: shown(&answer.url),
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     fn faults(status: u16, body: &str) -> Faults {
-        let answer = Answer::new(
+        let answer = HttpAnswer::new(
             StatusCode::from_u16(status).unwrap(),
             "http://localhost/v2/".parse().unwrap(),
             body.as_bytes().to_vec(),

@@ -2,7 +2,7 @@
 
 use super::RegistryError;
 use crate::artifact::reference::{RepositoryName, api_host};
-use crate::net::{Answer, Client, Method, Request, StatusCode, Streaming, Url};
+use crate::net::{Client, HttpAnswer, Method, Request, StatusCode, Streaming, Url};
 use crate::oci::OciError;
 use crate::oci::auth::{Authenticator, Credentials};
 
@@ -68,7 +68,7 @@ impl Host {
         mut request: Request,
         scope: &str,
         limit: u64,
-    ) -> Result<Answer, OciError> {
+    ) -> Result<HttpAnswer, OciError> {
         request.authorization = self.authenticator.header(scope).await;
         let answer = self.exchange(&request, limit).await?;
         if answer.status != StatusCode::UNAUTHORIZED || !self.is_home(&answer.url) {
@@ -116,13 +116,13 @@ impl Host {
         request
     }
 
-    async fn exchange(&self, request: &Request, limit: u64) -> Result<Answer, OciError> {
+    async fn exchange(&self, request: &Request, limit: u64) -> Result<HttpAnswer, OciError> {
         let answer = self.client.exchange(request, limit).await;
         answer.map_err(|source| RegistryError::Net(source).into())
     }
 }
 
 /// The error of an unexpected answer.
-pub(in crate::oci) fn unexpected(method: Method, answer: &Answer) -> OciError {
+pub(in crate::oci) fn unexpected(method: Method, answer: &HttpAnswer) -> OciError {
     RegistryError::status(&method, answer).into()
 }

@@ -9,7 +9,7 @@ use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::budget::{self, Unsettled};
 use crate::envelope::Format;
-use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
+use crate::net::{HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode, Url, shown};
 use crate::oci::manifest::{
     self, EMPTY_CONTENT, Entry, MAX_MANIFEST, Manifest, OCI_MANIFEST, SIGNATURE_ARTIFACT_TYPE,
     WrittenForm,
@@ -72,7 +72,7 @@ impl Registry {
         target: &TagOrDigest,
         descriptor: &Descriptor,
         bytes: Vec<u8>,
-    ) -> Result<Answer, OciError> {
+    ) -> Result<HttpAnswer, OciError> {
         let content_type = HeaderValue::from_str(&descriptor.media_type)
             .map_err(|_| RegistryError::Address(descriptor.media_type.clone()))?;
         let request = self
@@ -182,7 +182,7 @@ impl Registry {
     pub(in crate::oci) async fn end_upload(
         &self,
         descriptor: &Descriptor,
-        answer: &Answer,
+        answer: &HttpAnswer,
     ) -> Result<(), OciError> {
         let good = matches!(
             answer.status,
@@ -256,7 +256,7 @@ pub(in crate::oci) fn put_blob(url: Url) -> Request {
 }
 
 /// Compares the digest under which a registry says that it stored content.
-fn same_digest(answer: &Answer, expected: &Digest) -> Result<(), OciError> {
+fn same_digest(answer: &HttpAnswer, expected: &Digest) -> Result<(), OciError> {
     let said = answer.headers.get("docker-content-digest");
     let said = said.and_then(|v| v.to_str().ok()?.trim().parse::<Digest>().ok());
     match said {

@@ -21,7 +21,7 @@ use super::{Registry, RegistryError, media_type};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::budget;
-use crate::net::{Answer, HeaderName, HeaderValue, Method, Request, StatusCode, Url, shown};
+use crate::net::{HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode, Url, shown};
 use crate::oci::manifest::{
     self, EMPTY_MEDIA_TYPE, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE,
 };
@@ -41,7 +41,7 @@ const MAX_SEARCHED: usize = 100_000;
 #[derive(Debug)]
 enum First {
     /// The API's first page.
-    Page(Answer),
+    Page(HttpAnswer),
     /// There is no API; this stands under the tag.
     Tag(Standing),
 }
@@ -137,7 +137,7 @@ async fn call_api(
     registry: &Registry,
     subject: &Digest,
     artifact_type: Option<&str>,
-) -> Result<Answer, OciError> {
+) -> Result<HttpAnswer, OciError> {
     let request = first_page(registry, subject, artifact_type)?;
     let host = registry.host();
     host.call(request, &registry.scope(), MAX_MANIFEST).await
@@ -279,7 +279,7 @@ fn page_request(url: Url) -> Request {
 /// not hold; unless it says that there is no such repository. Registries and proxies without the
 /// API also answer with 400, 405 or 501, or with a page of something else. A list that a proxy
 /// calls plain JSON is one all the same.
-fn is_supported(registry: &Registry, answer: &Answer) -> Result<bool, OciError> {
+fn is_supported(registry: &Registry, answer: &HttpAnswer) -> Result<bool, OciError> {
     match answer.status {
         StatusCode::OK => Ok(is_index(answer)),
         StatusCode::NOT_FOUND => {
@@ -305,7 +305,7 @@ fn is_supported(registry: &Registry, answer: &Answer) -> Result<bool, OciError> 
 
 async fn by_api(
     registry: &Registry,
-    mut answer: Answer,
+    mut answer: HttpAnswer,
     found: &mut Collector<'_>,
 ) -> Result<(), OciError> {
     for page in 1..=MAX_PAGES {
@@ -339,7 +339,7 @@ async fn by_api(
 
 /// Whether an answer is an image index: by its type, or by what it holds where the type says
 /// nothing more than JSON.
-fn is_index(answer: &Answer) -> bool {
+fn is_index(answer: &HttpAnswer) -> bool {
     match media_type(answer).as_deref() {
         Some(OCI_INDEX) => true,
         None
@@ -359,7 +359,7 @@ fn is_index(answer: &Answer) -> bool {
     }
 }
 
-fn parse_index(answer: &Answer) -> Result<Map<String, Value>, OciError> {
+fn parse_index(answer: &HttpAnswer) -> Result<Map<String, Value>, OciError> {
     manifest::parse_json(&answer.body).map_err(|source| {
         RegistryError::Referrers {
             url: shown(&answer.url),
@@ -370,7 +370,7 @@ fn parse_index(answer: &Answer) -> Result<Map<String, Value>, OciError> {
 }
 
 /// Whether the registry says that it filtered by artifact type (OCI-30).
-fn is_filtered(answer: &Answer, members: &Map<String, Value>) -> bool {
+fn is_filtered(answer: &HttpAnswer, members: &Map<String, Value>) -> bool {
     let header = answer.headers.get("oci-filters-applied");
     let header = header.and_then(|v| v.to_str().ok());
     let annotation = members
@@ -382,7 +382,7 @@ fn is_filtered(answer: &Answer, members: &Map<String, Value>) -> bool {
 }
 
 /// `Link: </v2/…>; rel="next"` (OCI-31). The list stays in the same place of the same host.
-fn next_page(registry: &Registry, answer: &Answer) -> Result<Option<Url>, OciError> {
+fn next_page(registry: &Registry, answer: &HttpAnswer) -> Result<Option<Url>, OciError> {
     let links = answer.headers.get_all("link");
     let target = links.iter().filter_map(|v| v.to_str().ok()).find_map(next);
     let Some(target) = target else {

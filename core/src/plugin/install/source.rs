@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hardsign_plugin::algorithm::HashAlgorithm;
 
-use super::Source;
+use super::PackageSource;
 use super::archive::MAX_BYTES;
 use super::error::InstallError;
 use crate::config::open_regular;
@@ -43,18 +43,18 @@ pub fn download_limits() -> Limits {
 
 /// Copies the package to `to`.
 pub(super) async fn bring(
-    source: Source<'_>,
+    source: PackageSource<'_>,
     checksum: Option<&str>,
     to: &Path,
     interrupt: &Interrupt,
     listener: &Listener,
 ) -> Result<Brought, InstallError> {
     let brought = match source {
-        Source::File(path) => {
+        PackageSource::File(path) => {
             let (path, to, interrupt) = (path.to_owned(), to.to_owned(), interrupt.clone());
             super::blocking(move || copy(&path, &to, &interrupt)).await?
         }
-        Source::Url { url, client } => {
+        PackageSource::Url { url, client } => {
             let parsed = parse(url)?;
             listener.observe(&Event::Downloading { url });
             let sha256 = tokio::select! {

@@ -144,7 +144,7 @@ impl Stage {
     }
 
     /// Asks for a signature over one byte.
-    fn ask(&self, byte: u8) -> JoinHandle<Answer<Base64>> {
+    fn ask(&self, byte: u8) -> JoinHandle<SessionAnswer<Base64>> {
         let session = Arc::clone(&self.session);
         tokio::spawn(async move {
             session
