@@ -24,8 +24,8 @@ use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest, Quoted};
 use crate::budget::Overspent;
 use crate::envelope::Format;
-use content::{BlobReader, Place};
-use layout::{Announced, LayoutError};
+use content::{BlobReader, Place, Stored};
+use layout::{Announced, LayoutError, Many};
 use manifest::{Entry, Manifest, ManifestError, SignatureForm};
 use registry::RegistryError;
 #[cfg(fuzzing)]
@@ -148,6 +148,27 @@ pub trait Repository: SignatureSource + SignatureStore {
     /// were announced, and where nobody announces, writes a signature at once. `None`: it writes
     /// each for itself.
     fn announce(&self) -> Option<Announced> {
+        None
+    }
+
+    /// [`Self::store_manifest`], or [`Self::place_manifest`] where the manifest is `present`, for one of
+    /// many: where a list is rewritten as a whole, their places are given together.
+    async fn store_one_of_many(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+        present: bool,
+    ) -> Result<Stored, OciError> {
+        let stored = match present {
+            true => self.place_manifest(descriptor, bytes, place).await,
+            false => self.store_manifest(descriptor, bytes, place).await,
+        };
+        stored.map(Stored::Placed)
+    }
+
+    /// Says that there will be one of many more, as long as this is kept. `None`: nobody waits for it.
+    fn announce_many(&self) -> Option<Many> {
         None
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 
 use super::{OciError, SignatureSource, manifest};
@@ -13,6 +14,14 @@ use crate::net::Streaming;
 
 /// Bytes read from a file at a time.
 const CHUNK: usize = 128 * 1024;
+
+/// One of many manifests, whose content is stored.
+pub enum Stored {
+    /// It has its place.
+    Placed(Vec<super::Warning>),
+    /// It has its place once this is done, which must be polled for that, together with the others.
+    Waiting(BoxFuture<'static, Result<(), OciError>>),
+}
 
 /// What a stored manifest is in its repository.
 #[derive(Clone, Copy, Debug)]

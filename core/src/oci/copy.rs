@@ -11,7 +11,11 @@
 
 use std::collections::HashSet;
 
-use super::content::{Place, parsed_manifest};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::content::{Place, Stored, parsed_manifest};
 use super::manifest::{Entry, Manifest};
 use super::{OciError, Repository, Warning};
 use crate::artifact::Descriptor;
@@ -78,6 +82,7 @@ pub async fn copy(
         destination,
         options,
         seen: HashSet::new(),
+        waiting: FuturesUnordered::new(),
         done: Copied {
             artifact: artifact.clone(),
             manifests: 0,
@@ -88,7 +93,11 @@ pub async fn copy(
             warnings: Vec::new(),
         },
     };
-    copier.artifact(&artifact, tag).await?;
+    let copied = copier.artifact(&artifact, tag).await;
+    // What was stored is listed, whatever became of the rest.
+    let listed = copier.listed().await;
+    copied?;
+    listed?;
     Ok(copier.done)
 }
 
@@ -112,6 +121,8 @@ struct Copier<'a> {
     destination: &'a dyn Repository,
     options: &'a CopyOptions,
     seen: HashSet<crate::artifact::Digest>,
+    /// Manifests that wait to be listed together.
+    waiting: FuturesUnordered<BoxFuture<'static, Result<(), OciError>>>,
     done: Copied,
 }
 
@@ -129,6 +140,7 @@ impl Copier<'_> {
         if !self.options.referrers {
             return Ok(());
         }
+        let _many = self.destination.announce_many();
         // Attached to any manifest copied so far, attached ones included. Content is named by its
         // hash and visited once, so that this ends even where a registry lists in circles.
         while let Some(subject) = copied.pop() {
@@ -156,6 +168,10 @@ impl Copier<'_> {
                         });
                     }
                     Err(error) => return Err(error),
+                }
+                // Those that wait see to it themselves that their list is written in time.
+                while let Some(Some(placed)) = self.waiting.next().now_or_never() {
+                    placed?;
                 }
             }
         }
@@ -235,23 +251,32 @@ impl Copier<'_> {
         bytes: Vec<u8>,
         place: Place<'_>,
     ) -> Result<(), OciError> {
-        let warnings = if self.destination.has_manifest(descriptor).await? {
-            self.done.present = self.done.present.saturating_add(1);
+        let present = self.destination.has_manifest(descriptor).await?;
+        if present {
             // A tag or an entry in a list may be missing though the manifest is there.
-            self.destination
-                .place_manifest(descriptor, bytes, place)
-                .await?
+            self.done.present = self.done.present.saturating_add(1);
         } else {
             for entry in parsed.config.iter().chain(&parsed.layers) {
                 self.blob(&entry.descriptor).await?;
             }
             self.done.manifests = self.done.manifests.saturating_add(1);
-            self.destination
-                .store_manifest(descriptor, bytes, place)
-                .await?
-        };
-        self.done.warnings.extend(warnings);
+        }
+        let destination = self.destination;
+        let stored = destination.store_one_of_many(descriptor, bytes, place, present);
+        match stored.await? {
+            Stored::Placed(warnings) => self.done.warnings.extend(warnings),
+            Stored::Waiting(placed) => self.waiting.push(placed),
+        }
         Ok(())
+    }
+
+    /// Waits until all that was stored is listed.
+    async fn listed(&mut self) -> Result<(), OciError> {
+        let mut all = Ok(());
+        while let Some(placed) = self.waiting.next().await {
+            all = all.and(placed);
+        }
+        all
     }
 
     async fn blob(&mut self, descriptor: &Descriptor) -> Result<(), OciError> {

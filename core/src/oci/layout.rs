@@ -38,7 +38,7 @@ use crate::artifact::{Descriptor, Digest};
 use crate::budget::{self, Party, Unsettled};
 use crate::envelope::Format;
 use crate::text::WithCauses;
-pub use checkpoint::Announced;
+pub use checkpoint::{Announced, Many};
 use checkpoint::{Writer, Writing};
 use current::Current;
 use graph::Graph;

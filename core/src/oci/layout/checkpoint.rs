@@ -80,6 +80,13 @@ struct Busy(Arc<Writer>);
 #[derive(Debug)]
 pub struct Announced(Arc<Writer>);
 
+/// Many writers will come, one after the other, until this is dropped: what is written may wait for the
+/// next of them, up to a second.
+#[derive(Debug)]
+pub struct Many {
+    _the_next: Writing,
+}
+
 impl Queue {
     /// When the next checkpoint is due, if anybody waits for one.
     fn due(&self, size: usize, now: Instant) -> Option<Instant> {
@@ -116,6 +123,13 @@ impl Writer {
     pub(super) fn announce(self: &Arc<Self>) -> Announced {
         guard(&self.queue).announced += 1;
         Announced(Arc::clone(self))
+    }
+
+    /// Work begins that will end with many writers.
+    pub(super) fn announce_many(self: &Arc<Self>) -> Many {
+        Many {
+            _the_next: self.begin(),
+        }
     }
 
     /// Waits until a checkpoint is due and nobody writes one; the caller is to write it.

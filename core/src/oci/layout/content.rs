@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::index::Change;
-use super::{Announced, Layout, LayoutError, files, graph};
+use super::{Announced, Layout, LayoutError, Many, files, graph};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
-use crate::oci::content::{BlobReader, Place};
+use crate::oci::content::{BlobReader, Place, Stored};
 use crate::oci::manifest::{self, Entry};
 use crate::oci::{OciError, Repository, Warning};
 
@@ -107,8 +107,48 @@ impl Repository for Layout {
         bytes: Vec<u8>,
         place: Place<'_>,
     ) -> Result<Vec<Warning>, OciError> {
+        match self.write(descriptor, bytes, place).await? {
+            Stored::Placed(warnings) => return Ok(warnings),
+            Stored::Waiting(placed) => placed.await?,
+        }
+        Ok(Vec::new())
+    }
+
+    async fn place_manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+    ) -> Result<Vec<Warning>, OciError> {
+        // Content that is there is left alone, and so is an entry.
+        self.store_manifest(descriptor, bytes, place).await
+    }
+
+    async fn store_one_of_many(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+        _present: bool,
+    ) -> Result<Stored, OciError> {
+        self.write(descriptor, bytes, place).await
+    }
+
+    fn announce_many(&self) -> Option<Many> {
+        Some(self.inner.writer.announce_many())
+    }
+}
+
+impl Layout {
+    /// Writes a manifest; the index names it later.
+    async fn write(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        place: Place<'_>,
+    ) -> Result<Stored, OciError> {
         let mut entry = Entry::new(descriptor.clone());
-        let change = match place {
+        let tag = match place {
             Place::Child => None,
             Place::Artifact(tag) => Some(tag.map(str::to_owned)),
             Place::Referrer {
@@ -125,21 +165,14 @@ impl Repository for Layout {
         let descriptor = descriptor.clone();
         self.run(move |inner| Ok(files::write_blob(&inner.path, &descriptor, &bytes)?))
             .await?;
-        if let Some(tag) = change {
+        let Some(tag) = tag else {
+            return Ok(Stored::Placed(Vec::new()));
+        };
+        let layout = self.clone();
+        Ok(Stored::Waiting(Box::pin(async move {
             let change = Change::Add { entry, tag };
-            self.commit(writing, change, Vec::new()).await?;
-        }
-        Ok(Vec::new())
-    }
-
-    async fn place_manifest(
-        &self,
-        descriptor: &Descriptor,
-        bytes: Vec<u8>,
-        place: Place<'_>,
-    ) -> Result<Vec<Warning>, OciError> {
-        // Content that is there is left alone, and so is an entry.
-        self.store_manifest(descriptor, bytes, place).await
+            Ok(layout.commit(writing, change, Vec::new()).await?)
+        })))
     }
 }
 

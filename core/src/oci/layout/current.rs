@@ -23,6 +23,9 @@ pub(super) struct Current {
     root: PathBuf,
     state: Mutex<State>,
     size: AtomicUsize,
+    /// Entries written so far, in all rewrites.
+    #[cfg(test)]
+    pub(super) written: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +84,8 @@ impl Current {
             root,
             state: Mutex::default(),
             size: AtomicUsize::new(0),
+            #[cfg(test)]
+            written: AtomicUsize::new(0),
         }
     }
 
@@ -163,6 +168,8 @@ impl Current {
         let open = new.persist(&path).map_err(|error| fail(error.error))?;
         let mut state = guard(&self.state);
         state.replacing = false;
+        #[cfg(test)]
+        self.written.fetch_add(self.size(), Ordering::Relaxed);
         if let Some(known) = &mut state.known {
             known.file = Seen {
                 stamp,

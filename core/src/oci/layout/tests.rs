@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::Ordering;
 
 use hardsign_test_support::Told;
 
@@ -714,6 +715,39 @@ async fn an_index_too_large_to_be_read_is_not_written() {
         fs::read_dir(fixture.path().join("ingest")).unwrap().count(),
         0
     );
+}
+
+/// A copy of many attached artifacts rewrites the index when a quarter of it is new: the entries
+/// written grow with their number, not with its square, and all are there in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_lists_many_attached_artifacts_together() {
+    use crate::oci::copy::{CopyOptions, copy};
+    for count in [1_usize, 40, 1000] {
+        let fixture = Fixture::new();
+        let attached = (0..count).map(|n| {
+            fixture.referrer(&format!(
+                r#""artifactType":"text/plain","annotations":{{"n":"{n}"}},"layers":[]"#
+            ))
+        });
+        let entries: Vec<_> = attached.map(|found| entry(&found, "")).collect();
+        fixture.index(&[vec![fixture.tagged()], entries].concat());
+        let directory = tempfile::tempdir().unwrap();
+        let to = Layout::open_or_create(directory.path().join("new")).unwrap();
+        let options = CopyOptions::default();
+        let began = std::time::Instant::now();
+        let copied = copy(&fixture.layout(), &tag("v1"), &to, Some("v1"), &options).await;
+        assert_eq!(copied.unwrap().referrers.len(), count);
+        let written = to.inner.current.written.load(Ordering::Relaxed);
+        // What comes within a second that passes is written, too.
+        let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+        let most = (count + 1) * (6 + seconds);
+        assert!(written > count && written <= most, "{written} of {most}");
+        // In the file, as another process reads it.
+        let again = Layout::open(to.path()).unwrap();
+        let listed = again.list_referrers(&fixture.artifact, None, count).await;
+        assert_eq!(listed.unwrap().entries.len(), count);
+        assert_eq!(again.resolve(&tag("v1")).await.unwrap(), fixture.artifact);
+    }
 }
 
 /// A command may do one thing after the other, each in a runtime of its own.
