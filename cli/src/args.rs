@@ -5,6 +5,7 @@
 //! switches accept `=true` and `=false`, list flags accumulate without splitting at commas.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -45,9 +46,58 @@ pub(crate) use error::{Parsed, parse};
 pub(crate) use flags::{Output, Registry, Selection, Usage};
 pub(crate) use help::{help, presentable};
 
+/// The commands, and how each is made.
+const COMMANDS: &[(&str, fn() -> Command)] = &[
+    ("sign", sign::definition),
+    ("verify", verify::definition),
+    ("attach", attach::definition),
+    ("list", list::definition),
+    ("inspect", inspect::definition),
+    ("copy", copy::definition),
+    ("promote", promote::definition),
+    ("delete", delete::definition),
+    ("login", login::login),
+    ("logout", login::logout),
+    ("blob", blob::definition),
+    ("certificate", certificate::definition),
+    ("plugin", plugin::definition),
+    ("policy", policy::definition),
+    ("key", key::definition),
+    ("token", token::definition),
+    ("doctor", doctor::definition),
+    ("completion", completion::definition),
+    ("__complete", || completion::candidates("__complete")),
+    ("__complete_bash", || {
+        completion::candidates("__complete_bash")
+    }),
+    ("man", completion::man),
+    ("version", version::definition),
+    #[cfg(target_os = "linux")]
+    ("admission", admission::definition),
+];
+
+/// Commands that tell about all others.
+const NEED_ALL: [&str; 3] = ["__complete", "__complete_bash", "man"];
+
 /// The whole command tree; help, completions and man pages come from it.
 pub(crate) fn definition(program: &'static str) -> Command {
-    let definition = Command::new(program)
+    root(program).subcommands(COMMANDS.iter().map(|(_, make)| make()))
+}
+
+/// The part of the command tree that a command line needs, by its first word after the program's name: one
+/// command's, where that names it. To make the whole takes longer than many a command.
+pub(crate) fn definition_for(program: &'static str, first: Option<&OsStr>) -> Command {
+    let named = COMMANDS
+        .iter()
+        .find(|(name, _)| first.is_some_and(|first| first == *name));
+    match named {
+        Some((name, make)) if !NEED_ALL.contains(name) => root(program).subcommand(make()),
+        _ => definition(program),
+    }
+}
+
+fn root(program: &'static str) -> Command {
+    Command::new(program)
         .about("Sign and verify OCI artifacts and files, with keys that never leave hardware or a cloud KMS")
         .disable_version_flag(true)
         .args_override_self(true)
@@ -61,31 +111,6 @@ pub(crate) fn definition(program: &'static str) -> Command {
         )
         .arg(flags::debug())
         .arg(flags::verbose())
-        .subcommand(sign::definition())
-        .subcommand(verify::definition())
-        .subcommand(attach::definition())
-        .subcommand(list::definition())
-        .subcommand(inspect::definition())
-        .subcommand(copy::definition())
-        .subcommand(promote::definition())
-        .subcommand(delete::definition())
-        .subcommand(login::login())
-        .subcommand(login::logout())
-        .subcommand(blob::definition())
-        .subcommand(certificate::definition())
-        .subcommand(plugin::definition())
-        .subcommand(policy::definition())
-        .subcommand(key::definition())
-        .subcommand(token::definition())
-        .subcommand(doctor::definition())
-        .subcommand(completion::definition())
-        .subcommand(completion::candidates("__complete"))
-        .subcommand(completion::candidates("__complete_bash"))
-        .subcommand(completion::man())
-        .subcommand(version::definition());
-    #[cfg(target_os = "linux")]
-    let definition = definition.subcommand(admission::definition());
-    definition
 }
 
 /// Whether one JSON document is to be all that is printed.

@@ -20,7 +20,8 @@ use output::{Abilities, Console, Level};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let program = program_name(arguments.first());
-    let definition = args::definition(program);
+    let first = arguments.get(1).map(std::ffi::OsString::as_os_str);
+    let definition = args::definition_for(program, first);
     let quiet = Console::new(Level::Quiet, abilities());
     let matches = match args::parse(&definition, program, arguments) {
         Parsed::Run(matches) => matches,

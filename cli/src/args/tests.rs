@@ -29,6 +29,41 @@ fn each_flag_of_each_command_has_a_transcript() {
     );
 }
 
+/// A command alone has the same flags and the same help as in the whole tree, at each of its levels.
+#[test]
+fn a_command_alone_is_the_same_as_among_all() {
+    let whole = definition("hardsign");
+    let names: Vec<_> = whole.get_subcommands().map(Command::get_name).collect();
+    let listed: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, listed);
+    for name in names {
+        let part = definition_for("hardsign", Some(OsStr::new(name)));
+        let made = part.get_subcommands().count();
+        assert_eq!(made == 1, !NEED_ALL.contains(&name), "{name}");
+        let command = part.find_subcommand(name).unwrap();
+        assert_eq!(
+            all(command, ""),
+            all(whole.find_subcommand(name).unwrap(), "")
+        );
+        let mut paths = vec![vec![name.to_owned()]];
+        while let Some(path) = paths.pop() {
+            assert_eq!(help(&part, &path), help(&whole, &path), "{path:?}");
+            let found = path.iter().fold(&part, |command, name| {
+                command.find_subcommand(name).unwrap()
+            });
+            for inner in found.get_subcommands() {
+                let inner = inner.get_name().to_owned();
+                paths.push([path.clone(), vec![inner]].concat());
+            }
+        }
+    }
+    // What is no command, or no name of one, is looked for among all.
+    for first in [None, Some("cert"), Some("-d"), Some("nosuch")] {
+        let all = definition_for("hardsign", first.map(OsStr::new));
+        assert_eq!(all.get_subcommands().count(), COMMANDS.len(), "{first:?}");
+    }
+}
+
 /// Each flag of each command; those that all commands share stand at the root.
 fn all(command: &Command, path: &str) -> Vec<Use> {
     let mut found: Vec<_> = command
