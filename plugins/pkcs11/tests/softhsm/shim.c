@@ -1,5 +1,5 @@
 /* A PKCS#11 module that is SoftHSM in disguise: token flags, session limit and login behave as
- * the environment says, and logins are counted. For tests only.
+ * the environment says, and logins are counted. For tests and benches only.
  *
  * SHIM_SET, SHIM_CLEAR   token flags, hexadecimal
  * SHIM_SESSIONS          most sessions
@@ -7,6 +7,7 @@
  * SHIM_PIN               the PIN that "the PIN pad" gives when C_Login comes without one
  * SHIM_AUTO              log in at the first C_OpenSession
  * SHIM_CONTEXT_PIN       the PIN that the token sees at a login for one use of a key
+ * SHIM_LATENCY           milliseconds that each signature takes, whatever SoftHSM needs
  * SHIM_LOGINS            file that gets a letter for each C_Login: p with PIN, n without, in
  *                        capitals for one use of a key
  */
@@ -14,13 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef unsigned long ulong;
 typedef struct { unsigned char major, minor; } version;
 typedef struct { version version; void *function[67]; } function_list;
 typedef struct { char texts[96]; ulong flags, max_sessions, rest[8]; char more[20]; } token_info;
 
-enum { INITIALIZE = 0, GET_FUNCTION_LIST = 3, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18 };
+enum { INITIALIZE = 0, GET_FUNCTION_LIST = 3, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18, SIGN = 43 };
 
 static function_list real, list;
 static ulong open_sessions;
@@ -53,7 +55,8 @@ static ulong real_login(ulong session, ulong user, const char *pin, ulong length
 }
 
 static ulong login(ulong session, ulong user, const char *pin, ulong length) {
-    FILE *log = fopen(getenv("SHIM_LOGINS"), "a");
+    const char *path = getenv("SHIM_LOGINS");
+    FILE *log = path ? fopen(path, "a") : NULL;
     int once = user == 2; /* CKU_CONTEXT_SPECIFIC */
     if (log) {
         fputc((pin ? 'p' : 'n') - (once ? 32 : 0), log);
@@ -78,6 +81,21 @@ static ulong open_session(ulong slot, ulong flags, void *a, void *b, ulong *sess
     return result;
 }
 
+static ulong sign(ulong session, void *data, ulong length, void *signature, ulong *size) {
+    ulong (*next)(ulong, void *, ulong, void *, ulong *) = real.function[SIGN];
+    ulong latency = number("SHIM_LATENCY", 10), result;
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += latency / 1000;
+    end.tv_nsec += latency % 1000 * 1000000;
+    if (end.tv_nsec >= 1000000000) end.tv_sec++, end.tv_nsec -= 1000000000;
+    result = next(session, data, length, signature, size);
+    /* Without a place for the signature, its size is asked for. */
+    if (latency && signature)
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) != 0) {}
+    return result;
+}
+
 ulong C_GetFunctionList(function_list **out) {
     void *library = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW);
     ulong (*get)(function_list **) = library ? dlsym(library, "C_GetFunctionList") : NULL;
@@ -89,6 +107,7 @@ ulong C_GetFunctionList(function_list **out) {
     list.function[GET_TOKEN_INFO] = get_token_info;
     list.function[OPEN_SESSION] = open_session;
     list.function[LOGIN] = login;
+    list.function[SIGN] = sign;
     *out = &list;
     return 0;
 }
