@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -285,22 +285,27 @@ fn digest(content: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(content.as_bytes())))
 }
 
+/// One request by plain HTTP. A registry that has answered before it read the whole body may reset the connection, and take the
+/// answer with it: then it is asked again.
 fn plain(address: &str, method: &str, path: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
     let kind = match path.contains("/manifests/") {
         true => "application/vnd.oci.image.manifest.v1+json",
         false => "application/octet-stream",
     };
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
-    )
-    .unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    drop(stream.shutdown(Shutdown::Both));
-    parse(&all)
+    );
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut all = Vec::new();
+        let sent = stream.write_all((head.clone() + body).as_bytes());
+        let read = sent.and_then(|()| stream.read_to_end(&mut all));
+        if read.is_ok() || !all.is_empty() {
+            return parse(&all);
+        }
+    }
+    panic!("{method} {path}: no answer");
 }
 
 /// A running server; it ends with the value.

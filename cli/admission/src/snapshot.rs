@@ -154,13 +154,16 @@ impl Snapshot {
     }
 }
 
+/// Hears of each load.
+type Told = dyn Fn(Result<&Snapshot, &SnapshotError>) + Send + Sync;
+
 /// The policy in force. It looks for changes whenever it is asked for.
 pub(crate) struct Current {
     directory: PathBuf,
     snapshot: RwLock<Arc<Snapshot>>,
     /// Of the last load, a failed one included.
     stamp: Mutex<Option<Stamp>>,
-    told: Box<dyn Fn(Result<&Snapshot, &SnapshotError>) + Send + Sync>,
+    told: Box<Told>,
 }
 
 impl Current {

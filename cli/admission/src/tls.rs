@@ -20,8 +20,11 @@ pub(crate) struct Serving {
     key: PathBuf,
     provider: Arc<CryptoProvider>,
     loaded: Mutex<Loaded>,
-    told: Box<dyn Fn(Result<(), &str>) + Send + Sync>,
+    told: Box<Told>,
 }
+
+/// Hears of each load.
+type Told = dyn Fn(Result<(), &str>) + Send + Sync;
 
 struct Loaded {
     stamp: Stamp,
