@@ -8,6 +8,7 @@ use clap::{ArgMatches, Command};
 use hardsign_core::artifact::Kind;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::event::{Listener, Observer};
+use hardsign_core::text::WithCauses;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 
@@ -128,9 +129,9 @@ impl Context {
             self.console.question("\n")?;
         }
         self.console.hold_progress(false);
-        let (read, answer) = answer
-            .map_err(Failure::error)?
-            .map_err(|error| Failure::failed(format!("failed to read the answer: {error}")))?;
+        let (read, answer) = answer.map_err(Failure::error)?.map_err(|error| {
+            Failure::failed(format!("failed to read the answer: {}", WithCauses(&error)))
+        })?;
         if read == 0 {
             return Err(unanswered.failure());
         }
@@ -165,7 +166,12 @@ impl Context {
             .worker_threads(many::cores())
             .enable_all()
             .build()
-            .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;
+            .map_err(|error| {
+                Failure::failed(format!(
+                    "failed to start the runtime: {}",
+                    WithCauses(&error)
+                ))
+            })?;
         let _busy = self.console.spinner("waiting");
         let result = runtime.block_on(async {
             tokio::pin!(work);

@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A registry, a plugin or a token could not be reached or used.
     Unreachable = 3,
+    /// Nobody reads standard output any more: what a shell shows for a program that SIGPIPE ended.
+    ClosedPipe = 141,
 }
 
 /// A failed command. Line ends in its texts are ours: those of what it was made of are escaped.
@@ -128,8 +130,19 @@ impl From<Usage> for Failure {
 }
 
 impl From<std::io::Error> for Failure {
+    /// Standard output can't be written to. Who closed a pipe has read enough, and is told nothing.
     fn from(error: std::io::Error) -> Self {
-        Self::failed(format!("failed to write to standard output: {error}"))
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self {
+                exit: Exit::ClosedPipe,
+                messages: vec![],
+                hint: None,
+            };
+        }
+        Self::failed(format!(
+            "failed to write to standard output: {}",
+            WithCauses(&error)
+        ))
     }
 }
 
@@ -140,6 +153,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => Self::from(1),
             Exit::Usage => Self::from(2),
             Exit::Unreachable => Self::from(3),
+            Exit::ClosedPipe => Self::from(141),
         }
     }
 }

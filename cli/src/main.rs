@@ -49,10 +49,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `TERM` and `NO_COLOR` say of the terminal. Without `TERM` (Windows) nothing is known.
+/// What `TERM`, `NO_COLOR` and `COLUMNS` say of the terminal. Without `TERM` (Windows) nothing is known.
 #[expect(
     clippy::disallowed_methods,
-    reason = "both concern nothing but this terminal"
+    reason = "they concern nothing but this terminal"
 )]
 fn abilities() -> Abilities {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -60,6 +60,9 @@ fn abilities() -> Abilities {
     Abilities {
         cursor,
         colours: cursor && set("NO_COLOR").is_none(),
+        columns: set("COLUMNS")
+            .and_then(|columns| columns.to_str()?.parse().ok())
+            .filter(|columns| *columns > 0),
     }
 }
 
@@ -77,7 +80,7 @@ fn program_name(argv0: Option<&std::ffi::OsString>) -> &'static str {
 fn print(console: &Console, text: &str) -> ExitCode {
     match console.help(text) {
         Ok(()) => Exit::Success.into(),
-        Err(_) => Exit::Failed.into(),
+        Err(error) => report(console, error.into()),
     }
 }
 

@@ -20,9 +20,11 @@ use serde::Serialize;
 
 pub(crate) mod device;
 mod events;
+pub(crate) mod fields;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod signature;
+pub(crate) mod signer;
 pub(crate) mod table;
 pub(crate) mod tree;
 
@@ -36,6 +38,9 @@ pub(crate) struct Console {
     level: Level,
     /// Where somebody watches.
     progress: Option<progress::Progress>,
+    /// Columns of standard output and of standard error, where they are known.
+    out_width: Option<usize>,
+    err_width: Option<usize>,
 }
 
 /// What the terminal is capable of, if there is one.
@@ -45,6 +50,8 @@ pub(crate) struct Abilities {
     pub(crate) cursor: bool,
     /// It can show colours, and the user wants them.
     pub(crate) colours: bool,
+    /// `COLUMNS`: how wide the user wants it.
+    pub(crate) columns: Option<usize>,
 }
 
 /// How a word is to be seen.
@@ -88,6 +95,12 @@ impl Console {
             json: false,
             level,
             progress: (terminal && abilities.cursor).then(progress::Progress::new),
+            out_width: abilities
+                .columns
+                .or_else(|| progress::columns(&io::stdout())),
+            err_width: abilities
+                .columns
+                .or_else(|| progress::columns(&io::stderr())),
         }
     }
 
@@ -137,6 +150,27 @@ impl Console {
     /// Whether a person watches standard error.
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Columns of standard error, where they are known.
+    pub(crate) fn err_width(&self) -> Option<usize> {
+        self.err_width
+    }
+
+    /// Names and values below a line of result.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn fields(&self, pairs: &[(&str, String)]) -> io::Result<()> {
+        for line in fields::fields(pairs, 2, self.out_width) {
+            self.line(line)?;
+        }
+        Ok(())
+    }
+
+    /// Whether more than usual is told: `-v` or `-d`.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.level > Level::Quiet
     }
 
     /// Whether debug records are shown.

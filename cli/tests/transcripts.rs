@@ -42,6 +42,15 @@ fn transcripts() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// What the operating system said is told in plain words: nobody needs its number.
+#[test]
+fn no_numbers_of_the_operating_system() {
+    for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd")) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("(os error"), "{}", file.display());
+    }
+}
+
 /// How a transcript differs from what really goes on.
 fn difference(file: &Path) -> Option<String> {
     let wanted = Data::read_from(file, None).raw();

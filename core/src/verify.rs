@@ -13,6 +13,7 @@
 mod attached;
 mod authentic_timestamp;
 mod authenticity;
+mod compared;
 mod content;
 mod expiry;
 mod explain;
@@ -29,6 +30,7 @@ mod window;
 pub use crate::policy::{Policy, PolicyFile, PolicyLoadError, check_together};
 pub use authentic_timestamp::{Need, TimestampFailure};
 pub use authenticity::AuthenticityError;
+pub use compared::{Compared, Difference, Holder};
 pub use content::{ContentError, MetadataError, Target};
 pub use expiry::ExpiryError;
 pub use explain::{Because, ExplainedStore, Explanation};

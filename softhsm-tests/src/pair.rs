@@ -132,12 +132,23 @@ pub fn with_input<'a>(
     }
 }
 
-/// An error without its hints, which only `hardsign` gives.
+/// An error without what only `hardsign` says: its hints, and below the message, indented, why.
 pub fn without_hint(stderr: &str) -> String {
-    match stderr.split_once("\nHint: ") {
+    let error = match stderr.split_once("\nHint: ") {
         Some((error, _)) => format!("{error}\n"),
         None => stderr.to_owned(),
-    }
+    };
+    without_indented(&error)
+}
+
+/// What is verified, without who signed, which stands indented below it and which only `hardsign` says.
+pub fn without_signers(stdout: &str) -> String {
+    without_indented(stdout)
+}
+
+fn without_indented(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with("  ")).collect()
 }
 
 /// Demands a failure with exactly this error, up to hints, and no output.

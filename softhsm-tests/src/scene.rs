@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::pair::without_signers;
 use crate::peers;
 use crate::peers::registry::{Builder, Registry};
 use crate::workbench::{Ran, Workbench};
@@ -114,7 +115,7 @@ impl Scene {
         for tool in Tool::BOTH {
             let verified = self.ok(tool, ["verify", reference]);
             assert_eq!(
-                (verified.stdout, verified.stderr),
+                (without_signers(&verified.stdout), verified.stderr),
                 (
                     format!("Successfully verified signature for {reference}\n"),
                     String::new()

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use softhsm_tests::keys;
-use softhsm_tests::pair::without_hint;
+use softhsm_tests::pair::{without_hint, without_signers};
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::peers::{Oras, succeed};
 use softhsm_tests::scene::{Scene, Tool};
@@ -131,7 +131,7 @@ impl Bench {
             };
             (
                 ran.code == Some(0),
-                ran.stdout.trim_start().to_owned(),
+                without_signers(ran.stdout.trim_start()),
                 error,
             )
         });

@@ -8,7 +8,7 @@ use super::copy::Ends;
 use super::flags::{self, Reader};
 use super::sign::{Signing, signing_flags};
 use super::verify::{attached, attached_flags};
-use super::{ArgMatches, Command, Usage};
+use super::{ArgMatches, BTreeMap, Command, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,10 @@ pub(crate) struct PromoteArgs {
     /// `--policy`.
     pub(crate) policy_file: Option<String>,
     pub(crate) max_signatures: NonZeroUsize,
+    /// `--verify-plugin-config`, for a verification plugin that the source's signature names.
+    pub(crate) plugin_config: BTreeMap<String, String>,
+    /// `--verify-user-metadata`, which the source's signature must have.
+    pub(crate) user_metadata: BTreeMap<String, String>,
     pub(crate) signing: Signing,
 }
 
@@ -55,7 +59,17 @@ pub(super) fn definition() -> Command {
         .args(attached_flags())
         .arg(flags::require_hardware())
         .arg(flags::policy())
-        .arg(flags::max_signatures());
+        .arg(flags::max_signatures())
+        .arg(flags::list(
+            "verify-plugin-config",
+            "KEY=VALUE",
+            "Setting that is passed to a verification plugin (repeatable)",
+        ))
+        .arg(flags::list(
+            "verify-user-metadata",
+            "KEY=VALUE",
+            "Metadata that the signature to be verified must have (repeatable)",
+        ));
     signing_flags(command)
         .mut_arg("output", |output| {
             output.help("Output format: text or json")
@@ -82,6 +96,8 @@ impl PromoteArgs {
             require_hardware: reader.switch("require-hardware")?,
             policy_file: reader.text("policy"),
             max_signatures: reader.max_signatures()?,
+            plugin_config: reader.pairs("verify-plugin-config")?,
+            user_metadata: reader.pairs("verify-user-metadata")?,
             signing: Signing {
                 output: reader.output()?,
                 ..Signing::read(&reader)?

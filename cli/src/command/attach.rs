@@ -18,6 +18,7 @@ use hardsign_core::oci::content::BlobReader;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{OciError, Repository, Warning};
 use hardsign_core::sign::{self, SignError, SignedArtifact};
+use hardsign_core::text::WithCauses;
 use serde_json::json;
 
 use super::repository::{Opener, Target};
@@ -212,7 +213,11 @@ impl Read for Keeping<'_> {
 }
 
 fn unreadable(file: &str, error: &io::Error) -> Failure {
-    Failure::failed(format!("failed to read {}: {error}", named(file)))
+    Failure::failed(format!(
+        "failed to read {}: {}",
+        named(file),
+        WithCauses(error)
+    ))
 }
 
 /// The file as messages name it.

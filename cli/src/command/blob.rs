@@ -290,8 +290,13 @@ async fn sign_one(work: Arc<Work>, mut job: Job, _turn: Turn) -> Result<Done, Un
     let media_type = job.more.media_type.take();
     let media_type = media_type.unwrap_or_else(|| work.media_type.clone());
     check_media_type(&media_type).map_err(Failure::error)?;
-    let unreadable =
-        |error| Failure::failed(format!("failed to read {}: {error}", one_line(&name)));
+    let unreadable = |error| {
+        Failure::failed(format!(
+            "failed to read {}: {}",
+            one_line(&name),
+            WithCauses(&error)
+        ))
+    };
     let reading = work.reading.acquire().await;
     let (progress, reader) = open(&name, &work.deadline, context).map_err(unreadable)?;
     let hash = work.hash;

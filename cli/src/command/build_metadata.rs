@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use hardsign_core::text::WithCauses;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -46,18 +47,18 @@ pub(super) fn references(path: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn read(path: &str) -> Result<Map<String, Value>, Failure> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("failed to read metadata file {path}: {error}")).hint(WRITE)
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::failed(format!("failed to read metadata file {path}: {why}")).hint(WRITE)
     };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| failed(&error))?;
+    let file = File::open(path).map_err(|error| failed(&WithCauses(&error)))?;
     file.take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| failed(&WithCauses(&error)))?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE) {
         return Err(failed(&format!("it is larger than {MAX_FILE} bytes")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+    serde_json::from_slice(&bytes).map_err(|error| failed(&WithCauses(&error)))
 }
 
 fn is_result(build: &Map<String, Value>) -> bool {

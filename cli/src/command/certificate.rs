@@ -255,12 +255,14 @@ fn delete_file(
     match edit::delete(&dirs, store, file).map_err(Ok)? {
         Emptied::No | Emptied::Removed => {}
         Emptied::CheckFailed { store, error } => context.console.warning(format_args!(
-            "failed to check if the trust store directory {} is empty: {error}",
-            store.display()
+            "failed to check if the trust store directory {} is empty: {}",
+            store.display(),
+            WithCauses(&error)
         )),
         Emptied::RemoveFailed { store, error } => context.console.warning(format_args!(
-            "failed to remove the empty trust store directory {}: {error}",
-            store.display()
+            "failed to remove the empty trust store directory {}: {}",
+            store.display(),
+            WithCauses(&error)
         )),
     }
     context

@@ -15,6 +15,7 @@ use std::thread;
 use hardsign_core::algorithm::HashAlgorithm;
 use hardsign_core::crypto;
 use hardsign_core::json;
+use hardsign_core::text::WithCauses;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -132,8 +133,9 @@ pub(super) fn open(path: &str, kind: Kind, shard: Option<Shard>) -> Result<Lines
     let (name, source): (String, Box<dyn Read + Send>) = match path {
         "-" => ("standard input".to_owned(), Box::new(io::stdin())),
         path => {
-            let failed =
-                |error: io::Error| Failure::failed(format!("failed to read {path}: {error}"));
+            let failed = |error: io::Error| {
+                Failure::failed(format!("failed to read {path}: {}", WithCauses(&error)))
+            };
             let file = File::open(Path::new(path)).map_err(failed)?;
             if file.metadata().map_err(failed)?.is_dir() {
                 return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));

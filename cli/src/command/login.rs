@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use hardsign_core::artifact::reference::{ReferenceFault, is_registry};
 use hardsign_core::budget::Phase;
 use hardsign_core::oci::auth::{Credential, LoginError, LoginOutcome, Secret, login};
+use hardsign_core::text::WithCauses;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -77,9 +78,9 @@ async fn credential(args: &LoginArgs, context: &Context) -> Result<Credential, F
     }
     if password.expose().is_empty() {
         if username.is_empty() {
-            let answer = ask("Username: ", false, context)
-                .await
-                .map_err(|error| Failure::failed(format!("error reading username: {error}")))?;
+            let answer = ask("Username: ", false, context).await.map_err(|error| {
+                Failure::failed(format!("error reading username: {}", WithCauses(&error)))
+            })?;
             username = answer.expose().trim().to_owned();
         }
         let question = if username.is_empty() {
@@ -87,9 +88,9 @@ async fn credential(args: &LoginArgs, context: &Context) -> Result<Credential, F
         } else {
             "Password: "
         };
-        password = ask(question, true, context)
-            .await
-            .map_err(|error| Failure::failed(format!("error reading password: {error}")))?;
+        password = ask(question, true, context).await.map_err(|error| {
+            Failure::failed(format!("error reading password: {}", WithCauses(&error)))
+        })?;
     }
     match Credential::from_user(&username, password.expose()) {
         Some(credential) if !password.expose().is_empty() => Ok(credential),
@@ -112,7 +113,9 @@ fn from_stdin() -> Result<Secret, Failure> {
         .lock()
         .take(MAX_SECRET)
         .read_to_string(&mut text);
-    read.map_err(|error| Failure::failed(format!("error reading password: {error}")))?;
+    read.map_err(|error| {
+        Failure::failed(format!("error reading password: {}", WithCauses(&error)))
+    })?;
     Ok(Secret::new(without_newline(&text)))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::Command;
 use clap_mangen::Man;
+use hardsign_core::text::WithCauses;
 
 use super::Context;
 use crate::args::{Usage, presentable};
@@ -24,7 +25,8 @@ pub(super) fn run(
         );
     };
     let directory = Path::new(directory);
-    let failed = |error| Failure::failed(format!("failed to write man pages: {error}"));
+    let failed =
+        |error| Failure::failed(format!("failed to write man pages: {}", WithCauses(&error)));
     fs::create_dir_all(directory).map_err(failed)?;
     let mut root = presentable(definition.clone());
     root.build();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::stream::Stream;
 use hardsign_core::batch::{Stop, Window};
+use hardsign_core::text::WithCauses;
 use tokio::sync::mpsc;
 
 use super::Context;
@@ -107,7 +108,7 @@ impl<T> Feed<T> {
                 (name, Err(Failure::failed(bad.fault)))
             }
             Err(error) => {
-                let fault = format!("failed to read {}: {error}", self.list);
+                let fault = format!("failed to read {}: {}", self.list, WithCauses(&error));
                 (Name::typed(&*self.list), Err(Failure::failed(fault)))
             }
         })

@@ -160,7 +160,7 @@ fn import_rules(
         return Ok(());
     }
     back_up(&path)
-        .map_err(|error| error.to_string())
+        .map_err(|error| WithCauses(&error).to_string())
         .and_then(|()| {
             write_atomic(&path, bytes, 0o600).map_err(|error| WithCauses(&error).to_string())
         })
@@ -412,7 +412,8 @@ fn delete_old(dirs: &Dirs, context: &Context) -> Result<(), Failure> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => context.console.warning(format_args!(
-            "failed to delete old trust policy configuration trustpolicy.json: {error}"
+            "failed to delete old trust policy configuration trustpolicy.json: {}",
+            WithCauses(&error)
         )),
     }
     Ok(())

@@ -26,7 +26,7 @@ use super::{Context, copy as copying, signer, verify};
 use crate::args::Output;
 use crate::args::promote::PromoteArgs;
 use crate::failure::Failure;
-use crate::failure::verification::refusal;
+use crate::failure::verification::{Asked, refusal};
 use crate::output::{json, one_line};
 
 /// How far it has come, which a failure must tell.
@@ -131,6 +131,8 @@ impl Promotion<'_> {
         let artifact = artifact?;
         let options = Options::new(context.now())
             .max_signatures(args.max_signatures)
+            .user_metadata(&args.user_metadata)
+            .plugin_config(&args.plugin_config)
             .hardware(hardware.as_ref())
             .observer(&*context.console)
             .budget(&budget);
@@ -143,7 +145,7 @@ impl Promotion<'_> {
         drop(progress);
         match outcome {
             Ok(Outcome::Verified(verified)) => {
-                verify::print(&verified, args.signing.output, false, context)?;
+                verify::print(&verified, args.signing.output, false, false, context)?;
                 Ok((artifact, verified))
             }
             Ok(Outcome::Skipped(skipped)) => Err(Failure::failed(format!(
@@ -155,7 +157,12 @@ impl Promotion<'_> {
                 skipped.statement, context.program
             ))),
             Err(error) => {
-                let failure = refusal(&error, &[], context.program).failure;
+                let asked = Asked::Artifact {
+                    layout: args.ends.from_layout,
+                    insecure: args.ends.registry.insecure,
+                };
+                let width = context.console.err_width();
+                let failure = refusal(&error, &asked, context.program, width).failure;
                 Err(failure.further("nothing was copied"))
             }
         }

@@ -16,6 +16,7 @@ use hardsign_core::oci::auth::{Credential, CredentialPlaces, CredentialStore, Cr
 use hardsign_core::oci::layout::Layout;
 use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, RegistryError};
 use hardsign_core::oci::{OciError, Repository};
+use hardsign_core::text::WithCauses;
 
 use super::Context;
 use crate::args::Registry as RegistryFlags;
@@ -246,7 +247,8 @@ fn from_stdin() -> Result<Vec<String>, Failure> {
     for line in std::io::stdin().lock().take(MAX_LIST).lines() {
         let line = line.map_err(|error| {
             Failure::failed(format!(
-                "failed to read references from standard input: {error}"
+                "failed to read references from standard input: {}",
+                WithCauses(&error)
             ))
         })?;
         let line = line.trim();

@@ -23,7 +23,7 @@ use super::signer;
 use super::{Context, permissions};
 use crate::args::verify::VerifyArgs;
 use crate::failure::Failure;
-use crate::failure::verification::{Refusal, refusal};
+use crate::failure::verification::{Asked, Refusal, refusal};
 
 mod blob;
 mod report;
@@ -157,7 +157,13 @@ async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
         job.verifier
             .verify_with_attached(policy, &*place, scope, &artifact, attached, options)
             .await
-            .map_err(|error| refusal(&error, &[], context.program))
+            .map_err(|error| {
+                let asked = Asked::Artifact {
+                    layout: args.registry.oci_layout,
+                    insecure: args.registry.insecure,
+                };
+                refusal(&error, &asked, context.program, context.console.err_width())
+            })
     }
     .await;
     Checked {

@@ -1,5 +1,6 @@
 //! Why an artifact or file is not verified: the reference's words (CLI-40, CLI-41), and below them
-//! why each signature was not accepted (CLI-42).
+//! why each signature was not accepted (CLI-42): who made it, what was expected and what was found. What to
+//! do about it is the hint.
 
 use std::error::Error;
 
@@ -8,18 +9,26 @@ use hardsign_core::plugin::PluginError;
 use hardsign_core::text::WithCauses;
 use hardsign_core::trust::TrustError;
 use hardsign_core::verify::{
-    AttachedFault, Attempt, AttemptFailure, ExtensionError, HardwareError, PassedOver, Rejected,
-    SignatureName, Step, VerifyError,
+    AttachedFault, Attempt, AttemptFailure, ExtensionError, HardwareError, Rejected, SignatureName,
+    Step, VerifyError,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Exit, Failure, budget, plugin, registry};
+use crate::output::fields::fields;
 use crate::output::one_line;
+
+mod asked;
+mod compared;
+
+pub(crate) use asked::Asked;
 
 /// A verification that did not succeed.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) failure: Failure,
+    /// Why, in one line, for JSON: the message without what stands below it.
+    pub(crate) error: String,
     /// Everything that was looked at in vain, for JSON.
     pub(crate) not_accepted: Vec<Value>,
 }
@@ -27,50 +36,71 @@ pub(crate) struct Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self {
+            error: failure.messages.join("\n"),
             failure,
             not_accepted: vec![],
         }
     }
 }
 
-/// Tells `error`; `files` are the signature files given, for a file.
-pub(crate) fn refusal(error: &VerifyError, files: &[String], program: &str) -> Refusal {
+/// Tells `error` about what was `asked`; `width` is that of standard error.
+pub(crate) fn refusal(
+    error: &VerifyError,
+    asked: &Asked<'_>,
+    program: &str,
+    width: Option<usize>,
+) -> Refusal {
     let not_accepted = match error {
         VerifyError::Attached { passed_over, .. } => passed_over
             .iter()
             .map(|p| json!({"digest": p.digest, "error": WithCauses(&p.fault).to_string()}))
             .collect(),
-        _ => not_accepted(error.attempts(), files),
+        VerifyError::Rejected(rejected) => {
+            let name = asked.files().first().cloned().unwrap_or_default();
+            vec![described(name, rejected, rejected)]
+        }
+        _ => not_accepted(error.attempts(), asked.files()),
     };
+    let mut failure = failure(error, asked, program);
+    let plain = failure.messages.join("\n");
+    if error.trust_store_fault().is_none()
+        && let Some(message) = failure.messages.last_mut()
+    {
+        for line in below(error, asked, width) {
+            message.push('\n');
+            message.push_str(&one_line(&line));
+        }
+    }
     Refusal {
-        failure: failure(error, files, program),
+        failure,
+        error: plain,
         not_accepted,
     }
 }
 
 /// Signatures that were tried in vain, for JSON.
 pub(crate) fn not_accepted(attempts: &[Attempt], files: &[String]) -> Vec<Value> {
-    attempts
-        .iter()
-        .map(|a| json!({"signature": name(&a.signature, files), "error": WithCauses(&a.failure).to_string()}))
-        .collect()
+    let one = |attempt: &Attempt| {
+        let name = name(&attempt.signature, files);
+        match &attempt.failure {
+            AttemptFailure::Rejected(rejected) => described(name, &attempt.failure, rejected),
+            failure => json!({"signature": name, "error": WithCauses(failure).to_string()}),
+        }
+    };
+    attempts.iter().map(one).collect()
 }
 
-fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
+fn described(name: String, error: &(dyn Error + 'static), rejected: &Rejected) -> Value {
+    let mut record = Map::new();
+    record.insert("signature".to_owned(), name.into());
+    record.insert("error".to_owned(), WithCauses(error).to_string().into());
+    record.extend(compared::members(rejected));
+    Value::Object(record)
+}
+
+fn failure(error: &VerifyError, asked: &Asked<'_>, program: &str) -> Failure {
     if let Some(fault) = error.trust_store_fault() {
-        return Failure::failed(if fault.is_not_found() {
-            format!(
-                "{fault}. Use command '{program} cert add' to create and add trusted certificates to the trust store"
-            )
-        } else {
-            // The reference's texts.
-            match (fault, fault.source()) {
-                (TrustError::UnsuitableForTsa { .. }, _) | (_, None) => {
-                    WithCauses(fault).to_string()
-                }
-                (_, Some(cause)) => format!("{fault}. {}", WithCauses(cause)),
-            }
-        });
+        return of_store(fault, program);
     }
     let message = match error {
         VerifyError::AllFailed { .. } => error.to_string(),
@@ -78,17 +108,25 @@ fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
     };
     let mut hints = Vec::new();
     match error {
-        VerifyError::Attached { passed_over, .. } => hints.push(of_attached(passed_over)),
-        _ => hints.extend(of_attempts(error.attempts(), files)),
-    }
-    match error {
+        VerifyError::Attached { passed_over, .. } if passed_over.is_empty() => {
+            hints.push(NOTHING_ATTACHED.to_owned());
+        }
         VerifyError::LimitReached { .. } => hints.push(MORE.to_owned()),
-        VerifyError::Signers { .. } if !files.is_empty() => hints.push(ALL_FILES.to_owned()),
+        VerifyError::Signers { .. } if !asked.files().is_empty() => {
+            hints.push(ALL_FILES.to_owned());
+        }
         VerifyError::Signers { .. } => hints.push(OTHERS.to_owned()),
         VerifyError::HardwareUnderSkip { .. } => hints.push(UNDER_SKIP.to_owned()),
+        VerifyError::NoSignature { reference } => {
+            let sign = asked.sign(reference, None);
+            hints.push(format!(
+                "`{sign}` signs it; signatures that were made elsewhere are copied with `hardsign copy`"
+            ));
+        }
         _ => {}
     }
-    hints.extend(of_hardware(error).map(str::to_owned));
+    let of_hardware = of_hardware(error).map(str::to_owned);
+    hints.extend(of_hardware.or_else(|| next(error, asked)));
     let (exit, hint) = classify(error);
     hints.extend(hint.as_deref().map(one_line));
     Failure {
@@ -97,50 +135,83 @@ fn failure(error: &VerifyError, files: &[String], program: &str) -> Failure {
     }
 }
 
-/// Why each signature was not accepted: the first few, so that junk beside an artifact does not
-/// fill the screen.
-fn of_attempts(attempts: &[Attempt], files: &[String]) -> Option<String> {
-    let reason = |a: &Attempt| {
-        let name = name(&a.signature, files);
-        format!(
-            "{}: {}",
-            one_line(&name),
-            one_line(&WithCauses(&a.failure).to_string())
-        )
-    };
-    match attempts {
-        [] => None,
-        [only] => Some(format!("the signature was not accepted: {}", reason(only))),
-        many => Some(first_few("no signature was accepted:", many, reason)),
+/// A trust store that can't be used, in the reference's words.
+fn of_store(fault: &TrustError, program: &str) -> Failure {
+    if let TrustError::NotFound { store } = fault {
+        return Failure::failed(format!(
+            "{fault}. Use command '{program} cert add' to create and add trusted certificates to the trust store"
+        ))
+        .hint(format!(
+            "`hardsign certificate add --type {} --store {} FILE...` makes it, with the certificates in it",
+            store.store_type, store.name
+        ));
     }
-}
-
-fn of_attached(passed_over: &[PassedOver]) -> String {
-    if passed_over.is_empty() {
-        return "nothing of that type is attached: `hardsign attach` attaches and signs a file; what another tool attached, `hardsign sign` signs by its own digest".to_owned();
-    }
-    first_few("attached, and not accepted:", passed_over, |p| {
-        format!(
-            "{}: {}",
-            p.digest,
-            one_line(&WithCauses(&p.fault).to_string())
-        )
+    Failure::failed(match (fault, fault.source()) {
+        (TrustError::UnsuitableForTsa { .. }, _) | (_, None) => WithCauses(fault).to_string(),
+        (_, Some(cause)) => format!("{fault}. {}", WithCauses(cause)),
     })
 }
 
-fn first_few<T>(heading: &str, items: &[T], line: impl Fn(&T) -> String) -> String {
-    let mut lines = vec![heading.to_owned()];
-    lines.extend(
-        items
-            .iter()
-            .take(SHOWN)
-            .map(|item| format!("  {}", line(item))),
-    );
+/// The command that comes next, where one signature decided, or the first of several did.
+fn next(error: &VerifyError, asked: &Asked<'_>) -> Option<String> {
+    let (reference, attempts) = match error {
+        VerifyError::Rejected(rejected) => {
+            let Asked::Blob { name, files } = asked else {
+                return None;
+            };
+            let file = files.first().map(String::as_str);
+            return compared::next(rejected, asked, name, file, false);
+        }
+        VerifyError::AllFailed {
+            reference,
+            attempts,
+        } => (reference, attempts),
+        _ => return None,
+    };
+    attempts.iter().find_map(|attempt| {
+        let AttemptFailure::Rejected(rejected) = &attempt.failure else {
+            return None;
+        };
+        let file = name(&attempt.signature, asked.files());
+        compared::next(rejected, asked, reference, Some(&file), attempts.len() > 1)
+    })
+}
+
+/// Why each signature was not accepted: the first few, so that junk beside an artifact does not
+/// fill the screen.
+fn below(error: &VerifyError, asked: &Asked<'_>, width: Option<usize>) -> Vec<String> {
+    match error {
+        VerifyError::Rejected(rejected) => fields(&compared::rows(rejected), 2, width),
+        VerifyError::Attached { passed_over, .. } => first_few(passed_over, |p| {
+            (p.digest.to_string(), WithCauses(&p.fault).to_string())
+        }),
+        _ => {
+            let attempts = error.attempts();
+            let mut lines = first_few(attempts, |attempt| {
+                let name = name(&attempt.signature, asked.files());
+                (name, WithCauses(&attempt.failure).to_string())
+            });
+            if let [only] = attempts
+                && let AttemptFailure::Rejected(rejected) = &only.failure
+            {
+                lines.extend(fields(&compared::rows(rejected), 4, width));
+            }
+            lines
+        }
+    }
+}
+
+fn first_few<T>(items: &[T], said: impl Fn(&T) -> (String, String)) -> Vec<String> {
+    let mut lines = Vec::new();
+    for item in items.iter().take(SHOWN) {
+        let (name, why) = said(item);
+        lines.push(format!("  {name}: {why}"));
+    }
     let more = items.len().saturating_sub(SHOWN);
     if more > 0 {
         lines.push(format!("  and {more} more; -o json or -d shows all"));
     }
-    lines.join("\n")
+    lines
 }
 
 fn name(signature: &SignatureName, files: &[String]) -> String {
@@ -236,6 +307,8 @@ const MORE: &str = "there are more signatures: raise --max-signatures to look at
 
 const ALL_FILES: &str = "give the signature files of all signers, each with --signature";
 
+const NOTHING_ATTACHED: &str = "nothing of that type is attached: `hardsign attach` attaches and signs a file; what another tool attached, `hardsign sign` signs by its own digest";
+
 const NO_EVIDENCE: &str =
     "evidence is added when signing: `sign --attest`, with a key that a YubiKey made";
 
@@ -246,5 +319,5 @@ const UNDER_SKIP: &str =
 
 const OTHERS: &str = "let those who are missing sign it too";
 
-/// How many signatures a hint goes into.
+/// How many signatures a message goes into.
 const SHOWN: usize = 5;

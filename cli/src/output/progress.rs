@@ -278,18 +278,20 @@ fn short(name: &str) -> String {
     }
 }
 
-#[cfg(unix)]
 fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stderr());
-    match size.map_or(0, |size| size.ws_col) {
-        0 => 80,
-        columns => columns.into(),
-    }
+    columns(&io::stderr()).unwrap_or(80)
+}
+
+/// How wide a terminal is; none where it is none, or does not say.
+#[cfg(unix)]
+pub(super) fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
 }
 
 #[cfg(not(unix))]
-fn width() -> usize {
-    80
+pub(super) fn columns<T>(_: &T) -> Option<usize> {
+    None
 }
 
 impl Busy {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::authentic_timestamp::{TimestampFailure, authentic_timestamp, need};
 use super::authenticity::{self, AuthenticityError};
+use super::compared::Compared;
 use super::content::{self, Target};
 use super::expiry::expiry;
 use super::extension::{
@@ -260,11 +261,11 @@ impl<'a> Case<'a> {
                 // A level that only logs it has nothing to go on with either.
                 let _logged = self.settle(Check::Integrity);
             }
-            return Err(self.rejected(Step::Policy(Check::Integrity)));
+            return Err(self.rejected(Step::Policy(Check::Integrity), None));
         };
         let went = self.go_on(&signature);
         match went {
-            Err(Refused(step)) => Err(self.rejected(step)),
+            Err(Refused(step)) => Err(self.rejected(step, Some(&signature))),
             Ok(()) if matches!(self.stage, Stage::End) => Err(self.verdict(signature)),
             Ok(()) => {
                 let signature = self.signature.insert(signature);
@@ -287,14 +288,20 @@ impl<'a> Case<'a> {
         self.answer = Some(answer);
     }
 
-    fn rejected(&mut self, step: Step) -> Box<Result<VerifiedSignature, Rejected>> {
-        Box::new(Err(Rejected::new(step, self.take_report())))
+    fn rejected(
+        &mut self,
+        step: Step,
+        signature: Option<&Signature>,
+    ) -> Box<Result<VerifiedSignature, Rejected>> {
+        let compared = |signature| Compared::new(step, signature, &self.target, self.grounds);
+        let compared = signature.map(compared);
+        Box::new(Err(Rejected::new(step, self.take_report(), compared)))
     }
 
     /// Looked at once more as a whole: a step that was left out is not a step that passed.
     fn verdict(&mut self, signature: Signature) -> Box<Result<VerifiedSignature, Rejected>> {
         match self.report.first_refused() {
-            Some(step) => self.rejected(step),
+            Some(step) => self.rejected(step, Some(&signature)),
             None => Box::new(Ok(VerifiedSignature {
                 signature,
                 report: self.take_report(),
@@ -327,6 +334,7 @@ impl<'a> Case<'a> {
                     if concluded.is_ok() {
                         self.tell(&Event::TimestampOk);
                     }
+                    self.report.timestamp = Some(verified);
                     let concluded = concluded.map_err(TimestampFailure::from);
                     self.report.authentic_timestamp = concluded.into();
                     self.settle(Check::AuthenticTimestamp)?;

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fmt;
 
 use super::{
-    AuthenticityError, ContentError, ExpiryError, ExtensionError, HardwareError, IntegrityError,
-    MetadataError, TimestampFailure,
+    AuthenticityError, Compared, ContentError, ExpiryError, ExtensionError, HardwareError,
+    IntegrityError, MetadataError, TimestampFailure,
 };
 use crate::attestation::Attested;
 use crate::policy::{Action, Actions, Check};
 use crate::revocation;
 use crate::text::WithCauses;
+use crate::timestamp;
 use crate::trust::TrustError;
 
 /// The result of one check.
@@ -39,6 +40,8 @@ pub struct Report {
     pub authenticity: Finding<AuthenticityError>,
     /// Chain valid when the signature was made (VER-16).
     pub authentic_timestamp: Finding<TimestampFailure>,
+    /// The timestamp that was looked at, and its authority, if one was.
+    pub timestamp: Option<Box<timestamp::Verified>>,
     /// Signature not expired (VER-15).
     pub expiry: Finding<ExpiryError>,
     /// Chain not revoked (VER-17).
@@ -102,6 +105,7 @@ pub enum Step {
 pub struct Rejected {
     step: Step,
     report: Box<Report>,
+    compared: Option<Box<Compared>>,
 }
 
 /// A failure that the policy only logs.
@@ -165,6 +169,7 @@ impl Report {
             integrity: Finding::NotReached,
             authenticity: Finding::NotReached,
             authentic_timestamp: Finding::NotReached,
+            timestamp: None,
             expiry: Finding::NotReached,
             revocation: Finding::NotReached,
             certificates: Vec::new(),
@@ -268,9 +273,17 @@ impl Step {
 }
 
 impl Rejected {
-    pub(super) fn new(step: Step, report: Report) -> Self {
-        let report = Box::new(report);
-        Self { step, report }
+    pub(super) fn new(step: Step, report: Report, compared: Option<Compared>) -> Self {
+        Self {
+            step,
+            report: Box::new(report),
+            compared: compared.map(Box::new),
+        }
+    }
+
+    /// Who the signature says signed it, and what it was held against; none where it is not intact.
+    pub fn compared(&self) -> Option<&Compared> {
+        self.compared.as_deref()
     }
 
     /// The step at which verification ended.
@@ -344,6 +357,7 @@ mod tests {
             integrity: Finding::Passed,
             authenticity: Finding::Passed,
             authentic_timestamp: Finding::Passed,
+            timestamp: None,
             expiry: Finding::Passed,
             revocation: Finding::Passed,
             certificates: Vec::new(),

@@ -121,7 +121,7 @@ async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<S
                     io::ErrorKind::PermissionDenied => format!("become the owner of {path}"),
                     _ => remove.clone(),
                 };
-                return Err(Trouble::new(format!("{path}: {error}"), fix));
+                return Err(Trouble::new(format!("{path}: {}", WithCauses(&error)), fix));
             }
         }
     }
@@ -198,7 +198,10 @@ fn pin_source(subject: &str, entry: &KeyEntry, findings: &mut Findings) {
     if let Err(error) = File::open(path) {
         findings.fail(
             subject,
-            format!("the file with its PIN can't be read: {path}: {error}"),
+            format!(
+                "the file with its PIN can't be read: {path}: {}",
+                WithCauses(&error)
+            ),
             "write the PIN there, readable by you alone, or name another PIN source",
         );
     } else {

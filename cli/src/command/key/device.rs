@@ -479,7 +479,11 @@ pub(super) async fn keep(
         // What was kept here for an earlier certificate must not come before the device's.
         if let Some(own) = own.filter(|own| own.is_file()) {
             std::fs::remove_file(&own).map_err(|error| {
-                Failure::failed(format!("failed to delete {}: {error}", own.display()))
+                Failure::failed(format!(
+                    "failed to delete {}: {}",
+                    own.display(),
+                    WithCauses(&error)
+                ))
             })?;
         }
         let kept = own_file(opened, dirs);
@@ -619,7 +623,7 @@ pub(super) fn write_out(file: &str, force: bool, bytes: &[u8]) -> Result<(), Fai
         file: Some(file.to_owned()),
         force,
     })?;
-    let path =
-        std::path::absolute(file).map_err(|error| Failure::failed(format!("{file}: {error}")))?;
+    let path = std::path::absolute(file)
+        .map_err(|error| Failure::failed(format!("{file}: {}", WithCauses(&error))))?;
     write_atomic(&path, bytes, 0o644).map_err(Failure::error)
 }

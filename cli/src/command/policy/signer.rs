@@ -647,14 +647,13 @@ impl Plan {
         let policy = self.policy.as_ref().map(|bytes| (&files.policy, bytes));
         let rules = self.rules.as_ref().map(|bytes| (&files.rules, bytes));
         for (path, bytes) in policy.into_iter().chain(rules) {
-            let result =
-                back_up(path)
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| match bytes.is_empty() {
-                        true => fs::remove_file(path).map_err(|error| error.to_string()),
-                        false => write_atomic(path, bytes, 0o600)
-                            .map_err(|error| WithCauses(&error).to_string()),
-                    });
+            let result = back_up(path)
+                .map_err(|error| WithCauses(&error).to_string())
+                .and_then(|()| match bytes.is_empty() {
+                    true => fs::remove_file(path).map_err(|error| WithCauses(&error).to_string()),
+                    false => write_atomic(path, bytes, 0o600)
+                        .map_err(|error| WithCauses(&error).to_string()),
+                });
             result.map_err(|error| {
                 let so_far = match written.first() {
                     None => "nothing was written".to_owned(),

@@ -15,7 +15,7 @@ use super::super::repository::{self, Named, Opener};
 use super::super::{Context, verify};
 use crate::args::Output;
 use crate::args::policy::TestArgs;
-use crate::failure::verification::{Refusal, refusal};
+use crate::failure::verification::{Asked, Refusal, refusal};
 use crate::failure::{Exit, Failure};
 use crate::output::{Mark, json, one_line};
 
@@ -45,6 +45,10 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
     let options = Options::new(context.now())
         .max_signatures(args.max_signatures)
         .observer(&*context.console);
+    let asked = Asked::Artifact {
+        layout: args.registry.oci_layout,
+        insecure: args.registry.insecure,
+    };
     let judge = async |named: Named| {
         let budget = args.deadline.budget();
         let result = async {
@@ -57,7 +61,9 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
             let outcome = verifier
                 .verify_artifact(&policy, &*target.place, scope, &artifact, options)
                 .await
-                .map_err(|error| refusal(&error, &[], context.program))?;
+                .map_err(|error| {
+                    refusal(&error, &asked, context.program, context.console.err_width())
+                })?;
             Ok((artifact, outcome))
         }
         .await;
@@ -189,7 +195,7 @@ fn document(judged: &Judged) -> Value {
         Err(refusal) => (
             "refused",
             json!({
-                "error": refusal.failure.messages.join("\n"),
+                "error": refusal.error,
                 "detail": refusal.failure.hint,
                 "notAccepted": refusal.not_accepted,
             }),

@@ -13,6 +13,7 @@ use hardsign_core::config::read_named;
 use hardsign_core::envelope::{Format, MAX_ENVELOPE_LEN};
 use hardsign_core::policy::blob::Document;
 use hardsign_core::policy::hardsign::HardwareRule;
+use hardsign_core::text::WithCauses;
 use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy, Verifier};
 use tokio::sync::Semaphore;
 
@@ -23,7 +24,7 @@ use super::report::{Checked, Report, Telling};
 use crate::args::Deadline;
 use crate::args::blob::{SignedFile, VerifyArgs};
 use crate::failure::Failure;
-use crate::failure::verification::{Refusal, refusal};
+use crate::failure::verification::{Asked, Refusal, refusal};
 use crate::output::progress::Busy;
 
 /// A file and its signatures, as they were found.
@@ -228,7 +229,13 @@ async fn verify(job: &Job, name: &str, more: &More, found: Found) -> Result<Outc
     job.verifier
         .verify_blob(&job.policy, statement, file, &signatures, options)
         .await
-        .map_err(|error| refusal(&error, &found.files, context.program))
+        .map_err(|error| {
+            let asked = Asked::Blob {
+                name,
+                files: &found.files,
+            };
+            refusal(&error, &asked, context.program, context.console.err_width())
+        })
 }
 
 /// Opens a file, and reads its signatures.
@@ -238,8 +245,9 @@ fn find(
     deadline: &Deadline,
     context: &Context,
 ) -> Result<Found, Failure> {
-    let (busy, reader) = blob::open(blob, deadline, context)
-        .map_err(|error| Failure::failed(format!("failed to open {blob}: {error}")))?;
+    let (busy, reader) = blob::open(blob, deadline, context).map_err(|error| {
+        Failure::failed(format!("failed to open {blob}: {}", WithCauses(&error)))
+    })?;
     let files = match signatures {
         Signatures::Named(files) => files.clone(),
         Signatures::In(directory) => in_directory(blob, directory)?,

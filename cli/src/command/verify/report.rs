@@ -15,7 +15,7 @@ use super::super::tally::{MAX_TOLD, line, nothing_listed};
 use crate::args::Output;
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, not_accepted};
-use crate::output::{Mark, device, one_line, table::table};
+use crate::output::{Mark, device, one_line, signer, table::table};
 
 /// What became of one artifact or file: its name, and the answer.
 pub(super) struct Checked {
@@ -95,7 +95,13 @@ impl Report {
         let output = self.telling.output;
         let (outcome, record) = match checked.result {
             Ok(Outcome::Verified(verified)) => {
-                print(&verified, output, checked.warned, context)?;
+                print(
+                    &verified,
+                    output,
+                    checked.warned,
+                    self.telling.many,
+                    context,
+                )?;
                 if output == Output::Text {
                     return Ok(());
                 }
@@ -139,9 +145,11 @@ impl Report {
     fn refused(&mut self, name: &Name, refusal: Refusal) -> Value {
         let Refusal {
             failure,
+            error,
             not_accepted,
         } = refusal;
-        let record = failed(self.telling.member, name, &failure, &not_accepted);
+        let detail = failure.hint.as_deref();
+        let record = failed(self.telling.member, name, &error, detail, &not_accepted);
         if self.failures.len() < MAX_TOLD {
             self.failures.push(match self.telling.many {
                 true => failure.about(&name.to_string()),
@@ -176,7 +184,7 @@ impl Report {
         let first = first.max(self.told);
         let left: Vec<_> = begun.into_iter().chain((first..).zip(rest.items)).collect();
         for (number, name) in &left {
-            let record = failed(self.telling.member, name, &Failure::failed(why), &[]);
+            let record = failed(self.telling.member, name, why, None, &[]);
             if self.telling.lines {
                 let line = line(*number, Some(name), "failed", &record);
                 context.console.json_line(&line)?;
@@ -227,15 +235,21 @@ impl Report {
 }
 
 /// What JSON says of one that was not verified.
-fn failed(member: &'static str, name: &Name, failure: &Failure, not_accepted: &[Value]) -> Value {
+fn failed(
+    member: &'static str,
+    name: &Name,
+    error: &str,
+    detail: Option<&str>,
+    not_accepted: &[Value],
+) -> Value {
     let reference = match name.text.as_str() {
         "" => name.to_string(),
         text => text.to_owned(),
     };
     let mut record = json!({
         member: reference,
-        "error": failure.messages.join("\n"),
-        "detail": failure.hint,
+        "error": error,
+        "detail": detail,
         "notAccepted": not_accepted,
     });
     if let (Some(line), Value::Object(record)) = (name.line(), &mut record) {
@@ -249,6 +263,7 @@ pub(in crate::command) fn print(
     verified: &Verified,
     output: Output,
     mut warned: bool,
+    many: bool,
     context: &Context,
 ) -> Result<(), Failure> {
     let console = &context.console;
@@ -276,12 +291,24 @@ pub(in crate::command) fn print(
         "Successfully verified signature",
         format_args!(" for {reference}"),
     )?;
+    // Nothing but its own lines where we stand in for the reference.
+    let explains = context.program != "notation";
+    let in_full = !many || console.is_verbose();
+    if explains {
+        signers(verified, in_full, context)?;
+        if in_full {
+            policy(verified, context)?;
+        }
+    }
     for attached in verified.attached() {
         console.line(format_args!(
             "Successfully verified attached {} {}",
             one_line(&attached.artifact_type),
             one_line(attached.verified.reference())
         ))?;
+        if explains {
+            signers(&attached.verified, console.is_verbose(), context)?;
+        }
     }
     let metadata = &verified.target().annotations;
     if !metadata.is_empty() {
@@ -295,6 +322,33 @@ pub(in crate::command) fn print(
         console.bytes(table(["KEY", "VALUE"], &rows).as_bytes())?;
     }
     Ok(())
+}
+
+/// Who signed: each in full, or in one line.
+fn signers(verified: &Verified, in_full: bool, context: &Context) -> Result<(), Failure> {
+    for accepted in verified.signatures() {
+        match in_full {
+            true => context.console.fields(&signer::rows(&accepted.signature))?,
+            false => context
+                .console
+                .line(format_args!("  {}", signer::in_short(&accepted.signature)))?,
+        }
+    }
+    Ok(())
+}
+
+/// What was decided under.
+fn policy(verified: &Verified, context: &Context) -> Result<(), Failure> {
+    let statement = format!(
+        "statement {:?}, level {}",
+        verified.statement(),
+        verified.level()
+    );
+    let file = verified.policy().path.display().to_string();
+    // As wide as the names above them.
+    Ok(context
+        .console
+        .fields(&[("policy   ", statement), ("in", file)])?)
 }
 
 /// What `--output json` says of a verified artifact or file (SEC-31: with every digest); `member` is
@@ -359,7 +413,9 @@ fn accepted(accepted: &Accepted) -> Value {
         "signatureAlgorithm": signature.algorithm(),
         "signingTime": signature.attributes().signing_time.to_string(),
         "expiry": signature.attributes().expiry.map(|expiry| expiry.to_string()),
-        "signer": {"subject": leaf.subject().to_string(), "sha256Fingerprint": leaf.thumbprint_hex()},
+        "signer": signer::certificate(leaf),
+        "trustedBy": signer::trusted_by(accepted.signature.anchors()),
+        "timestamp": signer::timestamp(accepted.signature.report().timestamp.as_deref()),
         "logged": logged,
         "hardware": accepted.signature.report().attested.as_deref().map(device::proven),
         "revocation": revocation(accepted),
