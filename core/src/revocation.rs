@@ -41,6 +41,8 @@ pub struct Checked {
     pub status: Status,
     /// Whose answer that is; none where nobody was asked, or nobody answered.
     pub source: Option<RevocationServer>,
+    /// Since when it is revoked, by that answer, where it is.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// Who answered.
@@ -204,6 +206,7 @@ impl From<Status> for Checked {
         Self {
             status,
             source: None,
+            revoked_at: None,
         }
     }
 }

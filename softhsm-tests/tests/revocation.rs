@@ -145,6 +145,7 @@ fn openssl_answers() {
                 "status": "good",
                 "method": "OCSP",
                 "url": responder.url(),
+                "revokedAt": null,
                 "error": null,
             },
             {
@@ -152,6 +153,7 @@ fn openssl_answers() {
                 "status": "notRevocable",
                 "method": null,
                 "url": null,
+                "revokedAt": null,
                 "error": null,
             },
         ])
@@ -170,6 +172,12 @@ fn openssl_answers() {
             &format!("signing certificate with subject {name} is revoked"),
         ],
     );
+    let told = bench.verify(Tool::Hardsign, &reference).stderr;
+    let by = format!("Z, as OCSP of {} says\n", responder.url());
+    let line = told.lines().find(|line| line.starts_with("    revoked  at 20"));
+    let line = line.unwrap_or_else(|| panic!("when and by whom is not told: {told}"));
+    assert!(format!("{line}\n").ends_with(&by), "{line}");
+    assert!(told.contains("\nHint: have it signed by somebody"), "{told}");
     let reference = bench.sign("held", &access(&responder));
     bench.ca.revoke("held", "certificateHold");
     responder.refresh();

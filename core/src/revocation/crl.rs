@@ -75,6 +75,8 @@ pub struct Bundle {
 pub struct Verdict {
     /// Whether the certificate is revoked.
     pub revoked: bool,
+    /// Since when, where it is.
+    pub revoked_at: Option<Timestamp>,
     /// The reasons for which it would be listed.
     pub reasons: Reasons,
     /// Until when this holds.
@@ -431,16 +433,19 @@ impl Bundle {
         let (reasons, mut entries) = self.look_up(certificate, point)?;
         entries.retain(|entry| !entry.is_later_than(authentic_signing_time));
         let for_good = entries.iter().any(|entry| !entry.is_temporary());
+        let revoked_at = entries.iter().map(Entry::date).min();
         let times = [Some(&self.base), self.delta.as_ref()];
         let times = times.into_iter().flatten().map(|crl| crl.check_time(now));
         match times.collect::<Result<Vec<_>, _>>() {
             Ok(times) => Ok(Verdict {
                 revoked: for_good || is_held(&entries),
+                revoked_at: revoked_at.filter(|_| for_good || is_held(&entries)),
                 reasons,
                 valid_until: times.into_iter().min().unwrap_or(now),
             }),
             Err(CrlError::Expired { .. }) if for_good => Ok(Verdict {
                 revoked: true,
+                revoked_at,
                 reasons,
                 valid_until: now,
             }),

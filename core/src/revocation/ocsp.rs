@@ -41,7 +41,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::asn1::{
     INTEGER, INVALIDITY_DATE, NotSigned, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Signed,
-    generalized_time, shortest,
+    element, generalized_time, shortest,
 };
 use crate::crypto::{self, KeyError};
 use crate::x509::{Certificate, KeyUsage, extensions, malformed, optional_context};
@@ -64,6 +64,8 @@ const MAX_RESPONDERS: usize = 8;
 pub struct OcspAnswer {
     /// The status.
     pub status: OcspStatus,
+    /// Since when it is revoked, where it is and the responder says so.
+    pub revoked_at: Option<Timestamp>,
     /// Until when this holds.
     pub valid_until: Timestamp,
     /// The responder's own certificate, where it has to be looked up in a CRL before the answer
@@ -233,11 +235,15 @@ pub fn judge(
     let data = ResponseData::read(tbs)?;
     let id = CertId::of(certificate, issuer)?;
     let mut worst: Option<(OcspStatus, Timestamp)> = None;
+    let mut revoked_at: Option<Timestamp> = None;
     for single in &data.singles {
         if !single.is_about(&id) {
             continue;
         }
         let (status, until) = single.judge(data.produced_at, authentic_signing_time, now)?;
+        if status == OcspStatus::Revoked {
+            revoked_at = [revoked_at, single.revoked_at].into_iter().flatten().min();
+        }
         worst = Some(match worst {
             Some((known, earlier)) => (worse(known, status), earlier.min(until)),
             None => (status, until),
@@ -246,6 +252,7 @@ pub fn judge(
     let (status, valid_until) = worst.ok_or(OcspError::OtherCertificate)?;
     Ok(OcspAnswer {
         status,
+        revoked_at,
         valid_until,
         to_check,
     })
@@ -395,6 +402,7 @@ struct Single<'a> {
     issuer_key: &'a [u8],
     serial: &'a [u8],
     status: OcspStatus,
+    revoked_at: Option<Timestamp>,
     this_update: Timestamp,
     next_update: Option<Timestamp>,
     invalidity_date: Option<Timestamp>,
@@ -458,7 +466,7 @@ impl<'a> Single<'a> {
             Some(UNKNOWN) => OcspStatus::Unknown,
             _ => return Err(malformed(Tag::Sequence)),
         };
-        reader.tlv_bytes()?;
+        let revoked_at = revocation_time(reader.tlv_bytes()?);
         let this_update = generalized_time(reader.tlv_bytes()?)?;
         let next_update = optional_context(reader, 0, true)?;
         let mut single = Self {
@@ -467,6 +475,7 @@ impl<'a> Single<'a> {
             issuer_key,
             serial,
             status,
+            revoked_at,
             this_update,
             next_update: next_update.map(generalized_time).transpose()?,
             invalidity_date: None,
@@ -520,6 +529,17 @@ impl<'a> Single<'a> {
         };
         Ok((status, next_update))
     }
+}
+
+/// The time in a `RevokedInfo`; it decides nothing, and none where it can't be read or there is none.
+fn revocation_time(status: &[u8]) -> Option<Timestamp> {
+    let mut status = status;
+    let mut info = element(&mut status)
+        .filter(|info| info.tag == REVOKED)?
+        .value;
+    let whole = info;
+    element(&mut info)?;
+    generalized_time(whole.get(..whole.len() - info.len())?).ok()
 }
 
 fn tlv(tag: u8, value: &[u8]) -> der::Result<Vec<u8>> {

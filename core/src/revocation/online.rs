@@ -76,6 +76,7 @@ struct Outcome {
 /// A good answer.
 struct Known {
     revoked: bool,
+    revoked_at: Option<Timestamp>,
     source: RevocationServer,
     valid_until: Timestamp,
 }
@@ -143,6 +144,7 @@ impl Online {
                     Status::Good
                 },
                 source: Some(known.source),
+                revoked_at: known.revoked_at,
             },
             None => Status::Unknown(Unknown::NoAnswer {
                 attempts: attempts.clone(),
@@ -182,6 +184,7 @@ impl Online {
                     }));
                     return (answer.status != OcspStatus::Unknown).then_some(Known {
                         revoked: answer.status == OcspStatus::Revoked,
+                        revoked_at: answer.revoked_at,
                         source,
                         valid_until: answer.valid_until,
                     });
@@ -263,6 +266,7 @@ impl Online {
                         fail(url, Arc::new(ServerError::Revoked { method }));
                         return Some(Known {
                             revoked: true,
+                            revoked_at: verdict.revoked_at,
                             source: source(url),
                             valid_until: verdict.valid_until,
                         });
@@ -287,6 +291,7 @@ impl Online {
         }
         Some(Known {
             revoked: false,
+            revoked_at: None,
             source: source(first),
             valid_until,
         })

@@ -434,6 +434,7 @@ fn revocation(accepted: &Accepted) -> Vec<Value> {
             "status": checked.status.name(),
             "method": source.map(|source| source.method.name()),
             "url": source.map(|source| source.url.as_str()),
+            "revokedAt": checked.revoked_at.map(|at| at.to_string()),
             "error": match &checked.status {
                 Status::Unknown(why) => Some(WithCauses(why).to_string()),
                 _ => None,

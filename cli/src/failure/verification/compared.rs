@@ -66,8 +66,10 @@ fn revoked_by(rejected: &Rejected) -> Option<(&'static str, String)> {
     let mut checked = rejected.report().certificates.iter();
     let revoked = checked.find(|checked| matches!(checked.status, Status::Revoked))?;
     let source = revoked.source.as_ref()?;
-    let by = format!("{} at {}", source.method.name(), source.url);
-    Some(("revoked", format!("says {by}")))
+    let since = revoked.revoked_at.map(|at| format!("at {at}, "));
+    let since = since.unwrap_or_default();
+    let by = format!("{} of {}", source.method.name(), source.url);
+    Some(("revoked", format!("{since}as {by} says")))
 }
 
 fn in_stores(what: &str, compared: &Compared) -> String {

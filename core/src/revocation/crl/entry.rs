@@ -52,6 +52,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// When the certificate was revoked.
+    pub(super) fn date(&self) -> Timestamp {
+        self.date
+    }
+
     /// Whether it can be taken back.
     pub(super) fn is_temporary(&self) -> bool {
         matches!(self.reason, Some(CERTIFICATE_HOLD | REMOVE_FROM_CRL))
