@@ -174,10 +174,15 @@ fn openssl_answers() {
     );
     let told = bench.verify(Tool::Hardsign, &reference).stderr;
     let by = format!("Z, as OCSP of {} says\n", responder.url());
-    let line = told.lines().find(|line| line.starts_with("    revoked  at 20"));
+    let line = told
+        .lines()
+        .find(|line| line.starts_with("    revoked  at 20"));
     let line = line.unwrap_or_else(|| panic!("when and by whom is not told: {told}"));
     assert!(format!("{line}\n").ends_with(&by), "{line}");
-    assert!(told.contains("\nHint: have it signed by somebody"), "{told}");
+    assert!(
+        told.contains("\nHint: have it signed by somebody"),
+        "{told}"
+    );
     let reference = bench.sign("held", &access(&responder));
     bench.ca.revoke("held", "certificateHold");
     responder.refresh();
