@@ -9,6 +9,8 @@
 //! What must hold: nothing that could not be judged is admitted under `enforce`; a verdict never outlives the policy
 //! that it was made under; and an answer comes before the API server stops waiting.
 
+#![cfg(target_os = "linux")]
+
 pub mod cache;
 mod cluster;
 mod deadline;
