@@ -150,6 +150,18 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "gcpkms::a_key_lives_in_the_service",
     ),
     (
+        "docs/kubernetes.md",
+        "Installing",
+        0,
+        "kubernetes::the_recipe_for_a_certificate",
+    ),
+    (
+        "docs/kubernetes.md",
+        "When it is down",
+        0,
+        "needs a cluster",
+    ),
+    (
         "docs/migration.md",
         "From notation",
         2,

@@ -238,7 +238,8 @@ fn topics(command: &Command, name: &str) -> Vec<Topic> {
     let flag = |id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
     let part = |word: &str| name.split('-').skip(1).any(|part| part == word);
     let blob = part("blob");
-    let verifies = part("verify") || part("promote") || part("test") && part("policy");
+    let verifies =
+        part("admission") || part("verify") || part("promote") || part("test") && part("policy");
     let signs = flag("key") || part("key") || part("token");
     let test_key = name.ends_with("generate-test") || name.ends_with("cleanup-test");
     let about = [
@@ -261,7 +262,10 @@ fn topics(command: &Command, name: &str) -> Vec<Topic> {
             part("certificate") || part("certify") || verifies || part("doctor"),
         ),
         (Topic::Plugins, part("plugin") || part("doctor") || verifies),
-        (Topic::Registry, flag("username") || part("logout")),
+        (
+            Topic::Registry,
+            flag("username") || part("logout") || part("admission"),
+        ),
         (Topic::Revocation, verifies),
     ];
     about
