@@ -191,6 +191,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         0,
         "needs a display",
     ),
+    ("docs/performance.md", "Performance", 0, "takes minutes"),
     (
         "docs/testing.md",
         "Testing",
