@@ -54,6 +54,7 @@ pub struct Stop<F, N> {
 
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Ended {
     /// Items begun.
     pub begun: usize,

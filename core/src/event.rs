@@ -405,6 +405,7 @@ pub enum Event<'a> {
 
 /// Where a credential helper stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum HelperStage {
     /// It was started.
     Started,

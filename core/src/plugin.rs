@@ -49,7 +49,7 @@ pub use install::{
 pub use interrupt::Interrupt;
 pub use key::{KeyChoice, PluginKey, secret_in_clear, settled};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
-pub use session::{Session, SessionAnswer, SessionClocks, SessionError};
+pub use session::{Session, SessionAnswer, SessionClocks, SessionError, SessionListener};
 pub use signer::{EnvelopeGenerator, PluginSigner, RawSigner, UnopenedSigner};
 pub use store::{KeyStore, NewKey, OpenKey};
 

@@ -36,6 +36,7 @@ pub use points::{DistributionPoint, OutOfScope, Reasons, distribution_points};
 
 /// What is known about one certificate, and from whom.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Checked {
     /// What is known.
     pub status: Status,
@@ -47,6 +48,7 @@ pub struct Checked {
 
 /// Who answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct RevocationServer {
     /// In which way.
     pub method: Method,

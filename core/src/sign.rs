@@ -83,6 +83,7 @@ pub struct WholeEnvelopes<E>(pub E);
 
 /// What an envelope-generating signer is given (PLG-32).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct EnvelopeRequest<'a> {
     /// The payload, as JSON.
     pub payload: &'a [u8],
@@ -98,11 +99,22 @@ pub struct EnvelopeRequest<'a> {
 
 /// What an envelope-generating signer answers (PLG-33), unchecked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct GeneratedEnvelope {
     /// The envelope's bytes.
     pub bytes: Vec<u8>,
     /// Annotations for the signature manifest (OCI-07).
     pub annotations: BTreeMap<String, String>,
+}
+
+impl GeneratedEnvelope {
+    /// An envelope without annotations.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            annotations: BTreeMap::new(),
+        }
+    }
 }
 
 /// Why a signer did not sign. The cause is the signer's own error, kept whole.
@@ -133,6 +145,7 @@ pub struct SignOptions {
 
 /// An artifact that has been signed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SignedArtifact {
     /// The artifact.
     pub artifact: Descriptor,

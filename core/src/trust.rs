@@ -47,6 +47,7 @@ pub struct StoreRef {
 /// A text that is not a store name (TST-04, TST-05).
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("trust store name needs to follow [a-zA-Z0-9_.-]+ format, {} is invalid", name.escape_debug())]
+#[non_exhaustive]
 pub struct InvalidStoreName {
     /// The text as given.
     pub name: String,

@@ -73,7 +73,9 @@ impl InMemory {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        WholeEnvelopes(Generator(GeneratedEnvelope { bytes, annotations }))
+        let mut generated = GeneratedEnvelope::new(bytes);
+        generated.annotations = annotations;
+        WholeEnvelopes(Generator(generated))
     }
 }
 

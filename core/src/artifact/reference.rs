@@ -59,6 +59,7 @@ pub struct LayoutReference {
     "{}: invalid reference: {fault}. Expecting <registry>/<repository>:<tag> or <registry>/<repository>@<digest>",
     Quoted(reference)
 )]
+#[non_exhaustive]
 pub struct ReferenceError {
     /// What the user wrote.
     pub reference: String,
@@ -72,6 +73,7 @@ pub struct ReferenceError {
     "{}: invalid reference: {fault}. Expecting <file_path>:<tag> or <file_path>@<digest>",
     Quoted(reference)
 )]
+#[non_exhaustive]
 pub struct LayoutReferenceError {
     /// What the user wrote.
     pub reference: String,

@@ -79,6 +79,7 @@ pub struct FormFactor(u8);
 /// A text that names no version, PIN policy or touch policy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{} is not {expected}", Quoted(text))]
+#[non_exhaustive]
 pub struct UnknownName {
     /// The text.
     pub text: String,

@@ -11,6 +11,7 @@ pub const DEFAULT_MEDIA_TYPE: &str = "application/octet-stream";
 /// A text that is no media type (BLOB-03).
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("invalid content media-type {}", Quoted(media_type))]
+#[non_exhaustive]
 pub struct InvalidMediaType {
     /// The text as given.
     pub media_type: String,

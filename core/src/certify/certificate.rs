@@ -49,6 +49,7 @@ pub struct NewCertificate {
 
 /// A certificate that lacks its signature, and what it says.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Issued {
     /// To be signed by the issuer's key.
     pub unsigned: Unsigned,

@@ -38,6 +38,7 @@ pub struct CrlEntry {
 /// Why a certificate is revoked (RFC 5280 §5.3.1), as far as a CA of a small team has reasons.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Reason {
     /// Not told; the entry has no reason then.
     #[default]

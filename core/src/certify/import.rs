@@ -7,6 +7,7 @@ use crate::x509::{Certificate, Chain, ChainError, CodeSigning, MAX_CHAIN_LEN};
 
 /// Certificates that go with a key, in order.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Arranged {
     /// Leaf to root.
     pub chain: Vec<Certificate>,

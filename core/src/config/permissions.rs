@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or directory that somebody else can change.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Exposed {
     /// The file or directory.
     pub path: PathBuf,

@@ -8,6 +8,7 @@ use crate::dirs::Dirs;
 
 /// A trust policy file as it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct PolicyFile {
     /// Which file it was.
     pub path: PathBuf,

@@ -76,6 +76,7 @@ pub enum AttributeKey {
 
 /// Value of an extended attribute.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum AttributeValue {
     /// From a JWS envelope.
     Json(json::Value),

@@ -33,6 +33,7 @@ pub(super) struct Proxy {
 
 /// A proxy as it may be shown: which variable names it, and its address without a login.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Via {
     /// The name of the variable.
     pub variable: &'static str,

@@ -123,6 +123,7 @@ pub enum ManifestError {
 
 /// What a referrer's manifest is, by the two forms in which signatures are stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum SignatureForm {
     /// A Notary Project signature.
     Signature,

@@ -16,7 +16,7 @@ use super::Clocks;
 use super::command::Plugin;
 use super::error::{PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 use super::latch::About;
-use super::session::{Heard, Session, SessionAnswer, SessionClocks, SessionError};
+use super::session::{Session, SessionAnswer, SessionClocks, SessionError, SessionListener};
 use super::spawn::SessionProcess;
 use super::terminal::Terminal;
 use crate::budget::{self, Party, Waiting};
@@ -50,7 +50,7 @@ impl Live {
             person: clocks.person,
             farewell: clocks.farewell,
         };
-        let heard = Heard {
+        let heard = SessionListener {
             plugin: plugin.file.name.to_string(),
             listener: plugin.host.listener.clone(),
         };

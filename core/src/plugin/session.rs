@@ -151,7 +151,7 @@ pub struct SessionClocks {
 
 /// Who hears of a session's notices, prompts and messages, and of which plugin.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct SessionListener {
     /// The plugin's name.
     pub plugin: String,
     /// Who hears.
@@ -174,7 +174,7 @@ impl Session {
         reader: R,
         writer: W,
         clocks: SessionClocks,
-        heard: Heard,
+        heard: SessionListener,
         interrupt: &Interrupt,
     ) -> Self
     where
@@ -320,7 +320,7 @@ async fn opened<R, W>(
     writer: W,
     request: &OpenRequest,
     clocks: SessionClocks,
-    heard: Heard,
+    heard: SessionListener,
     interrupt: &Interrupt,
 ) -> SessionAnswer<(Session, OpenResponse)>
 where
@@ -333,8 +333,8 @@ where
 }
 
 #[cfg(test)]
-fn nobody() -> Heard {
-    Heard {
+fn nobody() -> SessionListener {
+    SessionListener {
         plugin: "p".to_owned(),
         listener: Listener::NOBODY,
     }

@@ -36,6 +36,7 @@ pub enum Applies {
 
 /// A changed document.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Changed {
     /// The whole document, to be written.
     pub document: Vec<u8>,

@@ -12,6 +12,7 @@ use crate::json::JsonError;
 
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Position {
     /// From 1.
     pub line: usize,

@@ -25,6 +25,7 @@ pub struct Policy<D> {
 
 /// A file as it was when it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct PolicyFile {
     /// Its path.
     pub path: PathBuf,

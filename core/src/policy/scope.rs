@@ -22,6 +22,7 @@ pub struct Scope {
 
 /// The scopes of one statement.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Scopes {
     /// `*`: whatever no other statement names.
     Any,
@@ -36,6 +37,7 @@ pub enum Scopes {
     Quoted(scope),
     if scope.len() > 1 && scope.contains('*') { " with wild card(s)" } else { "" }
 )]
+#[non_exhaustive]
 pub struct InvalidScope {
     /// The text as written.
     pub scope: String,

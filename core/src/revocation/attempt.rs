@@ -14,6 +14,7 @@ pub(super) const MAX_POINTS: usize = 16;
 
 /// A server that was asked in vain, or that says "revoked".
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Attempt {
     /// Which server.
     pub source: RevocationServer,

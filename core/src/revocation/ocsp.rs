@@ -61,6 +61,7 @@ const MAX_RESPONDERS: usize = 8;
 
 /// What a responder says about a certificate.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct OcspAnswer {
     /// The status.
     pub status: OcspStatus,

@@ -44,6 +44,7 @@ pub struct Info {
 
 /// The range of time in which a token was made, both bounds included (TSA-23).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Range {
     /// Lower bound.
     pub earliest: Timestamp,

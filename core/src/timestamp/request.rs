@@ -37,6 +37,7 @@ pub struct Request {
 
 /// A token that answers a request.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TimestampAnswer {
     /// DER of the token, to be stored as it is (TSA-12). Where the authority sent DER, these are
     /// its very bytes; BER is converted.

@@ -14,6 +14,7 @@ use crate::x509::{Certificate, FileError as CertificateFileError};
 
 /// One certificate file in a store.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
 pub struct StoredFile {
     /// The type of its store.
     pub store_type: StoreType,

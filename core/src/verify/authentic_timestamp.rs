@@ -72,6 +72,7 @@ pub enum TimestampFailure {
 
 /// Whether the timestamp countersignature is looked at under `notary.x509` (TSA-26, TSA-29).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Need {
     /// The statement names no `tsa` store.
     NoStore,

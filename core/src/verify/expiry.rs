@@ -5,6 +5,7 @@ use jiff::Timestamp;
 /// A signature that has expired.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("digital signature has expired on \"{}\"", crate::x509::rfc1123(crate::x509::utc(*expiry)))]
+#[non_exhaustive]
 pub struct ExpiryError {
     /// When it expired.
     pub expiry: Timestamp,

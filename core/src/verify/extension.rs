@@ -23,6 +23,7 @@ use crate::policy::{Action, Check, Rules};
 
 /// A check that a verification plugin can stand in for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
 pub enum PluginCheck {
     /// Whether the signer is one of the trusted identities.
     TrustedIdentity,

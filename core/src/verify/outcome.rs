@@ -91,6 +91,7 @@ pub enum AttachedFault {
 
 /// A signature that counts.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Accepted {
     /// The signature's manifest; none for a file.
     pub manifest: Option<Digest>,

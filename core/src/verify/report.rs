@@ -16,6 +16,7 @@ use crate::trust::TrustError;
 
 /// The result of one check.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Finding<E> {
     /// Verification ended before the check, or the check was forgotten. Never accepted.
     NotReached,
@@ -87,6 +88,7 @@ pub enum RevocationFailure {
 
 /// One of the checks of a report.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Step {
     /// One whose action the policy decides.
     Policy(Check),
@@ -110,6 +112,7 @@ pub struct Rejected {
 
 /// A failure that the policy only logs.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Logged<'a> {
     /// The check.
     pub check: Check,

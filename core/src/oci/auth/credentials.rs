@@ -79,6 +79,7 @@ pub enum CredentialError {
 
 /// What became of a credential that was to be forgotten.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Erased {
     /// Whether there was one.
     pub was_stored: bool,

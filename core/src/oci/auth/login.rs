@@ -8,6 +8,7 @@ use crate::oci::registry::Connector;
 
 /// How a login ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum LoginOutcome {
     /// The credential is kept in a credential store.
     Stored,

@@ -7,6 +7,7 @@ use crate::plugin::go;
 
 /// How a plugin process ended.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct ProcessEnd {
     /// Its exit status; `None` when it could not be learnt.
     pub status: Option<ExitStatus>,

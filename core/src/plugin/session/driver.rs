@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Heard, SessionClocks, SessionError};
+use super::{SessionClocks, SessionError, SessionListener};
 use crate::event::{Event, Observer as _};
 use crate::json;
 use crate::plugin::messages;
@@ -69,7 +69,7 @@ pub(super) struct Driver<R, W> {
     writer: Option<W>,
     incoming: mpsc::UnboundedReceiver<Message>,
     clocks: SessionClocks,
-    heard: Heard,
+    heard: SessionListener,
     splitter: LineSplitter,
     unsent: VecDeque<u8>,
     pending: BTreeMap<u64, Pending>,
@@ -98,7 +98,7 @@ where
         writer: W,
         incoming: mpsc::UnboundedReceiver<Message>,
         clocks: SessionClocks,
-        heard: Heard,
+        heard: SessionListener,
     ) -> Self {
         Self {
             reader,
@@ -309,7 +309,7 @@ where
         if notices > MAX_NOTICES {
             return Err(SessionError::TooManyNotices { limit: MAX_NOTICES });
         }
-        let Heard { plugin, listener } = &self.heard;
+        let SessionListener { plugin, listener } = &self.heard;
         listener.observe(&Event::PluginNotice {
             plugin,
             message: &escaped(message, NOTICE, Lines::Escape),
@@ -323,7 +323,7 @@ where
             return Err(SessionError::OutOfTurn { event: "prompting" });
         }
         self.prompting = Some(Instant::now());
-        let Heard { plugin, listener } = &self.heard;
+        let SessionListener { plugin, listener } = &self.heard;
         listener.observe(&Event::PluginPrompting { plugin });
         Ok(())
     }
@@ -340,7 +340,7 @@ where
             let paused = now.saturating_duration_since(began.max(pending.sent));
             pending.deadline = after(pending.deadline, paused);
         }
-        let Heard { plugin, listener } = &self.heard;
+        let SessionListener { plugin, listener } = &self.heard;
         listener.observe(&Event::PluginPrompted { plugin });
         Ok(())
     }

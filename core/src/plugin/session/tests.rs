@@ -113,7 +113,7 @@ impl Stage {
                 ref other => panic!("{other:?}"),
             });
         });
-        let heard = Heard {
+        let heard = SessionListener {
             plugin: "p".to_owned(),
             listener,
         };
