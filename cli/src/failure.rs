@@ -7,8 +7,8 @@ use hardsign_core::config::ConfigError;
 use hardsign_core::envelope::EnvelopeError;
 use hardsign_core::oci::OciError;
 use hardsign_core::plugin::{PluginError, PluginErrorKind};
-use hardsign_core::sign::{BAD_ANSWER, SignError, TimestampError};
-use hardsign_core::text::WithCauses;
+use hardsign_core::sign::{SignError, TimestampError, advice_on_refused};
+use hardsign_core::text::{WithCauses, meant};
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
 
 use crate::args::Usage;
@@ -125,7 +125,10 @@ impl Failure {
 
 impl From<Usage> for Failure {
     fn from(usage: Usage) -> Self {
-        Self::new(Exit::Usage, usage.to_string())
+        Self {
+            hint: usage.hint.as_deref().map(own_lines),
+            ..Self::new(Exit::Usage, usage.message)
+        }
     }
 }
 
@@ -158,6 +161,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The name that was probably meant, and what to do if it was not.
+pub(crate) fn meant_or(nearest: Option<&str>, else_do: &str) -> String {
+    match nearest {
+        Some(nearest) => format!("{} {else_do}", meant(nearest)),
+        None => else_do.to_owned(),
+    }
+}
+
 /// A signature that has no timestamp and was not stored (TSA-09).
 fn timestamp(error: &TimestampError) -> Failure {
     let message = format!("timestamp: {}", WithCauses(error));
@@ -168,18 +179,18 @@ fn timestamp(error: &TimestampError) -> Failure {
             );
         }
         TimestampError::Response(ResponseError::Token(TokenError::Untrusted { .. })) => {
-            "nothing was stored; --timestamp-root-cert takes the root that this authority's certificates end in"
+            "nothing was stored; give the root certificate of this authority with --timestamp-root-cert"
         }
         TimestampError::Revocation(AuthorityRevocation::Revoked { .. }) => {
             "nothing was stored; use another timestamping authority"
         }
         TimestampError::Revocation(AuthorityRevocation::Unknown { .. }) => {
-            "nothing was stored; the addresses above must be reachable over http"
+            "nothing was stored; the URLs above must be reachable over http"
         }
         TimestampError::Outside(_) => {
             "nothing was stored, since no verifier would accept it; compare the authority's time with the validity of the signing certificate"
         }
-        _ => "nothing was stored; tell the timestamping authority, or use another",
+        _ => "nothing was stored; report it to the timestamping authority, or use another",
     };
     Failure::failed(message).hint(hint)
 }
@@ -187,13 +198,12 @@ fn timestamp(error: &TimestampError) -> Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let hint = match &error {
-            ConfigError::KeyNotFound { nearest, .. } => {
-                let meant = nearest.as_ref().map(|name| format!("did you mean {name}? "));
-                let meant = meant.unwrap_or_default();
-                Some(format!("{meant}`hardsign key list` shows the keys there are"))
-            }
+            ConfigError::KeyNotFound { nearest, .. } => Some(meant_or(
+                nearest.as_deref(),
+                "`hardsign key list` lists the keys",
+            )),
             ConfigError::NoDefaultKey => Some(
-                "name a key with --key, or with --plugin and --id, or make one the default with `hardsign key set --default <name>`".to_owned(),
+                "give --key, or --plugin and --id, or choose a default key with `hardsign key update --default <name>`".to_owned(),
             ),
             _ => None,
         };
@@ -228,11 +238,11 @@ impl From<SignError> for Failure {
                 Ok(error) => error.into(),
                 Err(error) => Self::error(error),
             },
-            SignError::Envelope(error @ EnvelopeError::GeneratedInvalid { .. }) => {
-                Self::of(Exit::Unreachable, &error).hint(BAD_ANSWER)
+            SignError::Envelope(EnvelopeError::GeneratedInvalid { ref source }) => {
+                Self::of(Exit::Unreachable, &error).hint(advice_on_refused(source))
             }
             error if error.is_of_the_answer() => Self::of(Exit::Unreachable, &error)
-                .hint("nothing was stored; the plugin did not sign what it was asked to: tell its publisher"),
+                .hint("nothing was stored; the plugin did not sign what it was asked to: report it to its publisher"),
             SignError::EvidenceOfOtherKey { .. } => Self::error(error).hint(
                 "nothing was stored; the key id must name the key that the certificate is for",
             ),

@@ -33,6 +33,8 @@ pub(crate) struct Console {
     terminal: bool,
     colours: bool,
     out_colours: bool,
+    /// How wide the terminal is that standard output is.
+    columns: Option<usize>,
     /// Standard output is for one JSON document.
     json: bool,
     level: Level,
@@ -85,6 +87,22 @@ pub(crate) enum Level {
     Debug,
 }
 
+/// How many columns the terminal has that standard output is, if it is one and says so.
+#[cfg(unix)]
+fn columns() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(out).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
+#[cfg(not(unix))]
+fn columns() -> Option<usize> {
+    None
+}
+
 impl Console {
     pub(crate) fn new(level: Level, abilities: Abilities) -> Self {
         let terminal = io::stderr().is_terminal();
@@ -92,6 +110,7 @@ impl Console {
             terminal,
             colours: terminal && abilities.colours,
             out_colours: io::stdout().is_terminal() && abilities.colours,
+            columns: columns(),
             json: false,
             level,
             progress: (terminal && abilities.cursor).then(progress::Progress::new),
@@ -115,6 +134,54 @@ impl Console {
         }
         let word = marked(self.out_colours, mark, word);
         self.bytes(format!("{word}{}\n", one_line(&text.to_string())).as_bytes())
+    }
+
+    /// A table. On a terminal it is made to fit, and no digest or id is cut; in a pipe its columns are
+    /// padded to their widest cell, as scripts know it (CLI-15).
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn table<const N: usize>(
+        &self,
+        header: [&str; N],
+        rows: &[[String; N]],
+    ) -> io::Result<()> {
+        let text = match self.columns {
+            None => table::padded(header, rows),
+            Some(columns) => table::fitted(header, rows, columns),
+        };
+        self.bytes(text.as_bytes())
+    }
+
+    /// An item of a list, with a coloured word before it. On a terminal its lines stand below each other.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn item(&self, mark: Mark, word: &str, text: &str) -> io::Result<()> {
+        let indent = word.chars().count() + 2;
+        let mut lines = self.wrapped(text, indent).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.verdict(mark, word, format_args!("  {first}"))?;
+        lines.try_for_each(|line| self.line(format_args!("{:indent$}{line}", "")))
+    }
+
+    /// What stands below the text of such an item.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn below(&self, word: &str, text: &str) -> io::Result<()> {
+        let indent = word.chars().count() + 2;
+        let lines = self.wrapped(text, indent);
+        lines
+            .iter()
+            .try_for_each(|line| self.line(format_args!("{:indent$}{line}", "")))
+    }
+
+    fn wrapped(&self, text: &str, indent: usize) -> Vec<String> {
+        match self.columns {
+            None => vec![text.to_owned()],
+            Some(columns) => table::wrapped(text, columns.saturating_sub(indent)),
+        }
     }
 
     /// Help text: on a terminal its headings stand out.

@@ -84,7 +84,7 @@ fn cli_03_a_registry_fails_during_verification() {
             text.contains("Error: signature verification failed for all the signatures"),
             "{text}"
         );
-        let hint = "the credential lacks the right";
+        let hint = "this user is not allowed";
         assert_eq!(text.contains(hint), code == 3, "{text}");
     }
     let faulty = Faulty::new(403);

@@ -77,6 +77,16 @@ pub enum SignatureInvalid {
     UnsupportedKey,
 }
 
+impl SignatureInvalid {
+    /// That of a key of this kind.
+    pub const fn of(key: KeySpec) -> Self {
+        match key {
+            KeySpec::Rsa2048 | KeySpec::Rsa3072 | KeySpec::Rsa4096 => Self::Rsa,
+            KeySpec::Ec256 | KeySpec::Ec384 | KeySpec::Ec521 => Self::Ecdsa,
+        }
+    }
+}
+
 /// Why a signed X.509 structure does not verify.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

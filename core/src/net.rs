@@ -34,7 +34,7 @@ pub use retry::jitter;
 use crate::artifact::Quoted;
 use crate::budget::{self, Party, Spending};
 use crate::event::Listener;
-use crate::text::io_text;
+use crate::text::{io_text, plural};
 use clients::{Clients, Roots, Setup, is_tls};
 use proxy::{Proxies, Unusable};
 use reach::{Reach, came_from_inside};
@@ -196,7 +196,7 @@ pub enum NetError {
     },
     /// A proxy wants to be logged in to.
     #[error(
-        "{method} {url}: {via} wants a user name and a password, or refuses those in its address"
+        "{method} {url}: {via} requires a user name and a password, or rejects those in its URL"
     )]
     ProxyLogin {
         /// Method.
@@ -271,7 +271,7 @@ pub enum NetError {
         reason: &'static str,
     },
     /// The server asks for a longer wait than is granted.
-    #[error("{url}: status {status}; the server asks to wait {} seconds", wait.as_secs())]
+    #[error("{url}: status {status}; the server asks to wait {}", plural(wait.as_secs(), "second"))]
     Wait {
         /// URL without its query.
         url: String,
@@ -293,7 +293,7 @@ impl NetError {
                 through(via)
             ),
             Self::ProxyLogin { via, .. } => {
-                format!("{via} wants a user name and a password, or refuses those in its address")
+                format!("{via} requires a user name and a password, or rejects those in its URL")
             }
             Self::Budget { spending, .. } => spending.to_string(),
             Self::TooLarge { limit, .. } => format!("the answer has more than {limit} bytes"),
@@ -303,8 +303,8 @@ impl NetError {
             }
             Self::Redirect { to, reason, .. } => format!("refusing the redirect to {to}: {reason}"),
             Self::Wait { status, wait, .. } => format!(
-                "status {status}; the server asks to wait {} seconds",
-                wait.as_secs()
+                "status {status}; the server asks to wait {}",
+                plural(wait.as_secs(), "second")
             ),
             Self::Setup(_) | Self::Url { .. } | Self::ProxyVariable { .. } => self.to_string(),
         }
@@ -768,7 +768,7 @@ fn redirect(
         .to_str()
         .ok()
         .and_then(|text| from.join(text).ok())
-        .ok_or_else(|| refuse("an unreadable address".to_owned(), "it is no URL"))?;
+        .ok_or_else(|| refuse("an unreadable address".to_owned(), "it is not a URL"))?;
     if from.scheme() == "https" && next.scheme() != "https" {
         return Err(refuse(shown(&next), "it leaves HTTPS"));
     }

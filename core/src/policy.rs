@@ -43,7 +43,7 @@ pub enum PolicyError {
     /// Hardsign's own rules in a file that the reference reads, where nobody would enforce them
     /// (REQ-13).
     #[error(
-        "trust policy has a member \"hardsign\": rules of hardsign's own belong into policy.hardsign.json beside it, or into a file given for one run"
+        "trust policy has a member \"hardsign\": hardsign's own rules belong in policy.hardsign.json beside it, or in a file given with --policy"
     )]
     Misplaced,
     /// No version (TP-08).
@@ -147,6 +147,16 @@ pub enum PolicyError {
     },
 }
 
+impl PolicyError {
+    /// The question whether a known name was meant, for instance of a level or of a type of store.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::Statement { error, .. } => error.did_you_mean(),
+            _ => None,
+        }
+    }
+}
+
 /// No statement applies.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -160,6 +170,8 @@ pub enum SelectionError {
     NoneApplies {
         /// The artifact.
         reference: String,
+        /// The scope that was probably meant.
+        nearest: Option<String>,
     },
     /// A reference without a digest, from which no scope can be taken.
     #[error(
@@ -181,6 +193,8 @@ pub enum SelectionError {
     NoSuchName {
         /// The name.
         name: String,
+        /// The statement that was probably meant.
+        nearest: Option<String>,
     },
     /// No global blob statement (TP-45).
     #[error("no global blob trust policy")]

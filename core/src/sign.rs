@@ -25,6 +25,7 @@ use crate::envelope::{
     Signature, Signed, SigningScheme, ToBeSigned,
 };
 use crate::oci::{OciError, Pushed, SignatureStore};
+use crate::text::plural;
 use crate::timestamp::{OutsideValidity, Token, TokenError};
 use crate::x509::Name;
 
@@ -120,8 +121,27 @@ impl GeneratedEnvelope {
 /// Why a signer did not sign. The cause is the signer's own error, kept whole.
 pub struct SignerError(Box<dyn StdError + Send + Sync>);
 
-/// What to do about a signer whose signature or chain was refused.
-pub const BAD_ANSWER: &str = "nothing was stored; check that the key's certificate chain is complete, valid now, for code signing, and that of this very key";
+/// What to do about a signer whose signature, chain or envelope was refused for this reason.
+pub fn advice_on_refused(cause: &EnvelopeError) -> &'static str {
+    match cause {
+        EnvelopeError::Signature { .. } => {
+            "nothing was stored; the signature is not one by the key of the signing certificate: check that the key id and the certificate chain belong together, and if they do, report it to the plugin's publisher"
+        }
+        EnvelopeError::CertificateChainMissing
+        | EnvelopeError::MalformedLeaf { .. }
+        | EnvelopeError::CoseMalformedLeaf
+        | EnvelopeError::Certificate { .. }
+        | EnvelopeError::Chain { .. }
+        | EnvelopeError::NotValidAtSigningTime { .. }
+        | EnvelopeError::UnsupportedKey
+        | EnvelopeError::KeySpecMismatch { .. } => {
+            "nothing was stored; check that the key's certificate chain is complete, currently valid, meant for code signing, and issued for this key"
+        }
+        _ => {
+            "nothing was stored; the plugin's answer is not a valid signature envelope: report it to the plugin's publisher"
+        }
+    }
+}
 
 /// What is asked for when signing.
 #[derive(Clone, Debug)]
@@ -184,10 +204,10 @@ pub enum SignError {
     #[error("timestamp")]
     Timestamp(#[from] TimestampError),
     /// PLG-39: an envelope plugin makes its own timestamps.
-    #[error("timestamp: the plugin makes whole envelopes, which no timestamp can be added to")]
+    #[error("timestamp: the plugin makes whole envelopes, to which no timestamp can be added")]
     TimestampUnsupported,
     /// Evidence was asked for, and an envelope plugin makes envelopes without it.
-    #[error("the plugin makes whole envelopes, which no evidence can be added to")]
+    #[error("the plugin makes whole envelopes, to which no evidence can be added")]
     EvidenceUnsupported,
     /// The evidence to be carried is about another key than the one that signed.
     #[error("the evidence is about another key than that of the certificate {signer}")]
@@ -218,7 +238,7 @@ pub enum SignError {
         added: Vec<String>,
     },
     /// PLG-38: an envelope plugin left the expiry out or changed it.
-    #[error("the plugin's envelope does not have the requested expiry of {} seconds after signing", requested.as_secs())]
+    #[error("the plugin's envelope does not have the requested expiry of {} after signing", plural(requested.as_secs(), "second"))]
     ExpiryChanged {
         /// What was asked for.
         requested: Duration,

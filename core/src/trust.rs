@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use crate::artifact::Quoted;
 use crate::config;
+use crate::text::did_you_mean;
 use crate::x509::{self, Certificate};
 
 pub mod edit;
@@ -92,6 +93,18 @@ pub enum StoreRefFault {
     },
 }
 
+impl StoreRefFault {
+    /// The question whether a known name was meant.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::Type { store_type, .. } => {
+                did_you_mean(store_type, StoreType::ALL.map(StoreType::name))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The certificates of one store; never empty.
 #[derive(Clone, Debug)]
 pub struct TrustStore {
@@ -109,6 +122,8 @@ pub enum TrustError {
     NotFound {
         /// The store.
         store: StoreRef,
+        /// The store that was probably meant, as `type:name`.
+        nearest: Option<String>,
     },
     /// A file or symbolic link in its place (TST-06).
     #[error(

@@ -458,7 +458,7 @@ async fn plg_39_envelope_plugins_get_no_timestamp() {
     let error = bench.refused(&signer, &with_timestamp(true)).await;
     assert_eq!(
         error.told(),
-        "timestamp: the plugin makes whole envelopes, which no timestamp can be added to"
+        "timestamp: the plugin makes whole envelopes, to which no timestamp can be added"
     );
 }
 

@@ -262,7 +262,7 @@ fn nothing_is_left_half_done() {
             false => Fate::Pass,
         }
     });
-    fails("the file may be attached already, and is not signed");
+    fails("the file may be attached already, but it is not signed");
     // The signature alone is refused: the envelope is the third upload, and the file and the empty
     // configuration are there by now.
     between.rule(move |seen| {

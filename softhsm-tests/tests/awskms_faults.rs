@@ -238,9 +238,9 @@ fn false_answers_are_not_used() {
     change(|answer| answer["KeyId"] = json!("arn:aws:kms:eu-west-1:000000000000:key/other"));
     refused(&bench, &id, "key", "another key", "not used");
     change(|answer| answer["Signature"] = json!(STANDARD.encode([0; 64])));
-    refused(&bench, &id, "form", "no ECDSA signature", "not used");
+    refused(&bench, &id, "form", "not an ECDSA signature", "not used");
     change(|answer| answer["Signature"] = json!(""));
-    refused(&bench, &id, "nothing", "no ECDSA signature", "not used");
+    refused(&bench, &id, "nothing", "not an ECDSA signature", "not used");
 
     // Another key signs in its place, and says that it was this one.
     let (arn, theirs) = (key.arn.clone(), other.arn.clone());

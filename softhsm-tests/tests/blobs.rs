@@ -247,7 +247,7 @@ fn standard_input_and_batches() {
     let unnamed = sign(&bench, &uri, &["-"]);
     assert_eq!(unnamed.code, Some(2));
     assert!(
-        unnamed.stderr.contains("standard input has no name"),
+        unnamed.stderr.contains("standard input has no file name"),
         "{}",
         unnamed.stderr
     );

@@ -218,7 +218,7 @@ fn listed_and_never_replaced_by_accident() {
     // A no leaves everything as it was.
     let said = desk.bench.hardsign([&again[..], &["--force"]].concat());
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.stdout.contains("deleted for good"), "{said:?}");
+    assert!(said.stdout.contains("permanently deleted"), "{said:?}");
     assert!(said.stderr.contains("no key was made"), "{said:?}");
     assert_eq!(desk.json(&list), listed);
     let replaced = desk.json(&[&again[..], &["--force", "--yes"]].concat());

@@ -158,11 +158,11 @@ fn breaches() {
     for (fault, text) in [
         (
             "garbage-line",
-            "no message of a session: \"loading module...\"",
+            "not a session message: \"loading module...\"",
         ),
         (
             "garbage",
-            "no message of a session: \"signed, with pleasure\"",
+            "not a session message: \"signed, with pleasure\"",
         ),
         ("long-line", "more than 1048576 bytes in one message"),
         ("flood-stdout", "more than 1048576 bytes in one message"),
@@ -179,10 +179,7 @@ fn breaches() {
             "events-forever",
             "sent more than 4096 events between two answers",
         ),
-        (
-            "short-signature",
-            "returned a signature of 63 bytes instead of 64",
-        ),
+        ("short-signature", "it has 63 bytes instead of 64"),
     ] {
         let batch = Batch::new();
         let ran = batch.fails(&[&format!("fault={fault}"), "after=3"], 3);
@@ -336,7 +333,7 @@ fn json_of_a_broken_batch() {
         errors[0]["error"]
             .as_str()
             .unwrap()
-            .contains("no message of a session")
+            .contains("not a session message")
     );
     assert_eq!(
         errors[5]["error"],

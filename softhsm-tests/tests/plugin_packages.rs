@@ -99,9 +99,9 @@ fn pli_09_names_that_lead_elsewhere() {
     for (name, reason) in [
         ("/etc/evil", "its name is absolute"),
         ("C:evil", "its name is absolute"),
-        ("a\\evil", "its name is no file name"),
-        ("a\u{1b}[2J", "its name is no file name"),
-        ("a\nb", "its name is no file name"),
+        ("a\\evil", "its name is not a valid file name"),
+        ("a\u{1b}[2J", "its name is not a valid file name"),
+        ("a\nb", "its name is not a valid file name"),
     ] {
         let members = [good(), member(name, "x")];
         for (kind, package) in [("zip", zip(&members)), ("tar.gz", tar_gz(&members))] {
@@ -114,7 +114,7 @@ fn pli_09_names_that_lead_elsewhere() {
     for name in ["dir/.", "."] {
         scene.refused(
             &tar_gz(&[good(), member(name, "x")]),
-            "tar.gz has a member \".\", which is refused: its name is no file name",
+            "tar.gz has a member \".\", which is refused: its name is not a valid file name",
         );
     }
     assert!(!Path::new("/etc/evil").exists());
@@ -157,7 +157,7 @@ fn pli_10_one_name_twice() {
 #[test]
 fn pli_10_regular_files_alone() {
     let scene = Scene::new();
-    let special = "which is refused: it is no regular file";
+    let special = "which is refused: it is not a regular file";
     for kind in [
         tar::EntryType::Symlink,
         tar::EntryType::Link,

@@ -41,7 +41,7 @@ fn a_misspelt_setting_is_refused() {
         ("pkcs11", "Token-Label=T", "did you mean token-label?"),
         ("local", "cert-path=/c.pem", "its settings are cert-chain"),
         ("pkcs11", "pinsource=prompt", "did you mean pin-source?"),
-        ("pkcs11", "pin=1234", "a PIN is no setting"),
+        ("pkcs11", "pin=1234", "a PIN can't be given as a setting"),
     ] {
         let mut arguments = add("k", setting);
         arguments[3] = plugin;

@@ -338,7 +338,7 @@ fn plg_39_plugins_that_make_envelopes() {
     );
     assert_eq!(
         ran.stderr,
-        "Error: timestamp: the plugin makes whole envelopes, which no timestamp can be added to\nHint: let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out\n"
+        "Error: timestamp: the plugin makes whole envelopes, to which no timestamp can be added\nHint: let the plugin make timestamps, as its documentation says, or leave --timestamp-url and --timestamp-root-cert out\n"
     );
     assert_eq!(bench.tsa.queries(), 0);
 }

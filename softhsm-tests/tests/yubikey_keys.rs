@@ -241,11 +241,7 @@ fn keys_that_are_not_made() {
     policy["pinPolicy"] = json!("sometimes");
     let ran = plugin(&bench, "create-key", policy);
     assert_eq!(ran.code, Some(1));
-    assert!(
-        ran.stderr.contains("there is no PIN policy"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("unknown PIN policy"), "{}", ran.stderr);
     assert_eq!(
         yubikeys
             .readers

@@ -97,7 +97,7 @@ impl ServeArgs {
         let api = ["api-server", "api-ca", "api-token"].map(|flag| reader.text(flag));
         Ok(Self {
             listen: listen.parse().map_err(|_| {
-                Usage(format!(
+                Usage::new(format!(
                     "invalid argument {listen:?} for \"--listen\" flag: it must be <ip>:<port>, such as 0.0.0.0:8443 or [::]:8443"
                 ))
             })?,

@@ -14,12 +14,12 @@ Examples:
     hardsign attach --type application/spdx+json --key release sbom.spdx.json \\
       registry.example.com/app@sha256:<digest>
 
-  Attach what a scanner prints:
+  Attach the output of a scanner:
     grype -o sarif registry.example.com/app@sha256:<digest> \\
       | hardsign attach --type application/sarif+json --title scan.sarif --key scanner - \\
         registry.example.com/app@sha256:<digest>
 
-  Demand it where the image is verified:
+  Require it when the image is verified:
     hardsign verify --with-attached application/spdx+json registry.example.com/app@sha256:<digest>
 
   Attach a file to an artifact in an OCI layout:
@@ -43,26 +43,26 @@ pub(crate) struct AttachArgs {
 }
 
 pub(super) fn definition() -> Command {
-    let command = flags::verb("attach", "Attach files to artifacts, signed", EXAMPLES)
+    let command = flags::verb("attach", "Attach signed files to artifacts", EXAMPLES)
         .arg(flags::value(
             "type",
             "TYPE",
-            "Artifact type, by which it is found, for instance application/spdx+json",
+            "Artifact type to attach the file as, for instance application/spdx+json",
         ))
         .arg(flags::value(
             "media-type",
             "TYPE",
-            "Media type of the file itself [default: that of --type]",
+            "Media type of the file [default: the artifact type]",
         ))
         .arg(flags::value(
             "title",
             "NAME",
-            "Name that the file gets where it is pulled [default: its own]",
+            "File name to record for those who pull it [default: its own]",
         ))
         .arg(flags::list(
             "annotation",
             "KEY=VALUE",
-            "Annotation of what is attached (repeatable)",
+            "Annotation for the attached artifact (repeatable)",
         ));
     signing_flags(command)
         .mut_arg("output", |output| {
@@ -72,11 +72,11 @@ pub(super) fn definition() -> Command {
         .arg(flags::oci_layout())
         .arg(flags::switch(
             "force-referrers-tag",
-            "List it under the referrers tag, without asking the referrers API",
+            "List it in the referrers tag schema instead of the referrers API",
         ))
         .arg(flags::positional(
             "file> <reference",
-            "The file, - for standard input; the artifact: <registry>/<repository>@<digest>",
+            "The file (- for standard input), then the artifact: <registry>/<repository>@<digest>",
         ))
 }
 
@@ -86,7 +86,7 @@ impl AttachArgs {
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
         let reader = Reader(matches);
         let Ok([file, reference]) = <[String; 2]>::try_from(reader.all("positional")) else {
-            return Err(Usage("attach takes a file and a reference".to_owned()));
+            return Err(Usage::new("attach takes a file and a reference".to_owned()));
         };
         reader.required(&["type"])?;
         let artifact_type = type_of(&reader, "type")?.unwrap_or_default();
@@ -112,7 +112,7 @@ fn type_of(reader: &Reader<'_>, flag: &str) -> Result<Option<String>, Usage> {
         return Ok(None);
     };
     check_type(&text)
-        .map_err(|error| Usage(format!("invalid argument for \"--{flag}\" flag: {error}")))?;
+        .map_err(|error| Usage::new(format!("invalid argument for \"--{flag}\" flag: {error}")))?;
     Ok(Some(text))
 }
 
@@ -126,8 +126,8 @@ fn title(reader: &Reader<'_>, file: &str) -> Result<Option<String>, Usage> {
         && !title.contains(|c: char| matches!(c, '/' | '\\') || c.is_control());
     match plain {
         true => Ok(Some(title)),
-        false => Err(Usage(format!(
-            "invalid argument {title:?} for \"--title\" flag: it is no file name"
+        false => Err(Usage::new(format!(
+            "invalid argument {title:?} for \"--title\" flag: it is not a file name"
         ))),
     }
 }

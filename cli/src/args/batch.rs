@@ -31,17 +31,13 @@ pub(crate) struct Shard {
 pub(super) fn batch(listed: &'static str) -> [Arg; 4] {
     [
         flags::value("from-file", "FILE", listed),
-        flags::value(
-            "shard",
-            "I/N",
-            "Only the I-th of N parts, counted from 0; the parts together are the whole",
-        ),
+        flags::value("shard", "I/N", "Process only part I of N, counted from 0"),
         flags::value(
             "jobs",
             "N",
-            "How many to work on at a time [default: what token, registry and machine can use]",
+            "Maximum number of items in progress at once [default: chosen to suit token, registry and machine]",
         ),
-        flags::switch("fail-fast", "Begin nothing more after the first failure"),
+        flags::switch("fail-fast", "Stop after the first failure"),
     ]
 }
 
@@ -49,7 +45,7 @@ pub(super) fn batch(listed: &'static str) -> [Arg; 4] {
 pub(super) fn skip_signed() -> Arg {
     flags::switch(
         "skip-signed",
-        "Skip what has the same signature by the same certificate already",
+        "Skip items that this certificate has already signed the same way",
     )
 }
 
@@ -58,7 +54,7 @@ pub(super) fn output() -> Arg {
     flags::value(
         "output",
         "FORMAT",
-        "Output format: text, json, or jsonl for a line as each is done",
+        "Output format: text, json, or jsonl (a line for each item as it is done)",
     )
     .short('o')
 }
@@ -69,13 +65,15 @@ impl Batch {
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
         let from_file = reader.text("from-file");
         if from_file.as_deref() == Some("") {
-            return Err(Usage("--from-file cannot be empty".to_owned()));
+            return Err(Usage::new("--from-file cannot be empty".to_owned()));
         }
         let jobs = reader.number("jobs", "--jobs")?;
         let jobs = jobs.map(|number| {
             let jobs = usize::try_from(number).ok().and_then(NonZeroUsize::new);
             let jobs = jobs.filter(|jobs| jobs.get() <= MAX_JOBS);
-            jobs.ok_or_else(|| Usage(format!("--jobs must be from 1 to {MAX_JOBS}, not {number}")))
+            jobs.ok_or_else(|| {
+                Usage::new(format!("--jobs must be from 1 to {MAX_JOBS}, not {number}"))
+            })
         });
         Ok(Self {
             from_file,
@@ -90,7 +88,7 @@ impl Batch {
     pub(super) fn check_input(&self, typed: &[String]) -> Result<(), Usage> {
         let is_stdin = |text: &str| text == "-";
         if self.from_file.as_deref().is_some_and(is_stdin) && typed.iter().any(|t| is_stdin(t)) {
-            return Err(Usage("- may be given once".to_owned()));
+            return Err(Usage::new("- may be given only once".to_owned()));
         }
         Ok(())
     }
@@ -106,7 +104,7 @@ pub(super) fn read_output(reader: &Reader<'_>) -> Result<Output, Usage> {
 
 fn shard(text: &str) -> Result<Shard, Usage> {
     let wrong = || {
-        Usage(format!(
+        Usage::new(format!(
             "invalid argument {text:?} for \"--shard\" flag: it must be I/N, with I from 0 to N-1, for instance 0/8"
         ))
     };

@@ -14,10 +14,10 @@ use super::{ArgMatches, BTreeMap, Command, Deadline, Output, Usage};
 
 const SIGN_EXAMPLES: &str = "\
 Examples:
-  Sign a file; the signature goes beside it, as release.tar.gz.jws.sig:
+  Sign a file; the signature is written next to it, as release.tar.gz.jws.sig:
     hardsign blob sign --key release release.tar.gz
 
-  Sign several files with one login, the signatures in a directory of their own:
+  Sign several files with one login, and put the signatures in a directory:
     hardsign blob sign --key release --signature-directory sigs dist/*
 
   Sign with a timestamp, so that the signature outlives its certificate:
@@ -28,54 +28,54 @@ Examples:
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
-  Verify a file under the global statement of the blob trust policy:
+  Verify a file with the global statement of the blob trust policy:
     hardsign blob verify --signature release.tar.gz.jws.sig release.tar.gz
 
-  Verify it under a statement by name:
+  Verify it with a named statement:
     hardsign blob verify --policy-name releases --signature release.tar.gz.jws.sig release.tar.gz
 
-  Verify it where hardsign's own policy demands two signers:
+  Verify it where hardsign's policy requires two signers:
     hardsign blob verify -s build/release.tar.gz.jws.sig -s security/release.tar.gz.jws.sig release.tar.gz
 
-  Verify several files, their signatures in a directory of their own:
+  Verify several files whose signatures are in a directory:
     hardsign blob verify --signature-directory sigs dist/*";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
-  Show what is in a signature file, without verifying it:
+  Show the contents of a signature file, without verifying it:
     hardsign blob inspect release.tar.gz.jws.sig";
 
 const POLICY_EXAMPLES: policy::Examples = policy::Examples {
     group: "\
 Examples:
-  Trust whoever signed a file, for every file:
+  Trust the signer of a file for all files:
     hardsign blob policy add-signer releases --from release.tar.gz.jws.sig --global
 
-  Use the trust policy of a file:
+  Import a trust policy:
     hardsign blob policy import my-policy.json
 
-  Show the one in use:
+  Show the policy in use:
     hardsign blob policy show
 
-  Explain what it demands of files:
+  Explain what it requires of files:
     hardsign blob policy explain --policy-name releases",
     import: "\
 Examples:
-  Use the trust policy of a file, for files:
+  Import a trust policy for files:
     hardsign blob policy import my-policy.json
 
-  Without a question, where there is a policy already:
+  Replace an existing policy without being asked:
     hardsign blob policy import --force my-policy.json",
     show: "\
 Examples:
-  Show the trust policy for files in use, and rules of hardsign's own below it:
+  Show the trust policy for files, followed by hardsign's own rules:
     hardsign blob policy show",
     explain: "\
 Examples:
-  Explain what is demanded of every file:
+  Explain what is required of all files:
     hardsign blob policy explain
 
-  And of files that are verified under a statement by name:
+  Explain what a named statement requires:
     hardsign blob policy explain --policy-name releases",
     init: "\
 Examples:
@@ -84,10 +84,10 @@ Examples:
       --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme'",
     remove: "\
 Examples:
-  Trust a signer no longer that `add-signer` added:
+  Remove a signer that `add-signer` added:
     hardsign blob policy remove-signer build
 
-  Where the statement has several identities, say which is the signer's:
+  Name the signer's identity where the statement has several:
     hardsign blob policy remove-signer build --statement releases \\
       --identity 'x509.subject: C=US, ST=WA, O=Acme, CN=build'",
 };
@@ -154,7 +154,7 @@ pub(super) fn definition() -> Command {
 fn sign() -> Command {
     signing_flags(flags::verb(
         "sign",
-        "Sign files; signatures are written beside them",
+        "Sign files",
         SIGN_EXAMPLES,
     ))
     .arg(flags::value(
@@ -165,21 +165,21 @@ fn sign() -> Command {
     .arg(flags::value(
         "signature-directory",
         "DIRECTORY",
-        "Directory for the signature files [default: that of each file]",
+        "Directory for the signature files [default: next to each file]",
     ))
     .arg(
         flags::value(
             "signature",
             "FILE",
-            "The signature file to write, for one file or -",
+            "Signature file to write (with one file or -)",
         )
         .short('s'),
     )
     .arg(flags::force(
-        "Replace an existing signature file without a question",
+        "Overwrite existing signature files",
     ))
     .args(batch::batch(
-        "Sign what a file lists too, - for standard input: a path or a JSON object a line",
+        "Also sign the files listed in this file (- for standard input), one path or JSON object per line",
     ))
     .arg(batch::skip_signed())
     .arg(flags::positional(
@@ -198,29 +198,29 @@ fn verify() -> Command {
     .arg(flags::value(
         "signature-directory",
         "DIR",
-        "Directory of the signature files, in place of --signature",
+        "Directory that holds the signature files (instead of --signature)",
     ))
     .arg(flags::value(
         "policy-name",
         "NAME",
-        "Statement of the trust policy [default: the global one]",
+        "Trust policy statement to use [default: the global one]",
     ))
     .arg(flags::value(
         "media-type",
         "TYPE",
-        "Media type that the signature must have signed",
+        "Media type that the signature must state",
     ))
     .arg(flags::plugin_config(
-        "Setting that is passed to a verification plugin (repeatable)",
+        "Setting to pass to the verification plugin (repeatable)",
     ))
     .arg(flags::user_metadata(
-        "Metadata that the signed payload must have (repeatable)",
+        "Metadata that must be in the signed payload (repeatable)",
     ))
     .arg(flags::require_hardware())
     .arg(flags::policy())
     .arg(flags::deadline())
     .args(batch::batch(
-        "Verify what a file lists too, - for standard input: a path or a JSON object a line",
+        "Also verify the files listed in this file (- for standard input), one path or JSON object per line",
     ))
     .arg(batch::output())
     .arg(flags::positional(
@@ -232,7 +232,7 @@ fn verify() -> Command {
 fn inspect() -> Command {
     flags::verb(
         "inspect",
-        "Show a signature file, without verifying it",
+        "Show a signature file without verifying it",
         INSPECT_EXAMPLES,
     )
     .arg(
@@ -248,21 +248,21 @@ fn inspect() -> Command {
 
 fn policy_group() -> Command {
     let explain = policy::explain(
-        "Explain what the trust policy demands of files",
+        "Explain what the trust policy requires of files",
         POLICY_EXAMPLES.explain,
     )
     .arg(flags::value(
         "policy-name",
         "NAME",
-        "Statement of the trust policy [default: the global one]",
+        "Trust policy statement to use [default: the global one]",
     ))
     .arg(flags::positional("none", "").hide(true));
     policy::group("Manage the trust policy for files", &POLICY_EXAMPLES)
         .subcommand(explain)
-        .subcommand(policy::init(POLICY_EXAMPLES.init).arg(flags::switch(
-            "global",
-            "The statement holds for every file",
-        )))
+        .subcommand(
+            policy::init(POLICY_EXAMPLES.init)
+                .arg(flags::switch("global", "Apply the statement to all files")),
+        )
         .subcommand(policy::signer::add_blob())
         .subcommand(policy::signer::remove(POLICY_EXAMPLES.remove))
 }
@@ -275,17 +275,17 @@ impl SignArgs {
         let blobs = reader.all("positional");
         let batch = Batch::read(&reader)?;
         if blobs.is_empty() && batch.from_file.is_none() {
-            return Err(Usage(format!(
+            return Err(Usage::new(format!(
                 "missing file path to the blob artifact: use `{program} blob sign --help` to see what parameters are required"
             )));
         }
         if blobs.iter().any(String::is_empty) {
-            return Err(Usage("blob path cannot be empty".to_owned()));
+            return Err(Usage::new("blob path cannot be empty".to_owned()));
         }
         batch.check_input(&blobs)?;
         let directory = reader.text("signature-directory");
         if directory.as_deref() == Some("") {
-            return Err(Usage("signature directory cannot be empty".to_owned()));
+            return Err(Usage::new("signature directory cannot be empty".to_owned()));
         }
         reader.exclusive(&["signature-directory", "signature"])?;
         let signature = reader.text("signature");
@@ -296,13 +296,13 @@ impl SignArgs {
             blobs.iter().any(|blob| blob == "-"),
         ) {
             (Some(_), 2.., _) => {
-                return Err(Usage(
-                    "--signature names one file, but several are to be signed".to_owned(),
+                return Err(Usage::new(
+                    "--signature names one file, but there are several to sign".to_owned(),
                 ));
             }
             (None, _, true) => {
-                return Err(Usage(
-                    "standard input has no name: give --signature with the file to write"
+                return Err(Usage::new(
+                    "standard input has no file name: name the signature file with --signature"
                         .to_owned(),
                 ));
             }
@@ -331,7 +331,7 @@ impl VerifyArgs {
         let blobs = reader.all("positional");
         let batch = Batch::read(&reader)?;
         if blobs.is_empty() && batch.from_file.is_none() {
-            return Err(Usage(format!(
+            return Err(Usage::new(format!(
                 "missing path to the blob artifact: use `{program} blob verify --help` to see what parameters are required"
             )));
         }
@@ -339,22 +339,24 @@ impl VerifyArgs {
         batch.check_input(&blobs)?;
         let needed = !blobs.is_empty() && signatures.is_empty() && directory.is_none();
         if blobs.is_empty() && !signatures.is_empty() {
-            return Err(Usage(
-                "--signature is for the files that are typed; a list names signatures itself, or has them beside its files".to_owned(),
+            return Err(Usage::new(
+                "--signature applies to files on the command line; a list names its own signatures, or they are next to its files".to_owned(),
             ));
         }
         if needed || signatures.iter().any(String::is_empty) {
-            return Err(Usage(
+            return Err(Usage::new(
                 "filepath of the signature cannot be empty".to_owned(),
             ));
         }
         if directory.as_deref() == Some("") {
-            return Err(Usage("signature directory cannot be empty".to_owned()));
+            return Err(Usage::new("signature directory cannot be empty".to_owned()));
         }
         reader.exclusive(&["signature", "signature-directory"])?;
         let media_type = reader.text("media-type");
         if media_type.as_deref() == Some("") {
-            return Err(Usage("--media-type is set but with empty value".to_owned()));
+            return Err(Usage::new(
+                "--media-type is set but with empty value".to_owned(),
+            ));
         }
         Ok(Self {
             blobs: assign(blobs, signatures, directory.is_some())?,
@@ -391,8 +393,9 @@ fn assign(
         return Ok(files);
     }
     if files.iter().any(|file| file.blob == "-") {
-        return Err(Usage(
-            "standard input has no name to find its signature by: verify it by itself".to_owned(),
+        return Err(Usage::new(
+            "standard input has no file name by which to find its signature: verify it on its own"
+                .to_owned(),
         ));
     }
     for signature in signatures {
@@ -408,20 +411,20 @@ fn assign(
         match (named.next(), named.next()) {
             (Some(file), None) => file.signatures.push(signature),
             (None, _) => {
-                return Err(Usage(format!(
-                    "{signature} is named after none of the files: with several files the signature of <file> is <file>.jws.sig or <file>.cose.sig"
+                return Err(Usage::new(format!(
+                    "{signature} does not match any of the files: with several files, the signature of <file> must be named <file>.jws.sig or <file>.cose.sig"
                 )));
             }
             (Some(_), Some(_)) => {
-                return Err(Usage(format!(
-                    "{signature} is named after several of the files: verify those with the same name one by one"
+                return Err(Usage::new(format!(
+                    "{signature} matches several of the files: verify files with the same name one at a time"
                 )));
             }
         }
     }
     match files.iter().find(|file| file.signatures.is_empty()) {
-        Some(file) if !in_directory => Err(Usage(format!(
-            "no --signature is named after {}: with several files the signature of <file> is <file>.jws.sig or <file>.cose.sig",
+        Some(file) if !in_directory => Err(Usage::new(format!(
+            "no --signature matches {}: with several files, the signature of <file> must be named <file>.jws.sig or <file>.cose.sig",
             file.blob
         ))),
         _ => Ok(files),
@@ -436,13 +439,13 @@ impl InspectArgs {
         let mut signatures = reader.all("positional");
         match signatures.len() {
             0 => {
-                return Err(Usage(format!(
+                return Err(Usage::new(format!(
                     "missing signature path: use `{program} blob inspect --help` to see what parameters are required"
                 )));
             }
             1 => {}
             more => {
-                return Err(Usage(format!(
+                return Err(Usage::new(format!(
                     "blob inspect takes one signature file, but got {more}"
                 )));
             }
@@ -450,7 +453,10 @@ impl InspectArgs {
         let output = match reader.text("output").as_deref() {
             None | Some("tree") => Output::Text,
             Some("json") => Output::Json,
-            Some(other) => return Err(Usage(format!("unrecognized output format {other}"))),
+            Some(other) => {
+                let fault = Usage::new(format!("unrecognized output format {other}"));
+                return Err(fault.meant(other, ["tree", "json"]));
+            }
         };
         Ok(Self {
             signature: signatures.remove(0),

@@ -10,16 +10,16 @@ Examples:
   Trust a CA for signatures:
     hardsign certificate add --type ca --store acme acme-root.crt
 
-  List what is trusted:
+  List the trusted certificates:
     hardsign certificate list
 
   Show a certificate of a store:
     hardsign certificate show --type ca --store acme acme-root.crt
 
-  Delete a whole store without a question:
+  Delete a trust store without being asked:
     hardsign certificate delete --type ca --store acme --all --yes
 
-  Make a test key with a self-signed certificate, trusted and the default:
+  Make a test key with a self-signed certificate, trust it, and make it the default:
     hardsign certificate generate-test --default demo.example.com
 
   Remove it again:
@@ -35,8 +35,8 @@ pub(crate) struct AddArgs {
 /// `hardsign certificate list`.
 #[derive(Debug)]
 pub(crate) struct ListArgs {
-    /// `None`: a type that does not exist was asked for, so nothing is listed (CLI-72).
-    pub(crate) filter: Option<(Option<StoreType>, Option<StoreName>)>,
+    /// All of them where neither is given.
+    pub(crate) filter: (Option<StoreType>, Option<StoreName>),
     pub(crate) output: Output,
 }
 
@@ -73,69 +73,73 @@ pub(crate) struct CleanupTestArgs {
 }
 
 pub(super) fn definition() -> Command {
-    let file = || flags::positional("file", "Certificate file of the store");
-    flags::verb(
-        "certificate",
-        "Manage the certificates of the trust stores",
-        EXAMPLES,
-    )
-    .visible_alias("cert")
-    .subcommand(
-        flags::verb("add", "Add certificate files to a store", EXAMPLES)
-            .args(store_flags())
-            .arg(flags::output())
-            .arg(flags::positional(
-                "path...",
-                "Certificate files, PEM or DER",
-            )),
-    )
-    .subcommand(
-        flags::verb("list", "List the certificate files of the stores", EXAMPLES)
-            .visible_alias("ls")
-            .args(store_flags())
-            .arg(flags::output()),
-    )
-    .subcommand(
-        flags::verb("show", "Show the certificates of a file", EXAMPLES)
+    let file = || flags::positional("file", "Name of the certificate file in the store");
+    flags::verb("certificate", "Manage trusted certificates", EXAMPLES)
+        .visible_alias("cert")
+        .subcommand(
+            flags::verb("add", "Add certificates to a trust store", EXAMPLES)
+                .args(store_flags())
+                .arg(flags::output())
+                .arg(flags::positional(
+                    "path...",
+                    "Certificate files, PEM or DER",
+                )),
+        )
+        .subcommand(
+            flags::verb("list", "List the trusted certificates", EXAMPLES)
+                .visible_alias("ls")
+                .args(store_flags())
+                .arg(flags::output()),
+        )
+        .subcommand(
+            flags::verb(
+                "show",
+                "Show the certificates in a file of a trust store",
+                EXAMPLES,
+            )
             .args(store_flags())
             .arg(flags::output())
             .arg(file()),
-    )
-    .subcommand(
-        flags::verb(
-            "delete",
-            "Delete a certificate file, or a whole store",
-            EXAMPLES,
         )
-        .args(store_flags())
-        .arg(flags::switch("all", "Delete all certificates of the store").short('a'))
-        .arg(flags::yes())
-        .arg(flags::output())
-        .arg(file()),
-    )
-    .subcommand(
-        flags::verb(
-            "generate-test",
-            "Make an RSA key on disk and a self-signed certificate, for tests only",
-            EXAMPLES,
+        .subcommand(
+            flags::verb(
+                "delete",
+                "Delete a certificate or a whole trust store",
+                EXAMPLES,
+            )
+            .args(store_flags())
+            .arg(flags::switch("all", "Delete the whole trust store").short('a'))
+            .arg(flags::yes())
+            .arg(flags::output())
+            .arg(file()),
         )
-        .arg(flags::value("bits", "N", "Size of the RSA key [default: 2048]").short('b'))
-        .arg(flags::switch("default", "Make it the default signing key"))
-        .arg(flags::output())
-        .arg(flags::positional(
-            "common_name",
-            "Common name of the certificate",
-        )),
-    )
-    .subcommand(
-        flags::verb("cleanup-test", "Remove what generate-test made", EXAMPLES)
+        .subcommand(
+            flags::verb(
+                "generate-test",
+                "Generate an RSA key and a self-signed certificate, for testing only",
+                EXAMPLES,
+            )
+            .arg(flags::value("bits", "N", "Size of the RSA key [default: 2048]").short('b'))
+            .arg(flags::switch("default", "Make it the default signing key"))
+            .arg(flags::output())
+            .arg(flags::positional(
+                "common_name",
+                "Common name of the certificate",
+            )),
+        )
+        .subcommand(
+            flags::verb(
+                "cleanup-test",
+                "Remove a test key and its certificate",
+                EXAMPLES,
+            )
             .arg(flags::yes())
             .arg(flags::output())
             .arg(flags::positional(
                 "common_name",
                 "Common name of the certificate",
             )),
-    )
+        )
 }
 
 fn store_flags() -> [Arg; 2] {
@@ -157,7 +161,7 @@ impl AddArgs {
         let reader = Reader(matches);
         let paths = reader.all("positional");
         if paths.is_empty() {
-            return Err(Usage("missing certificate path".to_owned()));
+            return Err(Usage::new("missing certificate path".to_owned()));
         }
         let store = store(&reader)?;
         reader.output()?;
@@ -173,8 +177,11 @@ impl ListArgs {
         let text = |flag| reader.text(flag).filter(|text| !text.is_empty());
         let name = text("store").map(|name| store_name(&name)).transpose()?;
         let filter = match text("type") {
-            None => Some((None, name)),
-            Some(wanted) => store_type(&wanted).map(|of_type| (Some(of_type), name)),
+            None => (None, name),
+            Some(wanted) => {
+                let of_type = store_type(&wanted).ok_or_else(|| no_store_type(&wanted))?;
+                (Some(of_type), name)
+            }
         };
         Ok(Self {
             filter,
@@ -190,10 +197,10 @@ impl ShowArgs {
         let reader = Reader(matches);
         let mut files = reader.all("positional");
         match files.len() {
-            0 => return Err(Usage("missing certificate file name".to_owned())),
+            0 => return Err(Usage::new("missing certificate file name".to_owned())),
             1 => {}
             _ => {
-                return Err(Usage(
+                return Err(Usage::new(
                     "show only supports single certificate file".to_owned(),
                 ));
             }
@@ -201,7 +208,9 @@ impl ShowArgs {
         let store = store(&reader)?;
         let file = files.remove(0);
         if file.is_empty() {
-            return Err(Usage("certificate fileName cannot be empty".to_owned()));
+            return Err(Usage::new(
+                "certificate fileName cannot be empty".to_owned(),
+            ));
         }
         Ok(Self {
             store,
@@ -221,14 +230,14 @@ impl DeleteArgs {
         let file = match (all, files.len()) {
             (true, 0) => None,
             (true, _) => {
-                return Err(Usage(
+                return Err(Usage::new(
                     "cannot delete a single certificate file when --all flag is set. use --help flag for more details"
                         .to_owned(),
                 ));
             }
             (false, 1) => Some(files.remove(0)),
             (false, _) => {
-                return Err(Usage(
+                return Err(Usage::new(
                     "delete requires either the certificate file name that needs to be deleted or --all flag to delete all certificates in the given named trust store"
                         .to_owned(),
                 ));
@@ -252,7 +261,7 @@ impl GenerateTestArgs {
         let bits = match reader.text("bits") {
             None => 2048,
             Some(text) => text.parse().map_err(|_| {
-                Usage(format!(
+                Usage::new(format!(
                     "invalid argument {text:?} for \"-b, --bits\" flag: strconv.ParseInt: parsing {text:?}: invalid syntax"
                 ))
             })?,
@@ -263,7 +272,7 @@ impl GenerateTestArgs {
             "name needs to follow",
         )?;
         if !matches!(bits, 2048 | 3072 | 4096) {
-            return Err(Usage(format!(
+            return Err(Usage::new(format!(
                 "RSA keys have 2048, 3072 or 4096 bits, not {bits}"
             )));
         }
@@ -297,11 +306,13 @@ impl CleanupTestArgs {
 fn common_name(reader: &Reader<'_>, missing: &str, malformed: &str) -> Result<StoreName, Usage> {
     let names = reader.all("positional");
     match names.as_slice() {
-        [] => Err(Usage(missing.to_owned())),
-        [name] => {
-            StoreName::parse(name).map_err(|_| Usage(format!("{malformed} [a-zA-Z0-9_.-]+ format")))
-        }
-        more => Err(Usage(format!("accepts 1 arg(s), received {}", more.len()))),
+        [] => Err(Usage::new(missing.to_owned())),
+        [name] => StoreName::parse(name)
+            .map_err(|_| Usage::new(format!("{malformed} [a-zA-Z0-9_.-]+ format"))),
+        more => Err(Usage::new(format!(
+            "accepts 1 arg(s), received {}",
+            more.len()
+        ))),
     }
 }
 
@@ -310,14 +321,17 @@ fn store(reader: &Reader<'_>) -> Result<StoreRef, Usage> {
     reader.required(&["type", "store"])?;
     let wanted = reader.text("type").unwrap_or_default();
     if wanted.is_empty() {
-        return Err(Usage("store type cannot be empty".to_owned()));
+        return Err(Usage::new("store type cannot be empty".to_owned()));
     }
-    let store_type =
-        store_type(&wanted).ok_or_else(|| Usage(format!("unsupported store type: {wanted}")))?;
     Ok(StoreRef {
-        store_type,
+        store_type: store_type(&wanted).ok_or_else(|| no_store_type(&wanted))?,
         name: store_name(&reader.text("store").unwrap_or_default())?,
     })
+}
+
+fn no_store_type(wanted: &str) -> Usage {
+    let fault = Usage::new(format!("unsupported store type: {wanted}"));
+    fault.meant(wanted, StoreType::ALL.map(StoreType::name))
 }
 
 fn store_type(name: &str) -> Option<StoreType> {
@@ -327,6 +341,7 @@ fn store_type(name: &str) -> Option<StoreType> {
 }
 
 fn store_name(name: &str) -> Result<StoreName, Usage> {
-    StoreName::parse(name)
-        .map_err(|_| Usage("named store name needs to follow [a-zA-Z0-9_.-]+ format".to_owned()))
+    StoreName::parse(name).map_err(|_| {
+        Usage::new("named store name needs to follow [a-zA-Z0-9_.-]+ format".to_owned())
+    })
 }

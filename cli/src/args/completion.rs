@@ -5,7 +5,7 @@ use super::{Arg, ArgMatches, Command, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
-  Complete in this bash, and in every later one:
+  Load completion in this bash, and in later ones:
     source <(hardsign completion bash)
     hardsign completion bash > ~/.local/share/bash-completion/completions/hardsign
 
@@ -67,13 +67,19 @@ pub(crate) fn shell(matches: &ArgMatches) -> Result<Shell, Usage> {
         (Some("zsh"), 0) => Ok(Shell::Zsh),
         (Some("fish"), 0) => Ok(Shell::Fish),
         (Some("powershell"), 0) => Ok(Shell::Power),
-        (Some(other), 0) => Err(Usage(format!(
-            "unknown shell {other:?}: one of bash, zsh, fish and powershell"
-        ))),
-        (None, _) => Err(Usage(
-            "missing shell: one of bash, zsh, fish and powershell".to_owned(),
+        (Some(other), 0) => {
+            let fault = Usage::new(format!(
+                "unknown shell {other:?}: the shells are bash, zsh, fish and powershell"
+            ));
+            Err(fault.meant(other, ["bash", "zsh", "fish", "powershell"]))
+        }
+        (None, _) => Err(Usage::new(
+            "missing shell: give bash, zsh, fish or powershell".to_owned(),
         )),
-        (Some(_), more) => Err(Usage(format!("accepts 1 arg(s), received {}", more + 1))),
+        (Some(_), more) => Err(Usage::new(format!(
+            "accepts 1 arg(s), received {}",
+            more + 1
+        ))),
     }
 }
 

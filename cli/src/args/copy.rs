@@ -8,14 +8,14 @@ use super::{Arg, ArgMatches, Command, Deadline, Output, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
-  Copy an artifact with its signatures and all else that is attached to it:
+  Copy an artifact with its signatures and everything else attached to it:
     hardsign copy registry.example.com/app:v1 mirror.example.com/app
 
-  Take it to a network without a connection, by way of an OCI layout:
+  Carry it into an isolated network in an OCI layout:
     hardsign copy --to-oci-layout registry.example.com/app:v1 ./layout:v1
     hardsign copy --from-oci-layout ./layout:v1 registry.inside/app:v1
 
-  Copy several signers' signatures along and verify at the destination:
+  Copy an artifact and verify the copy:
     hardsign copy registry.example.com/app:v1 mirror.example.com/app:v1
     hardsign verify mirror.example.com/app:v1";
 
@@ -51,11 +51,11 @@ pub(super) fn definition() -> Command {
         .args(Ends::flags())
         .arg(flags::switch(
             "without-referrers",
-            "Copy the artifact alone, without its signatures and whatever else is attached to it",
+            "Copy only the artifact, not its signatures or anything else attached to it",
         ))
         .arg(flags::switch(
             "force-referrers-tag",
-            "List what is attached under the referrers tag, without asking the referrers API",
+            "List attachments in the referrers tag schema instead of the referrers API",
         ))
         .arg(flags::deadline())
         .arg(flags::output())
@@ -85,15 +85,27 @@ impl Ends {
             ),
             flags::switch(
                 "to-oci-layout",
-                "The destination is an OCI image layout, made if it does not exist: <path>[:<tag>]",
+                "The destination is an OCI image layout, created if missing: <path>[:<tag>]",
             ),
-            flags::value("from-username", "NAME", "User name for the source alone"),
-            flags::value("from-password", "PASSWORD", "Password for the source alone"),
-            flags::value("to-username", "NAME", "User name for the destination alone"),
+            flags::value(
+                "from-username",
+                "NAME",
+                "User name for the source registry only",
+            ),
+            flags::value(
+                "from-password",
+                "PASSWORD",
+                "Password for the source registry only",
+            ),
+            flags::value(
+                "to-username",
+                "NAME",
+                "User name for the destination registry only",
+            ),
             flags::value(
                 "to-password",
                 "PASSWORD",
-                "Password for the destination alone",
+                "Password for the destination registry only",
             ),
         ]
     }
@@ -101,13 +113,15 @@ impl Ends {
     pub(super) fn positional() -> Arg {
         flags::positional(
             "source> <destination",
-            "From: <registry>/<repository>:<tag> or @<digest>. To: <registry>/<repository>[:<tag>]; without a tag, that of the source",
+            "Source: <registry>/<repository>:<tag> or @<digest>; destination: <registry>/<repository>[:<tag>] [default tag: that of the source]",
         )
     }
 
     pub(super) fn read(reader: &Reader<'_>, command: &str) -> Result<Self, Usage> {
         let Ok([source, destination]) = <[String; 2]>::try_from(reader.all("positional")) else {
-            return Err(Usage(format!("{command} takes a source and a destination")));
+            return Err(Usage::new(format!(
+                "{command} takes a source and a destination"
+            )));
         };
         reader.together(&["from-username", "from-password"])?;
         reader.together(&["to-username", "to-password"])?;

@@ -13,7 +13,7 @@ Examples:
   Delete a signature of an artifact; `hardsign list` shows the digests:
     hardsign delete registry.example.com/app@sha256:<digest> sha256:<signature digest>
 
-  The same without a question, and for an OCI layout:
+  Delete a signature in an OCI layout without being asked:
     hardsign delete --yes --oci-layout ./layout:v1 sha256:<signature digest>";
 
 /// `hardsign delete`.
@@ -49,14 +49,14 @@ impl DeleteArgs {
         let mut arguments = reader.all("positional").into_iter();
         let reference = arguments
             .next()
-            .ok_or_else(|| Usage("missing reference to the artifact".to_owned()))?;
+            .ok_or_else(|| Usage::new("missing reference to the artifact".to_owned()))?;
         let signatures = arguments
             .map(|text| {
-                Digest::from_str(&text).map_err(|error| Usage(format!("{text:?}: {error}")))
+                Digest::from_str(&text).map_err(|error| Usage::new(format!("{text:?}: {error}")))
             })
             .collect::<Result<Vec<_>, _>>()?;
         if signatures.is_empty() {
-            return Err(Usage(
+            return Err(Usage::new(
                 "missing digest of the signature to delete".to_owned(),
             ));
         }

@@ -5,20 +5,22 @@ use super::{ArgMatches, Command, Output, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
-  Look at configuration, policies, trust stores, keys and plugins:
+  Check configuration, policies, trust stores, keys and plugins:
     hardsign doctor
 
-  Open each key too, which may ask for PINs; nothing is signed:
+  Also open each key, which may ask for PINs; nothing is signed:
     hardsign doctor --open-keys
 
-  Fail in a pipeline when something is wrong:
-    hardsign doctor --output json";
+  Fail a pipeline if something is wrong or soon will be:
+    hardsign doctor --strict --output json";
 
 /// `hardsign doctor`.
 #[derive(Debug)]
 pub(crate) struct DoctorArgs {
     /// Log in to the token of each key.
     pub(crate) open_keys: bool,
+    /// Warnings fail, too.
+    pub(crate) strict: bool,
     pub(crate) output: Output,
 }
 
@@ -26,8 +28,9 @@ pub(super) fn definition() -> Command {
     flags::verb("doctor", "Check your setup and suggest fixes", EXAMPLES)
         .arg(flags::switch(
             "open-keys",
-            "Open each key too; this may ask for PINs, and a wrong one counts",
+            "Also open each key; this may ask for PINs, and a wrong PIN counts",
         ))
+        .arg(flags::switch("strict", "Fail on warnings as well"))
         .arg(flags::output())
         .arg(flags::positional("none", "").hide(true))
 }
@@ -40,6 +43,7 @@ impl DoctorArgs {
         let reader = Reader(matches);
         Ok(Self {
             open_keys: reader.switch("open-keys")?,
+            strict: reader.switch("strict")?,
             output: reader.output()?,
         })
     }

@@ -8,12 +8,12 @@ use super::Usage;
 pub(super) fn expiry(text: &str) -> Result<Option<Duration>, Usage> {
     let nanoseconds = read(text, EXPIRY)?;
     if nanoseconds < 0 {
-        return Err(Usage(
+        return Err(Usage::new(
             "expiry duration cannot be a negative value".to_owned(),
         ));
     }
     if nanoseconds % SECOND != 0 {
-        return Err(Usage(
+        return Err(Usage::new(
             "expiry duration supports minimum granularity of seconds".to_owned(),
         ));
     }
@@ -36,7 +36,7 @@ pub(super) fn positive(text: &str, flag: &str) -> Result<Duration, Usage> {
     let nanoseconds = read(text, flag)?;
     match u64::try_from(nanoseconds) {
         Ok(nanoseconds @ 1..) => Ok(Duration::from_nanos(nanoseconds)),
-        _ => Err(Usage(format!(
+        _ => Err(Usage::new(format!(
             "invalid argument {text:?} for \"{flag}\" flag: it must be longer than zero"
         ))),
     }
@@ -57,7 +57,7 @@ fn read(text: &str, flag: &str) -> Result<i128, Usage> {
                 None => "invalid duration".to_owned(),
             },
         };
-        Usage(format!(
+        Usage::new(format!(
             "invalid argument {text:?} for \"{flag}\" flag: time: {why} {text:?}"
         ))
     })
@@ -173,18 +173,18 @@ mod tests {
         assert_eq!(deadline("1m30s").unwrap(), Duration::from_secs(90));
         assert_eq!(deadline("1500ms").unwrap(), Duration::from_millis(1500));
         for bad in ["0", "0s", "-1s"] {
-            let fault = deadline(bad).unwrap_err().0;
+            let fault = deadline(bad).unwrap_err().message;
             assert!(fault.ends_with("it must be longer than zero"), "{fault}");
         }
         assert_eq!(
-            deadline("10").unwrap_err().0,
+            deadline("10").unwrap_err().message,
             r#"invalid argument "10" for "--deadline" flag: time: missing unit in duration "10""#
         );
     }
 
     #[test]
     fn cli_27_faults() {
-        let fault = |text| expiry(text).unwrap_err().0;
+        let fault = |text| expiry(text).unwrap_err().message;
         assert_eq!(fault("-1h"), "expiry duration cannot be a negative value");
         assert_eq!(
             fault("1500ms"),

@@ -103,7 +103,7 @@ fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {
         _ => String::new(),
     };
     let argument = text(ContextKind::InvalidArg);
-    Usage(match error.kind() {
+    Usage::new(match error.kind() {
         ErrorKind::InvalidSubcommand => {
             return unknown(&text(ContextKind::InvalidSubcommand), program);
         }
@@ -142,7 +142,7 @@ fn fault(error: &clap::Error, program: &str, typed: &[String]) -> Usage {
 
 /// `group` is the program, or one of its groups of commands.
 fn unknown(command: &str, group: &str) -> Usage {
-    Usage(format!(
+    Usage::new(format!(
         "unknown command {command:?} for {group:?}\nRun '{group} --help' for usage."
     ))
 }

@@ -5,14 +5,36 @@ use std::num::NonZeroUsize;
 
 use hardsign_core::oci::auth::Secret;
 use hardsign_core::oci::walk::{PlatformError, PlatformSelector};
+use hardsign_core::text::did_you_mean;
 
 use super::deadline::{Deadline, Spending};
 use super::{Arg, ArgAction, ArgMatches, BTreeMap, Command, Duration, duration};
 
 /// A fault in how the command was called; printed as `Error:`, exit code 2.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Usage(pub(crate) String);
+#[error("{message}")]
+pub(crate) struct Usage {
+    pub(crate) message: String,
+    /// Printed as `Hint:`.
+    pub(crate) hint: Option<String>,
+}
+
+impl Usage {
+    pub(crate) fn new(message: String) -> Self {
+        Self {
+            message,
+            hint: None,
+        }
+    }
+
+    /// The same about a word that is none of these, one of which may have been meant.
+    pub(crate) fn meant<'k>(self, word: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        Self {
+            hint: did_you_mean(word, known),
+            ..self
+        }
+    }
+}
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,12 +61,12 @@ pub(super) fn selection() -> [Arg; 2] {
     [
         switch(
             "recursive",
-            "Do the same for all that an index lists, nested indexes too",
+            "Include everything that an index lists, nested indexes too",
         ),
         value(
             "platform",
             "OS/ARCH[/VARIANT]",
-            "In place of an index, the one artifact that it lists for this platform",
+            "Pick this platform's artifact from an index",
         ),
     ]
 }
@@ -132,7 +154,7 @@ pub(super) fn list(long: &'static str, name: &'static str, help: &'static str) -
 pub(super) fn require_hardware() -> Arg {
     switch(
         "require-hardware",
-        "Accept only signatures with evidence that their key lives in hardware",
+        "Accept only signatures with proof that the key is in hardware",
     )
 }
 
@@ -157,7 +179,7 @@ pub(super) fn debug() -> Arg {
 }
 
 pub(super) fn verbose() -> Arg {
-    switch("verbose", "Print what is being done on standard error")
+    switch("verbose", "Print progress messages on standard error")
         .short('v')
         .display_order(LAST)
         .global(true)
@@ -172,7 +194,7 @@ pub(super) fn policy() -> Arg {
     value(
         "policy",
         "FILE",
-        "Trust policy file to use for this run in place of the configured one",
+        "Use this trust policy file instead of the configured one",
     )
 }
 
@@ -194,20 +216,20 @@ pub(super) fn registry() -> [Arg; 6] {
             "Password for the registry; other users can see it, so prefer `login --password-stdin` [env: NOTATION_PASSWORD]",
         )
         .short('p'),
-        switch("insecure-registry", "Speak plain HTTP to the registry"),
+        switch("insecure-registry", "Use plain HTTP to reach the registry"),
         switch("plain-http", "The same").hide(true),
-        value("ca-file", "FILE", "CA certificates (PEM) to trust beside the system's"),
+        value("ca-file", "FILE", "CA certificates (PEM) to trust in addition to the system's"),
         list(
             "token-service",
             "HOST",
-            "Token service of the registry, where it is on another site; with its port where it is on plain HTTP (repeatable)",
+            "Token service of the registry if it is on another domain; add the port for plain HTTP (repeatable)",
         ),
     ]
 }
 
 /// A flag of 1.3.2 for what is done anyway (CLI-103).
 pub(super) fn allow_referrers_api() -> Arg {
-    switch("allow-referrers-api", "Nothing; kept for scripts").hide(true)
+    switch("allow-referrers-api", "No effect; kept for scripts").hide(true)
 }
 
 /// `--deadline`.
@@ -215,7 +237,7 @@ pub(super) fn deadline() -> Arg {
     value(
         "deadline",
         "DURATION",
-        "End what is not done by then, however slow others are, for instance 10s or 1m30s",
+        "Give up after this time, for instance 10s or 1m30s",
     )
 }
 
@@ -264,7 +286,7 @@ impl Reader<'_> {
             None => Ok(false),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(Usage(format!(
+            Some(other) => Err(Usage::new(format!(
                 "invalid argument {other:?} for \"{}\" flag: strconv.ParseBool: parsing {other:?}: invalid syntax",
                 spelled(flag)
             ))),
@@ -297,7 +319,7 @@ impl Reader<'_> {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|_| {
-            Usage(format!(
+            Usage::new(format!(
                 "invalid argument {text:?} for \"{spelled}\" flag: strconv.ParseInt: parsing {text:?}: invalid syntax"
             ))
         })
@@ -318,7 +340,7 @@ impl Reader<'_> {
                     pairs.insert(key.to_owned(), value.to_owned());
                 }
                 _ => {
-                    return Err(Usage(format!(
+                    return Err(Usage::new(format!(
                         "could not parse flag {flag}: key-value pair requires \"=\" as separator"
                     )));
                 }
@@ -342,7 +364,7 @@ impl Reader<'_> {
         self.exclusive(&["recursive", "platform"])?;
         if let Some(text) = self.text("platform") {
             let platform = text.parse().map_err(|error: PlatformError| {
-                Usage(format!(
+                Usage::new(format!(
                     "invalid argument {text:?} for \"--platform\" flag: {error}"
                 ))
             })?;
@@ -360,7 +382,10 @@ impl Reader<'_> {
         match self.text("output").as_deref() {
             None | Some("text") => Ok(Output::Text),
             Some("json") => Ok(Output::Json),
-            Some(other) => Err(Usage(format!("invalid format: {other:?}"))),
+            Some(other) => {
+                let fault = Usage::new(format!("invalid format: {other:?}"));
+                Err(fault.meant(other, ["text", "json"]))
+            }
         }
     }
 
@@ -373,7 +398,7 @@ impl Reader<'_> {
         match references.len() {
             0 => Err(missing_reference(command, program)),
             1 => Ok(references.remove(0)),
-            more => Err(Usage(format!(
+            more => Err(Usage::new(format!(
                 "{command} takes one reference, but got {more}"
             ))),
         }
@@ -385,7 +410,10 @@ impl Reader<'_> {
             // 1.3.2 calls its tree "text" (CLI-103).
             None | Some("tree" | "text") => Ok(Output::Text),
             Some("json") => Ok(Output::Json),
-            Some(other) => Err(Usage(format!("invalid format: {other:?}"))),
+            Some(other) => {
+                let fault = Usage::new(format!("invalid format: {other:?}"));
+                Err(fault.meant(other, ["tree", "json"]))
+            }
         }
     }
 
@@ -397,7 +425,7 @@ impl Reader<'_> {
             .ok()
             .and_then(NonZeroUsize::new)
             .ok_or_else(|| {
-                Usage(format!(
+                Usage::new(format!(
                     "max-signatures value {number} must be a positive number"
                 ))
             })
@@ -422,7 +450,7 @@ impl Reader<'_> {
             return Ok(());
         }
         missing.sort_unstable();
-        Err(Usage(format!(
+        Err(Usage::new(format!(
             "required flag(s) {} not set",
             missing.join(", ")
         )))
@@ -434,7 +462,7 @@ impl Reader<'_> {
         if missing.is_empty() || missing.len() == group.len() {
             return Ok(());
         }
-        Err(Usage(format!(
+        Err(Usage::new(format!(
             "if any flags in the group [{}] are set they must all be set; missing [{}]",
             group.join(" "),
             missing.join(" ")
@@ -446,7 +474,7 @@ impl Reader<'_> {
         if group.iter().any(|flag| self.given(flag)) {
             return Ok(());
         }
-        Err(Usage(format!(
+        Err(Usage::new(format!(
             "at least one of the flags in the group [{}] is required",
             group.join(" ")
         )))
@@ -459,7 +487,7 @@ impl Reader<'_> {
             return Ok(());
         }
         given.sort_unstable();
-        Err(Usage(format!(
+        Err(Usage::new(format!(
             "if any flags in the group [{}] are set none of the others can be; [{}] were all set",
             group.join(" "),
             given.join(" ")
@@ -495,7 +523,7 @@ pub(super) fn verb(name: &'static str, about: &'static str, examples: &'static s
 
 /// No reference was given (CLI-22).
 pub(super) fn missing_reference(command: &str, program: &str) -> Usage {
-    Usage(format!(
+    Usage::new(format!(
         "missing reference to the artifact: use `{program} {command} --help` to see what parameters are required"
     ))
 }

@@ -9,10 +9,10 @@ Examples:
   Show every signature of an artifact:
     hardsign inspect registry.example.com/app@sha256:<digest>
 
-  Those of an artifact in an OCI layout:
+  Show those of an artifact in an OCI layout:
     hardsign inspect --oci-layout ./layout:v1
 
-  The same as JSON:
+  Print JSON:
     hardsign inspect --output json registry.example.com/app@sha256:<digest>";
 
 /// `hardsign inspect`.
@@ -28,7 +28,7 @@ pub(crate) struct InspectArgs {
 pub(super) fn definition() -> Command {
     flags::verb(
         "inspect",
-        "Show the signatures of an artifact, without verifying them",
+        "Show the signatures of an artifact without verifying them",
         EXAMPLES,
     )
     .arg(

@@ -17,14 +17,14 @@ Examples:
   List the keys on a device:
     hardsign key list --plugin pkcs11 --id 'pkcs11:token=release?module-path=/usr/lib/softhsm/libsofthsm2.so'
 
-  Make a key on a device, certify it, and trust it:
+  Create a key on a device, certify it, and trust it:
     hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
     hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --trust example
 
   Make another key the default:
     hardsign key update --default staging
 
-  Remove keys from the list; the keys themselves stay where they are:
+  Remove keys from the list; the keys themselves are not deleted:
     hardsign key delete staging old";
 
 /// `hardsign key add`.
@@ -67,10 +67,10 @@ pub(super) fn definition() -> Command {
                 .arg(flags::value(
                     "id",
                     "KEY-ID",
-                    "Key id, in the plugin's own form (required)",
+                    "Key id, as the plugin writes it (required)",
                 ))
                 .arg(flags::plugin_config(
-                    "Setting that is passed to the plugin (repeatable)",
+                    "Setting to pass to the plugin (repeatable)",
                 ))
                 .arg(default())
                 .arg(flags::output())
@@ -87,8 +87,8 @@ pub(super) fn definition() -> Command {
             flags::verb("list", "List the keys", EXAMPLES)
                 .visible_alias("ls")
                 .args(life::device(
-                    "List the keys of this plugin's device in place of the list",
-                    "Where to look, in the plugin's own form: a token, a directory",
+                    "List the keys on this plugin's device instead of the key list",
+                    "Where to look, as the plugin writes it: a token or a directory",
                 ))
                 .arg(flags::output()),
         )
@@ -111,7 +111,7 @@ impl AddArgs {
         let reader = Reader(matches);
         let mut names = reader.all("positional");
         if names.len() != 1 {
-            return Err(Usage(
+            return Err(Usage::new(
                 "either missing key name or unnecessary parameters passed".to_owned(),
             ));
         }
@@ -135,12 +135,12 @@ impl UpdateArgs {
         let mut names = reader.all("positional");
         reader.output()?;
         match names.len() {
-            0 => Err(Usage("missing key name".to_owned())),
+            0 => Err(Usage::new("missing key name".to_owned())),
             1 => Ok(Self {
                 name: names.remove(0),
                 default: reader.switch("default")?,
             }),
-            more => Err(Usage(format!("accepts 1 arg(s), received {more}"))),
+            more => Err(Usage::new(format!("accepts 1 arg(s), received {more}"))),
         }
     }
 }
@@ -152,7 +152,7 @@ impl ListArgs {
         let reader = Reader(matches);
         for flag in ["id", "plugin-config"] {
             if reader.given(flag) && !reader.given("plugin") {
-                return Err(Usage(format!("--{flag} needs --plugin")));
+                return Err(Usage::new(format!("--{flag} needs --plugin")));
             }
         }
         Ok(Self {
@@ -172,7 +172,7 @@ impl DeleteArgs {
         let reader = Reader(matches);
         let names = reader.all("positional");
         if names.is_empty() {
-            return Err(Usage("missing key names".to_owned()));
+            return Err(Usage::new("missing key names".to_owned()));
         }
         reader.output()?;
         Ok(Self { names })

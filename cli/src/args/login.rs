@@ -6,10 +6,10 @@ use super::{ArgMatches, Command, Deadline, Registry, Usage};
 
 const LOGIN_EXAMPLES: &str = "\
 Examples:
-  Log in, and be asked for user name and password:
+  Log in with a prompt for user name and password:
     hardsign login registry.example.com
 
-  Log in with a password that no other user of this machine can see:
+  Log in with a password read from standard input:
     hardsign login -u ci --password-stdin registry.example.com < password.txt
 
 Without a credential store, for instance in CI, no login is needed: set NOTATION_USERNAME and
@@ -17,7 +17,7 @@ NOTATION_PASSWORD, or use what `docker login` or `podman login` stored.";
 
 const LOGOUT_EXAMPLES: &str = "\
 Examples:
-  Forget the credential for a registry:
+  Delete the stored credentials for a registry:
     hardsign logout registry.example.com";
 
 /// `hardsign login`.
@@ -41,7 +41,7 @@ pub(super) fn login() -> Command {
         .args(flags::registry())
         .arg(flags::switch(
             "password-stdin",
-            "Read the password, or the token where there is no user name, from standard input",
+            "Read the password (or, without a user name, the token) from standard input",
         ))
         .arg(flags::deadline())
         .arg(flags::output())
@@ -91,9 +91,9 @@ impl LogoutArgs {
 fn server(reader: &Reader<'_>, command: &str) -> Result<String, Usage> {
     let mut servers = reader.all("positional");
     match servers.len() {
-        0 => Err(Usage("no hostname specified".to_owned())),
+        0 => Err(Usage::new("no hostname specified".to_owned())),
         1 => Ok(servers.remove(0)),
-        more => Err(Usage(format!(
+        more => Err(Usage::new(format!(
             "{command} takes one registry, but got {more}"
         ))),
     }

@@ -5,11 +5,11 @@ use super::{ArgMatches, BTreeMap, Command, Output, Usage, policy};
 
 const GROUP_EXAMPLES: &str = "\
 Examples:
-  Install a plugin from a file, and see what it is:
+  Install a plugin from a file, and inspect it:
     hardsign plugin install --file notation-wabbit_1.0.0_linux_amd64.tar.gz
     hardsign plugin inspect wabbit
 
-  List the plugins that you installed, and those that came with hardsign too:
+  List all plugins, including those that come with hardsign:
     hardsign plugin list --all
 
   Remove it again:
@@ -17,16 +17,16 @@ Examples:
 
 const INSTALL_EXAMPLES: &str = "\
 Examples:
-  Install a plugin from an archive (zip or tar.gz), whose checksum its publisher gives:
+  Install a plugin from an archive (zip or tar.gz) with its published checksum:
     hardsign plugin install --file wabbit_1.0.0.zip --sha256sum <digest>
 
-  From a single executable:
+  Install a single executable:
     hardsign plugin install --file ./notation-wabbit
 
-  From an address; the checksum is then required:
+  Install from a URL, which requires the checksum:
     hardsign plugin install --url https://example.com/wabbit_1.0.0.tar.gz --sha256sum <digest>
 
-  Whatever version is installed already, an older one or a broken one:
+  Replace whatever version is installed, even with an older one:
     hardsign plugin install --file wabbit_0.9.0.zip --force";
 
 const UNINSTALL_EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ Examples:
   Remove a plugin:
     hardsign plugin uninstall wabbit
 
-  The same without a question:
+  Remove it without being asked:
     hardsign plugin uninstall --yes wabbit";
 
 const LIST_EXAMPLES: &str = "\
@@ -42,23 +42,23 @@ Examples:
   List the plugins that you installed:
     hardsign plugin list
 
-  List those that came with hardsign too:
+  Include the plugins that come with hardsign:
     hardsign plugin list --all
 
-  With file, checksum and pin of each one, for a script:
+  Print JSON with the file, checksum and pin of each, for a script:
     hardsign plugin list --output json";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
-  Show what a plugin is, what it can do, and whether it is well:
+  Show a plugin's capabilities and whether it works:
     hardsign plugin inspect wabbit
 
-  With the keys that a plugin in the box sees, which may need settings:
+  Include the keys that a plugin can see, which may require settings:
     hardsign plugin inspect pkcs11 --plugin-config module-path=/usr/lib/softhsm/libsofthsm2.so";
 
 const TRUST_EXAMPLES: &str = "\
 Examples:
-  Accept a plugin that was changed since it was installed, after looking at its checksum:
+  Accept a plugin that changed since it was installed, after checking its checksum:
     hardsign plugin trust wabbit
 
   Pin a plugin that was copied into the plugin directory by hand:
@@ -120,24 +120,23 @@ pub(super) fn definition() -> Command {
     )
     .subcommand(install())
     .subcommand(
-        flags::verb(
-            "list",
-            "List plugins with what each one can do",
-            LIST_EXAMPLES,
-        )
-        .visible_alias("ls")
-        .arg(flags::switch("all", "Those that came with hardsign too"))
-        .arg(flags::output())
-        .arg(flags::positional("none", "").hide(true)),
+        flags::verb("list", "List plugins and their capabilities", LIST_EXAMPLES)
+            .visible_alias("ls")
+            .arg(flags::switch(
+                "all",
+                "Include the plugins that come with hardsign",
+            ))
+            .arg(flags::output())
+            .arg(flags::positional("none", "").hide(true)),
     )
     .subcommand(
         flags::verb(
             "inspect",
-            "Show what a plugin is, what it can do and whether it is well",
+            "Show a plugin's capabilities and whether it works",
             INSPECT_EXAMPLES,
         )
         .arg(flags::plugin_config(
-            "Setting that is passed to the plugin when it is asked for its keys (repeatable)",
+            "Setting to pass to the plugin when listing its keys (repeatable)",
         ))
         .arg(flags::output())
         .arg(flags::positional("plugin_name", "Name of the plugin")),
@@ -145,7 +144,7 @@ pub(super) fn definition() -> Command {
     .subcommand(
         flags::verb(
             "trust",
-            "Pin a plugin's executable as it is now",
+            "Trust a plugin's executable as it is now",
             TRUST_EXAMPLES,
         )
         .arg(flags::yes())
@@ -162,30 +161,24 @@ pub(super) fn definition() -> Command {
 }
 
 fn install() -> Command {
-    flags::verb(
-        "install",
-        "Install a plugin, or replace it by a newer version",
-        INSTALL_EXAMPLES,
-    )
-    .visible_alias("add")
-    .arg(flags::switch("file", "The source is a file"))
-    .arg(flags::switch(
-        "url",
-        "The source is an https address; a download may take ten minutes",
-    ))
-    .arg(flags::value(
-        "sha256sum",
-        "DIGEST",
-        "SHA-256 that the source must have; required with --url",
-    ))
-    .arg(flags::force(
-        "Install whatever version is installed already",
-    ))
-    .arg(flags::output())
-    .arg(flags::positional(
-        "plugin_source",
-        "File or address of a zip, a tar.gz or a single executable",
-    ))
+    flags::verb("install", "Install or update a plugin", INSTALL_EXAMPLES)
+        .visible_alias("add")
+        .arg(flags::switch("file", "The source is a file"))
+        .arg(flags::switch(
+            "url",
+            "The source is an https URL; the download may take up to ten minutes",
+        ))
+        .arg(flags::value(
+            "sha256sum",
+            "DIGEST",
+            "Expected SHA-256 of the source; required with --url",
+        ))
+        .arg(flags::force("Replace any installed version"))
+        .arg(flags::output())
+        .arg(flags::positional(
+            "plugin_source",
+            "File or URL of a zip, a tar.gz or a single executable",
+        ))
 }
 
 impl InstallArgs {
@@ -197,7 +190,7 @@ impl InstallArgs {
         let (file, url) = (reader.switch("file")?, reader.switch("url")?);
         let source = match sources.len() {
             0 => {
-                return Err(Usage(match (file, url) {
+                return Err(Usage::new(match (file, url) {
                     (true, _) => "missing plugin file path".to_owned(),
                     (false, true) => "missing plugin URL".to_owned(),
                     (false, false) => "missing plugin source location".to_owned(),
@@ -205,7 +198,7 @@ impl InstallArgs {
             }
             1 => sources.remove(0),
             _ => {
-                return Err(Usage(format!(
+                return Err(Usage::new(format!(
                     "can only install one plugin at a time, but got [{}]",
                     sources.join(" ")
                 )));
@@ -218,7 +211,7 @@ impl InstallArgs {
                 (true, _) => Source::File(source),
                 (false, true) => Source::Url(source),
                 (false, false) => {
-                    return Err(Usage(
+                    return Err(Usage::new(
                         "plugin installation failed: unknown plugin source type".to_owned(),
                     ));
                 }
@@ -278,8 +271,8 @@ impl TrustArgs {
         let name = one_name(&reader, "only one plugin can be trusted at a time")?;
         let (yes, output) = (reader.switch("yes")?, reader.output()?);
         if output == Output::Json && !yes {
-            return Err(Usage(
-                "--output json leaves no room for a question, so it needs --yes".to_owned(),
+            return Err(Usage::new(
+                "--output json cannot ask for confirmation: add --yes".to_owned(),
             ));
         }
         Ok(Self { name, yes, output })
@@ -290,8 +283,8 @@ impl TrustArgs {
 fn one_name(reader: &Reader<'_>, several: &str) -> Result<String, Usage> {
     let mut names = reader.all("positional");
     match names.len() {
-        0 => Err(Usage("plugin name is required".to_owned())),
+        0 => Err(Usage::new("plugin name is required".to_owned())),
         1 => Ok(names.remove(0)),
-        _ => Err(Usage(several.to_owned())),
+        _ => Err(Usage::new(several.to_owned())),
     }
 }

@@ -10,19 +10,19 @@ pub(crate) mod signer;
 
 const EXAMPLES: &str = "\
 Examples:
-  Trust whoever signed an artifact, for its repository:
+  Trust the signer of an artifact for its repository:
     hardsign policy add-signer build --from registry.example.com/app@sha256:<digest>
 
-  Use the trust policy of a file:
+  Import a trust policy:
     hardsign policy import my-policy.json
 
-  Show the one in use:
+  Show the policy in use:
     hardsign policy show
 
-  Explain what it demands of an artifact, without the network:
+  Explain what it requires of an artifact, without using the network:
     hardsign policy explain registry.example.com/app:v1
 
-  Try a policy on artifacts before it is used:
+  Try a policy on artifacts before using it:
     hardsign policy test --policy my-policy.json registry.example.com/app@sha256:<digest>";
 
 /// The examples of a policy group's commands.
@@ -39,52 +39,52 @@ const OF_ARTIFACTS: Examples = Examples {
     group: EXAMPLES,
     import: "\
 Examples:
-  Use the trust policy of a file, for artifacts:
+  Import a trust policy for artifacts:
     hardsign policy import my-policy.json
 
-  Use rules of hardsign's own, on top of the trust policy:
+  Import hardsign's own rules, which apply on top of the trust policy:
     hardsign policy import policy.hardsign.json
 
-  Without a question, where there is a policy already:
+  Replace an existing policy without being asked:
     hardsign policy import --force my-policy.json",
     show: "\
 Examples:
-  Show the trust policy in use, and rules of hardsign's own below it:
+  Show the trust policy, followed by hardsign's own rules:
     hardsign policy show
 
-  Keep a copy of both:
+  Save a copy of both:
     hardsign policy show > policies.json",
     explain: "\
 Examples:
-  Explain what the trust policy demands of an artifact:
+  Explain what the trust policy requires of an artifact:
     hardsign policy explain registry.example.com/app:v1
 
-  The same of another policy, for a script:
+  Explain another policy, as JSON for a script:
     hardsign policy explain --policy my-policy.json --output json registry.example.com/app",
     init: "\
 Examples:
-  Trust one signer of a company's CA for one repository:
+  Trust one signer certified by a company's CA for one repository:
     hardsign policy init --name production --scope registry.example.com/app \\
       --trust-store ca:acme --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme, CN=build'
 
-  Trust all that a CA certifies, for all artifacts:
+  Trust every signer certified by a CA, for all artifacts:
     hardsign policy init --name all --scope '*' --trust-store ca:acme --trusted-identity '*'",
     remove: "\
 Examples:
-  Trust a signer no longer that `add-signer` added:
+  Remove a signer that `add-signer` added:
     hardsign policy remove-signer build
 
-  Where the statement has several identities, say which is the signer's:
+  Name the signer's identity where the statement has several:
     hardsign policy remove-signer build --statement production \\
       --identity 'x509.subject: C=US, ST=WA, O=Acme, CN=build'",
 };
 
 const TEST_EXAMPLES: &str = "\
 Examples:
-  See which artifacts a new policy would refuse, before it is used:
+  See which artifacts a new policy would refuse before using it:
     hardsign policy test --policy new-policy.json - < images.txt
 
-  See what the policy in use makes of an artifact:
+  See how the policy in use judges an artifact:
     hardsign policy test registry.example.com/app@sha256:<digest>";
 
 /// `hardsign policy import`.
@@ -143,7 +143,7 @@ pub(super) fn definition() -> Command {
     group("Manage the trust policy for OCI artifacts", &OF_ARTIFACTS)
         .subcommand(
             explain(
-                "Explain what the trust policy demands of an artifact, without the network",
+                "Explain what the trust policy requires of an artifact, without using the network",
                 OF_ARTIFACTS.explain,
             )
             .arg(flags::positional(
@@ -160,7 +160,7 @@ pub(super) fn definition() -> Command {
         .subcommand(signer::remove(OF_ARTIFACTS.remove).arg(flags::list(
             "scope",
             "SCOPE",
-            "Repository of the statement, in place of --statement (repeatable)",
+            "Repository of the statement (instead of --statement, repeatable)",
         )))
         .subcommand(test())
         .subcommand(schema())
@@ -170,7 +170,7 @@ pub(super) fn definition() -> Command {
 pub(super) fn init(examples: &'static str) -> Command {
     flags::verb(
         "init",
-        "Write a trust policy with one statement of level strict",
+        "Create a trust policy with one statement of level strict",
         examples,
     )
     .arg(flags::value("name", "NAME", "Name of the statement (required)").short('n'))
@@ -182,11 +182,9 @@ pub(super) fn init(examples: &'static str) -> Command {
     .arg(flags::list(
         "trusted-identity",
         "IDENTITY",
-        "Signer that is trusted: x509.subject:<subject>, or * (required, repeatable)",
+        "Trusted signer: x509.subject:<subject>, or * (required, repeatable)",
     ))
-    .arg(flags::force(
-        "Replace an existing policy without a question",
-    ))
+    .arg(flags::force("Overwrite an existing policy"))
     .arg(flags::output())
     .arg(flags::positional("none", "").hide(true))
 }
@@ -194,7 +192,7 @@ pub(super) fn init(examples: &'static str) -> Command {
 fn test() -> Command {
     flags::verb(
         "test",
-        "Say of artifacts what the trust policy makes of them, without changing anything",
+        "Show how the trust policy judges artifacts, without changing anything",
         TEST_EXAMPLES,
     )
     .arg(flags::policy())
@@ -220,7 +218,7 @@ fn schema() -> Command {
         "Print the JSON Schema of a policy file",
         "\
 Examples:
-  Have an editor check a trust policy while you write it:
+  Let an editor check a trust policy as you write it:
     hardsign policy schema oci > trustpolicy.oci.schema.json",
     )
     .arg(flags::positional(
@@ -242,12 +240,10 @@ pub(super) fn group(about: &'static str, examples: &Examples) -> Command {
         .subcommand(
             flags::verb(
                 "import",
-                "Use the trust policy of a JSON file",
+                "Import a trust policy from a JSON file",
                 examples.import,
             )
-            .arg(flags::force(
-                "Replace an existing policy without a question",
-            ))
+            .arg(flags::force("Overwrite an existing policy"))
             .arg(flags::output())
             .arg(flags::positional("path", "The file")),
         )
@@ -266,7 +262,7 @@ impl ImportArgs {
         let reader = Reader(matches);
         let mut paths = reader.all("positional");
         if paths.len() != 1 {
-            return Err(Usage(format!(
+            return Err(Usage::new(format!(
                 "requires 1 argument but received {}.\nUsage: {program} {command} import <path-to-policy.json>\nPlease specify a trust policy {} location as the argument",
                 paths.len(),
                 if command.starts_with("blob") {
@@ -380,10 +376,13 @@ pub(crate) fn schema_kind(matches: &ArgMatches) -> Result<Schema, Usage> {
         [kind] if kind == "oci" => Ok(Schema::Oci),
         [kind] if kind == "blob" => Ok(Schema::Blob),
         [kind] if kind == "hardsign" => Ok(Schema::Hardsign),
-        [other] => Err(Usage(format!(
-            "there is no schema {other:?}: use oci, blob or hardsign"
-        ))),
-        more => Err(Usage(format!(
+        [other] => {
+            let fault = Usage::new(format!(
+                "unknown schema {other:?}: the schemas are oci, blob and hardsign"
+            ));
+            Err(fault.meant(other, ["oci", "blob", "hardsign"]))
+        }
+        more => Err(Usage::new(format!(
             "requires 1 argument but received {}: oci, blob or hardsign",
             more.len()
         ))),
@@ -397,6 +396,6 @@ pub(crate) fn schema_kind(matches: &ArgMatches) -> Result<Schema, Usage> {
 pub(crate) fn no_arguments(matches: &ArgMatches) -> Result<(), Usage> {
     match Reader(matches).all("positional").len() {
         0 => Ok(()),
-        more => Err(Usage(format!("accepts 0 arg(s), received {more}"))),
+        more => Err(Usage::new(format!("accepts 0 arg(s), received {more}"))),
     }
 }

@@ -12,18 +12,18 @@ use super::{ArgMatches, BTreeMap, Command, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
-  Take a vendor's image in: verify it, copy it with all that is attached to it, and sign it:
+  Accept a vendor's image: verify it, copy it with its attachments, and sign it:
     hardsign promote --key release vendor.example.com/app:v1 registry.example.com/vendor/app
 
-  Only with an SBOM that the vendor signed too:
+  Require an SBOM that the vendor signed as well:
     hardsign promote --key release --with-attached application/spdx+json --same-signer \\
       vendor.example.com/app@sha256:<digest> registry.example.com/vendor/app:v1
 
-  From staging to production, each with its own login:
+  Promote from staging to production, each with its own login:
     hardsign promote --key production --from-username ci --from-password \"$STAGING\" \\
       --to-username ci --to-password \"$PRODUCTION\" staging.example.com/app:v1 production.example.com/app
 
-  Out of a layout that came on a disk, under the statement for a scope:
+  Promote from an OCI layout, with the trust policy statement for a scope:
     hardsign promote --key release --from-oci-layout --scope vendor.example.com/app \\
       ./layout:v1 registry.example.com/vendor/app";
 
@@ -48,7 +48,7 @@ pub(crate) struct PromoteArgs {
 }
 
 pub(super) fn definition() -> Command {
-    let about = "Verify artifacts, copy them, and sign the copies";
+    let about = "Verify artifacts, copy them and sign the copies";
     let command = flags::verb("promote", about, EXAMPLES)
         .args(Ends::flags())
         .arg(flags::value(
@@ -77,7 +77,7 @@ pub(super) fn definition() -> Command {
         .args(flags::registry())
         .arg(flags::switch(
             "force-referrers-tag",
-            "List what is attached under the referrers tag, without asking the referrers API",
+            "List attachments in the referrers tag schema instead of the referrers API",
         ))
         .arg(Ends::positional())
 }

@@ -14,20 +14,20 @@ Examples:
   Sign with the default key:
     hardsign sign registry.example.com/app@sha256:<digest>
 
-  Sign with a key of a YubiKey, an HSM or a cloud KMS, named by plugin and key id:
+  Sign with a key in a YubiKey, an HSM or a cloud KMS, named by plugin and key id:
     hardsign sign --plugin pkcs11 --id 'pkcs11:token=release;object=signing' registry.example.com/app@sha256:<digest>
 
   Sign several artifacts with one login:
     hardsign sign --key release registry.example.com/a@sha256:<digest> registry.example.com/b@sha256:<digest>
 
-  Sign what a file lists, one reference a line; the same line again finishes a run that was broken off:
+  Sign the artifacts listed in a file; run it again to finish an interrupted run:
     hardsign sign --key release --from-file references.txt --skip-signed
 
-  Sign what a build pushed, by the digests that it wrote:
+  Sign what a build pushed, by the digests in its metadata file:
     docker buildx build --push --tag registry.example.com/app:v1 --metadata-file build.json .
     hardsign sign --key release --metadata-file build.json
 
-  Sign an index and all that it lists, or the image of one platform:
+  Sign an index and everything it lists, or the image of one platform:
     hardsign sign --recursive registry.example.com/app@sha256:<digest>
     hardsign sign --platform linux/arm64 registry.example.com/app@sha256:<digest>
 
@@ -35,7 +35,7 @@ Examples:
     hardsign sign --timestamp-url http://tsa.example.com --timestamp-root-cert tsa-root.crt \
       registry.example.com/app@sha256:<digest>
 
-  Sign, and carry the YubiKey's evidence that the key was made in it and can't leave it:
+  Sign, and include the YubiKey's proof that the key was generated in it:
     hardsign sign --key release --attest registry.example.com/app@sha256:<digest>
 
   Sign an artifact in an OCI layout:
@@ -103,21 +103,21 @@ pub(super) fn definition() -> Command {
         .arg(flags::allow_referrers_api())
         .args(flags::selection())
         .args(batch::batch(
-            "Sign what a file lists too, - for standard input: a reference or a JSON object a line",
+            "Also sign the artifacts listed in this file (- for standard input), one reference or JSON object per line",
         ))
         .arg(batch::skip_signed())
         .arg(flags::switch(
             "force-referrers-tag",
-            "Store the signature under the referrers tag, without asking the referrers API",
+            "List the signature in the referrers tag schema instead of the referrers API",
         ))
         .arg(flags::value(
             "metadata-file",
             "FILE",
-            "Sign the images in a file that `docker buildx build` or `bake` wrote",
+            "Sign the images in a metadata file of `docker buildx build` or `bake`",
         ))
         .arg(flags::positional(
             "reference...",
-            "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
+            "Artifacts: <registry>/<repository>@<digest>; - reads them from standard input",
         ))
 }
 
@@ -128,7 +128,7 @@ pub(super) fn signing_flags(command: Command) -> Command {
         .arg(flags::value(
             "id",
             "KEY-ID",
-            "Key id of a key that is in no list (with --plugin)",
+            "Key id of a key that is not in the key list (with --plugin)",
         ))
         .arg(flags::value("plugin", "NAME", "Signing plugin (with --id)"))
         .arg(flags::value(
@@ -140,12 +140,12 @@ pub(super) fn signing_flags(command: Command) -> Command {
             flags::value(
                 "expiry",
                 "DURATION",
-                "How long the signature is good for, for instance 24h [default: for ever]",
+                "How long the signature stays valid, for instance 24h [default: no limit]",
             )
             .short('e'),
         )
         .arg(flags::plugin_config(
-            "Setting that is passed to the signing plugin (repeatable)",
+            "Setting to pass to the signing plugin (repeatable)",
         ))
         .arg(flags::user_metadata(
             "Metadata added to the signed payload (repeatable)",
@@ -162,12 +162,12 @@ pub(super) fn signing_flags(command: Command) -> Command {
         ))
         .arg(flags::switch(
             "attest",
-            "Carry the device's evidence that the key lives in hardware, with its serial number",
+            "Include the device's proof that the key is in hardware, with its serial number",
         ))
         .arg(flags::value(
             "attest-root",
             "FILE",
-            "Roots of the device's maker, in place of those that came with hardsign (with --attest)",
+            "Root certificates of the device's maker, instead of the built-in ones (with --attest)",
         ))
         .arg(flags::deadline())
         .arg(batch::output())
@@ -231,7 +231,7 @@ fn attest(reader: &Reader<'_>) -> Result<Option<Attest>, Usage> {
     match (reader.switch("attest")?, root) {
         (true, root) => Ok(Some(Attest { root })),
         (false, None) => Ok(None),
-        (false, Some(_)) => Err(Usage("--attest-root needs --attest".to_owned())),
+        (false, Some(_)) => Err(Usage::new("--attest-root needs --attest".to_owned())),
     }
 }
 
@@ -244,7 +244,7 @@ fn timestamp(reader: &Reader<'_>) -> Result<Option<Timestamp>, Usage> {
     let (Some(url), Some(root_certificate)) = texts else {
         return Ok(None);
     };
-    let empty = |what| Err(Usage(format!("timestamping: {what} cannot be empty")));
+    let empty = |what| Err(Usage::new(format!("timestamping: {what} cannot be empty")));
     if url.is_empty() {
         return empty("tsa url");
     }
@@ -262,9 +262,12 @@ pub(crate) fn format(name: &str) -> Result<Format, Usage> {
     match name {
         "jws" => Ok(Format::Jws),
         "cose" => Ok(Format::Cose),
-        other => Err(Usage(format!(
-            "signature format {other:?} not supported\nSupported signature envelope formats are \"jws\" and \"cose\""
-        ))),
+        other => {
+            let fault = Usage::new(format!(
+                "signature format {other:?} not supported\nSupported signature envelope formats are \"jws\" and \"cose\""
+            ));
+            Err(fault.meant(other, ["jws", "cose"]))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::*;
 
+mod hints;
 mod pages;
 
 /// A command without the program's name, and a flag.

@@ -6,10 +6,10 @@ use super::{ArgMatches, Command, Usage};
 
 const SETUP: &str = "\
 Examples:
-  Give a new YubiKey a PIN, a PUK and a management key of its own:
+  Give a new YubiKey its own PIN, PUK and management key:
     hardsign token setup
 
-  One of several, with the secrets in files:
+  Set up one of several, with the secrets in files:
     hardsign token setup --plugin yubikey --id yubikey:serial=12345678 --plugin-config pin-source=file:/run/pin --plugin-config puk-source=file:/run/puk";
 
 /// The plugin that sets up tokens and comes with hardsign.
@@ -23,15 +23,15 @@ pub(crate) struct SetupArgs {
 }
 
 pub(super) fn definition() -> Command {
-    flags::verb("token", "Prepare tokens for keys", SETUP).subcommand(
+    flags::verb("token", "Set up tokens", SETUP).subcommand(
         flags::verb(
             "setup",
-            "Give a new token a PIN of its own, and whatever else it came with",
+            "Replace a new token's default PIN and other default secrets",
             SETUP,
         )
         .args(life::device(
             "Plugin of the token [default: yubikey]",
-            "The token, in the plugin's own form; needed if there are several",
+            "Token id, as the plugin writes it; required if there are several",
         ))
         .arg(flags::yes())
         .arg(flags::output()),

@@ -14,22 +14,22 @@ Examples:
   Verify an artifact under the trust policy:
     hardsign verify registry.example.com/app@sha256:<digest>
 
-  Verify, and demand metadata that the signer signed:
+  Verify, and require signed metadata:
     hardsign verify -m build=17 registry.example.com/app@sha256:<digest>
 
-  Verify what a file lists, one reference a line, and tell of each as it is done:
+  Verify the artifacts listed in a file, and print a line of JSON for each:
     hardsign verify --from-file references.txt --output jsonl
 
-  Verify an index and all that it lists:
+  Verify an index and everything it lists:
     hardsign verify --recursive registry.example.com/app@sha256:<digest>
 
-  Verify, and demand an attached SBOM that the same signer signed:
+  Verify, and require an attached SBOM by the same signer:
     hardsign verify --with-attached application/spdx+json --same-signer registry.example.com/app@sha256:<digest>
 
-  Verify, and demand evidence that the signing key lives in hardware:
+  Verify, and require proof that the signing key is in hardware:
     hardsign verify --require-hardware registry.example.com/app@sha256:<digest>
 
-  Verify an artifact in an OCI layout under the statement for a scope:
+  Verify an artifact in an OCI layout with the trust policy statement for a scope:
     hardsign verify --oci-layout ./layout:v1 --scope local/app";
 
 /// `hardsign verify`.
@@ -57,14 +57,14 @@ pub(crate) struct VerifyArgs {
 pub(super) fn definition() -> Command {
     flags::verb("verify", "Verify artifacts", EXAMPLES)
         .arg(flags::max_signatures())
-        .arg(flags::plugin_config("Setting that is passed to a verification plugin (repeatable)"))
-        .arg(flags::user_metadata("Metadata that the signed payload must have (repeatable)"))
+        .arg(flags::plugin_config("Setting to pass to the verification plugin (repeatable)"))
+        .arg(flags::user_metadata("Metadata that must be in the signed payload (repeatable)"))
         .args(flags::registry())
         .arg(flags::oci_layout())
         .arg(flags::allow_referrers_api())
         .args(flags::selection())
         .args(batch::batch(
-            "Verify what a file lists too, - for standard input: a reference or a JSON object a line",
+            "Also verify the artifacts listed in this file (- for standard input), one reference or JSON object per line",
         ))
         .arg(flags::value(
             "scope",
@@ -78,7 +78,7 @@ pub(super) fn definition() -> Command {
         .arg(batch::output())
         .arg(flags::positional(
             "reference...",
-            "Artifacts: <registry>/<repository>@<digest>; several are a batch, - reads them from standard input",
+            "Artifacts: <registry>/<repository>@<digest>; - reads them from standard input",
         ))
 }
 
@@ -88,11 +88,11 @@ pub(super) fn attached_flags() -> [Arg; 2] {
         flags::list(
             "with-attached",
             "TYPE",
-            "Demand an attached artifact of this artifact type, itself signed and verified (repeatable)",
+            "Require a signed attachment of this artifact type (repeatable)",
         ),
         flags::switch(
             "same-signer",
-            "What --with-attached demands is signed by a signer of the artifact itself",
+            "Require attached artifacts to share a signer with the artifact",
         ),
     ]
 }
@@ -105,14 +105,14 @@ pub(super) fn attached(reader: &Reader<'_>) -> Result<Vec<AttachedRule>, Usage> 
         .iter()
         .map(|text| {
             AttachedRule::new(text, same_signer).map_err(|error| {
-                Usage(format!(
+                Usage::new(format!(
                     "invalid argument {text:?} for \"--with-attached\" flag: {error}"
                 ))
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
     if same_signer && attached.is_empty() {
-        return Err(Usage("--same-signer needs --with-attached".to_owned()));
+        return Err(Usage::new("--same-signer needs --with-attached".to_owned()));
     }
     Ok(attached)
 }

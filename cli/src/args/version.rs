@@ -8,7 +8,7 @@ Examples:
   Show the version:
     hardsign version
 
-  For a script:
+  Print it as JSON, for a script:
     hardsign version --output json";
 
 pub(super) fn definition() -> Command {

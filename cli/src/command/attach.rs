@@ -188,7 +188,7 @@ async fn read(args: &AttachArgs, context: &Context) -> Result<(Descriptor, BlobR
     drop(progress);
     if content.size == 0 {
         return Err(Failure::failed(format!("{} is empty", named(&args.file)))
-            .hint("nothing was attached; look at what should have written it"));
+            .hint("nothing was attached; check the program that should have written it"));
     }
     let file = match kept {
         Some(file) => file,
@@ -237,7 +237,7 @@ fn at_stage(failure: Failure, stage: Stage, args: &AttachArgs, context: &Context
     match stage {
         Stage::Before => failure,
         Stage::Attaching => failure.further(
-            "the file may be attached already, and is not signed: the same command again attaches and signs it",
+            "the file may be attached already, but it is not signed: run the same command again to attach and sign it",
         ),
         Stage::Unsigned(reference) => {
             let sign = sign_command(&reference, args, context.program);

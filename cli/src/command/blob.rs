@@ -374,10 +374,10 @@ fn exists(signature: &Path, skip_signed: bool) -> Failure {
     let signature = one_line(&signature.display().to_string());
     let what = match skip_signed {
         true => "is another signature",
-        false => "exists already",
+        false => "already exists",
     };
     Failure::failed(format!("{signature} {what}"))
-        .hint("--force replaces signature files; --skip-signed leaves files alone that have this signature")
+        .hint("use --force to replace signature files, or --skip-signed to skip files that already have this signature")
 }
 
 /// The file, or standard input for `-`; Ctrl-C ends its reading, and where it is large a bar shows
@@ -442,7 +442,9 @@ impl Places {
     ) -> Result<Job, Failure> {
         let signature = more.signatures.first().map(String::as_str).or(signature);
         if name.text == "-" && name.listed.is_some() {
-            return Err(Failure::failed("standard input can't be listed; type it"));
+            return Err(Failure::failed(
+                "a list can't name standard input: give - on the command line",
+            ));
         }
         let signature = signature_path(&name.text, signature, directory, format)?;
         let number = u32::try_from(self.taken.len()).unwrap_or(u32::MAX);
@@ -493,7 +495,9 @@ fn shared(first: &str, second: &str, signature: &Path) -> Failure {
         one_line(second),
         one_line(&signature.display().to_string())
     ));
-    failure.hint("give each file once, and sign files of the same name into different directories")
+    failure.hint(
+        "give each file only once, and sign files with the same name into different directories",
+    )
 }
 
 fn signature_path(
@@ -510,23 +514,25 @@ fn signature_path(
                 one_line(&path.display().to_string()),
                 format.name()
             ))
-            .hint("`blob verify` reads the signature's format from the name; --signature-format chooses the format"));
+            .hint("`hardsign blob verify` takes the format from the name of the signature file; choose the format with --signature-format"));
         }
         return Ok(path);
     }
     blob::signature_path(Path::new(blob), format, directory.map(Path::new))
-        .ok_or_else(|| Failure::failed(format!("{blob} is no file")))
+        .ok_or_else(|| Failure::failed(format!("{blob} is not a file")))
 }
 
 /// Asks before a signature file is replaced, and before anything is signed (BLOB-04, BLOB-05).
 fn may_write(signature: &Path, force: bool, context: &Context) -> Result<bool, Failure> {
+    let exists = std::fs::symlink_metadata(signature).is_ok();
     if force {
-        context
-            .console
-            .warning("existing signature file will be overwritten");
+        if exists {
+            context
+                .console
+                .warning("existing signature file will be overwritten");
+        }
         return Ok(true);
     }
-    let exists = std::fs::symlink_metadata(signature).is_ok();
     context.confirm(
         "The signature file already exists, do you want to overwrite it?",
         !exists,

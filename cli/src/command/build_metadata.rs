@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 
 /// How such a file comes about.
-const WRITE: &str = "write it with `docker buildx build --push --metadata-file FILE`";
+const WRITE: &str = "create it with `docker buildx build --push --metadata-file FILE`";
 
 /// The largest file.
 const MAX_FILE: u64 = 16 << 20;
@@ -81,7 +81,7 @@ fn add(
     let names = text("image.name").unwrap_or_default();
     if digest.is_empty() {
         return Err(
-            Failure::failed(format!("{place}: containerimage.digest is no text")).hint(WRITE),
+            Failure::failed(format!("{place}: containerimage.digest is not a string")).hint(WRITE),
         );
     }
     let mut found = false;
@@ -97,9 +97,9 @@ fn add(
     }
     if !found {
         return Err(Failure::failed(format!(
-            "{place}: image.name is missing, so it is not known where the image is"
+            "{place}: image.name is missing, so the image's repository is unknown"
         ))
-        .hint("give the image a name with --tag, and push it with --push"));
+        .hint("name the image with --tag, and push it with --push"));
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ mod tests {
             ),
             (
                 r#"{"containerimage.digest":7,"image.name":"a"}"#,
-                "is no text",
+                "is not a string",
             ),
         ] {
             let error = of(text).unwrap_err();

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use hardsign_core::config::{ConfigError, SigningKeys};
+use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::KeyStore;
-use hardsign_core::text::{WithCauses, io_text};
+use hardsign_core::text::{WithCauses, did_you_mean, io_text};
 use hardsign_core::trust::edit::{self, EditError, Emptied};
 use hardsign_core::trust::{StoreRef, StoreType};
 use hardsign_core::x509::Certificate;
@@ -21,7 +22,7 @@ use crate::args::certificate::{
     AddArgs, CleanupTestArgs, DeleteArgs, GenerateTestArgs, ListArgs, ShowArgs,
 };
 use crate::failure::Failure;
-use crate::output::{one_line, rfc3339, table::table};
+use crate::output::{one_line, rfc3339};
 
 pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
@@ -86,29 +87,26 @@ fn warn_if_useless(certificates: &[Certificate], store: &StoreRef, path: &str, c
 }
 
 pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
-    let files = match &args.filter {
-        None => Vec::new(),
-        Some((of_type, name)) => {
-            edit::list(&context.dirs()?, *of_type, name.as_ref()).map_err(|error| {
-                let what = match (of_type, name) {
-                    (None, None) => "all certificates stored in the trust store".to_owned(),
-                    (Some(of_type), None) => format!("all certificates stored of type {of_type}"),
-                    (None, Some(name)) => {
-                        format!(
-                            "all certificates stored in the named store {}",
-                            name.as_str()
-                        )
-                    }
-                    (Some(of_type), Some(name)) => format!(
-                        "all certificates stored in the named store {} of type {of_type}",
-                        name.as_str()
-                    ),
-                };
-                let causes = WithCauses(&error);
-                Failure::failed(format!("failed to list {what}, with error: {causes}"))
-            })?
-        }
-    };
+    let (of_type, name) = &args.filter;
+    let dirs = context.dirs()?;
+    let files = edit::list(&dirs, *of_type, name.as_ref()).map_err(|error| {
+        let what = match (of_type, name) {
+            (None, None) => "all certificates stored in the trust store".to_owned(),
+            (Some(of_type), None) => format!("all certificates stored of type {of_type}"),
+            (None, Some(name)) => {
+                format!(
+                    "all certificates stored in the named store {}",
+                    name.as_str()
+                )
+            }
+            (Some(of_type), Some(name)) => format!(
+                "all certificates stored in the named store {} of type {of_type}",
+                name.as_str()
+            ),
+        };
+        let causes = WithCauses(&error);
+        Failure::failed(format!("failed to list {what}, with error: {causes}"))
+    })?;
     if args.output == Output::Json {
         let listed: Vec<_> = files
             .iter()
@@ -119,6 +117,22 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
         return Ok(context.console.json(&json!({ "certificates": listed }))?);
     }
     if files.is_empty() {
+        context.console.plain(match name {
+            None => match of_type {
+                None => "There are no certificates in the trust stores".to_owned(),
+                Some(of_type) => {
+                    format!("There are no certificates in trust stores of type {of_type}")
+                }
+            },
+            Some(name) => {
+                let meant = nearest_store(&dirs, *of_type, name.as_str());
+                let meant = meant.map_or_else(String::new, |meant| format!("; {meant}"));
+                format!(
+                    "There are no certificates in a trust store {}{meant}",
+                    name.as_str()
+                )
+            }
+        });
         return Ok(());
     }
     let rows: Vec<_> = files
@@ -126,7 +140,26 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
         .map(|f| [f.store_type.to_string(), f.store, f.file])
         .collect();
     let header = ["STORE TYPE", "STORE NAME", "CERTIFICATE"];
-    Ok(context.console.bytes(table(header, &rows).as_bytes())?)
+    Ok(context.console.table(header, &rows)?)
+}
+
+/// Whether a store of another name was meant.
+fn nearest_store(dirs: &Dirs, of_type: Option<StoreType>, name: &str) -> Option<String> {
+    let listed = edit::list(dirs, of_type, None).unwrap_or_default();
+    did_you_mean(name, listed.iter().map(|file| file.store.as_str()))
+}
+
+/// The same for a file that is not in its store, or a store that is not there.
+fn not_in_store(dirs: &Dirs, store: &StoreRef, file: &str) -> Option<String> {
+    let listed = edit::list(dirs, Some(store.store_type), None).unwrap_or_default();
+    let here = listed
+        .iter()
+        .filter(|listed| listed.store == store.name.as_str());
+    let files: Vec<_> = here.map(|listed| listed.file.as_str()).collect();
+    match files.is_empty() {
+        true => nearest_store(dirs, Some(store.store_type), store.name.as_str()),
+        false => did_you_mean(file, files),
+    }
 }
 
 /// One certificate as `certificate show --output json` shows it.
@@ -142,8 +175,13 @@ struct Shown {
 }
 
 pub(super) fn show(args: ShowArgs, context: &Context) -> Result<(), Failure> {
-    let certificates = edit::read(&context.dirs()?, &args.store, &args.file).map_err(|error| {
-        Failure::failed(format!(
+    let dirs = context.dirs()?;
+    let certificates = edit::read(&dirs, &args.store, &args.file).map_err(|error| Failure {
+        hint: error
+            .is_not_found()
+            .then(|| not_in_store(&dirs, &args.store, &args.file))
+            .flatten(),
+        ..Failure::failed(format!(
             "failed to show details of certificate {}, with error: {}",
             args.file,
             WithCauses(&error)
@@ -214,7 +252,11 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             }
             let directory = edit::delete_store(&dirs, &args.store).map_err(|error| {
                 let causes = WithCauses(&error);
-                Failure::failed(format!("failed to delete the named trust store: {causes}"))
+                let meant = || nearest_store(&dirs, Some(store_type), name);
+                Failure {
+                    hint: error.is_not_found().then(meant).flatten(),
+                    ..Failure::failed(format!("failed to delete the named trust store: {causes}"))
+                }
             })?;
             context
                 .console
@@ -232,7 +274,13 @@ pub(super) fn delete(args: DeleteArgs, context: &Context) -> Result<(), Failure>
             delete_file(&args.store, file, context).map_err(|error| match error {
                 Ok(error) => {
                     let causes = WithCauses(&error);
-                    Failure::failed(format!("failed to delete the certificate file: {causes}"))
+                    let meant = || not_in_store(&dirs, &args.store, file);
+                    Failure {
+                        hint: error.is_not_found().then(meant).flatten(),
+                        ..Failure::failed(format!(
+                            "failed to delete the certificate file: {causes}"
+                        ))
+                    }
                 }
                 Err(failure) => failure,
             })?;
@@ -300,7 +348,7 @@ pub(super) fn generate_test(args: GenerateTestArgs, context: &Context) -> Result
         })
         .map_err(|failure| match fs::symlink_metadata(&key_path) {
             Ok(_) => Failure::failed(failure.messages.join("\n")).hint(format!(
-                "`hardsign certificate cleanup-test {name}` removes an earlier test key"
+                "remove the earlier test key with `hardsign certificate cleanup-test {name}`"
             )),
             Err(_) => failure,
         })?;

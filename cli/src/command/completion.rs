@@ -62,7 +62,7 @@ pub(super) fn for_bash(
     context: &Context,
 ) -> Result<(), Failure> {
     let [line, part] = typed else {
-        return Err(Usage("accepts 2 arg(s): the line and its last word".to_owned()).into());
+        return Err(Usage::new("accepts 2 arg(s): the line and its last word".to_owned()).into());
     };
     let line = bash::Line::read(line, part);
     let out = match find(&line.words, definition, context) {

@@ -6,6 +6,8 @@ use hardsign_core::budget::{Phase, during};
 use hardsign_core::oci::Repository;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
 use hardsign_core::oci::manifest::SIGNATURE_ARTIFACT_TYPE;
+
+use hardsign_core::text::plural;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -79,12 +81,12 @@ pub(super) fn count(copied: &Copied, context: &Context) -> Result<(), Failure> {
         .iter()
         .partition(|entry| entry.artifact_type.as_deref() == Some(SIGNATURE_ARTIFACT_TYPE));
     Ok(context.console.line(format_args!(
-        "{} signatures, {} other attached artifacts; sent {} manifests and {} bytes, {} pieces were there already",
-        signatures.len(),
-        others.len(),
-        copied.manifests,
-        copied.bytes,
-        copied.present
+        "{}, {}; sent {} and {}; {} already there",
+        plural(signatures.len(), "signature"),
+        plural(others.len(), "other attached artifact"),
+        plural(copied.manifests, "manifest"),
+        plural(copied.bytes, "byte"),
+        plural(copied.present, "piece")
     ))?)
 }
 

@@ -37,7 +37,7 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
                 "{} has no signature {signature}",
                 one_line(&reference)
             ))
-            .hint("`hardsign list` shows the digests of an artifact's signatures"));
+            .hint("`hardsign list` lists the digests of an artifact's signatures"));
         }
     }
     let question = match args.signatures.as_slice() {
@@ -95,7 +95,7 @@ fn refused(error: OciError, signature: &Digest) -> Failure {
     let unsupported = crate::failure::registry::status(&error) == Some(405);
     let failure = Failure::from(error).about(&format!("failed to delete signature {signature}"));
     if unsupported {
-        failure.hint("the registry does not allow deletion; its operator may")
+        failure.hint("the registry does not allow deletion: ask its operator")
     } else {
         failure
     }

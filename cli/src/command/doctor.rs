@@ -1,7 +1,8 @@
 //! `hardsign doctor`: looks at what is on this machine and says in plain words what would fail and
 //! how to fix it. Nothing is changed, and nothing is asked over the network; plugins are asked who
 //! they are, those of the box also whether a key is there, as far as that takes no PIN, and keys are
-//! opened only with `--open-keys`.
+//! opened only with `--open-keys`. It is a gate: what would fail is an error, and so is, with `--strict`,
+//! what may surprise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,11 +15,10 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{Finder, Host, Installer, Pins, PluginError, PluginName};
 use hardsign_core::policy::blob::Global;
 use hardsign_core::policy::{Applicability, Document, Scopes};
-use hardsign_core::text::WithCauses;
+use hardsign_core::text::{WithCauses, plural};
 use hardsign_core::trust::{Loader, StoreName, StoreRef, StoreType};
 use hardsign_core::verify::{Policy, PolicyLoadError};
-use hardsign_core::x509::Certificate;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,10 +26,14 @@ use super::{Context, signer};
 use crate::args::Output;
 use crate::args::doctor::DoctorArgs;
 use crate::failure::{Failure, plugin};
-use crate::output::{Mark, one_line, rfc3339};
+use crate::output::{Mark, one_line};
 
+mod certificates;
 mod keys;
 mod surroundings;
+
+use certificates::{Statements, lapse};
+use keys::Looking;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
@@ -91,22 +95,39 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
     directories(&dirs, &mut findings);
     surroundings::look(&dirs, context, &mut findings);
     configuration(&dirs, &mut findings);
-    policy::<Scopes>(&dirs, context, &mut findings);
-    policy::<Global>(&dirs, context, &mut findings);
+    let mut statements = Statements::default();
+    policy::<Scopes>(&dirs, context, &mut statements, &mut findings);
+    policy::<Global>(&dirs, context, &mut statements, &mut findings);
     stores(&dirs, context.now(), &mut findings);
     let host = signer::host(&dirs, context);
     permissions(&dirs, &host, &mut findings);
     context.wait(async {
         plugins(&host, &mut findings).await;
-        let now = context.now();
-        keys::look(&host, &dirs, args.open_keys, now, &mut findings).await;
+        let looking = Looking {
+            host: &host,
+            dirs: &dirs,
+            open: args.open_keys,
+            statements: &statements,
+            loader: &Loader::new(dirs.trust_stores()),
+            now: context.now(),
+        };
+        keys::look(&looking, &mut findings).await;
         Ok(())
     })?;
     print(&findings, args.output, context)?;
-    match findings.count(Status::Error) {
-        0 => Ok(()),
-        1 => Err(Failure::failed("1 thing would fail")),
-        many => Err(Failure::failed(format!("{many} things would fail"))),
+    match (
+        findings.count(Status::Error),
+        findings.count(Status::Warning),
+    ) {
+        (0, warnings) if warnings > 0 && args.strict => Err(Failure::failed(format!(
+            "{}, which --strict does not allow",
+            plural(warnings, "warning")
+        ))),
+        (0, _) => Ok(()),
+        (errors, _) => Err(Failure::failed(format!(
+            "{} would fail",
+            plural(errors, "thing")
+        ))),
     }
 }
 
@@ -126,9 +147,9 @@ fn print(findings: &Findings, output: Output, context: &Context) -> Result<(), F
             Status::Error => (Mark::Bad, "FAIL"),
         };
         let (subject, message) = (one_line(&finding.subject), one_line(&finding.message));
-        console.verdict(mark, word, format_args!("  {subject}: {message}"))?;
+        console.item(mark, word, &format!("{subject}: {message}"))?;
         if let Some(fix) = &finding.fix {
-            console.line(format_args!("      {}", one_line(fix)))?;
+            console.below(word, &one_line(fix))?;
         }
     }
     Ok(())
@@ -140,10 +161,10 @@ fn directories(dirs: &Dirs, findings: &mut Findings) {
         Err(_) => findings.warn(
             subject,
             "does not exist, so there are no keys and no policies yet",
-            "`hardsign key add` and `hardsign policy import` make it",
+            "`hardsign key add` and `hardsign policy import` create it",
         ),
         Ok(found) if !found.is_dir() => {
-            findings.fail(subject, "is no directory", "move what stands there away");
+            findings.fail(subject, "is not a directory", "move it out of the way");
         }
         Ok(_) => match exposed(&dirs.config) {
             Some(exposed) => findings.fail(
@@ -202,7 +223,7 @@ fn configuration(dirs: &Dirs, findings: &mut Findings) {
         findings.fail(
             "config.json",
             format!("signatureFormat {format:?} is not supported"),
-            "make it \"jws\" or \"cose\"",
+            "set it to \"jws\" or \"cose\"",
         );
     }
     let store = config.credentials_store().map(|name| ("credsStore", name));
@@ -225,7 +246,12 @@ fn configuration(dirs: &Dirs, findings: &mut Findings) {
 }
 
 /// A policy, and the stores that it names.
-fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findings) {
+fn policy<A: Applicability>(
+    dirs: &Dirs,
+    context: &Context,
+    statements: &mut Statements,
+    findings: &mut Findings,
+) {
     let (subject, things, import) = match A::KIND {
         Kind::Oci => ("OCI trust policy", "artifacts", "policy import"),
         Kind::Blob => ("blob trust policy", "files", "blob policy import"),
@@ -233,15 +259,21 @@ fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findi
     let policy = match Policy::<Document<A>>::load(dirs) {
         Ok(policy) => policy,
         Err(PolicyLoadError::File(PolicyFileError::NotPresent)) => {
-            let message = format!("there is none, so {things} cannot be verified");
-            let fix = format!("`{} {import} <file>` puts one in place", context.program);
+            let message = format!("there is none, so no {things} can be verified");
+            let fix = format!("import one with `{} {import} <file>`", context.program);
             return findings.warn(subject, message, &fix);
         }
         Err(error) => {
-            let fix = format!(
-                "fix it, and put it in place with `{} {import}`",
-                context.program
-            );
+            let file = match (&error, A::KIND) {
+                (PolicyLoadError::Hardsign(_), _) => dirs.hardsign_policy(),
+                (_, Kind::Oci) if !dirs.oci_policy().exists() => dirs.old_policy(),
+                (_, Kind::Oci) => dirs.oci_policy(),
+                (_, Kind::Blob) => dirs.blob_policy(),
+            };
+            let fix = match error.did_you_mean() {
+                Some(meant) => format!("{meant} Fix {}", file.display()),
+                None => format!("fix {}", file.display()),
+            };
             return findings.fail(subject, WithCauses(&error).to_string(), &fix);
         }
     };
@@ -250,20 +282,19 @@ fn policy<A: Applicability>(dirs: &Dirs, context: &Context, findings: &mut Findi
         format!("{} is valid", policy.source().path.display()),
     );
     for warning in policy.document().warnings() {
-        findings.warn(
-            subject,
-            warning.to_string(),
-            "see that this is what you mean",
-        );
+        findings.warn(subject, warning.to_string(), "check that this is intended");
     }
     let loader = Loader::new(dirs.trust_stores());
     for statement in policy.document().statements() {
         let (statement, verification) = (statement.name(), statement.verification());
+        if let Some(rules) = verification.rules() {
+            statements.push(statement, rules);
+        }
         for store in verification.rules().map(|r| r.stores()).unwrap_or_default() {
             if let Err(error) = loader.load(store) {
                 findings.fail(
                     format!("{subject}, statement {statement:?}"),
-                    format!("everything fails under it: {}", WithCauses(&error)),
+                    format!("every verification with it fails: {}", WithCauses(&error)),
                     &format!(
                         "`{} certificate add --type {} --store {} <file>` adds certificates",
                         context.program, store.store_type, store.name
@@ -284,8 +315,8 @@ fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
         for name in names {
             let subject = format!("trust store {store_type}:{name}");
             let Ok(name) = StoreName::parse(&name) else {
-                let fix = "rename it to letters, digits, points, hyphens and underscores";
-                findings.warn(subject, "no policy can name it", fix);
+                let fix = "rename it: the name may have letters, digits, dots, hyphens and underscores only";
+                findings.warn(subject, "its name is not valid in a trust policy", fix);
                 continue;
             };
             let store = match loader.load(&StoreRef { store_type, name }) {
@@ -293,57 +324,26 @@ fn stores(dirs: &Dirs, now: Timestamp, findings: &mut Findings) {
                 Err(error) => {
                     let fix = match error.is_not_found() {
                         true => "add certificates to it, or remove the directory",
-                        false => "take what is wrong out of the directory",
+                        false => "remove or replace the file",
                     };
                     findings.fail(subject, WithCauses(&error).to_string(), fix);
                     continue;
                 }
             };
-            for certificate in store.certificates() {
-                if let Some((message, fix)) = validity(certificate, now) {
-                    findings.warn(subject.clone(), message, &fix);
+            let certificates = store.certificates();
+            let lapses: Vec<_> = certificates.iter().filter_map(|c| lapse(c, now)).collect();
+            let valid = certificates.len() - lapses.iter().filter(|lapse| lapse.now).count();
+            for lapse in lapses {
+                match valid {
+                    0 => findings.fail(subject.clone(), lapse.message, &lapse.fix),
+                    _ => findings.warn(subject.clone(), lapse.message, &lapse.fix),
                 }
             }
-            findings.ok(
-                subject,
-                format!("{} certificates", store.certificates().len()),
-            );
+            if valid > 0 {
+                findings.ok(subject, plural(certificates.len(), "certificate"));
+            }
         }
     }
-}
-
-/// What is wrong with the time of a certificate, now or soon, and what to do.
-fn validity(certificate: &Certificate, now: Timestamp) -> Option<(String, String)> {
-    let (subject, from, to) = (
-        certificate.subject(),
-        certificate.not_before(),
-        certificate.not_after(),
-    );
-    let renew = "add the certificate that takes its place".to_owned();
-    if now < from {
-        return Some((
-            format!(
-                "{subject} is not valid before {}",
-                rfc3339(certificate.not_before_utc())
-            ),
-            format!("see that this machine's clock is right: it says {now:.0}"),
-        ));
-    }
-    if now > to {
-        return Some((
-            format!(
-                "{subject} is not valid now: it expired at {}",
-                rfc3339(certificate.not_after_utc())
-            ),
-            renew,
-        ));
-    }
-    let left = to.duration_since(now);
-    (left < SOON && left < to.duration_since(from) / 3).then(|| {
-        let days = left.as_hours() / 24;
-        let to = rfc3339(certificate.not_after_utc());
-        (format!("{subject} expires in {days} days, at {to}"), renew)
-    })
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -363,7 +363,7 @@ async fn plugins(host: &Host, findings: &mut Findings) {
         .collect();
     match finder.list() {
         Err(error) => {
-            let fix = "see that you may read the plugin directory";
+            let fix = "make the plugin directory readable";
             findings.fail("plugins", WithCauses(&error).to_string(), fix);
         }
         Ok(listed) => {
@@ -394,14 +394,14 @@ fn installations(host: &Host, findings: &mut Findings) {
         findings.warn(
             "plugins",
             format!("an interrupted installation left {}", leftover.display()),
-            "the next `hardsign plugin list` or `plugin install` clears it; if it stays, remove it",
+            "the next `hardsign plugin list` or `hardsign plugin install` cleans it up; if it remains, remove it",
         );
     }
     match Pins::load(host.finder().pins_file()) {
         Err(error) => findings.fail(
             "pins of plugins",
-            format!("no plugin that you installed runs: {}", WithCauses(&error)),
-            "fix the file; without it, plugins run unpinned until `hardsign plugin trust` pins them anew",
+            format!("none of the plugins that you installed can run: {}", WithCauses(&error)),
+            "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust` pins them again",
         ),
         Ok(pins) => {
             for name in pins.names() {
@@ -410,14 +410,14 @@ fn installations(host: &Host, findings: &mut Findings) {
                     && host.finder().find_installed(&name).is_err()
                 {
                     let directory = host.finder().user_directory().join(name.as_str());
-                    let goes = format!("`hardsign plugin uninstall {name}` takes the pin away");
+                    let goes = format!("`hardsign plugin uninstall {name}` removes the pin");
                     let fix = match directory.symlink_metadata() {
-                        Ok(_) => format!("install it again, or remove {}: then {goes}", directory.display()),
+                        Ok(_) => format!("install it again, or remove {}, after which {goes}", directory.display()),
                         Err(_) => format!("{goes}, and so does the next `hardsign plugin install`"),
                     };
                     findings.warn(
                         "pins of plugins",
-                        format!("plugin {name} is pinned and not there"),
+                        format!("plugin {name} is pinned but not installed"),
                         &fix,
                     );
                 }
@@ -437,7 +437,4 @@ fn fault(subject: String, error: &PluginError, findings: &mut Findings) {
 
 /// What to do where the plugin itself said what it misses: neither the plugin nor the key has to be
 /// removed for that.
-const SAID: &str = "put right what the plugin says, in its settings or in the environment that hardsign runs in; `hardsign doctor -d` shows what it was asked";
-
-/// Certificates that expire within this time, and the last third of their own, are told of.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+const SAID: &str = "fix what the plugin reports, in its settings or in the environment; `hardsign doctor -d` shows what it was asked";

@@ -39,7 +39,7 @@ pub(super) async fn to_carry(
     let plugin = signer.plugin_name();
     if signer.makes_envelopes() {
         return Err(Failure::failed(format!(
-            "plugin {plugin} makes whole envelopes, which no evidence can be added to"
+            "plugin {plugin} makes whole envelopes, to which no evidence can be added"
         ))
         .hint("sign without --attest"));
     }
@@ -84,7 +84,7 @@ pub(super) fn refused(name: &str, error: &AttestationError, flag: &str) -> Failu
             failure.hint("stop using the key, and make another on a device that is not affected")
         }
         AttestationError::Untrusted { .. } => failure.hint(format!(
-            "if the device is of another maker, name a file with its root: {flag} maker.pem"
+            "if the device is from another maker, give its root certificates: {flag} maker.pem"
         )),
         _ => failure,
     }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use hardsign_core::artifact::reference::{Reference, RepositoryName};
 use hardsign_core::policy::hardsign::{AttachedRule, HardwareRule, Maker, Party, Signers};
-use hardsign_core::policy::{blob, oci};
+use hardsign_core::policy::{SelectionError, blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Because, Explanation, Policy, PolicyFile};
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use super::Context;
 use super::verify::load;
 use crate::args::Output;
 use crate::args::policy::ExplainArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, verification};
 use crate::output::device::{self, strings};
 use crate::output::one_line;
 
@@ -31,7 +31,7 @@ pub(super) fn artifact(args: &ExplainArgs, context: &Context) -> Result<(), Fail
     };
     let stores = Loader::new(dirs.trust_stores());
     let explain = policy.explain(&scope, &stores);
-    let explained = context.wait(async { explain.await.map_err(Failure::error) })?;
+    let explained = context.wait(async { explain.await.map_err(not_selected) })?;
     warn(&explained, policy.document().warnings().len(), context);
     print(&explained, Some(&scope), args.output, context)
 }
@@ -42,9 +42,16 @@ pub(super) fn blob(args: &ExplainArgs, context: &Context) -> Result<(), Failure>
     let policy: Policy<blob::Document> = load(args.policy_file.as_deref(), &dirs, context)?;
     let stores = Loader::new(dirs.trust_stores());
     let explain = policy.explain(args.subject.as_deref(), &stores);
-    let explained = context.wait(async { explain.await.map_err(Failure::error) })?;
+    let explained = context.wait(async { explain.await.map_err(not_selected) })?;
     warn(&explained, policy.document().warnings().len(), context);
     print(&explained, None, args.output, context)
+}
+
+fn not_selected(error: SelectionError) -> Failure {
+    Failure {
+        hint: verification::selection(&error),
+        ..Failure::error(error)
+    }
 }
 
 /// The warnings after the `shown` ones that reading the policy printed.

@@ -13,7 +13,7 @@ use super::{Context, signer};
 use crate::args::Output;
 use crate::args::key::{AddArgs, DeleteArgs, ListArgs, UpdateArgs};
 use crate::failure::{Exit, Failure};
-use crate::output::{one_line, table::table};
+use crate::output::one_line;
 
 pub(super) mod attest;
 pub(super) mod certify;
@@ -111,11 +111,12 @@ fn no_secrets(metadata: Option<&Metadata>, id: &str, config: &PluginConfig) -> R
 pub(super) fn update(args: UpdateArgs, context: &Context) -> Result<(), Failure> {
     let document = json!({"name": args.name, "default": args.default});
     if !args.default {
-        context.console.log(
-            "warning",
-            "--default flag is not set, command did not take effect",
+        return Err(
+            Failure::usage("--default flag is not set, command did not take effect").hint(format!(
+                "add --default to make {} the default signing key",
+                one_line(&args.name)
+            )),
         );
-        return Ok(context.console.document(&document)?);
     }
     SigningKeys::update(&context.dirs()?, |keys| keys.set_default(&args.name))?;
     context
@@ -172,8 +173,11 @@ pub(super) fn list(args: ListArgs, context: &Context) -> Result<(), Failure> {
             ]
         })
         .collect();
+    if rows.is_empty() {
+        context.console.plain("There are no keys in the list");
+    }
     let header = ["NAME", "KEY PATH", "CERTIFICATE PATH", "ID", "PLUGIN NAME"];
-    Ok(context.console.bytes(table(header, &rows).as_bytes())?)
+    Ok(context.console.table(header, &rows)?)
 }
 
 /// Removes all of them or none (CLI-68).

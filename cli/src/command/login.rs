@@ -191,7 +191,7 @@ const MAX_SECRET: u64 = 64 << 10;
 
 const HOW_TO: &str = "https://notaryproject.dev/docs/how-to/registry-authentication/";
 
-const WRONG_PASSWORD: &str = "the registry refused this user name and password; many registries want an access token in place of the password";
+const WRONG_PASSWORD: &str = "the registry rejected these credentials; many registries require an access token instead of the password";
 
 const WITHOUT_STORE: &str = "set up a credential helper (\"credsStore\" in Docker's config.json, program docker-credential-<name>); or, without one, set NOTATION_USERNAME and NOTATION_PASSWORD for each command, or let `docker login` or `podman login` keep the credential: what they stored is read";
 

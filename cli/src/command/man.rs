@@ -21,7 +21,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let [directory] = directories else {
         return Err(
-            Usage("man takes one directory, to write the man pages into".to_owned()).into(),
+            Usage::new("man takes one directory, to write the man pages into".to_owned()).into(),
         );
     };
     let directory = Path::new(directory);

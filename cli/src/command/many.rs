@@ -227,7 +227,7 @@ pub(super) fn stop(
 pub(super) fn nothing_here(context: &Context) {
     context
         .console
-        .notice("Nothing of the batch is in this shard");
+        .notice("No item of the batch is in this shard");
 }
 
 /// Tells of the progress of a batch of which `known` items were typed.

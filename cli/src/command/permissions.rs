@@ -7,6 +7,7 @@ use std::path::Path;
 use hardsign_core::config::permissions::{Exposed, exposed, exposed_below};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::Finder;
+use hardsign_core::text::plural;
 
 use super::Context;
 
@@ -45,7 +46,8 @@ fn warn(found: Vec<Exposed>, why: &str, context: &Context) {
     }
     if let Some(more @ 1..) = found.len().checked_sub(SHOWN) {
         context.console.warning(format_args!(
-            "{more} more files can be changed by others: `{} doctor` lists them",
+            "{} can be changed by others: `{} doctor` lists them",
+            plural(more, "more file"),
             context.program
         ));
     }

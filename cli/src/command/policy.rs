@@ -91,9 +91,12 @@ pub(super) fn import(
             Some(fault) if error.is_malformed() => ("parse", WithCauses(fault).to_string()),
             _ => ("validate", WithCauses(&error).to_string()),
         };
-        let failure = Failure::failed(format!(
-            "failed to {doing} {noun} trust policy configuration: {what}"
-        ));
+        let failure = Failure {
+            hint: error.did_you_mean(),
+            ..Failure::failed(format!(
+                "failed to {doing} {noun} trust policy configuration: {what}"
+            ))
+        };
         see(
             failure,
             Path::new(&args.path),
@@ -143,7 +146,11 @@ fn import_rules(
     checked.map_err(|error| match error {
         PolicyLoadError::Hardsign(error) => {
             let position = position::of_rules(bytes, None, &error);
-            see(Failure::error(error), Path::new(&args.path), position)
+            let failure = Failure {
+                hint: error.did_you_mean(),
+                ..Failure::error(error)
+            };
+            see(failure, Path::new(&args.path), position)
         }
         other => refused(other),
     })?;
@@ -174,11 +181,24 @@ fn import_rules(
     Ok(context.console.document(&json!({ "path": path }))?)
 }
 
-/// Where in the file the fault is, as the hint.
+/// Where in the file the fault is, as the hint, below what was probably meant.
 fn see(failure: Failure, file: &Path, position: Option<position::Position>) -> Failure {
     match position {
         None => failure,
-        Some(position) => failure.hint(format!("see {}:{position}", file.display())),
+        Some(position) => {
+            let place = format!("{}:{position}", file.display());
+            let hint = hint_of_place(failure.hint.as_deref(), &place);
+            failure.hint(hint)
+        }
+    }
+}
+
+/// The place of a fault together with what else is known of it.
+fn hint_of_place(known: Option<&str>, place: &str) -> String {
+    match known {
+        Some(meant) if meant.starts_with("did you mean ") => format!("{meant} See {place}"),
+        Some(cause) => format!("{place}: {cause}"),
+        None => format!("see {place}"),
     }
 }
 
@@ -213,10 +233,7 @@ pub(super) fn refused_in(
         return failure;
     };
     let place = format!("{}:{position}", path.display());
-    let hint = match &failure.hint {
-        Some(cause) => format!("{place}: {cause}"),
-        None => format!("see {place}"),
-    };
+    let hint = hint_of_place(failure.hint.as_deref(), &place);
     failure.hint(hint)
 }
 
@@ -308,7 +325,7 @@ fn show_rules(above: &[u8], dirs: &Dirs, context: &Context) -> Result<(), Failur
         context.console.bytes(b"\n")?;
     }
     context.console.plain(format_args!(
-        "Rules of hardsign's own, which other verifiers do not enforce, in {}:",
+        "Hardsign's own rules, which other verifiers do not enforce, from {}:",
         path.display()
     ));
     context.console.bytes(&bytes)?;
@@ -316,7 +333,11 @@ fn show_rules(above: &[u8], dirs: &Dirs, context: &Context) -> Result<(), Failur
         .map(drop)
         .map_err(|error| {
             let position = position::of_rules(&bytes, None, &error);
-            see(Failure::error(error), &path, position)
+            let failure = Failure {
+                hint: error.did_you_mean(),
+                ..Failure::error(error)
+            };
+            see(failure, &path, position)
         })
 }
 
@@ -337,7 +358,10 @@ pub(super) fn refused(error: PolicyLoadError) -> Failure {
     };
     match cause {
         Some(cause) => Failure::failed(error.to_string()).hint(WithCauses(cause).to_string()),
-        None => Failure::error(error),
+        None => Failure {
+            hint: error.did_you_mean(),
+            ..Failure::error(error)
+        },
     }
 }
 

@@ -195,7 +195,7 @@ pub(super) fn expand(typed: Vec<String>, list: bool) -> Result<Vec<Named>, Failu
         if reference != "-" {
             references.push(named(false)(reference));
         } else if read {
-            return Err(Failure::usage("- may be given once"));
+            return Err(Failure::usage("- may be given only once"));
         } else {
             read = true;
             references.extend(from_stdin()?.into_iter().map(named(true)));

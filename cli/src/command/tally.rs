@@ -296,7 +296,7 @@ impl Tally {
 
 /// A list without anything in it.
 pub(super) fn nothing_listed(list: &str) -> Failure {
-    Failure::usage(format!("{list} lists nothing"))
+    Failure::usage(format!("{list} is empty"))
 }
 
 /// The document of one item for `--output jsonl`: its number in the batch, what became of it, and its

@@ -71,8 +71,8 @@ async fn set_up(
     match context.confirm(&question, args.yes, &unanswered)? {
         true => Ok(store.set_up_token(id, true).await?),
         false => Err(
-            Failure::failed("nothing was set up: the question was not answered with yes")
-                .hint("agree with --yes where nobody can be asked"),
+            Failure::failed("nothing was set up: the answer was not yes")
+                .hint("add --yes if nobody can be asked"),
         ),
     }
 }

@@ -35,10 +35,10 @@ fn hint(overspent: &Overspent) -> &'static str {
     let party = overspent.waited.as_ref().map(|(party, _)| party);
     match (overspent.spending, party, overspent.phase) {
         (Spending::Bytes(_) | Spending::Requests(_), _, _) => {
-            "--max-signatures lets fewer signatures be looked at; --deadline sets a limit in place of this one"
+            "check fewer signatures with --max-signatures, or set another limit with --deadline"
         }
         (_, Some(Party::Server(_)), _) => {
-            "it is slow, or does not answer: try again later, or allow more time with --deadline"
+            "it is slow or not answering: try again later, or allow more time with --deadline"
         }
         (_, Some(Party::Plugin(_)), _) => {
             "it may be waiting for its device or for a person; allow more time with --deadline"
@@ -53,7 +53,7 @@ fn hint(overspent: &Overspent) -> &'static str {
             "it is large, or nobody writes to it; allow more time with --deadline"
         }
         (_, _, Some(Phase::Verifying | Phase::Fetching)) => {
-            "allow more time with --deadline, or look at fewer signatures with --max-signatures"
+            "allow more time with --deadline, or check fewer signatures with --max-signatures"
         }
         _ => "allow more time with --deadline",
     }

@@ -4,6 +4,8 @@ use std::io;
 
 use hardsign_core::plugin::{PluginError, PluginErrorKind, PluginName};
 
+use super::meant_or;
+
 /// What to do next, if that is known: what the plugin says itself, or the command that helps.
 pub(crate) fn hint(error: &PluginError) -> Option<String> {
     error.hint().or_else(|| own(error))
@@ -16,25 +18,28 @@ fn own(error: &PluginError) -> Option<String> {
     Some(match &error.kind {
         Kind::NotInTheBox => reinstall(plugin),
         Kind::NotFound { source, .. } if was_left_out(error, source) => reinstall(plugin),
-        Kind::NotFound { path, .. } => format!(
-            "`hardsign plugin install` puts it at {}; `hardsign plugin list --all` shows the plugins there are",
-            path.display()
+        Kind::NotFound { path, nearest, .. } => meant_or(
+            nearest.as_deref(),
+            &format!(
+                "`hardsign plugin list --all` lists the plugins; `hardsign plugin install` installs one at {}",
+                path.display()
+            ),
         ),
         Kind::Changed { .. } => format!(
-            "if it was you who changed it, `hardsign plugin trust {plugin}` accepts it as it is now; if not, find out who did, and install it again with --force"
+            "if you changed it, accept it with `hardsign plugin trust {plugin}`; otherwise find out who did, and reinstall it with --force"
         ),
         Kind::Pins(_) => {
-            "fix the file; without it, installed plugins run unpinned until `hardsign plugin trust` pins them anew".to_owned()
+            "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust` pins them again".to_owned()
         }
         Kind::CannotSign | Kind::CannotSignBlobs | Kind::Lacks(_) => {
-            "choose a plugin that can; `hardsign plugin list --all` shows what each one does".to_owned()
+            "use another plugin; `hardsign plugin list --all` lists their capabilities".to_owned()
         }
         Kind::Refused { error, .. } => {
             let text = error.error_message.as_deref().unwrap_or_default();
             if !text.trim().is_empty() {
                 return None;
             }
-            "the plugin says no more; run it again with -d to see what was asked".to_owned()
+            "the plugin gave no reason; run the command again with -d to see what it was asked".to_owned()
         }
         Kind::Failed(end) if !end.stderr.is_empty() => return None,
         Kind::Pipe(_)
@@ -42,7 +47,7 @@ fn own(error: &PluginError) -> Option<String> {
         | Kind::EmptyRefusal
         | Kind::Session { .. }
         | Kind::Closed => format!(
-            "run it again with -d to see what hardsign and plugin {plugin} said to each other"
+            "run the command again with -d to see the messages between hardsign and plugin {plugin}"
         ),
         _ => return None,
     })
@@ -56,7 +61,7 @@ fn was_left_out(error: &PluginError, source: &io::Error) -> bool {
 
 fn reinstall(plugin: &str) -> String {
     format!(
-        "{plugin} comes with hardsign, and this installation was made without it: `scripts/install --plugins {plugin} PREFIX`, in hardsign's source and with the prefix of this installation, adds it"
+        "{plugin} comes with hardsign but was left out of this installation: add it with `scripts/install --plugins {plugin} PREFIX` in hardsign's source, where PREFIX is that of this installation"
     )
 }
 
@@ -96,7 +101,7 @@ mod tests {
         );
         let said = hint(&finder.find("com.example.other").unwrap_err()).unwrap();
         assert!(
-            said.starts_with("`hardsign plugin install` puts it at "),
+            said.contains("`hardsign plugin install` installs one at "),
             "{said}"
         );
     }

@@ -92,7 +92,7 @@ fn classify_registry(error: &RegistryError) -> (Exit, Option<String>) {
         RegistryError::Contention { .. } => (Exit::Failed, CONTENTION),
         RegistryError::IndexFull { .. } => (
             Exit::Failed,
-            "delete signatures that are no longer needed with `hardsign delete`",
+            "delete signatures that you no longer need with `hardsign delete`",
         ),
         RegistryError::OtherType { .. } => (Exit::Failed, WRONG_CONTENT),
         RegistryError::MediaType { found, .. } if is_manifest(found) => {
@@ -149,11 +149,9 @@ fn is_about_tag(manifest: Option<&str>, status: u16, faults: &Faults) -> bool {
 /// What a credential lacks for a request.
 fn right(method: &Method) -> &'static str {
     match *method {
-        Method::GET | Method::HEAD => "the credential lacks the right to pull from this repository",
-        Method::DELETE => "the credential lacks the right to delete in this repository",
-        _ => {
-            "the credential lacks the right to push to this repository, which signing and copying need"
-        }
+        Method::GET | Method::HEAD => "this user is not allowed to pull from the repository",
+        Method::DELETE => "this user is not allowed to delete in the repository",
+        _ => "this user is not allowed to push to the repository, as signing and copying must",
     }
 }
 
@@ -170,7 +168,7 @@ fn registry_error(error: &OciError) -> Option<&RegistryError> {
 fn hint_of_content(error: &OciError) -> Option<String> {
     let hint = match error {
         OciError::NotFound { .. } => {
-            "check the spelling of repository or layout, tag and digest; some registries answer so where the user may not see the repository"
+            "check the repository or layout, tag and digest; some registries also answer this when the user has no access"
         }
         OciError::DigestMismatch { .. }
         | OciError::SizeMismatch { .. }
@@ -186,17 +184,17 @@ fn hint_of_layout(error: &LayoutError) -> Option<String> {
     let hint = match error {
         LayoutError::NotADirectory { path } => {
             return Some(format!(
-                "{} is no directory: --oci-layout takes <path>:<tag> or <path>@<digest> of an OCI image layout",
+                "{} is not a directory: with --oci-layout, give <path>:<tag> or <path>@<digest> of an OCI image layout",
                 path.display()
             ));
         }
         LayoutError::NotALayout { .. } | LayoutError::Version { .. } => {
-            "name the directory of an OCI image layout, as `hardsign copy --to-oci-layout` makes it"
+            "give the directory of an OCI image layout, such as `hardsign copy --to-oci-layout` creates"
         }
         LayoutError::NotEmpty { .. } => "name an empty directory, or one that does not exist",
         LayoutError::UnknownTag { tags, .. } => return Some(tags_there_are(tags)),
         LayoutError::AbsentBlob { .. } => {
-            "the layout is not whole, as after a copy of some platforms or one broken off: copy the artifact to it again"
+            "the layout is incomplete, as after an interrupted copy or a copy of some platforms: copy the artifact to it again"
         }
         _ => return None,
     };
@@ -228,7 +226,7 @@ fn hint_of_auth(error: &AuthError) -> String {
         }
         AuthError::Credential { source, .. } => return hint_of_credential(source).to_owned(),
         AuthError::Realm { .. } => {
-            "credentials go to the registry's own token service only; if you trust that host, name it with --token-service, and with its port where it is on plain HTTP"
+            "credentials are sent only to the registry's own token service; if you trust that host, name it with --token-service, with its port if it uses plain HTTP"
         }
         _ => NO_REGISTRY,
     };
@@ -240,7 +238,7 @@ fn hint_of_auth(error: &AuthError) -> String {
 pub(crate) fn hint_of_credential(error: &CredentialError) -> &'static str {
     match error {
         CredentialError::Helper { .. } => {
-            "the credential helper that the configuration names did not work; NOTATION_USERNAME and NOTATION_PASSWORD take its place"
+            "the configured credential helper failed; you can set NOTATION_USERNAME and NOTATION_PASSWORD instead"
         }
         CredentialError::Entry { .. } => {
             "\"auth\" must be the base64 of <user>:<password>: log in again with `docker login`, or fix or remove the entry"
@@ -276,9 +274,9 @@ fn hint_of_net(error: &NetError) -> Option<String> {
 /// A hint by what the TLS and network libraries say; their errors have no kinds.
 fn transport(causes: &str) -> &'static str {
     if causes.contains("certificate") {
-        "the registry's certificate is not trusted: --ca-file, SSL_CERT_FILE or SSL_CERT_DIR name its CA"
+        "the registry's certificate is not trusted: give its CA with --ca-file, SSL_CERT_FILE or SSL_CERT_DIR"
     } else if causes.contains("corrupt message") || causes.contains("invalidcontenttype") {
-        "the registry does not speak TLS; for a registry of your own on plain HTTP there is --insecure-registry"
+        "the registry does not use TLS; for your own registry on plain HTTP, add --insecure-registry"
     } else {
         UNREACHABLE
     }
@@ -286,50 +284,51 @@ fn transport(causes: &str) -> &'static str {
 
 const LOG_IN: &str = "log in with `hardsign login`, or set NOTATION_USERNAME and NOTATION_PASSWORD; credentials that docker or podman stored are used too";
 
-const REFUSED: &str = "the registry refused what it was shown: log in again with `hardsign login`, or check --username, --password and their variables";
+const REFUSED: &str = "the registry rejected these credentials: log in again with `hardsign login`, or check --username, --password and their variables";
 
 const UNREACHABLE: &str =
     "check the registry's name and port and the network; HTTPS_PROXY and NO_PROXY are honoured";
 
-const PLAIN_HTTP: &str = "plain HTTP was spoken, as always to localhost with a port and with --insecure-registry; one that speaks TLS here is reached as 127.0.0.1, without that flag";
+const PLAIN_HTTP: &str = "plain HTTP was used, as it always is for localhost with a port and with --insecure-registry; for a TLS registry on this machine, use 127.0.0.1 without that flag";
 
 pub(crate) const ONE_REGISTRY: &str =
-    "name the artifacts of one registry at a time, or keep a login for each with `hardsign login`";
+    "name artifacts of one registry at a time, or log in to each with `hardsign login`";
 
-const NO_REGISTRY: &str =
-    "is this the address of an OCI registry? A proxy or a login page may answer in its place";
+const NO_REGISTRY: &str = "check that this is the address of an OCI registry; a proxy or a login page may be answering instead";
 
-const CONTENTION: &str = "try again in a moment; fewer signers at once, or a registry with the referrers API, avoid this";
+const CONTENTION: &str =
+    "try again in a moment; use fewer signers at once, or a registry with the referrers API";
 
-const REFERRERS: &str = "the registry has the referrers API, but does not answer it as the OCI distribution specification says: tell its operator";
+const REFERRERS: &str = "the registry's referrers API does not follow the OCI distribution specification: report it to its operator";
 
-const WRONG_CONTENT: &str = "what was received is not what was asked for; nothing of it was used";
+const WRONG_CONTENT: &str = "the content does not match its digest; none of it was used";
 
-const SPARSE: &str = "the index lists more than is there, as after a copy of some platforms: copy the rest, or name each artifact that is there by its digest";
+const SPARSE: &str = "the index lists artifacts that are missing, as after a copy of some platforms: copy the rest, or name the artifacts that exist by digest";
 
-const WRONG_CHILD: &str = "what the index says of it is not what it is: make the index anew, or name the artifact by its digest";
+const WRONG_CHILD: &str =
+    "the index describes it wrongly: create the index again, or name the artifact by digest";
 
-const NOT_LISTED: &str =
-    "nobody finds it as long as it is not listed: sign again when the cause is gone";
+const NOT_LISTED: &str = "verifiers can't find it until it is listed: fix the cause and sign again";
 
-const TAG_OCCUPIED: &str = "the registry has no referrers API, so that this tag has to hold the list of signatures: give what stands there another tag, delete this one, and try again";
+const TAG_OCCUPIED: &str = "without the referrers API, this tag must hold the list of signatures: tag its content differently, delete this tag, and try again";
 
-const TAG_UNCHANGED: &str = "the registry has no referrers API and does not keep the tag in its place, so that signatures can't be listed: ask its operator for the referrers API, or sign in another registry or a layout";
+const TAG_UNCHANGED: &str = "the registry supports neither the referrers API nor the referrers tag, so it can't list signatures: ask its operator for the referrers API, or use another registry or a layout";
 
 const IMMUTABLE: &str = "tags can't be changed in this repository, and without the referrers API each signature changes the tag that lists them: exempt tags that begin with \"sha256-\" from immutability, or use a registry with the referrers API";
 
-const NO_SIGNATURES: &str = "the registry does not take this manifest; registries older than version 1.1 of the OCI distribution specification may refuse those with a subject, as signatures are";
+const NO_SIGNATURES: &str = "the registry rejected the manifest; registries before version 1.1 of the OCI distribution specification may reject manifests with a subject, such as signatures";
 
-const NO_REPOSITORY: &str =
-    "some registries do not make a repository when something is pushed to it: create it first";
+const NO_REPOSITORY: &str = "some registries do not create repositories on push: create it first";
 
-const LIMITED: &str = "the registry limits requests: try again later, or log in for a higher limit";
+const LIMITED: &str =
+    "the registry's rate limit was reached: try again later, or log in for a higher limit";
 
-const BROKEN: &str = "the fault lies with the registry: try again, or ask its operator";
+const BROKEN: &str = "the registry failed: try again, or ask its operator";
 
-const BROKEN_OR_PROXY: &str = "the fault lies with the registry, or with a proxy in front of it: try again, or ask its operator";
+const BROKEN_OR_PROXY: &str =
+    "the registry or a proxy in front of it failed: try again, or ask its operator";
 
-const FORBIDDEN_BY_OTHERS: &str = "the answer is not a registry's own: a proxy or firewall in front of it may refuse, or the credential lacks the right";
+const FORBIDDEN_BY_OTHERS: &str = "the answer did not come from the registry itself: a proxy or firewall may have refused, or this user is not allowed to do this";
 
 #[cfg(test)]
 mod tests {
@@ -379,18 +378,18 @@ PUT    TAG            412 -                can't be changed
 PUT    DIGEST         405 UNSUPPORTED      with a subject
 PUT    DIGEST         400 MANIFEST_INVALID with a subject
 GET    DIGEST         405 UNSUPPORTED      -
-GET    manifests/v1   403 DENIED           right to pull
-HEAD   manifests/v1   401 DENIED           right to pull
-GET    REFERRERS      403 DENIED           right to pull
-POST   blobs/uploads/ 403 DENIED           right to push
-PUT    DIGEST         401 DENIED           right to push
-DELETE DIGEST         403 DENIED           right to delete
+GET    manifests/v1   403 DENIED           allowed to pull
+HEAD   manifests/v1   401 DENIED           allowed to pull
+GET    REFERRERS      403 DENIED           allowed to pull
+POST   blobs/uploads/ 403 DENIED           allowed to push
+PUT    DIGEST         401 DENIED           allowed to push
+DELETE DIGEST         403 DENIED           allowed to delete
 GET    manifests/v1   401 UNAUTHORIZED     log in again
 GET    manifests/v1   403 -                proxy or firewall
 POST   blobs/uploads/ 404 NAME_UNKNOWN     create it first
-GET    manifests/v1   400 TOOMANYREQUESTS  limits requests
+GET    manifests/v1   400 TOOMANYREQUESTS  rate limit was reached
 GET    REFERRERS      502 -                a proxy in front
-GET    REFERRERS      500 UNKNOWN          lies with the registry:
+GET    REFERRERS      500 UNKNOWN          the registry failed:
 ";
 
     /// CLI-03: hints go by who answered, to what, and with what words.
@@ -441,7 +440,7 @@ GET    REFERRERS      500 UNKNOWN          lies with the registry:
     #[test]
     fn tls_faults_have_their_own_hints() {
         assert!(transport(": invalid peer certificate: unknownissuer").contains("--ca-file"));
-        assert!(transport(": received corrupt message").contains("does not speak TLS"));
+        assert!(transport(": received corrupt message").contains("does not use TLS"));
         assert_eq!(transport(": connection refused"), UNREACHABLE);
     }
 }

@@ -6,7 +6,8 @@ use std::error::Error;
 
 use hardsign_core::attestation::AttestationError;
 use hardsign_core::plugin::PluginError;
-use hardsign_core::text::WithCauses;
+use hardsign_core::policy::SelectionError;
+use hardsign_core::text::{WithCauses, meant};
 use hardsign_core::trust::TrustError;
 use hardsign_core::verify::{
     AttachedFault, Attempt, AttemptFailure, ExtensionError, HardwareError, Rejected, SignatureName,
@@ -117,6 +118,7 @@ fn failure(error: &VerifyError, asked: &Asked<'_>, program: &str) -> Failure {
         }
         VerifyError::Signers { .. } => hints.push(OTHERS.to_owned()),
         VerifyError::HardwareUnderSkip { .. } => hints.push(UNDER_SKIP.to_owned()),
+        VerifyError::Selection(error) => hints.extend(selection(error)),
         VerifyError::NoSignature { reference } => {
             let sign = asked.sign(reference, None);
             hints.push(format!(
@@ -135,16 +137,26 @@ fn failure(error: &VerifyError, asked: &Asked<'_>, program: &str) -> Failure {
     }
 }
 
+/// The statement or the scope that was probably meant.
+pub(crate) fn selection(error: &SelectionError) -> Option<String> {
+    match error {
+        SelectionError::NoneApplies { nearest, .. }
+        | SelectionError::NoSuchName { nearest, .. } => nearest.as_deref().map(meant),
+        _ => None,
+    }
+}
+
 /// A trust store that can't be used, in the reference's words.
 fn of_store(fault: &TrustError, program: &str) -> Failure {
-    if let TrustError::NotFound { store } = fault {
+    if let TrustError::NotFound { store, nearest } = fault {
+        let add = format!(
+            "`hardsign certificate add --type {} --store {} FILE...` makes it, with the certificates in it",
+            store.store_type, store.name
+        );
         return Failure::failed(format!(
             "{fault}. Use command '{program} cert add' to create and add trusted certificates to the trust store"
         ))
-        .hint(format!(
-            "`hardsign certificate add --type {} --store {} FILE...` makes it, with the certificates in it",
-            store.store_type, store.name
-        ));
+        .hint(super::meant_or(nearest.as_deref(), &add));
     }
     Failure::failed(match (fault, fault.source()) {
         (TrustError::UnsuitableForTsa { .. }, _) | (_, None) => WithCauses(fault).to_string(),

@@ -143,7 +143,7 @@ impl Issuer {
             .map_err(CertifyError::IssuerCertificate)?;
         let path_length = match constraints {
             Some((_, constraints)) if constraints.ca => constraints.path_len_constraint,
-            _ => return Err(not_ca("it is no CA certificate (basicConstraints)")),
+            _ => return Err(not_ca("it is not a CA certificate (basicConstraints)")),
         };
         let usage = tbs
             .get::<KeyUsage>()

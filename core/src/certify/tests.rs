@@ -113,7 +113,7 @@ fn who_may_issue() {
     let leaf = self_signed(&ca_key, &new(SUBJECT, None)).unwrap();
     let leaf = finish(&leaf.unsigned, KeySpec::Ec256);
     let error = Issuer::new(ca_key.clone(), &leaf).unwrap_err().told();
-    assert!(error.contains("it is no CA certificate"), "{error}");
+    assert!(error.contains("it is not a CA certificate"), "{error}");
     let ca = self_signed(&ca_key, &new(SUBJECT, Some(0))).unwrap();
     let ca = finish(&ca.unsigned, KeySpec::Ec256);
     let error = Issuer::new(key(KeySpec::Ec384), &ca).unwrap_err().told();

@@ -43,6 +43,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
             fault: "is not a member of the flattened JWS JSON serialization",
         });
     }
+    if envelope.get(HEADER).is_none() {
+        // What the reference says of an envelope without one.
+        return Err(EnvelopeError::CertificateChainMissing);
+    }
     let protected_text = text(&envelope, PROTECTED)?;
     let payload_text = text(&envelope, PAYLOAD)?;
     let payload = base64url(payload_text, PAYLOAD)?;

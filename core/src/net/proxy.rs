@@ -287,7 +287,7 @@ fn is_in(address: IpAddr, network: IpAddr, bits: u8) -> bool {
     }
 }
 
-const NO_ADDRESS: &str = "it is no address of a proxy, such as http://proxy.example:3128";
+const NO_ADDRESS: &str = "it is not the address of a proxy, such as http://proxy.example:3128";
 
 #[cfg(test)]
 mod tests {

@@ -172,7 +172,7 @@ pub enum LayoutError {
         path: PathBuf,
     },
     /// A tag that stands at two artifacts.
-    #[error("tag {tag:?} stands at more than one artifact in index.json; use a digest")]
+    #[error("tag {tag:?} names more than one artifact in index.json; use a digest")]
     AmbiguousTag {
         /// The tag.
         tag: String,

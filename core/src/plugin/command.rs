@@ -151,7 +151,7 @@ impl Plugin {
         }
         let wrong = self.error(AnswerFault::SignatureLength {
             length: signature.len(),
-            expected: key_spec.signature_len(),
+            key: key_spec,
         });
         Err(self.chain_first(wrong, chain))
     }

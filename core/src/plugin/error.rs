@@ -17,7 +17,7 @@ use super::text::{Lines, escaped};
 use super::{PluginName, go};
 use crate::config::ConfigError;
 use crate::json::JsonError;
-use crate::sign::BAD_ANSWER;
+use crate::sign::advice_on_refused;
 use crate::text::{WithCauses, io_text};
 
 pub use answer::{AnswerFault, MetadataFault};
@@ -72,6 +72,8 @@ pub enum PluginErrorKind {
         path: PathBuf,
         /// The answer of the operating system.
         source: io::Error,
+        /// The plugin that was probably meant.
+        nearest: Option<String>,
     },
     /// Something else than a regular file, at this path (PLG-03).
     NotRegular(PathBuf),
@@ -400,7 +402,7 @@ impl PluginError {
                 go::platform()
             )),
             Kind::NotTried { .. } => Some(
-                "put right what was refused first, and run it again: one run makes one try".into(),
+                "fix what was refused first, then run the command again: each run tries only once".into(),
             ),
             Kind::Silent(_) => Some(
                 "check that the plugin's key store or service can be reached and answers".into(),
@@ -409,7 +411,7 @@ impl PluginError {
                 "the plugin was stopped; check that its key store can be reached and answers"
                     .into(),
             ),
-            Kind::Answer(AnswerFault::Chain(_)) => Some(BAD_ANSWER.into()),
+            Kind::Answer(AnswerFault::Chain(cause)) => Some(advice_on_refused(cause).into()),
             Kind::Answer(AnswerFault::UnknownKeySpec { .. }) => Some(format!(
                 "use a key of one of these kinds: {}",
                 KeySpec::ALL
@@ -426,7 +428,7 @@ impl PluginError {
                 ..
             } => end.missing_library(),
             Kind::TooMuchOutput { .. } | Kind::Answer(_) => Some(
-                "the plugin broke the plugin contract, and nothing of its answer was used; tell its publisher"
+                "the plugin broke the plugin contract, so its answer was not used: report it to its publisher"
                     .into(),
             ),
             _ => None,

@@ -10,6 +10,7 @@ use std::{fs, io};
 
 use super::{PluginError, PluginErrorKind};
 use crate::dirs::{self, Dirs};
+use crate::text::nearest;
 
 /// The name of a plugin: `[A-Za-z0-9_.-]+`, and neither `.` nor `..` (PLG-04).
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -124,7 +125,7 @@ impl Finder {
             Ok(found) => Ok(found),
             Err(missing) if missing.is_not_found() => match self.find_in_the_box(&name) {
                 Ok(Some(found)) => Ok(found),
-                Ok(None) => Err(missing),
+                Ok(None) => Err(self.with_nearest(missing)),
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -143,6 +144,7 @@ impl Finder {
             return Err(PluginErrorKind::NotFound {
                 path,
                 source: io::Error::other("its directory is written in other letters"),
+                nearest: None,
             }
             .of(name));
         }
@@ -151,6 +153,27 @@ impl Finder {
             path,
             origin: Origin::User,
         })
+    }
+
+    /// The error with the name of the plugin that was probably meant: one of those that are there.
+    pub fn with_nearest(&self, mut missing: PluginError) -> PluginError {
+        let wanted = missing.name().to_owned();
+        if let PluginErrorKind::NotFound { nearest, .. } = &mut missing.kind {
+            *nearest = self.nearest(&wanted);
+        }
+        missing
+    }
+
+    /// Of the plugins that are there the one whose name is near to this one.
+    pub fn nearest(&self, name: &str) -> Option<String> {
+        let installed = self.list().unwrap_or_default().into_iter();
+        let installed = installed.filter(|listed| listed.found.is_ok());
+        let names: Vec<_> = installed
+            .map(|listed| listed.name)
+            .chain(self.list_box().into_iter().map(|file| file.name))
+            .collect();
+        let known: Vec<_> = names.iter().map(PluginName::as_str).collect();
+        nearest(name, &known).map(str::to_owned)
     }
 
     /// The directory of the user's plugins.
@@ -260,6 +283,7 @@ fn regular(name: &PluginName, path: &Path) -> Result<(), PluginError> {
         Err(source) => Err(PluginErrorKind::NotFound {
             path: path.to_owned(),
             source,
+            nearest: None,
         }
         .of(name)),
     }

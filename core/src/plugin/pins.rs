@@ -127,7 +127,7 @@ impl FileIdentity {
 /// SHA-256 of the executable at `path` as it is now, in hexadecimal.
 ///
 /// # Errors
-/// If it is no regular file or can't be read.
+/// If it is not a regular file or can't be read.
 pub fn look(path: &Path) -> Result<String, FileError> {
     let file = open_regular(path)?;
     sha256_of(&file).map_err(|source| FileError::Io {

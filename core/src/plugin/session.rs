@@ -43,7 +43,7 @@ pub enum SessionError {
     #[error("its session is unreadable")]
     Frame(#[source] FrameError),
     /// A line that is no message of the protocol.
-    #[error("it wrote a line that is no message of a session: {line:?}")]
+    #[error("it wrote a line that is not a session message: {line:?}")]
     Line {
         /// The start of the line, escaped.
         line: String,

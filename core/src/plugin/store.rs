@@ -449,7 +449,7 @@ impl OpenKey<'_> {
         if signature.len() != self.key_spec.signature_len() {
             return Err(store.plugin.error(AnswerFault::SignatureLength {
                 length: signature.len(),
-                expected: self.key_spec.signature_len(),
+                key: self.key_spec,
             }));
         }
         if let (None, Some(der)) = (scheme, &self.public_key) {

@@ -81,6 +81,7 @@ impl Document {
                 .statement(name)
                 .ok_or_else(|| SelectionError::NoSuchName {
                     name: name.to_owned(),
+                    nearest: self.nearest_statement(name),
                 }),
         }
     }

@@ -6,6 +6,7 @@ use super::hardsign::{self, HardsignError};
 use super::reader::{self, MalformedPolicy, Object, Place};
 use super::statement::{self, RawStatement, Verification};
 use super::{Kind, PolicyError, RULES, Warning};
+use crate::text::nearest;
 
 /// A policy document that satisfies every rule; `A` says what its statements apply to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -127,6 +128,12 @@ impl<A> Document<A> {
     /// The statement with that name.
     pub fn statement(&self, name: &str) -> Option<&Statement<A>> {
         self.statements.iter().find(|s| s.name == name)
+    }
+
+    /// Of all statements the one whose name is near to this one.
+    pub(super) fn nearest_statement(&self, name: &str) -> Option<String> {
+        let known: Vec<_> = self.statements.iter().map(|s| s.name.as_str()).collect();
+        nearest(name, &known).map(str::to_owned)
     }
 }
 

@@ -51,6 +51,7 @@ use super::reader::{self, MalformedPolicy, Object, Place, UnknownMember};
 use super::{Kind, Verification};
 use crate::artifact::Quoted;
 use crate::json::Value;
+use crate::text::{meant, nearest};
 use crate::trust::{StoreRef, StoreRefFault, StoreType};
 use crate::x509::Certificate;
 use crate::x509::identity::{IdentityError, TrustedIdentities, TrustedIdentity};
@@ -105,7 +106,7 @@ pub enum HardsignError {
     #[error("malformed hardsign policy")]
     Malformed(#[source] MalformedPolicy),
     /// A member that this version does not know, so can't enforce.
-    #[error("hardsign policy: unknown member {}", .0.0)]
+    #[error("hardsign policy: unknown member {}", .0.place)]
     UnknownMember(UnknownMember),
     /// A version other than 1.0, or none.
     #[error("hardsign policy: version must be \"1.0\", but is {}", Quoted(version))]
@@ -123,6 +124,8 @@ pub enum HardsignError {
         kind: Kind,
         /// The statement.
         statement: String,
+        /// The statement that was probably meant.
+        nearest: Option<String>,
     },
     /// A fault in the rules for one statement.
     #[error(
@@ -138,6 +141,21 @@ pub enum HardsignError {
         #[source]
         fault: Box<RuleFault>,
     },
+}
+
+impl HardsignError {
+    /// The question whether a known name was meant: of a statement, a member or a type of store.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::UnknownStatement { nearest, .. } => nearest.as_deref().map(meant),
+            Self::UnknownMember(member) => member.nearest.map(meant),
+            Self::Rules { fault, .. } => match &**fault {
+                RuleFault::Store { fault, .. } => fault.did_you_mean(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with the rules for a statement.
@@ -313,7 +331,8 @@ impl Document {
     }
 
     /// Checks the rules of one kind against the statements of that kind's document: every name
-    /// exists, no statement skips, every store is the statement's. `statement` looks one up.
+    /// exists, no statement skips, every store is the statement's. `statement` looks one up, of those that
+    /// have these `names`.
     ///
     /// # Errors
     /// The first fault, in the order of the names.
@@ -321,11 +340,13 @@ impl Document {
         &self,
         kind: Kind,
         statement: impl Fn(&str) -> Option<&'s Verification>,
+        names: &[&str],
     ) -> Result<(), HardsignError> {
         for (name, rules) in self.section(kind) {
             let found = statement(name).ok_or_else(|| HardsignError::UnknownStatement {
                 kind,
                 statement: name.clone(),
+                nearest: nearest(name, names).map(str::to_owned),
             })?;
             check_against(rules, found).map_err(|fault| HardsignError::Rules {
                 kind,

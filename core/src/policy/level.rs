@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::QuotedList;
 use crate::artifact::Quoted;
+use crate::text::did_you_mean;
 
 /// One of the checks that a level decides about, in the order in which they are done.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -125,6 +126,21 @@ pub enum LevelFault {
         /// The value as written.
         value: String,
     },
+}
+
+impl LevelFault {
+    /// The question whether a known name was meant.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::Unknown { level } => did_you_mean(level, Level::ALL.map(Level::name)),
+            Self::UnknownCheck { check } => did_you_mean(check, Check::ALL.map(Check::name)),
+            Self::UnknownAction { action, .. } => {
+                did_you_mean(action, Action::ALL.map(Action::name))
+            }
+            Self::VerifyTimestamp { value } => did_you_mean(value, ["always", "afterCertExpiry"]),
+            _ => None,
+        }
+    }
 }
 
 impl Check {

@@ -19,6 +19,7 @@ use super::document::{self, Applicability, Read};
 use super::reader::{MalformedPolicy, Object};
 use super::statement::Verification;
 use super::{Kind, PolicyError, Scope, Scopes, SelectionError, Warning};
+use crate::text::nearest;
 
 /// A policy document for OCI artifacts that satisfies every rule.
 pub type Document = document::Document<Scopes>;
@@ -84,7 +85,18 @@ impl Document {
         self.statement_for_scope(&Scope::parse(repository)?)
             .ok_or_else(|| SelectionError::NoneApplies {
                 reference: reference(),
+                nearest: self.nearest_scope(repository),
             })
+    }
+
+    /// Of all scopes the one that is near to a repository.
+    fn nearest_scope(&self, repository: &str) -> Option<String> {
+        let known: Vec<_> = self
+            .statements()
+            .iter()
+            .flat_map(|statement| statement.scopes().texts())
+            .collect();
+        nearest(repository, &known).map(str::to_owned)
     }
 
     /// The statement for a repository, if one applies.
@@ -328,7 +340,7 @@ mod tests {
             warnings,
             [
                 "trust policy: unknown member x has no effect",
-                "trust policy: unknown member trustPolicies[0] (\"a\").signatureVerification.overide has no effect",
+                "trust policy: unknown member trustPolicies[0] (\"a\").signatureVerification.overide has no effect; did you mean override?",
             ]
         );
     }

@@ -98,9 +98,11 @@ pub fn of_rules(text: &[u8], within: Option<&str>, error: &HardsignError) -> Opt
     };
     match error {
         HardsignError::Malformed(fault) => of_malformed(text, &[], fault),
-        HardsignError::UnknownMember(member) => locate(text, member.0.steps()),
+        HardsignError::UnknownMember(member) => locate(text, member.place.steps()),
         HardsignError::Version { .. } => at(&[Step::member("version")]).or_else(|| at(&[])),
-        HardsignError::UnknownStatement { kind, statement } => at(&rules(kind, statement)),
+        HardsignError::UnknownStatement {
+            kind, statement, ..
+        } => at(&rules(kind, statement)),
         HardsignError::Rules {
             kind,
             statement,

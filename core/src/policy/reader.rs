@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::artifact::{Kind, Quoted};
 use crate::json::{self, JsonError, Value};
-use crate::text::escaped;
+use crate::text::{escaped, meant, nearest};
 
 /// Limits of one policy document.
 pub(super) const LIMITS: json::Limits = json::Limits {
@@ -65,7 +65,12 @@ pub(super) enum Step {
 
 /// A member that the specification does not know (TP-06). It has no effect, so it is shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UnknownMember(pub Place);
+pub struct UnknownMember {
+    /// Where it stands.
+    pub place: Place,
+    /// The member that was probably meant.
+    pub nearest: Option<&'static str>,
+}
 
 /// An object of the document, and where it stands.
 pub struct Object<'a> {
@@ -117,7 +122,11 @@ impl fmt::Display for Place {
 
 impl fmt::Display for UnknownMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown member {} has no effect", self.0)
+        write!(f, "unknown member {} has no effect", self.place)?;
+        match self.nearest {
+            Some(nearest) => write!(f, "; {}", meant(nearest)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -154,7 +163,8 @@ impl<'a> Object<'a> {
             if let Some(expected) = known.iter().find(|k| k.to_lowercase() == folded) {
                 return Err(MalformedPolicy::NameCase { place, expected });
             }
-            unknown.push(UnknownMember(place));
+            let nearest = nearest(name, known);
+            unknown.push(UnknownMember { place, nearest });
         }
         Ok(unknown)
     }

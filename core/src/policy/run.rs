@@ -66,6 +66,17 @@ pub enum PolicyLoadError {
     Hardsign(#[from] HardsignError),
 }
 
+impl PolicyLoadError {
+    /// The question whether a known name was meant.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::Policy(error) => error.did_you_mean(),
+            Self::Hardsign(error) => error.did_you_mean(),
+            _ => None,
+        }
+    }
+}
+
 impl<A: Applicability> Policy<Document<A>> {
     /// The user's policy: the trust policy file, and `policy.hardsign.json` beside it if there is
     /// one. Rules for statements of the other kind make that kind's document needed too, since a
@@ -133,7 +144,7 @@ impl<A: Applicability> Policy<Document<A>> {
         policy.load_roots(path)?;
         policy.bind()?;
         // The file takes the place of both documents, so it has no statements of the other kind.
-        policy.rules.bind(A::KIND.other(), |_| None)?;
+        policy.rules.bind(A::KIND.other(), |_| None, &[])?;
         Ok(policy)
     }
 
@@ -160,7 +171,7 @@ impl<A: Applicability> Policy<Document<A>> {
             root_files: Vec::new(),
         };
         policy.bind()?;
-        policy.rules.bind(A::KIND.other(), |_| None)?;
+        policy.rules.bind(A::KIND.other(), |_| None, &[])?;
         Ok(policy)
     }
 
@@ -240,7 +251,7 @@ pub fn check_together(
     };
     match policy {
         Some(policy) => bind_to(kind, policy)?,
-        None => rules.bind(kind, |_| None)?,
+        None => rules.bind(kind, |_| None, &[])?,
     }
     let other = kind.other();
     if rules.concerns(other) {
@@ -259,7 +270,8 @@ fn bind<A: Applicability>(
     document: &Document<A>,
 ) -> Result<(), HardsignError> {
     let verification = |name: &str| document.statement(name).map(Statement::verification);
-    rules.bind(A::KIND, verification)
+    let names: Vec<_> = document.statements().iter().map(Statement::name).collect();
+    rules.bind(A::KIND, verification, &names)
 }
 
 impl PolicyFile {

@@ -71,6 +71,27 @@ pub enum StatementFault {
     Identity(#[from] IdentityError),
 }
 
+impl StatementError {
+    /// The question whether a known name was meant.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::Fault { fault, .. } => fault.did_you_mean(),
+            Self::MissingName => None,
+        }
+    }
+}
+
+impl StatementFault {
+    /// The question whether a known name was meant.
+    pub fn did_you_mean(&self) -> Option<String> {
+        match self {
+            Self::SignatureVerification(fault) => fault.did_you_mean(),
+            Self::Store(fault) => fault.did_you_mean(),
+            _ => None,
+        }
+    }
+}
+
 /// A statement as written, its members of the right types but nothing else checked.
 pub(super) struct RawStatement {
     name: String,

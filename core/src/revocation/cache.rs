@@ -71,7 +71,7 @@ pub enum CacheError {
         source: JsonError,
     },
     /// A file lacks a CRL, or it is not in base64.
-    #[error("failed to decode file retrieved from file cache: {member} is no base64")]
+    #[error("failed to decode file retrieved from file cache: {member} is not base64")]
     Member {
         /// The member.
         member: &'static str,

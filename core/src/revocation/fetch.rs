@@ -48,7 +48,7 @@ pub enum FetchError {
         scheme: String,
     },
     /// Not an address.
-    #[error("{} is no URL", Quoted(url))]
+    #[error("{} is not a URL", Quoted(url))]
     Url {
         /// The text.
         url: String,
@@ -272,7 +272,11 @@ mod tests {
                 "OCSPServer protocol ldap is not supported",
                 "unsupported scheme: ldap. Only supports CRL URL in HTTP protocol",
             ),
-            ("nothing", "\"nothing\" is no URL", "\"nothing\" is no URL"),
+            (
+                "nothing",
+                "\"nothing\" is not a URL",
+                "\"nothing\" is not a URL",
+            ),
         ] {
             assert_eq!(fetcher.ocsp(url, b"").await.unwrap_err().told(), ocsp);
             assert_eq!(fetcher.crl(url).await.unwrap_err().told(), crl);

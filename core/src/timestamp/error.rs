@@ -164,7 +164,7 @@ pub enum InfoError {
     #[error("timestamp token info version must be 1")]
     Version,
     /// genTime in another form than RFC 3161 gives it (TSA-07).
-    #[error("genTime is no time in UTC")]
+    #[error("genTime is not a UTC time")]
     GenTime,
     /// A negative or absurd accuracy (TSA-25).
     #[error("the accuracy is out of bounds")]

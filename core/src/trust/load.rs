@@ -15,9 +15,12 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{Ignored, LoadedStore, StoreRef, TrustError, TrustStore, TrustStores, Warning};
+use super::{
+    Ignored, LoadedStore, StoreRef, StoreType, TrustError, TrustStore, TrustStores, Warning,
+};
 use crate::budget::apart;
 use crate::config;
+use crate::text::nearest;
 
 /// Most entries in the directory of one store.
 pub const MAX_ENTRIES: usize = 1024;
@@ -90,6 +93,7 @@ impl Loader {
             return LoadedStore::new(cached.result.clone());
         }
         let result = read_directory(store, &directory)
+            .map_err(|error| self.with_nearest(error))
             .and_then(|files| TrustStore::from_files(store.clone(), files))
             .map(Arc::new)
             .map_err(Arc::new);
@@ -109,6 +113,44 @@ impl Loader {
         }
     }
 }
+
+impl Loader {
+    /// The error with the store that was probably meant: one of the same type, or else one of that
+    /// name of another type.
+    fn with_nearest(&self, error: TrustError) -> TrustError {
+        let TrustError::NotFound { store, .. } = error else {
+            return error;
+        };
+        let wanted = store.name.as_str();
+        let names = directories(&self.root.join(store.store_type.name()));
+        let known: Vec<_> = names.iter().map(String::as_str).collect();
+        let near = nearest(wanted, &known).map(|name| (store.store_type, name.to_owned()));
+        let elsewhere = || {
+            let types = StoreType::ALL.into_iter();
+            let mut holding =
+                types.filter(|other| self.root.join(other.name()).join(wanted).is_dir());
+            holding.next().map(|other| (other, wanted.to_owned()))
+        };
+        let near = near.or_else(elsewhere);
+        TrustError::NotFound {
+            nearest: near.map(|(store_type, name)| format!("{store_type}:{name}")),
+            store,
+        }
+    }
+}
+
+/// The names of the directories in one that can be read.
+fn directories(parent: &Path) -> Vec<String> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    entries
+        .take(MAX_NAMES)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Stores of a type that are looked at for one with a name like that of a missing one.
+const MAX_NAMES: usize = 1000;
 
 #[async_trait]
 impl TrustStores for Loader {
@@ -135,6 +177,7 @@ fn read_directory(store: &StoreRef, directory: &Path) -> Result<Files, TrustErro
         if source.kind() == io::ErrorKind::NotFound {
             TrustError::NotFound {
                 store: store.clone(),
+                nearest: None,
             }
         } else {
             access(source)

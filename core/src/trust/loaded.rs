@@ -61,6 +61,7 @@ impl LoadedStores {
             Some(loaded) => loaded.clone(),
             None => Err(Arc::new(TrustError::NotFound {
                 store: store.clone(),
+                nearest: None,
             })),
         }
     }

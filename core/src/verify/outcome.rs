@@ -137,6 +137,9 @@ pub enum AttemptFailure {
     /// It could not be fetched or read (VER-28, VER-30).
     #[error(transparent)]
     Unreadable(#[from] OciError),
+    /// It is in no format that signatures have (VER-30).
+    #[error("integrity validation failed")]
+    Foreign(#[source] OciError),
     /// It did not verify.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -378,7 +381,7 @@ impl VerifyError {
                 .iter()
                 .find_map(|attempt| match &attempt.failure {
                     AttemptFailure::Rejected(rejected) => rejected.trust_store_fault(),
-                    AttemptFailure::Unreadable(_) => None,
+                    AttemptFailure::Unreadable(_) | AttemptFailure::Foreign(_) => None,
                 }),
         }
     }

@@ -352,7 +352,10 @@ impl<'v> Verifier<'v> {
                     digest,
                     error: &error,
                 });
-                AttemptFailure::Unreadable(error)
+                match error {
+                    OciError::EnvelopeFormat { .. } => AttemptFailure::Foreign(error),
+                    error => AttemptFailure::Unreadable(error),
+                }
             }
             Ok(fetched) => {
                 grounds.observer.observe(&Event::VerifySignature {

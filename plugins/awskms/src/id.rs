@@ -102,7 +102,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     };
     let resource = match arn(key) {
         None if key.is_empty() => return Ok(()),
-        None if key.starts_with("arn:") => return Err(wrong("is no whole ARN")),
+        None if key.starts_with("arn:") => return Err(wrong("is not a complete ARN")),
         None => key,
         Some([_, partition, service, region, account, resource]) => {
             if service != "kms" || !named(partition, "-") || !named(region, "-") {
@@ -131,7 +131,7 @@ fn check_key(key: &str) -> Result<(), Error> {
 fn check_region(region: String) -> Result<String, Error> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if region.len() > 64 || !region.chars().all(legal) {
-        return Err(Error::validation(format!("{region:?} is no region"))
+        return Err(Error::validation(format!("{region:?} is not a region"))
             .with_hint("write it as eu-west-1"));
     }
     Ok(region)
@@ -221,7 +221,7 @@ mod tests {
             ("alias/", &[], "neither an alias"),
             ("alias/a b", &[], "neither an alias"),
             ("my key", &[], "neither an alias"),
-            ("arn:aws:kms:eu-west-1:1", &[], "no whole ARN"),
+            ("arn:aws:kms:eu-west-1:1", &[], "not a complete ARN"),
             ("arn:aws:s3:eu-west-1:1:key/x", &[], "not the ARN of a key"),
             (
                 "arn:aws:kms:eu-west-1:1:grant/x",
@@ -232,7 +232,7 @@ mod tests {
             ("awskms:alias/x?key-id=alias/y", &[], "two keys"),
             ("awskms:key-id=x;secret-key=s3cret", &[], "\"secret-key\""),
             (ARN, &[("region", "us-east-1")], "ARN is in eu-west-1"),
-            ("alias/x", &[("region", "Ireland")], "no region"),
+            ("alias/x", &[("region", "Ireland")], "not a region"),
             ("alias/x", &[("endpoint", "localhost")], "endpoint"),
             (
                 "awskms://h/alias/x",

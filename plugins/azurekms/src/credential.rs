@@ -180,9 +180,10 @@ impl Chain {
             Some(name) => {
                 let kind = ORDER.into_iter().find(|kind| kind.name() == name);
                 vec![kind.ok_or_else(|| {
-                    Error::validation(format!("there is no credential {name:?}")).with_hint(
-                        format!("the credentials are {}", ORDER.map(Kind::name).join(", ")),
-                    )
+                    Error::validation(format!("unknown credential {name:?}")).with_hint(format!(
+                        "the credentials are {}",
+                        ORDER.map(Kind::name).join(", ")
+                    ))
                 })?]
             }
         };

@@ -63,7 +63,7 @@ impl Vault {
         let pace = Pace::new(SERVICE, number(request, "rate", 10_000)?);
         let credential = Chain::read(request)?;
         let wrong = |error: azure_core::Error| {
-            Error::validation(format!("the vault's address is no address: {error}"))
+            Error::validation(format!("the vault's address is not valid: {error}"))
         };
         let options = KeyClientOptions {
             client_options: once(),

@@ -72,7 +72,7 @@ impl Place {
     fn of_path(text: &str) -> Result<Self, Error> {
         let wrong = || {
             Error::validation(format!(
-                "{text:?} is no resource name of {}",
+                "{text:?} is not a resource name of {}",
                 crate::SERVICE
             ))
             .with_hint(format!("write it as {EXAMPLE}"))
@@ -249,12 +249,12 @@ mod tests {
             ("awskms:///k", &[][..], "scheme \"awskms\""),
             ("", &[], "names no key"),
             ("projects/p/locations/l/keyRings/r", &[], "names no key"),
-            ("projects/p/locations", &[], "no resource name"),
-            ("projects/p/rings/r", &[], "no resource name"),
+            ("projects/p/locations", &[], "not a resource name"),
+            ("projects/p/rings/r", &[], "not a resource name"),
             (
                 "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1/x/y",
                 &[],
-                "no resource name",
+                "not a resource name",
             ),
             (
                 "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/latest",

@@ -36,7 +36,7 @@ impl Client {
         );
         if let Some(namespace) = &config.namespace {
             let value = HeaderValue::from_str(namespace)
-                .map_err(|_| Error::validation(format!("{namespace:?} is no namespace")))?;
+                .map_err(|_| Error::validation(format!("{namespace:?} is not a namespace")))?;
             headers.insert(HeaderName::from_static("x-vault-namespace"), value);
         }
         let mut builder = reqwest::Client::builder()
@@ -45,8 +45,12 @@ impl Client {
             .redirect(Policy::none());
         if let Some(path) = &config.ca_cert {
             let pem = file("CA file", path)?;
-            let wrong =
-                |_| Error::validation(format!("CA file {} is no PEM certificate", path.display()));
+            let wrong = |_| {
+                Error::validation(format!(
+                    "CA file {} is not a PEM certificate",
+                    path.display()
+                ))
+            };
             for certificate in Certificate::from_pem_bundle(&pem).map_err(wrong)? {
                 builder = builder.add_root_certificate(certificate);
             }

@@ -175,10 +175,8 @@ fn login(request: &KeyRequest<'_>) -> Result<Login, Error> {
                 None => secret_source("jwt", SERVICE_ACCOUNT)?,
             },
         }),
-        other => Err(
-            Error::validation(format!("there is no login method {other:?}"))
-                .with_hint("the methods are token, approle, jwt and kubernetes"),
-        ),
+        other => Err(Error::validation(format!("unknown login method {other:?}"))
+            .with_hint("the methods are token, approle, jwt and kubernetes")),
     }
 }
 

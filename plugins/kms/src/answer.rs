@@ -68,7 +68,9 @@ impl NotSigned {
     /// The error for the user.
     pub fn into_error(self, service: &str) -> Error {
         let what = match self {
-            Self::Ecdsa => "a signature that is no ECDSA signature on the key's curve".to_owned(),
+            Self::Ecdsa => {
+                "a signature that is not an ECDSA signature on the key's curve".to_owned()
+            }
             Self::Length { is, should_be } => {
                 format!("a signature of {is} bytes where the key makes {should_be}")
             }

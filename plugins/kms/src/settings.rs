@@ -93,7 +93,7 @@ pub fn check_endpoint(endpoint: &str, example: &str) -> Result<(), Error> {
     }
     let junk = |c: char| c.is_whitespace() || c.is_control() || "?#\\".contains(c);
     if rest.is_empty() || rest.starts_with(['/', ':']) || rest.contains(junk) {
-        return wrong("is no address");
+        return wrong("is not a valid address");
     }
     Ok(())
 }

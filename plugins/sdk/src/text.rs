@@ -132,6 +132,36 @@ pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     (distance.saturating_mul(3) <= name.chars().count().max(best.chars().count())).then_some(best)
 }
 
+/// A number of things, whose noun gets an `s` if there is not one.
+///
+/// ```
+/// use hardsign_plugin::text::plural;
+/// assert_eq!((plural(1, "byte"), plural(2, "byte")), ("1 byte".into(), "2 bytes".into()));
+/// ```
+pub fn plural(number: impl TryInto<u64>, noun: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        many => format!("{many} {noun}s"),
+    }
+}
+
+/// The question to somebody who wrote a name that there is not, where one of the known names is near.
+///
+/// ```
+/// use hardsign_plugin::text::did_you_mean;
+/// assert_eq!(did_you_mean("pkcs1", ["local", "pkcs11"]).as_deref(), Some("did you mean pkcs11?"));
+/// assert_eq!(did_you_mean("other", ["local", "pkcs11"]), None);
+/// ```
+pub fn did_you_mean<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    nearest(name, &known).map(meant)
+}
+
+/// The same where the name that was probably meant is known.
+pub fn meant(nearest: &str) -> String {
+    format!("did you mean {}?", escaped(nearest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

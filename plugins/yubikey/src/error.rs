@@ -211,7 +211,7 @@ fn hint(error: &YubiKeyError) -> Option<String> {
             _ => "set it up: hardsign token setup (or: ykman piv access change-pin)",
         },
         YubiKeyError::SetUp { .. } => {
-            "nothing is to be done; Yubico's tool changes them: ykman piv access"
+            "nothing needs to be done; change them with Yubico's tool: ykman piv access"
         }
         YubiKeyError::NotTaken { .. } => {
             "choose another with 6 to 8 letters or digits, no row of equal ones or of neighbours"

@@ -215,7 +215,7 @@ fn touch_policy(policy: Option<&TouchPolicy>, version: Version) -> Result<u8, Er
 }
 
 fn no_policy(kind: &str, name: &str, known: &str) -> Error {
-    Error::validation(format!("there is no {kind} policy {name:?}"))
+    Error::validation(format!("unknown {kind} policy {name:?}"))
         .with_hint(format!("choose {known}"))
 }
 

@@ -34,7 +34,7 @@ pub(super) fn definition() -> Command {
         EXAMPLES,
     )
     .arg(flags::plugin_config(
-        "Setting that is passed to the plugin (repeatable)",
+        "Setting to pass to the plugin (repeatable)",
     ))
     .arg(flags::value(
         "root",
@@ -57,7 +57,10 @@ impl AttestArgs {
         let reader = Reader(matches);
         let mut names = reader.all("positional");
         if names.len() > 1 {
-            return Err(Usage(format!("accepts 1 arg(s), received {}", names.len())));
+            return Err(Usage::new(format!(
+                "accepts 1 arg(s), received {}",
+                names.len()
+            )));
         }
         Ok(Self {
             output: reader.output()?,

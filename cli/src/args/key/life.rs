@@ -149,74 +149,74 @@ pub(crate) struct Out {
 
 const CREATE: &str = "\
 Examples:
-  Make a key in a SoftHSM token and make it the default:
+  Create a key in a SoftHSM token and make it the default:
     hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
 
-  Make a key on a YubiKey that is asked for its PIN once a run and for a touch now and then:
+  Create a key on a YubiKey that needs the PIN once per run and a touch every few seconds:
     hardsign key create release --plugin yubikey --id yubikey:slot=9c --type EC-256 --pin-policy once --touch-policy cached
 
-  Make a software key for development:
+  Create a software key for development:
     hardsign key create dev --plugin local --id ./dev.key --type EC-256";
 
 const REQUEST: &str = "\
 Examples:
-  Have a CA certify a key: write the request, and store what comes back:
+  Get a certificate from a CA: write a request, then store the CA's answer:
     hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' --out release.csr
     hardsign key import-cert release release.crt intermediate.crt root.crt
 
-  For a CA that takes no RSASSA-PSS:
+  Write a request for a CA that does not support RSASSA-PSS:
     hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' --rsa-padding pkcs1v15";
 
 const CERTIFY: &str = "\
 Examples:
-  A self-signed certificate, trusted here:
+  Make a self-signed certificate and trust it on this machine:
     hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --trust example
 
-  A CA of a small team: its own certificate, trusted here, and one that it issues:
+  Set up a small CA, trust it on this machine, and issue a certificate:
     hardsign key certify root --subject 'C=US,ST=WA,O=Example,CN=Example CA' --days 3650 --ca --trust example
     hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --issuer root
 
-  One for somebody else's request:
+  Issue a certificate for someone else's request:
     hardsign key certify --request build.csr --days 365 --issuer root --out build.crt";
 
 const RENEW: &str = "\
 Examples:
-  A new certificate of the same CA for the same key:
+  Renew the certificate with the same CA:
     hardsign key renew release --days 365 --issuer root
 
-  A new request for an outside CA:
+  Write a new request for an external CA:
     hardsign key renew release --csr --out release.csr
 
-  A new key beside the old one, which stays as it is:
+  Create a new key and keep the old one:
     hardsign key renew release --new-key --days 365 --issuer root
 
-  The same where the device has slots:
+  Create the new key in a given slot:
     hardsign key renew release --new-key --id yubikey:slot=82 --days 365 --issuer root";
 
 const CRL: &str = "\
 Examples:
-  Revoke a certificate; publish the file at the address that the certificates name:
+  Revoke a certificate; publish the list at the URL that the certificates name:
     hardsign key crl root --revoke 4f2a09c3 --reason keyCompromise
 
-  Make the list anew before it expires:
+  Reissue the list before it expires:
     hardsign key crl root --days 30 --out example.crl";
 
 const IMPORT: &str = "\
 Examples:
-  Store what a CA has issued, in any order:
+  Store certificates issued by a CA, in any order:
     hardsign key import-cert release release.crt chain.pem
 
-  A CA certificate for the key of a CA:
+  Store a CA certificate for the key of a CA:
     hardsign key import-cert root root.crt --ca";
 
 const EXPORT: &str = "\
 Examples:
-  Write a key's certificate and those above it:
+  Write a key's certificate chain to a file:
     hardsign key export-cert release --out release.pem";
 
 const SHOW: &str = "\
 Examples:
-  Show where a key lives, what the device says of it, and its certificates:
+  Show a key's device, properties and certificates:
     hardsign key show release";
 
 pub(super) fn definitions() -> Vec<Command> {
@@ -226,41 +226,41 @@ pub(super) fn definitions() -> Vec<Command> {
         certify(),
         renew(),
         crl(),
-        flags::verb(
-            "import-cert",
-            "Store a key's certificates beside it",
-            IMPORT,
-        )
-        .arg(flags::switch("ca", "The key is that of a CA"))
-        .arg(flags::force("Replace the key's other certificates"))
-        .args(common())
-        .arg(flags::positional(
-            "key_name> <file...",
-            "Name of the key in the list, then certificate files, PEM or DER",
-        )),
+        flags::verb("import-cert", "Store a key's certificates", IMPORT)
+            .arg(flags::switch("ca", "Store a CA certificate"))
+            .arg(flags::force("Replace existing certificates of the key"))
+            .args(common())
+            .arg(flags::positional(
+                "key_name> <file...",
+                "Name of the key in the list, then certificate files, PEM or DER",
+            )),
         flags::verb(
             "export-cert",
-            "Print a key's certificates, leaf first",
+            "Print a key's certificate chain, leaf first",
             EXPORT,
         )
-        .args(out("Write them to this file in place of standard output"))
+        .args(out("Write to this file instead of standard output"))
         .args(common())
         .arg(name()),
-        flags::verb("show", "Show a key: device, type, certificates", SHOW)
-            .args(common())
-            .arg(name()),
+        flags::verb(
+            "show",
+            "Show a key's device, properties and certificates",
+            SHOW,
+        )
+        .args(common())
+        .arg(name()),
     ]
 }
 
 fn create() -> Command {
     flags::verb(
         "create",
-        "Make a key on a device and add it to the list",
+        "Create a key on a device and add it to the list",
         CREATE,
     )
     .args(device(
         "Plugin of the device (required)",
-        "The new key, in the plugin's own form (required)",
+        "Key id of the new key, as the plugin writes it (required)",
     ))
     .arg(flags::value(
         "type",
@@ -270,7 +270,7 @@ fn create() -> Command {
     .args(policies())
     .arg(flags::switch("default", "Make it the default signing key"))
     .arg(flags::force(
-        "Replace a key that is there: a token or file loses the old one for good, a service keeps it",
+        "Replace an existing key: tokens and files lose the old one permanently, services keep it",
     ))
     .arg(flags::yes())
     .arg(flags::output())
@@ -278,9 +278,9 @@ fn create() -> Command {
 }
 
 fn request() -> Command {
-    flags::verb("request", "Make a certificate request for a key", REQUEST)
+    flags::verb("request", "Create a certificate request for a key", REQUEST)
         .arg(subject())
-        .args(out("Write it to this file in place of standard output"))
+        .args(out("Write to this file instead of standard output"))
         .args(common())
         .arg(padding())
         .arg(name())
@@ -289,7 +289,7 @@ fn request() -> Command {
 fn certify() -> Command {
     flags::verb(
         "certify",
-        "Certify a key with itself or with another",
+        "Certify a key, self-signed or with a CA key",
         CERTIFY,
     )
     .arg(subject())
@@ -298,23 +298,23 @@ fn certify() -> Command {
     .arg(flags::value(
         "path-length",
         "N",
-        "How many CAs may stand below this one [default: 0]",
+        "Number of CAs allowed below this one [default: 0]",
     ))
     .arg(issuer())
     .arg(flags::value(
         "request",
         "FILE",
-        "Certify the key of this request in place of one of the list",
+        "Certify the key in this request file instead of a key in the list",
     ))
     .arg(crl_url())
     .arg(trust())
     .arg(flags::value(
         "out",
         "FILE",
-        "Write the certificate and those above it to this file as well",
+        "Also write the certificate chain to this file",
     ))
     .arg(flags::force(
-        "Overwrite the file, and replace the certificate of a device that keeps one only",
+        "Overwrite the file, and replace the certificate on a device that holds only one",
     ))
     .args(common())
     .arg(padding())
@@ -324,14 +324,14 @@ fn certify() -> Command {
 fn renew() -> Command {
     flags::verb(
         "renew",
-        "Make a new certificate or request for a key, under the same subject",
+        "Renew a key's certificate, or request a new one, with the same subject",
         RENEW,
     )
     .arg(days("How long the certificate is valid"))
     .arg(issuer())
     .arg(flags::switch(
         "csr",
-        "Make a request in place of a certificate",
+        "Create a request instead of a certificate",
     ))
     .args(new_key())
     .arg(crl_url())
@@ -343,7 +343,7 @@ fn renew() -> Command {
 }
 
 fn crl() -> Command {
-    flags::verb("crl", "Make the revocation list of a CA's key", CRL)
+    flags::verb("crl", "Issue the revocation list of a CA key", CRL)
         .arg(flags::list(
             "revoke",
             "SERIAL",
@@ -355,7 +355,7 @@ fn crl() -> Command {
             "unspecified, keyCompromise, superseded or cessationOfOperation [default: unspecified]",
         ))
         .arg(days("How long the list is valid [default: 30]"))
-        .args(out("Write the list to this file as well"))
+        .args(out("Also write the list to this file"))
         .args(common())
         .arg(padding())
         .arg(name())
@@ -381,7 +381,7 @@ fn issuer() -> Arg {
     flags::value(
         "issuer",
         "CA-KEY",
-        "Key of the list that issues it; without it the key certifies itself",
+        "Key in the list that issues the certificate [default: the key itself]",
     )
 }
 
@@ -389,7 +389,7 @@ fn crl_url() -> Arg {
     flags::value(
         "crl-url",
         "URL",
-        "http address at which the CA's revocation list will be found",
+        "http URL where the CA's revocation list will be published",
     )
 }
 
@@ -406,7 +406,7 @@ pub(crate) fn device(plugin: &'static str, id: &'static str) -> [Arg; 3] {
     [
         flags::value("plugin", "NAME", plugin),
         flags::value("id", "KEY-ID", id),
-        flags::plugin_config("Setting that is passed to the plugin (repeatable)"),
+        flags::plugin_config("Setting to pass to the plugin (repeatable)"),
     ]
 }
 
@@ -416,12 +416,12 @@ fn policies() -> [Arg; 2] {
         flags::value(
             "pin-policy",
             "POLICY",
-            "When the key asks for the PIN: never, once or always [default: the device's]",
+            "When the key requires the PIN: never, once or always [default: the device's]",
         ),
         flags::value(
             "touch-policy",
             "POLICY",
-            "When the key asks for a touch: never, always or cached [default: the device's]",
+            "When the key requires a touch: never, always or cached [default: the device's]",
         ),
     ]
 }
@@ -430,19 +430,16 @@ fn policies() -> [Arg; 2] {
 fn new_key() -> Vec<Arg> {
     let [pin, touch] = policies();
     vec![
-        flags::switch(
-            "new-key",
-            "Make a new key beside the old one, which stays as it is",
-        ),
+        flags::switch("new-key", "Create a new key and keep the old one"),
         flags::value(
             "as",
             "NAME",
-            "Name of the new key in the list [default: the old one with a number]",
+            "Name of the new key in the list [default: the old name with a number]",
         ),
         flags::value(
             "id",
             "KEY-ID",
-            "The new key, in the plugin's own form; needed where the device has slots",
+            "Key id of the new key, as the plugin writes it; required if the device has slots",
         ),
         flags::value(
             "type",
@@ -458,7 +455,7 @@ fn new_key() -> Vec<Arg> {
 
 fn common() -> [Arg; 2] {
     [
-        flags::plugin_config("Setting that is passed to the key's plugin (repeatable)"),
+        flags::plugin_config("Setting to pass to the key's plugin (repeatable)"),
         flags::output(),
     ]
 }
@@ -474,7 +471,7 @@ fn padding() -> Arg {
     flags::value(
         "rsa-padding",
         "PADDING",
-        "How an RSA key signs it: pss or pkcs1v15 [default: pss]",
+        "Padding for RSA signatures: pss or pkcs1v15 [default: pss]",
     )
 }
 
@@ -492,7 +489,7 @@ impl Out {
     fn read(reader: &Reader<'_>) -> Result<Self, Usage> {
         let out = Self::read_with_other_force(reader)?;
         if out.force && out.file.is_none() {
-            return Err(Usage("--force is for --out".to_owned()));
+            return Err(Usage::new("--force needs --out".to_owned()));
         }
         Ok(out)
     }
@@ -501,7 +498,7 @@ impl Out {
     fn read_with_other_force(reader: &Reader<'_>) -> Result<Self, Usage> {
         let file = reader.text("out");
         if file.as_deref() == Some("") {
-            return Err(Usage("--out needs a file name".to_owned()));
+            return Err(Usage::new("--out needs a file name".to_owned()));
         }
         Ok(Self {
             file,
@@ -525,18 +522,22 @@ fn read_padding(reader: &Reader<'_>) -> Result<RsaPadding, Usage> {
     match reader.text("rsa-padding").as_deref() {
         None | Some("pss") => Ok(RsaPadding::Pss),
         Some("pkcs1v15") => Ok(RsaPadding::Pkcs1),
-        Some(other) => Err(Usage(format!(
-            "invalid argument {other:?} for \"--rsa-padding\" flag: it is pss or pkcs1v15"
-        ))),
+        Some(other) => {
+            let fault = Usage::new(format!(
+                "invalid argument {other:?} for \"--rsa-padding\" flag: the paddings are pss and pkcs1v15"
+            ));
+            Err(fault.meant(other, ["pss", "pkcs1v15"]))
+        }
     }
 }
 
 fn read_type(text: &str) -> Result<KeySpec, Usage> {
     KeySpec::from_str(&text.to_ascii_uppercase()).map_err(|_| {
         let known = KeySpec::ALL.map(KeySpec::name).join(", ");
-        Usage(format!(
+        let fault = Usage::new(format!(
             "invalid argument {text:?} for \"--type\" flag: the types are {known}"
-        ))
+        ));
+        fault.meant(text, KeySpec::ALL.map(KeySpec::name))
     })
 }
 
@@ -545,9 +546,12 @@ fn read_pin_policy(reader: &Reader<'_>) -> Result<Option<PinPolicy>, Usage> {
         .text("pin-policy")
         .map(|text| PinPolicy::from(&*text));
     match policy {
-        Some(PinPolicy::Unknown(text)) => Err(Usage(format!(
-            "invalid argument {text:?} for \"--pin-policy\" flag: the policies are never, once, always"
-        ))),
+        Some(PinPolicy::Unknown(text)) => {
+            let fault = Usage::new(format!(
+                "invalid argument {text:?} for \"--pin-policy\" flag: the policies are never, once, always"
+            ));
+            Err(fault.meant(&text, ["never", "once", "always"]))
+        }
         policy => Ok(policy),
     }
 }
@@ -557,9 +561,12 @@ fn read_touch_policy(reader: &Reader<'_>) -> Result<Option<TouchPolicy>, Usage> 
         .text("touch-policy")
         .map(|text| TouchPolicy::from(&*text));
     match policy {
-        Some(TouchPolicy::Unknown(text)) => Err(Usage(format!(
-            "invalid argument {text:?} for \"--touch-policy\" flag: the policies are never, always, cached"
-        ))),
+        Some(TouchPolicy::Unknown(text)) => {
+            let fault = Usage::new(format!(
+                "invalid argument {text:?} for \"--touch-policy\" flag: the policies are never, always, cached"
+            ));
+            Err(fault.meant(&text, ["never", "always", "cached"]))
+        }
         policy => Ok(policy),
     }
 }
@@ -570,7 +577,7 @@ fn read_days(reader: &Reader<'_>) -> Result<Option<u32>, Usage> {
     };
     match u32::try_from(number) {
         Ok(days @ 1..) => Ok(Some(days)),
-        _ => Err(Usage(format!(
+        _ => Err(Usage::new(format!(
             "days value {number} must be a positive number"
         ))),
     }
@@ -580,16 +587,16 @@ fn one_name(reader: &Reader<'_>) -> Result<String, Usage> {
     let mut names = reader.all("positional");
     match names.len() {
         1 => Ok(names.remove(0)),
-        0 => Err(Usage("missing key name".to_owned())),
-        more => Err(Usage(format!("accepts 1 arg(s), received {more}"))),
+        0 => Err(Usage::new("missing key name".to_owned())),
+        more => Err(Usage::new(format!("accepts 1 arg(s), received {more}"))),
     }
 }
 
 fn read_trust(reader: &Reader<'_>) -> Result<Option<StoreName>, Usage> {
     let store = reader.text("trust").map(|name| StoreName::parse(&name));
-    store
-        .transpose()
-        .map_err(|_| Usage("named store name needs to follow [a-zA-Z0-9_.-]+ format".to_owned()))
+    store.transpose().map_err(|_| {
+        Usage::new("named store name needs to follow [a-zA-Z0-9_.-]+ format".to_owned())
+    })
 }
 
 impl CreateArgs {
@@ -641,9 +648,8 @@ impl CertifyArgs {
         let holder = match reader.text("request") {
             Some(file) => {
                 if !reader.all("positional").is_empty() {
-                    return Err(Usage(
-                        "a key name and --request exclude each other: the certificate is for one of them"
-                            .to_owned(),
+                    return Err(Usage::new(
+                        "give either a key name or --request, not both".to_owned(),
                     ));
                 }
                 reader.required(&["issuer", "days"])?;
@@ -662,10 +668,10 @@ impl CertifyArgs {
         let ca = reader.switch("ca")?;
         let length = reader.number("path-length", "--path-length")?;
         if length.is_some() && !ca {
-            return Err(Usage("--path-length needs --ca".to_owned()));
+            return Err(Usage::new("--path-length needs --ca".to_owned()));
         }
         let length = u8::try_from(length.unwrap_or(0))
-            .map_err(|_| Usage("path-length is a number from 0 to 255".to_owned()))?;
+            .map_err(|_| Usage::new("path-length is a number from 0 to 255".to_owned()))?;
         reader.output()?;
         Ok(Self {
             holder,
@@ -705,7 +711,7 @@ impl RenewArgs {
             "yes",
         ] {
             if new_key.is_none() && reader.given(flag) {
-                return Err(Usage(format!("--{flag} needs --new-key")));
+                return Err(Usage::new(format!("--{flag} needs --new-key")));
             }
         }
         Ok(Self {
@@ -745,7 +751,7 @@ impl CrlArgs {
             None => Reason::default(),
             Some(text) => Reason::from_name(&text).ok_or_else(|| {
                 let known = Reason::ALL.map(|(name, _)| name).join(", ");
-                Usage(format!(
+                Usage::new(format!(
                     "invalid argument {text:?} for \"--reason\" flag: the reasons are {known}"
                 ))
             })?,
@@ -770,11 +776,11 @@ impl ImportArgs {
         let reader = Reader(matches);
         let mut files = reader.all("positional");
         if files.is_empty() {
-            return Err(Usage("missing key name".to_owned()));
+            return Err(Usage::new("missing key name".to_owned()));
         }
         let name = files.remove(0);
         if files.is_empty() {
-            return Err(Usage("missing certificate path".to_owned()));
+            return Err(Usage::new("missing certificate path".to_owned()));
         }
         reader.output()?;
         Ok(Self {

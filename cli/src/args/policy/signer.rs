@@ -10,23 +10,23 @@ use super::super::{ArgMatches, Command, Deadline, Registry, Usage};
 
 const ADD_EXAMPLES: &str = "\
 Examples:
-  Trust whoever signed an artifact, for its repository:
+  Trust the signer of an artifact for its repository:
     hardsign policy add-signer build --from registry.example.com/app@sha256:<digest>
 
-  Demand a second signer, whose certificate is in a file:
+  Require a second signer, whose certificate is in a file:
     hardsign policy add-signer build --cert build.pem --scope registry.example.com/app --required
     hardsign policy add-signer security --cert security.pem --scope registry.example.com/app --required
 
-  Demand a scan result signed by the scanner, who can't sign the artifact itself:
+  Require a scan result signed by the scanner, which can't sign the artifact itself:
     hardsign policy add-signer scanner --cert scanner.pem --scope registry.example.com/app \\
       --attached application/sarif+json";
 
 const ADD_BLOB_EXAMPLES: &str = "\
 Examples:
-  Trust whoever signed a file, for every file:
+  Trust the signer of a file for all files:
     hardsign blob policy add-signer releases --from release.tar.gz.jws.sig --global
 
-  Demand two signers of the files that are verified under the statement \"releases\":
+  Require two signers for files verified with the statement \"releases\":
     hardsign blob policy add-signer build --cert build.pem --statement releases --required
     hardsign blob policy add-signer security --cert security.pem --statement releases --required";
 
@@ -75,31 +75,31 @@ fn common(command: Command) -> Command {
         .arg(flags::value(
             "fingerprint",
             "SHA256",
-            "Which of several signers of --from, by the SHA-256 of its certificate",
+            "SHA-256 of the certificate of the signer to take from --from, if there are several",
         ))
         .arg(flags::value(
             "statement",
             "NAME",
-            "Statement that gets the signer [default: the one that applies, else a new one of the signer's name]",
+            "Statement to add the signer to [default: the one that applies, or a new one named after the signer]",
         ))
         .arg(flags::switch(
             "required",
-            "Its signature is required, beside those of the other required signers",
+            "Require its signature in addition to those of the other required signers",
         ))
         .arg(flags::value(
             "at-least",
             "N",
-            "How many of the required signers must have signed [default: all]",
+            "Number of required signers that must have signed [default: all]",
         ))
         .arg(flags::yes())
         .arg(flags::output())
-        .arg(flags::positional("name", "Name of the signer; its trust store gets it too"))
+        .arg(flags::positional("name", "Name for the signer and its trust store"))
 }
 
 pub(super) fn add() -> Command {
     common(flags::verb(
         "add-signer",
-        "Trust a signer, as a signature or a certificate shows it",
+        "Trust a signer, taken from a signature or a certificate",
         ADD_EXAMPLES,
     ))
     .arg(flags::value(
@@ -115,7 +115,7 @@ pub(super) fn add() -> Command {
     .arg(flags::value(
         "attached",
         "TYPE",
-        "Demand an attached artifact of this type signed by this signer, who can't sign the artifact itself",
+        "Require an attached artifact of this type signed by this signer, who can't sign the artifact itself",
     ))
     .arg(flags::deadline())
     .args(flags::registry())
@@ -126,7 +126,7 @@ pub(super) fn add() -> Command {
 pub(in crate::args) fn add_blob() -> Command {
     common(flags::verb(
         "add-signer",
-        "Trust a signer, as a signature file or a certificate shows it",
+        "Trust a signer, taken from a signature file or a certificate",
         ADD_BLOB_EXAMPLES,
     ))
     .arg(flags::value(
@@ -134,23 +134,20 @@ pub(in crate::args) fn add_blob() -> Command {
         "FILE",
         "A signature file of the signer (.jws.sig, .cose.sig)",
     ))
-    .arg(flags::switch(
-        "global",
-        "The statement holds for every file",
-    ))
+    .arg(flags::switch("global", "Apply the statement to all files"))
 }
 
 pub(in crate::args) fn remove(examples: &'static str) -> Command {
-    flags::verb("remove-signer", "Trust a signer no longer", examples)
+    flags::verb("remove-signer", "Stop trusting a signer", examples)
         .arg(flags::value(
             "statement",
             "NAME",
-            "Statement that loses the signer [default: the only one that has it]",
+            "Statement to remove the signer from [default: the only one that has it]",
         ))
         .arg(flags::value(
             "identity",
             "IDENTITY",
-            "The signer's trusted identity, where the statement has several",
+            "The signer's trusted identity, if the statement has several",
         ))
         .arg(flags::yes())
         .arg(flags::output())
@@ -186,8 +183,8 @@ impl AddArgs {
     fn of(reader: &Reader<'_>) -> Result<Self, Usage> {
         let name = one_name(reader)?;
         let name = StoreName::parse(&name).map_err(|_| {
-            Usage(format!(
-                "{name:?} can't be a signer's name: its trust store has the same name, of letters, digits, '_', '-' and '.'"
+            Usage::new(format!(
+                "{name:?} can't name a signer: its trust store has the same name, which may have letters, digits, '_', '-' and '.' only"
             ))
         })?;
         reader.exclusive(&["from", "cert"])?;
@@ -232,7 +229,7 @@ fn one_name(reader: &Reader<'_>) -> Result<String, Usage> {
     let mut names = reader.all("positional");
     match names.len() {
         1 => Ok(names.remove(0)),
-        more => Err(Usage(format!(
+        more => Err(Usage::new(format!(
             "requires the signer's name, but got {more} arguments"
         ))),
     }
@@ -243,11 +240,11 @@ fn role(reader: &Reader<'_>) -> Result<Option<Role>, Usage> {
     let required = reader.switch("required")?;
     let at_least = reader.number("at-least", "--at-least")?;
     if at_least.is_some() && !required {
-        return Err(Usage("--at-least needs --required".to_owned()));
+        return Err(Usage::new("--at-least needs --required".to_owned()));
     }
     if let Some(artifact_type) = reader.text("attached") {
         AttachedRule::new(&artifact_type, false).map_err(|error| {
-            Usage(format!(
+            Usage::new(format!(
                 "invalid argument {artifact_type:?} for \"--attached\" flag: {error}"
             ))
         })?;
@@ -257,7 +254,7 @@ fn role(reader: &Reader<'_>) -> Result<Option<Role>, Usage> {
         usize::try_from(number)
             .ok()
             .filter(|number| *number > 0)
-            .ok_or_else(|| Usage(format!("at-least value {number} must be a positive number")))
+            .ok_or_else(|| Usage::new(format!("at-least value {number} must be a positive number")))
     });
     let at_least = at_least.transpose()?;
     Ok(required.then_some(Role::Required { at_least }))
@@ -270,7 +267,7 @@ fn fingerprint(text: &str) -> Result<String, Usage> {
     if is_digest {
         Ok(digits)
     } else {
-        Err(Usage(format!(
+        Err(Usage::new(format!(
             "invalid argument {text:?} for \"--fingerprint\" flag: it is the SHA-256 of a certificate, 64 hexadecimal digits"
         )))
     }

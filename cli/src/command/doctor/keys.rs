@@ -13,21 +13,29 @@ use hardsign_core::plugin::{
     Host, KeyChoice, KeyStore, Origin, PluginError, PluginErrorKind, PluginKey, PluginSigner,
 };
 use hardsign_core::text::WithCauses;
+use hardsign_core::trust::Loader;
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::pkcs11_uri;
 use hardsign_plugin::proto::Capability;
 use jiff::Timestamp;
 
-use super::{Findings, SAID, validity};
+use super::certificates::{self, Statements};
+use super::{Findings, SAID, Status};
 use crate::failure::plugin;
 
-pub(super) async fn look(
-    host: &Host,
-    dirs: &Dirs,
-    open: bool,
-    now: Timestamp,
-    findings: &mut Findings,
-) {
+/// What keys are looked at with.
+pub(super) struct Looking<'a> {
+    pub(super) host: &'a Host,
+    pub(super) dirs: &'a Dirs,
+    /// Whether keys are opened.
+    pub(super) open: bool,
+    pub(super) statements: &'a Statements,
+    pub(super) loader: &'a Loader,
+    pub(super) now: Timestamp,
+}
+
+pub(super) async fn look(with: &Looking<'_>, findings: &mut Findings) {
+    let dirs = with.dirs;
     let keys = match SigningKeys::load(dirs) {
         Ok(keys) => keys,
         Err(error) => {
@@ -42,27 +50,27 @@ pub(super) async fn look(
         findings.warn(
             "signing keys",
             "there are none",
-            "`hardsign key add` adds one; `hardsign sign --plugin <name> --id <key id>` needs none",
+            "add one with `hardsign key add`, or sign with `hardsign sign --plugin <name> --id <key-id>`",
         );
     } else if keys.default_name().is_none() {
         findings.warn(
             "signing keys",
-            "none is the default, so `hardsign sign` needs --key",
-            "`hardsign key set --default <name>`",
+            "there is no default, so `hardsign sign` needs --key",
+            "choose one with `hardsign key update --default <name>`",
         );
     }
     for entry in keys.entries() {
         let subject = format!("signing key {}", entry.name);
         match entry.location() {
-            Ok(KeyLocation::Files { key, certificate }) => {
-                exposed(&subject, "private key", key, findings);
-                expiring(&subject, certificate, now, findings);
-            }
+            Ok(KeyLocation::Files { key, .. }) => exposed(&subject, "private key", key, findings),
             Ok(KeyLocation::Plugin { .. }) => pin_source(&subject, entry, findings),
             Err(_) => {}
         }
-        match key(host, dirs, entry, open).await {
-            Ok(message) => findings.ok(subject, message),
+        match key(with, entry).await {
+            Ok(known) => {
+                let chain = known.chain.or_else(|| kept_chain(dirs, entry));
+                of_chain(subject, known.message, chain, with, findings);
+            }
             Err(Trouble {
                 message,
                 fix,
@@ -108,9 +116,59 @@ impl Trouble {
     }
 }
 
+/// What is known of a key.
+struct Known {
+    message: String,
+    /// Its certificates, leaf first, where it was opened.
+    chain: Option<Vec<Certificate>>,
+}
+
+/// Tells of a key that is there, and of its chain: it is `ok` only where the chain is.
+fn of_chain(
+    subject: String,
+    message: String,
+    chain: Option<Vec<Certificate>>,
+    with: &Looking<'_>,
+    findings: &mut Findings,
+) {
+    let Some(chain) = chain else {
+        return findings.ok(subject, message);
+    };
+    let (found, good) =
+        certificates::of_key(&subject, chain, with.statements, with.loader, with.now);
+    let fails = found.iter().any(|finding| finding.status == Status::Error);
+    findings.0.extend(found);
+    if !fails {
+        let good = good.map_or_else(String::new, |good| format!("; {good}"));
+        findings.ok(subject, format!("{message}{good}"));
+    }
+}
+
+/// The certificate file of a key that was not opened, where one is named or kept.
+fn kept_chain(dirs: &Dirs, entry: &KeyEntry) -> Option<Vec<Certificate>> {
+    let path = match entry.location() {
+        Ok(KeyLocation::Files { certificate, .. }) => Path::new(certificate).to_owned(),
+        _ => match entry.plugin_config.get("cert-chain") {
+            Some(named) => Path::new(named).to_owned(),
+            None => dirs.chain(&entry.name)?,
+        },
+    };
+    let bytes = hardsign_core::config::read_named(&path, MAX_CHAIN).ok()?;
+    let chain = Certificate::parse_file(&bytes).ok()?;
+    (!chain.is_empty()).then_some(chain)
+}
+
 /// What is known of a key, or what is wrong with it.
-async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<String, Trouble> {
-    let remove = format!("`hardsign key delete {}` takes it off the list", entry.name);
+async fn key(with: &Looking<'_>, entry: &KeyEntry) -> Result<Known, Trouble> {
+    let (host, dirs) = (with.host, with.dirs);
+    let unopened = |message: &str| Known {
+        message: message.to_owned(),
+        chain: None,
+    };
+    let remove = format!(
+        "remove it from the list with `hardsign key delete {}`",
+        entry.name
+    );
     let location = entry.location();
     let location =
         location.map_err(|error| Trouble::new(WithCauses(&error).to_string(), remove.as_str()))?;
@@ -118,7 +176,7 @@ async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<S
         for path in [key, certificate] {
             if let Err(error) = File::open(path) {
                 let fix = match error.kind() {
-                    io::ErrorKind::PermissionDenied => format!("become the owner of {path}"),
+                    io::ErrorKind::PermissionDenied => format!("make {path} readable for you"),
                     _ => remove.clone(),
                 };
                 return Err(Trouble::new(format!("{path}: {}", WithCauses(&error)), fix));
@@ -129,36 +187,55 @@ async fn key(host: &Host, dirs: &Dirs, entry: &KeyEntry, open: bool) -> Result<S
     let choice = KeyChoice::Named(&entry.name);
     let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
     let resolved = resolved.map_err(told)?;
-    if open {
+    if with.open {
         let signer = PluginSigner::open(host, resolved, Kind::Blob)
             .await
             .map_err(told)?;
-        let known = opened(&signer);
+        let known = Known {
+            message: opened(&signer),
+            chain: chain_of(&signer),
+        };
         signer.close().await;
         return Ok(known);
     }
     if let KeyLocation::Files { .. } = location {
-        return Ok("its files can be read; they were not opened as a key (--open-keys)".to_owned());
+        return Ok(unopened(
+            "its files are readable; --open-keys opens the key",
+        ));
     }
-    Ok(match visible(host, entry).await.map_err(told)? {
-        None => "its plugin is there; the key itself was not looked for (--open-keys)",
-        Some(true) => "its token is there, and the key is on it",
-        Some(false) => {
-            "its token is there; whether the key is on it shows only with the PIN (--open-keys)"
-        }
-    }
-    .to_owned())
+    Ok(unopened(
+        match visible(host, entry).await.map_err(told)? {
+            None => "its plugin is installed; --open-keys opens the key",
+            Some(true) => "its token is connected, and the key is on it",
+            Some(false) => "its token is connected; --open-keys logs in and opens the key",
+        },
+    ))
+}
+
+/// The certificates that a session named when it was opened, as far as they can be read: what can't
+/// breaks the chain, and is told of as that.
+fn chain_of(signer: &PluginSigner) -> Option<Vec<Certificate>> {
+    let PluginSigner::Raw(signer) = signer else {
+        return None;
+    };
+    let chain = signer.chain();
+    let read = chain
+        .ders()
+        .iter()
+        .map_while(|der| Certificate::from_der(der).ok());
+    let read: Vec<_> = read.collect();
+    (!chain.ders().is_empty()).then_some(read)
 }
 
 /// What is known of a key once its plugin was asked for it. Only a session opens it.
 fn opened(signer: &PluginSigner) -> String {
     match (signer, signer.key_spec()) {
         (PluginSigner::Raw(signer), Ok(spec)) if signer.is_open() => format!("{spec}, opened"),
-        (_, Ok(spec)) => format!(
-            "{spec}, as its plugin describes it; whether it signs shows when something is signed"
-        ),
-        (_, Err(_)) => "its plugin is there and makes whole signatures by itself; whether its service answers and the key can be used shows when something is signed"
-            .to_owned(),
+        (_, Ok(spec)) => format!("{spec}, according to its plugin; it is used only when signing"),
+        (_, Err(_)) => {
+            "its plugin is installed and makes whole signatures; the key is used only when signing"
+                .to_owned()
+        }
     }
 }
 
@@ -198,14 +275,11 @@ fn pin_source(subject: &str, entry: &KeyEntry, findings: &mut Findings) {
     if let Err(error) = File::open(path) {
         findings.fail(
             subject,
-            format!(
-                "the file with its PIN can't be read: {path}: {}",
-                WithCauses(&error)
-            ),
-            "write the PIN there, readable by you alone, or name another PIN source",
+            format!("its PIN file can't be read: {path}: {}", WithCauses(&error)),
+            "write the PIN to that file, readable only by you, or use another PIN source",
         );
     } else {
-        exposed(subject, "file with its PIN", path, findings);
+        exposed(subject, "PIN file", path, findings);
     }
 }
 
@@ -214,7 +288,7 @@ fn exposed(subject: &str, what: &str, path: &str, findings: &mut Findings) {
     if fs::metadata(path).is_ok_and(|found| others_may_read(&found)) {
         findings.warn(
             subject,
-            format!("others may read the {what}, {path}"),
+            format!("others can read the {what}, {path}"),
             &format!("chmod 600 {path}"),
         );
     }
@@ -229,21 +303,6 @@ fn others_may_read(found: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn others_may_read(_: &fs::Metadata) -> bool {
     false
-}
-
-/// The key's own certificate, which stands first.
-fn expiring(subject: &str, path: &str, now: Timestamp, findings: &mut Findings) {
-    let chain = hardsign_core::config::read_named(Path::new(path), MAX_CHAIN).ok();
-    let chain = chain.and_then(|bytes| Certificate::parse_file(&bytes).ok());
-    if let Some(leaf) = chain.as_ref().and_then(|chain| chain.first())
-        && let Some((message, _)) = validity(leaf, now)
-    {
-        findings.warn(
-            subject,
-            format!("its certificate: {message}"),
-            "have the key certified anew",
-        );
-    }
 }
 
 /// Largest file of certificates, in bytes.

@@ -14,25 +14,39 @@ pub(super) fn look(dirs: &Dirs, context: &Context, findings: &mut Findings) {
     if dirs.libexec != dirs.config && !dirs.libexec.is_dir() {
         findings.warn(
             subject,
-            "does not exist, so only plugins that came with hardsign are found",
-            "see that NOTATION_LIBEXEC names the directory in which `plugins` is",
+            "does not exist, so only plugins that come with hardsign are found",
+            "set NOTATION_LIBEXEC to the directory that contains `plugins`",
         );
     }
     cache(dirs, findings);
-    if dirs.old_policy().exists() && dirs.oci_policy().exists() {
-        findings.warn(
-            "OCI trust policy",
-            format!(
-                "{} is there too, and is not read",
-                dirs.old_policy().display()
-            ),
-            &format!(
-                "see with `{} policy show` that the one in use is the right one, and delete the other",
-                context.program
-            ),
-        );
-    }
+    old_policy(dirs, context, findings);
     notation(findings);
+}
+
+/// `trustpolicy.json` beside `trustpolicy.oci.json`: for notation 1.x, which reads no other.
+fn old_policy(dirs: &Dirs, context: &Context, findings: &mut Findings) {
+    let (old, new) = (dirs.old_policy(), dirs.oci_policy());
+    let (Ok(of_old), Ok(of_new)) = (fs::read(&old), fs::read(&new)) else {
+        return;
+    };
+    let subject = "OCI trust policy";
+    if of_old == of_new {
+        let message = format!("{} is a copy of it, for notation 1.x", old.display());
+        return findings.ok(subject, message);
+    }
+    findings.warn(
+        subject,
+        format!(
+            "{} differs from it: {} does not read that file, notation 1.x reads no other",
+            old.display(),
+            context.program
+        ),
+        &format!(
+            "check with `{} policy show` which one is right; where notation 1.x is in use, copy {} over the other, and otherwise delete it",
+            context.program,
+            new.display()
+        ),
+    );
 }
 
 fn cache(dirs: &Dirs, findings: &mut Findings) {
@@ -49,7 +63,7 @@ fn cache(dirs: &Dirs, findings: &mut Findings) {
         findings.warn(
             format!("cache directory {}", cache.display()),
             "can't be written to, so revocation lists are fetched each time",
-            "make it a directory of yours, or set NOTATION_CACHE to one",
+            "make it a directory you can write to, or set NOTATION_CACHE to one",
         );
     }
 }

@@ -68,7 +68,7 @@ fn no_evidence(plugin: &str) -> Failure {
         "plugin {} gives no evidence of keys",
         one_line(plugin)
     ))
-    .hint("YubiKeys do, through the plugin yubikey")
+    .hint("use a YubiKey, with the plugin yubikey")
 }
 
 /// What a module or service says without proof.

@@ -493,7 +493,10 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
     let dirs = context.dirs()?;
     device::check_out(&args.out)?;
     let (ledger_file, crl_file) = dirs.authority(&args.name).ok_or_else(|| {
-        Failure::failed(format!("the name {:?} is no name for a file", args.name))
+        Failure::failed(format!(
+            "the name {:?} can't be used as a file name",
+            args.name
+        ))
     })?;
     let now = context.now();
     let next_update = now

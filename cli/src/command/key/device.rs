@@ -8,7 +8,7 @@ use hardsign_core::certify::{self, ImportError, arrange};
 use hardsign_core::config::{ConfigError, SigningKeys, create_private_directory, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
-use hardsign_core::text::WithCauses;
+use hardsign_core::text::{WithCauses, plural};
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{
     Capability, CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme,
@@ -19,7 +19,7 @@ use super::super::{Context, Unanswered, certificate_file, signer};
 use crate::args::Output;
 use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
 use crate::failure::Failure;
-use crate::output::{json, one_line, table::table};
+use crate::output::{json, one_line};
 
 /// A key of the list and the open session of its device.
 pub(super) struct Opened {
@@ -193,9 +193,7 @@ fn may_replace(
     }
     let fate = match store.has(&Capability::Versions) {
         true => "it is kept, and the new one takes over its name",
-        false => {
-            "it and its certificates are deleted for good, and nothing can be signed with it any more"
-        }
+        false => "it and its certificates are permanently deleted",
     };
     let id = one_line(&new.key_id);
     let question = format!("If there is a key at {id}, {fate}. Are you sure?");
@@ -211,8 +209,8 @@ fn unanswered() -> Unanswered {
 
 /// Whoever makes a key in a script has to learn that there is none.
 fn not_agreed() -> Failure {
-    Failure::failed("no key was made: the question was not answered with yes")
-        .hint("agree with --yes where nobody can be asked")
+    Failure::failed("no key was made: the answer was not yes")
+        .hint("add --yes if nobody can be asked")
 }
 
 /// Has the device make a key, and asks the user first where the plugin wants that.
@@ -278,7 +276,7 @@ pub(in crate::command) fn list(
         console.warning(one_line(warning));
     }
     if listed.truncated {
-        console.warning("there are more keys than are listed; name a token with --id");
+        console.warning("not all keys are listed; name a token with --id");
     }
     if output == Output::Json {
         let document = json!({
@@ -287,8 +285,11 @@ pub(in crate::command) fn list(
         return Ok(console.json(&document)?);
     }
     let rows: Vec<_> = listed.keys.iter().map(row).collect();
+    if rows.is_empty() {
+        console.plain("There are no visible keys; some are visible only after login (--plugin-config pin-source=prompt)");
+    }
     let header = ["LABEL", "TYPE", "CERTIFICATE", "EXPIRES", "ID"];
-    Ok(console.bytes(table(header, &rows).as_bytes())?)
+    Ok(console.table(header, &rows)?)
 }
 
 fn row(key: &KeyEntry) -> [String; 5] {
@@ -500,7 +501,7 @@ pub(super) async fn keep(
     }
     let Some(own) = own else {
         return Err(Failure::failed(format!(
-            "the device holds no certificates, and the name {:?} is no name for a file",
+            "the device holds no certificates, and the name {:?} can't be used as a file name",
             opened.name
         )));
     };
@@ -552,15 +553,8 @@ pub(super) fn tell_kept(
         .to_owned(),
     };
     let number = chain.len();
-    let plural = if number == 1 {
-        "certificate"
-    } else {
-        "certificates"
-    };
-    Ok(console.line(format_args!(
-        "{}: stored {number} {plural} {place}",
-        one_line(name)
-    ))?)
+    let number = plural(number, "certificate");
+    Ok(console.line(format_args!("{}: stored {number} {place}", one_line(name)))?)
 }
 
 pub(super) fn stored_document(name: &str, chain: &[Certificate], kept: &Kept) -> Value {
@@ -611,8 +605,8 @@ pub(super) fn put_out(out: &Out, bytes: &[u8], context: &Context) -> Result<(), 
 pub(super) fn check_out(out: &Out) -> Result<(), Failure> {
     match &out.file {
         Some(file) if !out.force && Path::new(file).symlink_metadata().is_ok() => {
-            Err(Failure::failed(format!("{file} exists already"))
-                .hint("choose another --out, or overwrite it with --force"))
+            Err(Failure::failed(format!("{file} already exists"))
+                .hint("choose another --out, or overwrite the file with --force"))
         }
         _ => Ok(()),
     }

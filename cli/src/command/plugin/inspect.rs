@@ -89,7 +89,7 @@ async fn learn(host: &Host, dirs: &Dirs, file: PluginFile, config: &PluginConfig
     let metadata = match &store {
         Ok(store) => {
             let metadata = store.metadata().clone();
-            health.push(ok("it says who it is, as the contract asks"));
+            health.push(ok("it identifies itself as the contract requires"));
             if file.origin == Origin::User {
                 health.push(of_version(&metadata.version));
             }
@@ -158,12 +158,12 @@ fn used_by(dirs: &Dirs, file: &PluginFile) -> (Vec<UsedBy>, Option<Finding>) {
 /// PLI-14: what `plugin install` will do with it.
 fn of_version(version: &str) -> Finding {
     if is_semantic(version) {
-        return ok("its version is a semantic one, so a higher one replaces it");
+        return ok("its version is a semantic version, so a higher one replaces it");
     }
     Finding {
         status: Status::Warning,
         message: format!(
-            "its version {version:?} is no semantic version, so it is replaced with --force only"
+            "its version {version:?} is not a semantic version, so only --force replaces it"
         ),
         fix: None,
     }
@@ -304,16 +304,16 @@ impl Report {
         };
         let console = &context.console;
         console.line(match (answer.keys.len(), answer.truncated) {
-            (0, _) => "Keys:         none that it can see",
+            (0, _) => "Keys:         none visible",
             (_, false) => "Keys:",
-            (_, true) => "Keys:         more than are shown here",
+            (_, true) => "Keys:         more than shown here",
         })?;
         for key in &answer.keys {
             let spec = key.key_spec.map(|spec| spec.name());
             console.line(format_args!("  {}", one_line(&key.key_id)))?;
             console.line(format_args!(
                 "    {}, {}",
-                spec.unwrap_or("of a kind that can't sign here"),
+                spec.unwrap_or("of an unsupported type"),
                 one_line(&key.description)
             ))?;
         }
@@ -327,7 +327,7 @@ impl Report {
             }
             ("changed", Some(pin)) => format!("CHANGED since it was pinned as {}", pin.sha256),
             ("unknown", _) => "not known: the pins can't be read".to_owned(),
-            _ if self.file.origin == Origin::Box => "none, it came with hardsign".to_owned(),
+            _ if self.file.origin == Origin::Box => "none; it comes with hardsign".to_owned(),
             _ => "none: it was not installed by `plugin install`".to_owned(),
         }
     }
@@ -343,22 +343,18 @@ const fn origin(origin: Origin) -> &'static str {
 /// What a capability is good for, in plain words (PLG-21).
 const fn meaning(capability: &Capability) -> &'static str {
     match capability {
-        Capability::RawSignature => "signs; sees the whole of what is signed",
-        Capability::Envelope => "makes whole signatures of artifacts by itself",
-        Capability::EnvelopeForBlob => "makes whole signatures of files by itself",
-        Capability::TrustedIdentity => {
-            "decides, when asked by a signature, whether its signer is trusted"
-        }
-        Capability::RevocationCheck => {
-            "checks, when asked by a signature, whether its certificates are revoked"
-        }
-        Capability::Digest => "signs digests, so that what is signed stays here",
-        Capability::Session => "signs many things in one process, with one login",
+        Capability::RawSignature => "signs, and sees the whole payload",
+        Capability::Envelope => "makes whole signatures of artifacts",
+        Capability::EnvelopeForBlob => "makes whole signatures of files",
+        Capability::TrustedIdentity => "verifies the signer's identity, if a signature asks for it",
+        Capability::RevocationCheck => "checks revocation, if a signature asks for it",
+        Capability::Digest => "signs digests, so the payload stays on this machine",
+        Capability::Session => "signs many artifacts in one process, with one login",
         Capability::Keys => "lists its keys",
-        Capability::Attest => "gives evidence of where a key was made and lives",
-        Capability::TestKeys => "makes software keys for tests",
-        Capability::Setup => "gives a new token a PIN of its own",
-        Capability::Versions => "keeps a key whose name a new one takes over",
-        _ => "not known to this version of hardsign, and not used",
+        Capability::Attest => "proves that a key was generated in hardware",
+        Capability::TestKeys => "generates software keys for testing",
+        Capability::Setup => "replaces a new token's default PIN",
+        Capability::Versions => "keeps a key whose name a new key takes over",
+        _ => "unknown to this version of hardsign, and not used",
     }
 }

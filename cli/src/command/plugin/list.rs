@@ -15,7 +15,6 @@ use super::super::{Context, signer};
 use crate::args::Output;
 use crate::args::plugin::ListArgs;
 use crate::failure::Failure;
-use crate::output::table::table;
 
 /// A plugin and what it says of itself.
 struct Row {
@@ -67,8 +66,14 @@ pub(crate) fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
         .into_iter()
         .map(|row| cells(row, context.program))
         .collect();
+    if cells.is_empty() {
+        context.console.plain(match args.all {
+            true => "There are no plugins",
+            false => "There are no installed plugins; --all includes those that come with hardsign",
+        });
+    }
     let header = ["NAME", "DESCRIPTION", "VERSION", "CAPABILITIES", "ERROR"];
-    Ok(context.console.bytes(table(header, &cells).as_bytes())?)
+    Ok(context.console.table(header, &cells)?)
 }
 
 async fn ask(host: &Host, one: Listed) -> Row {

@@ -16,7 +16,7 @@ use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::edit::{self, Applies, Changed, EditError, Role, Signer};
 use hardsign_core::policy::{Applicability, Document, Statement, blob, hardsign, oci};
-use hardsign_core::text::WithCauses;
+use hardsign_core::text::{WithCauses, did_you_mean};
 use hardsign_core::trust::{StoreRef, StoreType, edit as stores};
 use hardsign_core::verify::check_together;
 use hardsign_core::x509::identity::TrustedIdentity;
@@ -89,7 +89,7 @@ pub(in crate::command) fn add(mut args: AddArgs, context: &Context) -> Result<()
     if changes.is_empty() {
         context
             .console
-            .line("Nothing to change: this signer is trusted already.")?;
+            .line("Nothing to change: this signer is already trusted.")?;
         return done(&signer, leaf, &statement, &changes, &[], context);
     }
     show(&changes, &files, context)?;
@@ -189,7 +189,7 @@ fn existing_statement(args: &AddArgs, files: &Files) -> Result<String, Failure> 
             }
         ))
         .hint(format!(
-            "add who signs the artifacts themselves first, without --attached{}",
+            "first add the signer of the artifacts themselves, without --attached{}",
             known(statements.map(Statement::name))
         ))),
     }
@@ -199,7 +199,7 @@ fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
     match names.len() {
         0 => String::new(),
-        _ => format!("; there are the statements {}", names.join(", ")),
+        _ => format!("; its statements are {}", names.join(", ")),
     }
 }
 
@@ -226,7 +226,7 @@ fn find(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<Found, Failure
             })
         }
         (From::Signed(path), None) => Err(Failure::usage(format!(
-            "{} is no signature file: its name ends in .jws.sig or .cose.sig",
+            "{} is not a signature file: the name must end in .jws.sig or .cose.sig",
             one_line(path)
         ))),
         (From::Signed(reference), Some((registry, deadline))) => {
@@ -289,7 +289,7 @@ fn choose(
     if let Some(wanted) = &args.fingerprint {
         return by_leaf.remove(wanted).ok_or_else(|| {
             Failure::failed(format!(
-                "no intact signature of {} is by a certificate with the SHA-256 {wanted}",
+                "no intact signature of {} was made with a certificate with the SHA-256 {wanted}",
                 one_line(from)
             ))
             .hint(format!("there are:\n  {}", signers(&by_leaf)))
@@ -366,7 +366,7 @@ fn new_store(store: &StoreRef, root: &Certificate, dirs: &Dirs) -> Result<bool, 
             "the trust store {store} exists, with other certificates than \"{}\"",
             root.subject()
         ))
-        .hint("choose another name for the signer: its trust store has the same name")),
+        .hint("choose another name for the signer, which is also the name of its trust store")),
     }
 }
 
@@ -435,7 +435,7 @@ pub(in crate::command) fn remove(
     plan.check(&files, &dirs)?;
     show(&plan.changes, &files, context)?;
     let unanswered = Unanswered::new(format!("signer {} was not removed", args.name), "--yes");
-    let question = format!("Trust {} no longer?", args.name);
+    let question = format!("Stop trusting {}?", args.name);
     if !context.confirm(&question, args.yes, &unanswered)? {
         return Ok(());
     }
@@ -506,9 +506,10 @@ fn plan_removal<A: Applicability>(
                 "no trust policy statement has the signer {}",
                 one_line(&args.name)
             ))
-            .hint(format!(
-                "`policy show` prints the policy{}",
-                known(document.statements().iter().map(Statement::name))
+            .hint(named_or_shown(
+                args.statement.as_deref(),
+                document.statements().iter().map(Statement::name),
+                files.kind,
             )));
         }
         several => {
@@ -543,6 +544,20 @@ fn plan_removal<A: Applicability>(
     Ok((plan, name))
 }
 
+/// The statement that was probably meant, or all that there are.
+fn named_or_shown<'n>(
+    wanted: Option<&str>,
+    names: impl Iterator<Item = &'n str> + Clone,
+    kind: Kind,
+) -> String {
+    let show = match kind {
+        Kind::Oci => "hardsign policy show",
+        Kind::Blob => "hardsign blob policy show",
+    };
+    let meant = wanted.and_then(|wanted| did_you_mean(wanted, names.clone()));
+    meant.unwrap_or_else(|| format!("`{show}` prints the policy{}", known(names)))
+}
+
 fn failed(error: EditError, files: &Files) -> Failure {
     let hint = match &error {
         EditError::Policy(_) => return match error {
@@ -560,10 +575,9 @@ fn failed(error: EditError, files: &Files) -> Failure {
             "give it with --identity:\n  {}",
             identities.join("\n  ")
         ),
-        EditError::NoSuchStatement { names, .. } => format!(
-            "`policy show` prints the policy{}",
-            known(names.iter().map(String::as_str))
-        ),
+        EditError::NoSuchStatement { statement, names } => {
+            named_or_shown(Some(statement), names.iter().map(String::as_str), files.kind)
+        }
         EditError::Hardsign(_) if files.rules_bytes.is_some() => {
             format!("nothing was written; see {}", files.rules.display())
         }

@@ -152,7 +152,8 @@ fn listed(lines: Lines, directory: Option<String>) -> Listed<Item> {
 fn item(name: Name, more: Result<More, Failure>, directory: Option<&str>) -> Item {
     let (mut more, fault) = match more {
         Ok(more) if name.text == "-" => {
-            let fault = Failure::failed("standard input can't be listed; type it");
+            let fault =
+                Failure::failed("a list can't name standard input: give - on the command line");
             (more, Some(fault))
         }
         Ok(more) => (more, None),

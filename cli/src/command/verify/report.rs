@@ -15,7 +15,7 @@ use super::super::tally::{MAX_TOLD, line, nothing_listed};
 use crate::args::Output;
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, not_accepted};
-use crate::output::{Mark, device, one_line, signer, table::table};
+use crate::output::{Mark, device, one_line, signer};
 
 /// What became of one artifact or file: its name, and the answer.
 pub(super) struct Checked {
@@ -319,7 +319,7 @@ pub(in crate::command) fn print(
             .iter()
             .map(|(k, v)| [k.clone(), v.clone()])
             .collect();
-        console.bytes(table(["KEY", "VALUE"], &rows).as_bytes())?;
+        console.table(["KEY", "VALUE"], &rows)?;
     }
     Ok(())
 }

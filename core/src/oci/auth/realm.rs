@@ -15,7 +15,7 @@ pub(super) fn check(
     secret: bool,
     allowed: &[String],
 ) -> Result<Url, &'static str> {
-    let url: Url = realm.parse().map_err(|_| "it is no URL")?;
+    let url: Url = realm.parse().map_err(|_| "it is not a URL")?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("there is a user name in its address");
     }

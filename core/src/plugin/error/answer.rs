@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::fmt;
 
-use hardsign_plugin::algorithm::SignatureAlgorithm;
+use hardsign_plugin::algorithm::{KeySpec, SignatureAlgorithm};
 
+use crate::crypto::SignatureInvalid;
 use crate::envelope::EnvelopeError;
 use crate::plugin::text::{Lines, escaped};
+use crate::text::{WithCauses, plural};
 
 /// What is wrong with a plugin's answer; nothing of it was used.
 #[derive(Debug)]
@@ -50,8 +52,8 @@ pub enum AnswerFault {
     SignatureLength {
         /// Bytes returned.
         length: usize,
-        /// Bytes that the key gives.
-        expected: usize,
+        /// The key, which decides how many there should be.
+        key: KeySpec,
     },
     /// More or larger certificates than any chain has.
     ChainTooLarge {
@@ -109,13 +111,22 @@ impl AnswerFault {
                 f,
                 "signing algorithm in {answer} response {answered:?} does not match key spec, which requires {expected}"
             ),
-            Self::SignatureLength { length, expected } => write!(
-                f,
-                "plugin {plugin} returned a signature of {length} bytes instead of {expected}"
-            ),
+            Self::SignatureLength { length, key } => {
+                let expected = key.signature_len();
+                let source = SignatureInvalid::of(*key);
+                let invalid = EnvelopeError::Signature { source };
+                write!(
+                    f,
+                    "generated signature failed verification: {}: it has {} instead of {expected}",
+                    WithCauses(&invalid),
+                    plural(*length, "byte")
+                )
+            }
             Self::ChainTooLarge { count, bytes } => write!(
                 f,
-                "plugin {plugin} returned a certificate chain of {count} certificates and {bytes} bytes, which is more than hardsign reads"
+                "plugin {plugin} returned a certificate chain of {} and {}, which is more than hardsign reads",
+                plural(*count, "certificate"),
+                plural(*bytes, "byte")
             ),
             Self::Chain(_) => f.write_str("generated signature failed verification"),
             Self::KeyChanged => write!(

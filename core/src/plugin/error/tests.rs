@@ -49,6 +49,7 @@ fn plg_07_texts() {
             Kind::NotFound {
                 path: path.clone(),
                 source: denied(),
+                nearest: None,
             },
             "plugin executable file is either not found or inaccessible: stat /p/x: permission denied",
         ),
@@ -188,9 +189,9 @@ fn plg_24_texts_of_answers() {
         (
             AnswerFault::SignatureLength {
                 length: 63,
-                expected: 64,
+                key: KeySpec::Ec256,
             },
-            "plugin x returned a signature of 63 bytes instead of 64",
+            "generated signature failed verification: signature is invalid. Error: crypto/ecdsa: verification error: it has 63 bytes instead of 64",
         ),
         (
             AnswerFault::ChainTooLarge {

@@ -127,7 +127,7 @@ impl<'a> Target<'a> {
             return Err(self.refused(name, "its name is absolute"));
         }
         if name.is_empty() || name.contains(|c: char| c == '\\' || c.is_control()) {
-            return Err(self.refused(name, "its name is no file name"));
+            return Err(self.refused(name, "its name is not a valid file name"));
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl<'a> Target<'a> {
         failed: impl Fn(io::Error) -> InstallError,
     ) -> Result<(), InstallError> {
         if name.is_empty() || name.len() > MAX_NAME || name.contains('/') || name == "." {
-            return Err(self.refused(name, "its name is no file name"));
+            return Err(self.refused(name, "its name is not a valid file name"));
         }
         if !self.names.insert(name.to_lowercase()) {
             return Err(self.refused(name, "another one has the same name"));

@@ -80,12 +80,17 @@ impl RawSigner {
     /// SHA-256 of the signing certificate, where it is known: a session says it when it is opened, a
     /// plugin without one with each signature.
     pub fn leaf_thumbprint(&self) -> Option<[u8; 32]> {
-        let chain = match &self.way {
-            Way::Session(session) => session.chain().clone(),
-            Way::Contract(known) => known.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        };
+        let chain = self.chain();
         let leaf = chain.ders().first()?;
         crypto::hash(HashAlgorithm::Sha256, leaf).try_into().ok()
+    }
+
+    /// The certificate chain as the plugin gave it; empty where it was not asked yet.
+    pub fn chain(&self) -> SignerChain {
+        match &self.way {
+            Way::Session(session) => session.chain().clone(),
+            Way::Contract(known) => known.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Signs: `digest` is that of `message` by the key's hash. The answer is bounded, and for the

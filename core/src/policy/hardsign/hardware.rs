@@ -90,13 +90,13 @@ pub enum HardwareFault {
         unknown: UnknownName,
     },
     /// No serial number of a YubiKey.
-    #[error("\"hardware.serials\": {serial} is no serial number of a device")]
+    #[error("\"hardware.serials\": {serial} is not a serial number of a device")]
     Serial {
         /// What stands there.
         serial: u64,
     },
     /// A file of roots with a certificate that vouches for nothing.
-    #[error("{} holds {subject}, which is no CA certificate", path.display())]
+    #[error("{} contains {subject}, which is not a CA certificate", path.display())]
     NoCa {
         /// The file.
         path: PathBuf,

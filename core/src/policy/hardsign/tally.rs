@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Party, Signers};
+use crate::text::plural;
 use crate::trust::StoreRef;
 use crate::x509::Certificate;
 
@@ -45,9 +46,9 @@ impl fmt::Display for Tally {
         };
         write!(
             f,
-            "{} of at least {} signers, signed: {}, not signed: {}",
+            "{} of at least {}, signed: {}, not signed: {}",
             self.signed.len(),
-            self.at_least,
+            plural(self.at_least, "signer"),
             list(&self.signed),
             list(&self.missing)
         )

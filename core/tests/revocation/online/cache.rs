@@ -235,9 +235,9 @@ async fn faults_are_told_once() {
             "{".to_owned(),
             "failed to decode file retrieved from file cache: ",
         ),
-        ("{}".to_owned(), "baseCRL is no base64"),
-        (r#"{"baseCRL":"?"}"#.to_owned(), "baseCRL is no base64"),
-        (r#"{"baseCRL":7}"#.to_owned(), "baseCRL is no base64"),
+        ("{}".to_owned(), "baseCRL is not base64"),
+        (r#"{"baseCRL":"?"}"#.to_owned(), "baseCRL is not base64"),
+        (r#"{"baseCRL":7}"#.to_owned(), "baseCRL is not base64"),
         (
             r#"{"baseCRL":"MAA="}"#.to_owned(),
             "failed to parse baseCRL of file retrieved from file cache: x509: malformed crl",

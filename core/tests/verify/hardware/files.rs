@@ -196,11 +196,11 @@ fn req_13_faults_fail_closed() {
         ),
         (
             r#"{"serials":[0]}"#,
-            format!("{of_rule}\"hardware.serials\": 0 is no serial number of a device"),
+            format!("{of_rule}\"hardware.serials\": 0 is not a serial number of a device"),
         ),
         (
             r#"{"serials":[4294967296]}"#,
-            format!("{of_rule}\"hardware.serials\": 4294967296 is no serial number of a device"),
+            format!("{of_rule}\"hardware.serials\": 4294967296 is not a serial number of a device"),
         ),
         (
             r#"{"serials":[7,8,7]}"#,
@@ -213,7 +213,7 @@ fn req_13_faults_fail_closed() {
         (
             r#"{"roots":["file:leaf.der"]}"#,
             format!(
-                "{of_rule}leaf.der holds \"CN=signer,O=Hardsign Tests,ST=WA,C=US\", which is no CA certificate"
+                "{of_rule}leaf.der contains \"CN=signer,O=Hardsign Tests,ST=WA,C=US\", which is not a CA certificate"
             ),
         ),
     ];

@@ -134,7 +134,7 @@ pub enum Flaw {
     ExtensionsInOldVersion(u8),
     /// Not one of the two forms of time that RFC 5280 allows.
     #[error(
-        "{text:?} is no time as RFC 5280 wants it: UTCTime YYMMDDHHMMSSZ or GeneralizedTime YYYYMMDDHHMMSSZ"
+        "{text:?} is not a time as RFC 5280 requires it: UTCTime YYMMDDHHMMSSZ or GeneralizedTime YYYYMMDDHHMMSSZ"
     )]
     Time {
         /// The value.

@@ -1,7 +1,7 @@
 //! The settings that a plugin declares in its metadata, so that a misspelt one is an error.
 
 use super::{Metadata, PluginConfig, is_false, message};
-use crate::text::{nearest, spelt};
+use crate::text::{meant, nearest, spelt};
 
 message! {
     /// A setting that a plugin knows: `{"name":"cert-chain","description":"…","path":true}`.
@@ -70,12 +70,12 @@ impl UnknownSetting {
         if PINS.contains(&spelt(&self.name).as_str()) && self.known.iter().any(|k| k == PIN_SOURCE)
         {
             return format!(
-                "a PIN is no setting; {PIN_SOURCE} says where it comes from, for instance {PIN_SOURCE}=env:NAME"
+                "a PIN can't be given as a setting; {PIN_SOURCE} says where it comes from, for instance {PIN_SOURCE}=env:NAME"
             );
         }
         match (&self.nearest, self.known.as_slice()) {
-            (Some(nearest), _) => format!("did you mean {nearest}?"),
-            (None, []) => "the plugin has no settings; leave it out".to_owned(),
+            (Some(nearest), _) => meant(nearest),
+            (None, []) => "the plugin has no settings".to_owned(),
             (None, known) => format!("its settings are {}", known.join(", ")),
         }
     }
@@ -194,6 +194,6 @@ mod tests {
         assert_eq!(silent.check_settings(&config), Ok(()));
         let none = silent.with_settings([]);
         let error = none.check_settings(&config).unwrap_err();
-        assert_eq!(error.hint(), "the plugin has no settings; leave it out");
+        assert_eq!(error.hint(), "the plugin has no settings");
     }
 }

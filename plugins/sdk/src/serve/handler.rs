@@ -332,12 +332,12 @@ fn check_key_id(key_id: &str) -> Result<(), Error> {
 fn check_creation(request: &CreateKeyRequest) -> Result<(), Error> {
     check_key_id(&request.key_id)?;
     match (&request.pin_policy, &request.touch_policy) {
-        (Some(PinPolicy::Unknown(name)), _) => Err(Error::validation(format!(
-            "there is no PIN policy {name:?}"
-        ))),
-        (_, Some(TouchPolicy::Unknown(name))) => Err(Error::validation(format!(
-            "there is no touch policy {name:?}"
-        ))),
+        (Some(PinPolicy::Unknown(name)), _) => {
+            Err(Error::validation(format!("unknown PIN policy {name:?}")))
+        }
+        (_, Some(TouchPolicy::Unknown(name))) => {
+            Err(Error::validation(format!("unknown touch policy {name:?}")))
+        }
         _ => Ok(()),
     }
 }
@@ -363,7 +363,7 @@ fn check_digest(key_spec: KeySpec, hash: HashAlgorithm, digest: &[u8]) -> Result
     }
     if digest.len() != hash.output_len() {
         return Err(Error::validation(format!(
-            "a digest of {} bytes is no {hash} digest",
+            "a digest of {} bytes is not a {hash} digest",
             digest.len()
         )));
     }

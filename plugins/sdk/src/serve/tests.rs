@@ -661,7 +661,7 @@ fn commands_that_a_session_does_not_have() {
     let error = fails("create-key", &policy.to_string());
     assert_eq!(
         error.error_message.as_deref(),
-        Some("there is no PIN policy \"sometimes\"")
+        Some("unknown PIN policy \"sometimes\"")
     );
     let error = fails("create-key", &create("there").to_string());
     assert_eq!(error.question(), Some("Replace the key \"there\"?"));

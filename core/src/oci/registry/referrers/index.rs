@@ -246,7 +246,7 @@ impl OwnList {
         members: &Map<String, Value>,
     ) -> Result<Self, String> {
         if digest == subject || members.get("subject").is_some_and(|s| !s.is_null()) {
-            return Err("it is no list".to_owned());
+            return Err("it is not a list".to_owned());
         }
         let placeholder = placeholder(subject).map_err(|error| WithCauses(&error).to_string())?;
         if manifest::describe(OCI_INDEX, &placeholder).digest == *digest {

@@ -27,7 +27,7 @@ pub(super) fn unpack(file: File, target: &mut Target<'_>) -> Result<(), InstallE
         let raw = entry.path_bytes().into_owned();
         let Ok(name) = String::from_utf8(raw) else {
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            return Err(target.refused(&name, "its name is no file name"));
+            return Err(target.refused(&name, "its name is not a valid file name"));
         };
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {}
@@ -38,7 +38,7 @@ pub(super) fn unpack(file: File, target: &mut Target<'_>) -> Result<(), InstallE
             EntryType::XGlobalHeader => continue,
             _ => {
                 target.check_name(&name)?;
-                return Err(target.refused(&name, "it is no regular file"));
+                return Err(target.refused(&name, "it is not a regular file"));
             }
         }
         target.check_name(&name)?;

@@ -33,7 +33,7 @@ pub(super) fn unpack(file: File, target: &mut Target<'_>) -> Result<(), InstallE
         let member = members.entry(index).map_err(InstallError::Zip)?;
         let name = name_of(&member)?;
         if !member.is_dir() && is_special(member.unix_mode()) {
-            return Err(target.refused(&name, "it is no regular file"));
+            return Err(target.refused(&name, "it is not a regular file"));
         }
         if is_wanted(&name) {
             claimed = claimed.saturating_add(member.size());
@@ -64,7 +64,7 @@ fn name_of(member: &zip::read::ZipFileEntry<'_>) -> Result<String, InstallError>
     String::from_utf8(raw.to_vec()).map_err(|_| InstallError::Member {
         kind: "zip",
         name: String::from_utf8_lossy(raw).into_owned(),
-        reason: "its name is no file name",
+        reason: "its name is not a valid file name",
     })
 }
 

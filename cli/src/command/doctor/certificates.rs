@@ -1,0 +1,153 @@
+//! The certificates of keys and trust stores: what expires and what stops verifying then, whether a
+//! chain is one that signatures can have, and whether a trust policy statement of this machine trusts it.
+
+use hardsign_core::policy::Rules;
+use hardsign_core::text::{WithCauses, plural};
+use hardsign_core::trust::{Loader, StoreType, decide};
+use hardsign_core::x509::{Certificate, Chain, CodeSigning};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Finding, Status};
+use crate::output::rfc3339;
+
+/// The statements that verify, each with its name, of one kind of policy after the other.
+#[derive(Default)]
+pub(super) struct Statements(Vec<(String, Rules)>);
+
+/// What is wrong with the time of a certificate.
+pub(super) struct Lapse {
+    pub(super) message: String,
+    pub(super) fix: String,
+    /// It is not valid now.
+    pub(super) now: bool,
+}
+
+impl Statements {
+    pub(super) fn push(&mut self, name: &str, rules: &Rules) {
+        self.0.push((name.to_owned(), rules.clone()));
+    }
+
+    /// The first statement that trusts a chain for code signing.
+    fn trusting(&self, chain: &[Certificate], loader: &Loader) -> Option<&str> {
+        let trusts = |(_, rules): &&(String, Rules)| {
+            let stores: Vec<_> = rules
+                .stores_of(StoreType::Ca)
+                .filter_map(|store| loader.load(store).ok())
+                .collect();
+            let anchored = decide(chain, stores.iter().map(|store| &**store)).is_ok();
+            let known = |leaf| rules.identities().check(leaf, "").is_ok();
+            anchored && chain.first().is_some_and(known)
+        };
+        let found = self.0.iter().find(trusts);
+        found.map(|(name, _)| name.as_str())
+    }
+}
+
+/// The chain of a signing key, leaf first: what keeps it from signing comes as an error, what will, or
+/// what this machine does not trust, as a warning. The text is what is good about it.
+pub(super) fn of_key(
+    subject: &str,
+    chain: Vec<Certificate>,
+    statements: &Statements,
+    loader: &Loader,
+    now: Timestamp,
+) -> (Vec<Finding>, Option<String>) {
+    let mut findings = Vec::new();
+    let mut tell = |status, message, fix: &str| {
+        findings.push(Finding {
+            status,
+            subject: subject.to_owned(),
+            message,
+            fix: Some(fix.to_owned()),
+        });
+    };
+    for (position, certificate) in chain.iter().enumerate() {
+        let what = match position {
+            0 => "its certificate",
+            _ => "a certificate of its chain",
+        };
+        if let Some(lapse) = lapse(certificate, now) {
+            let status = match lapse.now {
+                true => Status::Error,
+                false => Status::Warning,
+            };
+            tell(status, format!("{what}: {}", lapse.message), RENEW);
+        }
+    }
+    let proven = match Chain::<CodeSigning>::prove(chain) {
+        Ok(proven) => proven,
+        Err(error) => {
+            let message = format!(
+                "its certificate chain can't be used: {}",
+                WithCauses(&error)
+            );
+            tell(Status::Error, message, COMPLETE);
+            return (findings, None);
+        }
+    };
+    let leaf = proven.leaf().subject();
+    let good = match statements.trusting(proven.certificates(), loader) {
+        Some(statement) => Some(format!("trusted by statement {statement:?}")),
+        None if statements.0.is_empty() => None,
+        None => {
+            let message = format!(
+                "no trust policy statement on this machine trusts {leaf}, so what it signs does not verify here"
+            );
+            tell(Status::Warning, message, TRUST);
+            None
+        }
+    };
+    (findings, good)
+}
+
+/// What is wrong with the time of a certificate, now or within [`SOON`], and what to do.
+pub(super) fn lapse(certificate: &Certificate, now: Timestamp) -> Option<Lapse> {
+    let subject = certificate.subject();
+    let (from, to) = (certificate.not_before_utc(), certificate.not_after_utc());
+    if now < certificate.not_before() {
+        return Some(Lapse {
+            message: format!("{subject} is not valid before {}", rfc3339(from)),
+            fix: format!("check this machine's clock: it says {now:.0}"),
+            now: true,
+        });
+    }
+    if now > certificate.not_after() {
+        return Some(Lapse {
+            message: format!(
+                "{subject} expired at {}: signatures without a timestamp from before no longer verify",
+                rfc3339(to)
+            ),
+            fix: REPLACE.to_owned(),
+            now: true,
+        });
+    }
+    let left = certificate.not_after().duration_since(now);
+    (left < SOON).then(|| Lapse {
+        message: format!(
+            "{subject} expires in {}: signatures without a timestamp stop verifying at {}",
+            days(left),
+            rfc3339(to)
+        ),
+        fix: REPLACE.to_owned(),
+        now: false,
+    })
+}
+
+fn days(left: SignedDuration) -> String {
+    match left.as_hours() / 24 {
+        0 => "less than a day".to_owned(),
+        days => plural(days, "day"),
+    }
+}
+
+const RENEW: &str = "renew it with `hardsign key renew`, or get a new certificate from its CA";
+
+const REPLACE: &str = "add the certificate that replaces it";
+
+const COMPLETE: &str = "a chain has the signing certificate first and the root last; `hardsign key import-cert` stores one for a key of a device";
+
+const TRUST: &str =
+    "if it should be trusted here, `hardsign policy add-signer <name> --cert <file>` adds it";
+
+/// Certificates that expire within this time are told of.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
