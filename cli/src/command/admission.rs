@@ -8,6 +8,7 @@ use hardsign_core::config::ConfigFile;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::auth::Credentials;
 use hardsign_core::oci::registry::ConnectorOptions;
+use hardsign_core::text::io_text;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::runtime::Builder;
@@ -52,11 +53,14 @@ pub(super) fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
         .worker_threads(many::cores())
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("failed to start the runtime: {error}")))?;
+        .map_err(|error| {
+            Failure::failed(format!("failed to start the runtime: {}", io_text(&error)))
+        })?;
     let served = runtime.block_on(async {
         let heard = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::failed(format!("failed to listen for signals: {error}")))
+            signal(kind).map_err(|error| {
+                Failure::failed(format!("failed to listen for signals: {}", io_text(&error)))
+            })
         };
         let (mut terminated, mut interrupted) = (
             heard(SignalKind::terminate())?,

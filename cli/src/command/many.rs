@@ -116,11 +116,13 @@ impl<T> Feed<T> {
 
     /// Hands an item of a line on; false once nobody takes more.
     pub(super) async fn hand_on(&self, item: T, line: Option<u64>) -> bool {
-        let taken = self.items.send(item).await.is_ok();
-        if taken {
-            self.lines.position.handed_on(line);
-        }
-        taken
+        // Noted first: who takes the item may be the one that stops at once and asks what is left.
+        let Ok(place) = self.items.reserve().await else {
+            return false;
+        };
+        self.lines.position.handed_on(line);
+        place.send(item);
+        true
     }
 
     /// All was handed on.
