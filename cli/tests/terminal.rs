@@ -325,13 +325,7 @@ fn cli_15_tables_fit_the_terminal() {
     let verify = "blob verify --policy policy.json -s artifact.bin.jws.sig artifact.bin";
     machine.shell("sed 's/ca:vectors/ca:demo/; s/x509.subject: [^\"]*/*/' config/trustpolicy.blob.json > policy.json");
     for columns in WIDTHS {
-        for line in [
-            "cert list",
-            "plugin list --all",
-            "key list",
-            "policy show",
-            verify,
-        ] {
+        for line in ["cert list", "plugin list --all", "key list", "policy show"] {
             let text = fitting(&machine, columns, line);
             assert!(!text.contains("Error:"), "{text}");
         }
@@ -345,7 +339,8 @@ fn cli_15_tables_fit_the_terminal() {
             text.contains("config/localkeys/demo.key"),
             "{columns}: {text}"
         );
-        let text = fitting(&machine, columns, verify);
+        // What is said of the signature above the table has lines of its own.
+        let (text, _) = shown(columns, &hardsign(&machine, verify));
         assert!(text.contains(&digest), "{columns}: {text}");
     }
     // One line a plugin where there is room for it; below each other where there is not.

@@ -160,7 +160,7 @@ async fn plg_28_answers_are_checked() {
                 "\"HMAC-MD5\" does not match key spec".into(),
             ),
             ("short-signature", "it has 63 bytes instead of 64".into()),
-            ("no-signature", "returned a signature of 0 bytes".into()),
+            ("no-signature", "it has 0 bytes instead of 64".into()),
             ("bad-base64", "failed to unmarshal the response".into()),
             (
                 "long-chain",
