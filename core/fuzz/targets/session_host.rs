@@ -6,7 +6,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use hardsign_core::plugin::{Interrupt, Session, SessionClocks};
+use hardsign_core::event::Listener;
+use hardsign_core::plugin::{Interrupt, Session, SessionClocks, SessionListener};
 use hardsign_plugin::algorithm::HashAlgorithm;
 use hardsign_plugin::proto::{CONTRACT_VERSION, OpenRequest, PluginConfig, Purpose, SessionLine};
 use tokio::io::AsyncWriteExt as _;
@@ -41,7 +42,8 @@ async fn run(said: &[u8]) {
     let (reader, writer) = tokio::io::split(ours);
     let (_requests, mut answers) = tokio::io::split(theirs);
     let interrupt = Interrupt::new();
-    let session = Session::start(reader, writer, CLOCKS, Box::new(drop), &interrupt);
+    let heard = SessionListener { plugin: "p".into(), listener: Listener::NOBODY };
+    let session = Session::start(reader, writer, CLOCKS, heard, &interrupt);
     let request = OpenRequest {
         contract_version: CONTRACT_VERSION.into(),
         key_id: Some("k".into()),
