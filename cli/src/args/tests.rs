@@ -142,6 +142,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     let program = |word: &String| matches!(word.as_str(), "hardsign" | "notation" | "./notation");
     commands
         .into_iter()
+        // Its objects may have our name.
+        .filter(|words| words.first().is_none_or(|word| word != "kubectl"))
         .filter_map(|words| Some(words[words.iter().position(program)?..].to_vec()))
         .collect()
 }
