@@ -46,8 +46,11 @@ pub(crate) use error::{Parsed, parse};
 pub(crate) use flags::{Output, Registry, Selection, Usage};
 pub(crate) use help::{help, presentable};
 
+/// Makes the definition of a command.
+type Definition = fn() -> Command;
+
 /// The commands, and how each is made.
-const COMMANDS: &[(&str, fn() -> Command)] = &[
+const COMMANDS: &[(&str, Definition)] = &[
     ("sign", sign::definition),
     ("verify", verify::definition),
     ("attach", attach::definition),

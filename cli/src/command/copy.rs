@@ -102,7 +102,7 @@ fn document(
         "source": from,
         "reference": to,
         "tag": tag,
-        "artifact": json::descriptor(&artifact),
+        "artifact": json::descriptor(artifact),
         "referrers": referrers(copied),
         "sent": sent(copied),
         "present": copied.present,

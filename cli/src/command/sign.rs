@@ -343,8 +343,8 @@ impl Report {
         };
         json!({
             "reference": format!("{name}@{}", artifact.digest),
-            "artifact": json::descriptor(&artifact),
-            "signature": json::descriptor(&signature),
+            "artifact": json::descriptor(artifact),
+            "signature": json::descriptor(signature),
             "signatureEnvelopeType": self.format.media_type(),
         })
     }
