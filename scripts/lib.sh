@@ -102,7 +102,7 @@ python_tool() {
 
 # The Go release that is brought where there is none, and the oldest that will do.
 GO_RELEASE=1.26.6
-GO_OLDEST=1.25.0
+GO_OLDEST=1.26.6
 
 # require_go: puts a Go toolchain first on PATH where there is none that is new enough.
 require_go() {

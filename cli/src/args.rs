@@ -32,6 +32,7 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod login;
+pub(crate) mod node;
 pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod promote;
@@ -67,6 +68,7 @@ const COMMANDS: &[(&str, Definition)] = &[
     ("policy", policy::definition),
     ("key", key::definition),
     ("token", token::definition),
+    ("node", node::definition),
     ("doctor", doctor::definition),
     ("completion", completion::definition),
     ("__complete", || completion::candidates("__complete")),

@@ -39,6 +39,7 @@ mod login;
 mod logout;
 mod man;
 mod many;
+pub(crate) mod node;
 mod permissions;
 mod plugin;
 mod policy;
@@ -216,7 +217,17 @@ pub(crate) fn run(
             args::version::check(m)?;
             version::run(context)
         }
-        Some(("doctor", m)) => doctor::run(&args::doctor::DoctorArgs::read(m)?, context),
+        Some(("doctor", m)) => match m.subcommand() {
+            Some(("node", m)) => doctor::node(&args::node::DoctorArgs::read(m)?, context),
+            _ => doctor::run(&args::doctor::DoctorArgs::read(m)?, context),
+        },
+        Some(("node", group)) => match group.subcommand() {
+            Some(("install", m)) => node::install(&args::node::InstallArgs::read(m)?, context),
+            Some(("uninstall", m)) => {
+                node::uninstall(&args::node::UninstallArgs::read(m)?, context)
+            }
+            _ => help(&["node"], definition, context),
+        },
         Some(("completion", m)) => completion::script(args::completion::shell(m)?, context),
         Some(("__complete", m)) => {
             completion::candidates(&args::completion::all(m), definition, context)

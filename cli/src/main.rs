@@ -19,6 +19,9 @@ use output::{Abilities, Console, Level};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if command::node::verifier::is_called(arguments.first()) {
+        return command::node::verifier::main(arguments);
+    }
     let program = program_name(arguments.first());
     let first = arguments.get(1).map(std::ffi::OsString::as_os_str);
     let definition = args::definition_for(program, first);

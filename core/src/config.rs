@@ -16,6 +16,7 @@ use crate::artifact::reference::registry_of_address;
 use crate::dirs::Dirs;
 use crate::json::{self, JsonError};
 
+pub mod exceptions;
 mod file;
 mod keys;
 pub mod permissions;

@@ -71,6 +71,33 @@ impl Dirs {
         Self::resolve(&variable, Platform::HERE)
     }
 
+    /// The directories of a service of the machine, such as the verifier that a container runtime
+    /// starts: those that our own variables name, else `/etc/notation` and `/var/cache/notation`. No
+    /// home directory is looked for: under systemd there is none.
+    ///
+    /// # Errors
+    /// A variable of our own names a relative path: the working directory is somebody else's.
+    pub fn of_machine() -> Result<Self, DirsError> {
+        Self::machine(&variable)
+    }
+
+    fn machine(variable: &dyn Fn(&'static str) -> Option<OsString>) -> Result<Self, DirsError> {
+        let own = |name| match variable(name).map(PathBuf::from) {
+            Some(value) if !value.is_absolute() => Err(DirsError::NotAbsolute {
+                variable: name,
+                value,
+            }),
+            found => Ok(found),
+        };
+        let config = own("NOTATION_CONFIG")?.unwrap_or_else(|| MACHINE_CONFIG.into());
+        let cache = own("NOTATION_CACHE")?.unwrap_or_else(|| MACHINE_CACHE.into());
+        Ok(Self {
+            libexec: own("NOTATION_LIBEXEC")?.unwrap_or_else(|| config.clone()),
+            config,
+            cache: Some(cache),
+        })
+    }
+
     /// All three directories below `root`: a self-contained tree, for tests and tools.
     pub fn below(root: &Path) -> Self {
         Self {
@@ -124,6 +151,11 @@ impl Dirs {
     /// `trustpolicy.oci.json`.
     pub fn oci_policy(&self) -> PathBuf {
         self.config.join("trustpolicy.oci.json")
+    }
+
+    /// `node.hardsign.json`, how a node's images are verified.
+    pub fn node_settings(&self) -> PathBuf {
+        self.config.join("node.hardsign.json")
     }
 
     /// `trustpolicy.blob.json`.
@@ -361,6 +393,10 @@ fn is_absolute(path: &Path, platform: Platform) -> bool {
 }
 
 const NOTATION: &str = "notation";
+/// Configuration of a machine.
+const MACHINE_CONFIG: &str = "/etc/notation";
+/// Caches of a machine.
+const MACHINE_CACHE: &str = "/var/cache/notation";
 
 #[cfg(test)]
 mod tests {
@@ -476,6 +512,32 @@ mod tests {
         )
         .unwrap();
         assert_eq!(dirs.cache, None);
+    }
+
+    /// A service of the machine has no home directory, and asks for none.
+    #[test]
+    fn a_machine_has_fixed_directories() {
+        let resolve = |set: &'static [(&'static str, &'static str)]| {
+            Dirs::machine(&move |name| {
+                let found = set.iter().find(|(n, _)| *n == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        let dirs = resolve(&[("HOME", "/root"), ("XDG_CONFIG_HOME", "/x")]).unwrap();
+        assert_eq!(dirs.config, Path::new("/etc/notation"));
+        assert_eq!(dirs.plugins(), Path::new("/etc/notation/plugins"));
+        assert_eq!(
+            dirs.cache.as_deref(),
+            Some(Path::new("/var/cache/notation"))
+        );
+        let own = resolve(&[("NOTATION_CONFIG", "/c"), ("NOTATION_CACHE", "/k")]).unwrap();
+        assert_eq!(own.libexec, Path::new("/c"));
+        assert_eq!(own.cache.as_deref(), Some(Path::new("/k")));
+        let relative = resolve(&[("NOTATION_CONFIG", "config")]).unwrap_err();
+        assert_eq!(
+            relative.told(),
+            "no configuration directory: NOTATION_CONFIG is not an absolute path: config"
+        );
     }
 
     /// CFG-06, CFG-21: the tree.

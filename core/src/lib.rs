@@ -80,5 +80,6 @@ pub mod timestamp;
 pub mod trust;
 pub mod verify;
 pub mod x509;
+pub mod yaml;
 
 pub use hardsign_plugin::{algorithm, text};

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
+use zeroize::Zeroizing;
 
 use pace::Paces;
 pub use proxy::Via;
@@ -81,6 +82,8 @@ pub struct ClientOptions {
     pub user_agent: String,
     /// PEM certificates trusted beside the system's roots.
     pub extra_roots: Vec<Vec<u8>>,
+    /// What this side shows of itself in TLS, where a server asks.
+    pub identity: Option<TlsIdentity>,
     /// What may be spent.
     pub limits: Limits,
     /// Who hears of each request and answer.
@@ -96,10 +99,29 @@ impl Default for ClientOptions {
         Self {
             user_agent: format!("notation/{version} hardsign/{version}"),
             extra_roots: Vec::new(),
+            identity: None,
             limits: Limits::default(),
             listener: Listener::NOBODY,
             of_others: false,
         }
+    }
+}
+
+/// A certificate chain and its private key, both in one PEM text. Zeroed when dropped; `Debug` says
+/// `REDACTED`.
+#[derive(Clone)]
+pub struct TlsIdentity(Zeroizing<Vec<u8>>);
+
+impl TlsIdentity {
+    /// Takes over a PEM text; it is read when a [`Client`] is made of it.
+    pub fn new(pem: Zeroizing<Vec<u8>>) -> Self {
+        Self(pem)
+    }
+}
+
+impl fmt::Debug for TlsIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("REDACTED")
     }
 }
 
@@ -135,6 +157,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// `Authorization`, sent to the origin of `url` only.
     pub authorization: Option<HeaderValue>,
+    /// Headers for the origin of `url` alone: they may be secrets.
+    pub private: HeaderMap,
     /// Body.
     pub body: Vec<u8>,
 }
@@ -351,6 +375,7 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             authorization: None,
+            private: HeaderMap::new(),
             body: Vec::new(),
         }
     }
@@ -402,7 +427,10 @@ impl Client {
         for pem in &options.extra_roots {
             roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(NetError::Setup)?);
         }
+        let identity = options.identity.as_ref();
+        let identity = identity.map(|identity| reqwest::Identity::from_pem(&identity.0));
         let setup = Setup {
+            identity: identity.transpose().map_err(NetError::Setup)?,
             user_agent: options.user_agent.clone(),
             connect: options.limits.connect,
             idle: options.limits.idle,
@@ -595,6 +623,9 @@ impl Client {
         let mut builder = client
             .request(request.method.clone(), url.clone())
             .headers(request.headers.clone());
+        if at_home {
+            builder = builder.headers(request.private.clone());
+        }
         if let (true, Some(authorization)) = (at_home, &request.authorization) {
             let mut value = authorization.clone();
             value.set_sensitive(true);

@@ -9,6 +9,7 @@ pub mod attach;
 pub mod auth;
 pub mod content;
 pub mod copy;
+pub mod hosts;
 pub mod layout;
 pub mod manifest;
 pub mod registry;

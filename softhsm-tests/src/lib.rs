@@ -28,6 +28,8 @@ pub mod keys;
 pub mod kubernetes;
 pub mod layout;
 pub mod ministack;
+#[cfg(target_os = "linux")]
+pub mod node;
 pub mod openbao;
 pub mod package;
 pub mod pages;

@@ -11,6 +11,9 @@ Examples:
   Also open each key, which may ask for PINs; nothing is signed:
     hardsign doctor --open-keys
 
+  Check that containerd on this node refuses unsigned images:
+    hardsign doctor node
+
   Fail a pipeline if something is wrong or soon will be:
     hardsign doctor --strict --output json";
 
@@ -33,6 +36,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::switch("strict", "Fail on warnings as well"))
         .arg(flags::output())
         .arg(flags::positional("none", "").hide(true))
+        .subcommand(super::node::doctor())
 }
 
 impl DoctorArgs {

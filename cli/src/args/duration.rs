@@ -42,6 +42,17 @@ pub(super) fn positive(text: &str, flag: &str) -> Result<Duration, Usage> {
     }
 }
 
+/// Reads the value of `--timeout`: what containerd gives a verifier, between a second and ten minutes.
+pub(super) fn timeout(text: &str) -> Result<Duration, Usage> {
+    let nanoseconds = read(text, "--timeout")?;
+    match u64::try_from(nanoseconds).map(Duration::from_nanos) {
+        Ok(time) if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&time) => Ok(time),
+        _ => Err(Usage(format!(
+            "invalid argument {text:?} for \"--timeout\" flag: it must be between 1s and 10m"
+        ))),
+    }
+}
+
 /// How the flag is spelt in messages.
 const EXPIRY: &str = "-e, --expiry";
 

@@ -103,7 +103,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Registries",
         &["copy", "promote", "delete", "login", "logout"],
     ),
-    ("Clusters", &["admission"]),
+    ("Clusters", &["admission", "node"]),
     ("Set-up", &["doctor", "completion", "version"]),
 ];
 

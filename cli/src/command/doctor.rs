@@ -30,10 +30,12 @@ use crate::output::{Mark, one_line};
 
 mod certificates;
 mod keys;
+mod node;
 mod surroundings;
 
 use certificates::{Statements, lapse};
 use keys::Looking;
+pub(super) use node::run as node;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
@@ -114,12 +116,22 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
         keys::look(&looking, &mut findings).await;
         Ok(())
     })?;
-    print(&findings, args.output, context)?;
+    conclude(&findings, args.output, args.strict, context)
+}
+
+/// Tells what was found; anything that would fail is a failure, with `strict` a warning too.
+fn conclude(
+    findings: &Findings,
+    output: Output,
+    strict: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    print(findings, output, context)?;
     match (
         findings.count(Status::Error),
         findings.count(Status::Warning),
     ) {
-        (0, warnings) if warnings > 0 && args.strict => Err(Failure::failed(format!(
+        (0, warnings) if warnings > 0 && strict => Err(Failure::failed(format!(
             "{}, which --strict does not allow",
             plural(warnings, "warning")
         ))),

@@ -1,10 +1,13 @@
 //! Files of other Go programs, read as Go's `encoding/json` reads them: names of members without
 //! regard to case, the last of several members of one name, and nothing after the first value.
 //!
+//! Durations stand in them as Go writes those: `1h30m`.
+//!
 //! For files that only their owner writes, such as Docker's `config.json`. Whatever is signed, or
 //! decides about trust, is read by the strict reader of the parent module.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -111,6 +114,38 @@ impl<'de> Deserialize<'de> for Login {
     }
 }
 
+/// A duration as Go's `time.ParseDuration` reads it, to the millisecond: numbers with a unit each, `h`,
+/// `m`, `s` or `ms`, the largest first or not; `0` needs no unit. `None` for anything else, negative
+/// ones among it.
+pub fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let unit = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(unit)?;
+        let seconds = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 0.001,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok()?;
+        sum = sum.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
 #[cfg(test)]
 mod tests {
     use hardsign_test_support::Told;
@@ -164,6 +199,32 @@ mod tests {
         ] {
             let error = read(text).unwrap_err().told();
             assert!(!error.contains("1234"), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_of_go() {
+        for (text, millis) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("10s", Some(10_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1.5s", Some(1500)),
+            ("250ms", Some(250)),
+            ("12h0m0s", Some(43_200_000)),
+            ("", None),
+            ("10", None),
+            ("-1s", None),
+            ("1d", None),
+            ("s", None),
+            ("1s ", None),
+            ("1..5s", None),
+        ] {
+            assert_eq!(
+                duration(text),
+                millis.map(Duration::from_millis),
+                "{text:?}"
+            );
         }
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Setup {
     pub(super) idle: Duration,
     /// Trusted beside the system's.
     pub(super) roots: Vec<reqwest::Certificate>,
+    /// Shown to servers that ask.
+    pub(super) identity: Option<reqwest::Identity>,
 }
 
 impl Setup {
@@ -86,6 +88,9 @@ impl Setup {
             .no_proxy();
         if let Some(proxy) = proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.as_str())?);
+        }
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.clone());
         }
         if reach != Reach::Anywhere {
             builder = builder.dns_resolver(Guard(reach));

@@ -84,7 +84,8 @@ fn address(url: &Url) -> String {
 
 fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let shown = |name: &HeaderName| {
-        if SECRET_HEADERS.contains(&name.as_str()) {
+        let sensitive = headers.get_all(name).iter().any(|v| v.is_sensitive());
+        if sensitive || SECRET_HEADERS.contains(&name.as_str()) {
             return HIDDEN.to_owned();
         }
         let values = headers.get_all(name).iter();

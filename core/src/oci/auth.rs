@@ -8,15 +8,18 @@
 //! and reused until they are refused.
 
 mod challenge;
+mod child;
 pub mod credentials;
 mod helper;
 mod login;
+pub mod provider;
 mod realm;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -66,6 +69,19 @@ pub enum Credentials {
     Given(Credential),
     /// The user's files and helpers.
     Store(Arc<CredentialStore>),
+    /// Somewhere else.
+    Source(Arc<dyn CredentialSource>),
+}
+
+/// Knows credentials for registries. It is asked when a registry wants one, once for each.
+#[async_trait]
+pub trait CredentialSource: fmt::Debug + Send + Sync {
+    /// The credential for the registry that asks, by the name under which it was reached: a mirror's own
+    /// where a mirror asks.
+    ///
+    /// # Errors
+    /// [`CredentialError`]; no credential is no error.
+    async fn credential(&self, registry: &str) -> Result<Option<Credential>, CredentialError>;
 }
 
 /// Why a registry could not be told who we are.
@@ -280,16 +296,21 @@ impl Authenticator {
         let found = match &self.credentials {
             Credentials::None => None,
             Credentials::Given(credential) => Some(credential.clone()),
-            Credentials::Store(store) => {
-                let found = store.get(&self.registry).await;
-                found.map_err(|source| AuthError::Credential {
-                    registry: self.registry.clone(),
-                    source,
-                })?
-            }
+            Credentials::Store(store) => self.found(store.get(&self.registry).await)?,
+            Credentials::Source(source) => self.found(source.credential(&self.registry).await)?,
         };
         state.credential = Some(found.clone());
         Ok(found)
+    }
+
+    fn found(
+        &self,
+        found: Result<Option<Credential>, CredentialError>,
+    ) -> Result<Option<Credential>, AuthError> {
+        found.map_err(|source| AuthError::Credential {
+            registry: self.registry.clone(),
+            source,
+        })
     }
 
     fn basic(&self, credential: Option<&Credential>) -> Result<HeaderValue, AuthError> {

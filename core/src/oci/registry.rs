@@ -14,6 +14,7 @@
 //! manifest and compares it with its digest, where reading asks for the headers alone (OCI-17).
 
 mod content;
+mod endpoint;
 mod error;
 pub(in crate::oci) mod host;
 mod push;
@@ -40,6 +41,7 @@ use crate::envelope::Format;
 use crate::net::{
     Client, ClientOptions, HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode,
 };
+pub use endpoint::Endpoint;
 pub use error::{Faults, RegistryError};
 use host::{Host, unexpected};
 #[cfg(fuzzing)]
@@ -62,6 +64,9 @@ pub struct ConnectorOptions {
     pub force_referrers_tag: bool,
     /// Hosts that may be token services for any registry.
     pub token_services: Vec<String>,
+    /// Where the registry is asked, if not at the address that its name stands for. A connector with
+    /// one is for repositories of one registry.
+    pub endpoint: Option<Endpoint>,
     /// How long a writer of a referrers index waits before it looks whether another has
     /// overwritten it (OCI-28); up to as much again is added at random.
     pub settle: Duration,
@@ -79,6 +84,7 @@ impl Default for ConnectorOptions {
             insecure_registries: Vec::new(),
             force_referrers_tag: false,
             token_services: Vec::new(),
+            endpoint: None,
             settle: Duration::from_millis(500),
             locks: None,
         }
@@ -214,6 +220,10 @@ impl Connector {
     /// `registry` is the name in its one form.
     fn new_host(&self, registry: &str, credentials: Credentials) -> Result<Host, OciError> {
         let options = &self.inner.options;
+        if let Some(endpoint) = &options.endpoint {
+            let services = options.token_services.clone();
+            return Host::at(&self.inner.client, endpoint, credentials, services);
+        }
         Host::new(
             &self.inner.client,
             canonical(registry, options),

@@ -13,6 +13,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::helper::{Helper, HelperError, TOKEN_USER};
+use super::provider::ProviderError;
 use super::{Credential, Secret};
 use crate::artifact::reference::{is_registry, registry_of_address};
 use crate::config::{ConfigError, ConfigFile};
@@ -40,6 +41,8 @@ pub struct CredentialPlaces {
 pub struct CredentialStore {
     places: CredentialPlaces,
     listener: Listener,
+    /// Helpers get no standard error: something that they leave running would keep it open.
+    detached: bool,
 }
 
 /// Why a credential could not be read or kept.
@@ -64,6 +67,9 @@ pub enum CredentialError {
         #[source]
         source: HelperError,
     },
+    /// A credential provider of the kubelet's.
+    #[error("credential provider")]
+    Provider(#[source] Box<ProviderError>),
     /// An entry of `auths` that cannot be read.
     #[error("{}: the entry for {server} under \"auths\" is malformed", path.display())]
     Entry {
@@ -101,12 +107,22 @@ impl CredentialStore {
         Self {
             places,
             listener: Listener::NOBODY,
+            detached: false,
         }
     }
 
     /// The same, and `listener` hears when a credential helper runs (LOG-07).
     pub fn with_listener(self, listener: Listener) -> Self {
         Self { listener, ..self }
+    }
+
+    /// The same, and helpers do not get this process's standard error, which would stay open as long as
+    /// anything that they leave running.
+    pub fn detached(self) -> Self {
+        Self {
+            detached: true,
+            ..self
+        }
     }
 
     /// The credential for a registry. It is found under any spelling of its name.
@@ -239,7 +255,8 @@ impl CredentialStore {
     }
 
     fn helper(&self, name: &str) -> Helper {
-        Helper::new(name, &self.places.search_path, self.listener.clone())
+        let listener = self.listener.clone();
+        Helper::new(name, &self.places.search_path, listener, self.detached)
     }
 
     /// What is in Podman's files, whose keys may name a part of a registry, and in which of them.

@@ -9,15 +9,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
-use hardsign_plugin::host::withhold_variables;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
 use zeroize::Zeroizing;
 
+use super::child::{Child, Ended};
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
 use crate::budget::{self, Party};
@@ -28,15 +25,8 @@ use crate::json::{self, JsonError};
 /// User name that marks a refresh token (CFG-23).
 pub(super) const TOKEN_USER: &str = "<token>";
 
-/// Registry credentials, which no child process sees (CFG-27).
-const CREDENTIALS: [&str; 2] = ["NOTATION_USERNAME", "NOTATION_PASSWORD"];
-
-/// Largest answer, in bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
 /// How long a helper may take: it may be waiting for a person.
 const MAX_TIME: Duration = Duration::from_secs(300);
-/// How long a pipe is read after the helper ended; something that it started may hold it open.
-const GRACE: Duration = Duration::from_secs(1);
 /// What every helper says when it has no entry.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
@@ -51,6 +41,8 @@ pub(super) struct Helper {
 struct Program {
     path: PathBuf,
     listener: Listener,
+    /// It does not get this process's standard error.
+    detached: bool,
 }
 
 /// Why a helper did not do its work.
@@ -115,10 +107,19 @@ struct Entry<'a> {
 }
 
 impl Helper {
-    pub(super) fn new(name: &str, search_path: &[PathBuf], listener: Listener) -> Self {
-        let found = find(name, search_path);
+    pub(super) fn new(
+        name: &str,
+        search_path: &[PathBuf],
+        listener: Listener,
+        detached: bool,
+    ) -> Self {
+        let program = |path| Program {
+            path,
+            listener,
+            detached,
+        };
         Self {
-            program: found.map(|path| Program { path, listener }),
+            program: find(name, search_path).map(program),
         }
     }
 
@@ -247,13 +248,18 @@ async fn run(
         source,
     };
     program.tell(action, HelperStage::Started);
-    let work = run_unbounded(&program.path, action, input);
+    let child = Child {
+        program: &program.path,
+        arguments: &[action.to_owned()],
+        environment: &[],
+        detached: program.detached,
+    };
     let _waiting = budget::waiting(|| {
         let name = program.path.file_name().unwrap_or_default();
         Party::CredentialHelper(name.display().to_string())
     });
-    let result = match tokio::time::timeout(MAX_TIME, work).await {
-        Ok(result) => result.map_err(fail),
+    let result = match tokio::time::timeout(MAX_TIME, child.run(input)).await {
+        Ok(result) => result.map(answer).map_err(fail),
         Err(_) => Err(HelperError::Timeout {
             program: program.path.clone(),
             after: MAX_TIME,
@@ -266,61 +272,15 @@ async fn run(
     result
 }
 
-async fn run_unbounded(
-    program: &PathBuf,
-    action: &'static str,
-    input: &[u8],
-) -> io::Result<Result<Zeroizing<Vec<u8>>, String>> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "credential helpers are the one kind of process started outside plugin::spawn"
-    )]
-    let mut command = Command::new(program);
-    command
-        .arg(action)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    withhold_variables(command.as_std_mut(), &CREDENTIALS);
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that ends without reading says why on its output.
-        let sent = stdin.write_all(input).await;
-        if sent.is_ok() {
-            drop(stdin.shutdown().await);
-        }
+/// A helper says on standard output what went wrong.
+fn answer(ended: Ended) -> Result<Zeroizing<Vec<u8>>, String> {
+    if ended.status.success() {
+        return Ok(ended.output);
     }
-    // Beyond the limit a little room is left, in which the end of the pipe is looked for.
-    let mut output = Zeroizing::new(Vec::with_capacity(MAX_ANSWER.saturating_add(64)));
-    let status = match child.stdout.take() {
-        Some(stdout) => {
-            let mut stdout = stdout.take(MAX_ANSWER as u64);
-            let mut read = std::pin::pin!(stdout.read_to_end(&mut output));
-            tokio::select! {
-                done = &mut read => { done?; None }
-                status = child.wait() => {
-                    drop(tokio::time::timeout(GRACE, read).await);
-                    Some(status?)
-                }
-            }
-        }
-        None => None,
-    };
-    let status = match status {
-        Some(status) => status,
-        None => child.wait().await?,
-    };
-    if status.success() {
-        return Ok(Ok(output));
-    }
-    let beginning = output.get(..output.len().min(300)).unwrap_or_default();
-    let message = String::from_utf8_lossy(beginning).trim().to_owned();
-    Ok(Err(if message.is_empty() {
-        status.to_string()
-    } else {
-        message
-    }))
+    Err(match ended.beginning_of(&ended.output) {
+        message if message.is_empty() => ended.status.to_string(),
+        message => message,
+    })
 }
 
 #[cfg(test)]
@@ -329,8 +289,8 @@ mod tests {
 
     /// CFG-23: what comes from a helper and what goes to it stays in buffers that are zeroed: none
     /// of them grows, and escapes are read as JSON says.
-    #[tokio::test]
-    async fn cfg_23_no_buffer_grows() {
+    #[test]
+    fn cfg_23_no_buffer_grows() {
         let long = "\u{1}\"".repeat(3000);
         let entry = Entry {
             server_url: "registry.example",
@@ -347,30 +307,5 @@ mod tests {
             ("u", &*long)
         );
         assert!(read(br#"{"Username":"u","Secret":"s"} x"#).is_err());
-        #[cfg(unix)]
-        for length in [1, MAX_ANSWER - 1, MAX_ANSWER, MAX_ANSWER + 5] {
-            let output = long_answer(length).await;
-            assert_eq!(output.len(), length.min(MAX_ANSWER));
-            assert!(
-                output.capacity() < MAX_ANSWER + 4096,
-                "{}",
-                output.capacity()
-            );
-        }
-    }
-
-    /// What a helper that writes `length` bytes is read into.
-    #[cfg(unix)]
-    async fn long_answer(length: usize) -> Zeroizing<Vec<u8>> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let place = tempfile::tempdir().unwrap();
-        let program = place.path().join("docker-credential-long");
-        std::fs::write(
-            &program,
-            format!("#!/bin/sh\nhead -c {length} /dev/zero\nexit 0\n"),
-        )
-        .unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        run_unbounded(&program, "get", b"").await.unwrap().unwrap()
     }
 }

@@ -1,0 +1,279 @@
+//! `hardsign node install` and `node uninstall`: the directory that containerd takes verifiers from, with this
+//! executable in it and nothing else, and the settings.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hardsign_core::config::exceptions::Exception;
+use hardsign_core::config::permissions::exposed;
+use hardsign_core::dirs::Dirs;
+
+use super::containerd::{self, Configuration};
+use super::needs::{self, Needs};
+use super::settings::Settings;
+use super::verifier::NAME;
+use crate::args::node::{InstallArgs, UninstallArgs};
+use crate::command::{Context, Unanswered};
+use crate::failure::Failure;
+
+/// `hardsign node install`.
+pub(in crate::command) fn install(args: &InstallArgs, context: &Context) -> Result<(), Failure> {
+    let dirs = Dirs::of_machine().map_err(Failure::error)?;
+    let executable = executable()?;
+    let entry = entry(&args.bin_dir)?;
+    check_entry(&entry, args.force)?;
+    let mut settings = Settings::load(&dirs)?;
+    context.wait(async {
+        let configuration = Configuration::read(&args.places).await.map_err(|why| {
+            Failure::failed(format!("failed to read containerd's configuration: {why}"))
+                .hint("--containerd and --containerd-config name containerd and its configuration")
+        })?;
+        let needs = match args.no_exceptions {
+            true => Needs::default(),
+            false => needs::find(&args.places, &args.exceptions, &configuration)
+                .await
+                .map_err(|why| {
+                    Failure::failed(format!("failed to find out what this node can't live without: {why}"))
+                        .hint("--crictl and --runtime-endpoint say how the node is asked; --no-exceptions goes on without, and a node whose own images are not signed then starts no pod")
+                })?,
+        };
+        fill(&mut settings, args, &configuration);
+        let mut added: Vec<Exception> = Vec::new();
+        for exception in needs.exceptions {
+            if settings.exceptions.add(exception.clone()) {
+                added.push(exception);
+            }
+        }
+        settings.save(&dirs)?;
+        place(&executable, &entry)?;
+        tell(&args.bin_dir, &entry, &dirs, &added, context)?;
+        warn(&needs.unknown, context);
+        let set = configuration.verifiers();
+        let is_set = set.bin_dir == args.bin_dir && set.timeout == args.timeout;
+        context.console.line(match is_set {
+            true => "containerd's configuration names this directory already:",
+            false => "Add this to containerd's configuration, then restart containerd:",
+        })?;
+        context.console.line("")?;
+        let snippet = containerd::snippet(&args.bin_dir, args.timeout);
+        context.console.bytes(snippet.as_bytes())?;
+        context.console.line("")?;
+        context.console.line(
+            "`hardsign doctor node` then tells whether containerd asks, and which images on this node would be refused.",
+        )?;
+        Ok(())
+    })
+}
+
+/// Settings that were given, or that the node knows.
+fn fill(settings: &mut Settings, args: &InstallArgs, configuration: &Configuration) {
+    settings.fit_into(args.timeout);
+    let hosts = configuration.registry_hosts();
+    if !hosts.is_empty() {
+        settings.set_registry_hosts(hosts);
+    }
+    let kubelet = || Some((kubelet_flag("config")?, kubelet_flag("bin-dir")?));
+    let given = args.providers.clone().or_else(kubelet);
+    if let Some((config, bin_dir)) = given {
+        settings.set_providers(&config, &bin_dir);
+    }
+}
+
+/// The kubelet's `--image-credential-provider-<name>`, if it runs here.
+fn kubelet_flag(name: &str) -> Option<PathBuf> {
+    let flag = format!("--image-credential-provider-{name}");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .find_map(|line| {
+            let words: Vec<_> = line
+                .split(|byte| *byte == 0)
+                .map(String::from_utf8_lossy)
+                .collect();
+            let program = words.first()?;
+            if Path::new(&**program).file_name()? != "kubelet" {
+                return None;
+            }
+            words.iter().enumerate().find_map(|(at, word)| {
+                let rest = word.strip_prefix(&flag)?;
+                let value = match rest.strip_prefix('=') {
+                    Some(value) => value.to_owned(),
+                    None => words.get(at.checked_add(1)?)?.to_string(),
+                };
+                let path = PathBuf::from(value);
+                path.is_absolute().then_some(path)
+            })
+        })
+}
+
+fn tell(
+    bin_dir: &Path,
+    entry: &Path,
+    dirs: &Dirs,
+    added: &[Exception],
+    context: &Context,
+) -> Result<(), Failure> {
+    let console = &context.console;
+    console.line(format_args!(
+        "Installed {}; nothing else may be put into {}: containerd runs every file in it.",
+        entry.display(),
+        bin_dir.display()
+    ))?;
+    let file = dirs.node_settings();
+    if added.is_empty() {
+        console.line(format_args!(
+            "No exception was added to {}.",
+            file.display()
+        ))?;
+    } else {
+        console.line(format_args!(
+            "Excepted in {}, by digest, since without them this node starts no pod; take out what you sign yourself:",
+            file.display()
+        ))?;
+        for exception in added {
+            console.line(format_args!(
+                "  {}@{}: {}",
+                exception.repository, exception.digest, exception.reason
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn warn(unknown: &[(String, String)], context: &Context) {
+    for (image, why) in unknown {
+        context.console.warning(format_args!(
+            "{image} is needed ({why}) and is not on this node, so its digest is not known: if it is not signed, name it with --exception <image>@<digest>"
+        ));
+    }
+}
+
+/// `hardsign node uninstall`.
+pub(in crate::command) fn uninstall(
+    args: &UninstallArgs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let entry = entry(&args.bin_dir)?;
+    match fs::symlink_metadata(&entry) {
+        Ok(found) if found.is_symlink() => {}
+        Ok(_) => return Err(not_ours(&entry)),
+        Err(error) => {
+            return Err(Failure::failed(format!("{}: {error}", entry.display()))
+                .hint("--bin-dir names the directory that `hardsign node install` was given"));
+        }
+    }
+    let question = "From now on containerd takes every image, signed or not. Go on?";
+    let unanswered = Unanswered::new(format!("{} was not removed", entry.display()), "--yes");
+    if !context.confirm(question, args.yes, &unanswered)? {
+        return Ok(());
+    }
+    fs::remove_file(&entry).map_err(|error| {
+        Failure::failed(format!("failed to remove {}: {error}", entry.display()))
+    })?;
+    let console = &context.console;
+    console.line(format_args!("Removed {}", entry.display()))?;
+    match fs::remove_dir(&args.bin_dir) {
+        Ok(()) => console.line(format_args!("Removed {}", args.bin_dir.display()))?,
+        Err(_) => console.warning(format_args!(
+            "{} stays: there is something else in it, which containerd runs",
+            args.bin_dir.display()
+        )),
+    }
+    let dirs = Dirs::of_machine().map_err(Failure::error)?;
+    console.line(format_args!(
+        "Policy, trust stores and {} stay. Take the verifier's table out of containerd's configuration, so that nothing is expected of an empty directory.",
+        dirs.node_settings().display()
+    ))?;
+    Ok(())
+}
+
+/// This executable, which root alone may change: containerd runs it as root.
+fn executable() -> Result<PathBuf, Failure> {
+    let path = std::env::current_exe()
+        .and_then(fs::canonicalize)
+        .map_err(|error| Failure::failed(format!("failed to find this executable: {error}")))?;
+    match exposed(&path) {
+        None => Ok(path),
+        Some(exposed) => Err(Failure::failed(format!(
+            "{exposed}, and containerd would run it as root"
+        ))
+        .hint(exposed.mend())),
+    }
+}
+
+fn entry(bin_dir: &Path) -> Result<PathBuf, Failure> {
+    if !bin_dir.is_absolute() {
+        let shown = bin_dir.display();
+        return Err(Failure::usage(format!(
+            "--bin-dir {shown} is not an absolute path"
+        )));
+    }
+    Ok(bin_dir.join(NAME))
+}
+
+/// The directory holds nothing, or this entry alone.
+fn check_entry(entry: &Path, force: bool) -> Result<(), Failure> {
+    let Some(bin_dir) = entry.parent() else {
+        return Ok(());
+    };
+    let entries = match fs::read_dir(bin_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::failed(format!("{}: {error}", bin_dir.display()))),
+    };
+    let others: Vec<String> = entries
+        .flatten()
+        .filter(|found| found.file_name() != NAME)
+        .map(|found| found.path().display().to_string())
+        .collect();
+    if !others.is_empty() {
+        return Err(Failure::failed(format!(
+            "{} holds something else, which containerd would run as a verifier too: {}",
+            bin_dir.display(),
+            others.join(", ")
+        ))
+        .hint("move it away, or name another directory with --bin-dir"));
+    }
+    match fs::symlink_metadata(entry) {
+        Ok(found) if !found.is_symlink() && !force => Err(not_ours(entry)),
+        _ => Ok(()),
+    }
+}
+
+fn not_ours(entry: &Path) -> Failure {
+    let failure = Failure::failed(format!(
+        "{} is not what `hardsign node install` put there: it is no link",
+        entry.display()
+    ));
+    failure.hint("see what it is, and move it away")
+}
+
+/// Links the entry to the executable, so that an update of the package updates it too. The link is made beside
+/// the directory and moved into it: containerd runs whatever it finds there.
+fn place(executable: &Path, entry: &Path) -> Result<(), Failure> {
+    let failed = |what: &Path, error: io::Error| {
+        Failure::failed(format!("failed to make {}: {error}", what.display()))
+    };
+    let Some((bin_dir, above)) = entry.parent().and_then(|dir| Some((dir, dir.parent()?))) else {
+        return Err(Failure::usage("--bin-dir names the root directory"));
+    };
+    fs::create_dir_all(bin_dir).map_err(|error| failed(bin_dir, error))?;
+    let staged = tempfile::Builder::new()
+        .prefix(".hardsign~")
+        .tempdir_in(above)
+        .map_err(|error| failed(above, error))?;
+    let link = staged.path().join(NAME);
+    symlink(executable, &link).map_err(|error| failed(&link, error))?;
+    fs::rename(&link, entry).map_err(|error| failed(entry, error))
+}
+
+#[cfg(unix)]
+fn symlink(executable: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(executable, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_executable: &Path, _link: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

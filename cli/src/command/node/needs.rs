@@ -1,0 +1,248 @@
+//! What a node can't live without: the sandbox image, without which no pod starts; the images of static pods,
+//! which are the control plane; those of the network; and what its operator names. They become exceptions by
+//! digest, so that turning the check on bricks no node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hardsign_core::artifact::Digest;
+use hardsign_core::artifact::reference::{Reference, RepositoryName, TagOrDigest};
+use hardsign_core::config::exceptions::{Exception, When};
+use hardsign_core::config::read_named;
+use hardsign_core::yaml;
+use serde_json::Value;
+
+use super::containerd::Configuration;
+use super::crictl::{self, Image};
+use crate::args::node::Places;
+
+/// The exceptions of a node, and what could not be found out.
+#[derive(Default)]
+pub(super) struct Needs {
+    pub(super) exceptions: Vec<Exception>,
+    /// An image that is needed and whose digest nobody knows, and why it is needed.
+    pub(super) unknown: Vec<(String, String)>,
+}
+
+/// Finds out what this node needs.
+pub(super) async fn find(
+    places: &Places,
+    named: &[String],
+    configuration: &Configuration,
+) -> Result<Needs, String> {
+    let images = crictl::images(places).await?;
+    let mut needs = Needs::default();
+    if let Some(sandbox) = configuration.sandbox() {
+        needs.add(&[sandbox], "sandbox image: every pod needs it", &images);
+    }
+    for image in images.iter().filter(|image| image.pinned) {
+        needs.add(
+            &[image.name()],
+            "pinned: containerd keeps it on the node",
+            &images,
+        );
+    }
+    for (file, image) in static_images(places)? {
+        let why = format!("static pod: {}", file.display());
+        needs.add(&[&image], &why, &images);
+    }
+    for needed in crictl::network(places).await? {
+        let [reference, name] = &needed.references;
+        needs.add(&[reference, name], &needed.why, &images);
+    }
+    for name in named {
+        needs.add(&[name], "named to node install", &images);
+    }
+    Ok(needs)
+}
+
+impl Needs {
+    /// Adds an image under every name that it has on the node.
+    fn add(&mut self, references: &[&str], why: &str, images: &[Image]) {
+        let mut found = Vec::new();
+        for reference in references.iter().filter(|reference| !reference.is_empty()) {
+            let full = full_name(reference);
+            // By digest it needs not be on the node.
+            found.extend(by_digest(&full));
+            let fitting = images.iter().filter(|i| i.is(&full) || i.is(reference));
+            let digests = fitting.flat_map(|image| &image.repo_digests);
+            found.extend(digests.filter_map(|digest| by_digest(digest)));
+        }
+        if found.is_empty() {
+            let name = references.iter().rev().find(|r| !r.is_empty());
+            let name = name.copied().unwrap_or_default().to_owned();
+            if !self.unknown.iter().any(|(known, _)| *known == name) {
+                self.unknown.push((name, why.to_owned()));
+            }
+            return;
+        }
+        for (repository, digest) in found {
+            let known = |e: &Exception| e.repository == repository && e.digest == digest;
+            if !self.exceptions.iter().any(known) {
+                self.exceptions.push(Exception {
+                    repository,
+                    digest,
+                    when: When::Always,
+                    reason: why.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// The repository and digest of a reference that has one.
+fn by_digest(reference: &str) -> Option<(RepositoryName, Digest)> {
+    let reference: Reference = reference.parse().ok()?;
+    match reference.target {
+        TagOrDigest::Digest(digest) => Some((reference.repository, digest)),
+        TagOrDigest::Tag(_) => None,
+    }
+}
+
+/// A reference as containerd writes it: `busybox` is `docker.io/library/busybox:latest`.
+fn full_name(reference: &str) -> String {
+    let first = reference.split('/').next().unwrap_or_default();
+    let is_registry = first.contains(['.', ':']) || first == "localhost";
+    let named = match reference.split_once('/') {
+        Some(_) if is_registry => reference.to_owned(),
+        Some(_) => format!("docker.io/{reference}"),
+        None => format!("docker.io/library/{reference}"),
+    };
+    let last = named.rsplit('/').next().unwrap_or_default();
+    match last.contains([':', '@']) {
+        true => named,
+        false => format!("{named}:latest"),
+    }
+}
+
+/// The images of static pods, each with the file that names it.
+fn static_images(places: &Places) -> Result<Vec<(PathBuf, String)>, String> {
+    let mut found = Vec::new();
+    for directory in manifests(places) {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(format!("{}: {error}", directory.display())),
+        };
+        let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        // As the kubelet: what begins with a point is no manifest.
+        let hidden = |file: &Path| {
+            let name = file.file_name().unwrap_or_default();
+            name.to_string_lossy().starts_with('.')
+        };
+        for file in files.into_iter().filter(|f| f.is_file() && !hidden(f)) {
+            let images = read_pods(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+            found.extend(images.into_iter().map(|image| (file.clone(), image)));
+        }
+    }
+    Ok(found)
+}
+
+/// The directories of static pods: those that were named, else the usual one and the kubelet's own.
+fn manifests(places: &Places) -> Vec<PathBuf> {
+    if !places.manifests.is_empty() {
+        return places.manifests.clone();
+    }
+    let mut directories = vec![PathBuf::from(MANIFESTS)];
+    let own = read_named(Path::new(KUBELET), MAX_FILE).ok();
+    let own = own.and_then(|bytes| String::from_utf8(bytes).ok());
+    let own = own.and_then(|text| yaml::document(&text).ok());
+    if let Some(Value::String(path)) = own.as_ref().and_then(|own| own.get("staticPodPath")) {
+        directories.push(path.into());
+    }
+    directories.dedup();
+    directories
+}
+
+fn read_pods(file: &Path) -> Result<Vec<String>, String> {
+    let bytes = read_named(file, MAX_FILE).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
+    let pods = yaml::documents(&text).map_err(|error| error.to_string())?;
+    Ok(pods.iter().flat_map(images_of).collect())
+}
+
+/// Every image that a pod names.
+fn images_of(pod: &Value) -> Vec<String> {
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    let lists = [
+        "initContainers",
+        "containers",
+        "ephemeralContainers",
+        "volumes",
+    ];
+    let lists = lists.iter().filter_map(|name| spec.get(name)?.as_array());
+    let images = lists.flatten().filter_map(|item| match item.get("image")? {
+        Value::String(image) => Some(image.clone()),
+        // An image volume.
+        volume => Some(volume.get("reference")?.as_str()?.to_owned()),
+    });
+    images.collect()
+}
+
+/// Where kubeadm puts static pods.
+const MANIFESTS: &str = "/etc/kubernetes/manifests";
+/// The kubelet's configuration.
+const KUBELET: &str = "/var/lib/kubelet/config.yaml";
+/// Largest manifest, in bytes.
+const MAX_FILE: u64 = 10 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_containerd_writes_them() {
+        for (short, full) in [
+            ("busybox", "docker.io/library/busybox:latest"),
+            ("flannel/flannel:v1", "docker.io/flannel/flannel:v1"),
+            ("localhost:5000/a", "localhost:5000/a:latest"),
+            ("localhost/a:v1", "localhost/a:v1"),
+            ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
+            ("r.example/a@sha256:00", "r.example/a@sha256:00"),
+        ] {
+            assert_eq!(full_name(short), full);
+        }
+    }
+
+    #[test]
+    fn every_image_of_a_pod() {
+        let pod = "spec:\n  initContainers: [{image: a}]\n  containers:\n  - image: b\n  - {name: c}\n  volumes:\n  \
+                   - image: {reference: d}\n  - hostPath: {path: /}\n";
+        assert_eq!(images_of(&yaml::document(pod).unwrap()), ["a", "b", "d"]);
+        assert!(images_of(&Value::Null).is_empty());
+    }
+
+    #[test]
+    fn an_image_is_excepted_by_digest_or_not_at_all() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let images: Vec<Image> = serde_json::from_value(serde_json::json!([{
+            "id": "sha256:1",
+            "repoTags": ["registry.k8s.io/pause:3.10", "mirror.example/pause:3.10"],
+            "repoDigests": [format!("registry.k8s.io/pause@{digest}"), format!("mirror.example/pause@{digest}")],
+        }]))
+        .unwrap();
+        let mut needs = Needs::default();
+        needs.add(&["registry.k8s.io/pause:3.10"], "sandbox", &images);
+        needs.add(&["sha256:1", ""], "again", &images);
+        needs.add(&["", "gone:v1"], "network", &images);
+        needs.add(&[&format!("r.example/x@{digest}")], "pod", &images);
+        let names: Vec<_> = needs
+            .exceptions
+            .iter()
+            .map(|e| e.repository.to_string())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "registry.k8s.io/pause",
+                "mirror.example/pause",
+                "r.example/x"
+            ]
+        );
+        assert_eq!(
+            needs.unknown,
+            [("gone:v1".to_owned(), "network".to_owned())]
+        );
+    }
+}
