@@ -359,5 +359,6 @@ impl CredentialSource for ImageCredentials {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

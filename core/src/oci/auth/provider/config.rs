@@ -155,9 +155,7 @@ fn read(entry: Entry) -> Result<Provider, String> {
     let name = Quoted(&entry.name);
     let is_file_name = !entry.name.is_empty()
         && !matches!(entry.name.as_str(), "." | "..")
-        && !entry
-            .name
-            .contains(|c: char| matches!(c, '/' | '\\' | ' ' | '\0'));
+        && !entry.name.contains(['/', '\\', ' ', '\0']);
     if !is_file_name {
         return Err(format!(
             "provider {name}: that is not the name of a program"
