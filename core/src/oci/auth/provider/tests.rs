@@ -116,7 +116,7 @@ async fn a_bad_answer_is_an_error() {
             "echo '{\"auth\":{\"x\":{\"password\":\"hunter2\"}}'",
             "malformed at line",
         ),
-        ("head -c 2000000 /dev/zero", "malformed at line"),
+        ("head -c 2000000 /dev/zero; exit 0", "malformed at line"),
     ] {
         let error = Node::new(script)
             .providers()
@@ -126,9 +126,11 @@ async fn a_bad_answer_is_an_error() {
         assert!(told.contains(why), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
-    let none = Node::answering("Image", "", "null").providers();
+    let node = Node::answering("Image", "", "null");
+    let none = node.providers();
     assert_eq!(none.credential("a.example/x").await.unwrap(), None);
-    let key = Node::answering("Pod", "", AUTH).providers();
+    let node = Node::answering("Pod", "", AUTH);
+    let key = node.providers();
     let told = key.credential("a.example/x").await.unwrap_err().told();
     assert!(told.contains("cacheKeyType is \"Pod\""), "{told}");
 }
