@@ -200,7 +200,7 @@ fn entries(verifiers: &containerd::Verifiers, findings: &mut Findings) {
     }
     if let Some(exposed) = exposed(directory) {
         let message = format!("{exposed}, and decides what runs as root");
-        findings.fail(subject.clone(), message, &exposed.mend());
+        findings.fail(subject.clone(), message, &exposed.fix());
     }
     let most = usize::try_from(verifiers.most).unwrap_or(usize::MAX);
     if files.len() > most {
@@ -246,7 +246,7 @@ fn entry(file: &Path, ours: bool, findings: &mut Findings) {
     }
     if let Some(exposed) = exposed(file) {
         let message = format!("{exposed}, and decides what runs as root");
-        findings.fail(subject.clone(), message, &exposed.mend());
+        findings.fail(subject.clone(), message, &exposed.fix());
     }
     if !ours {
         return findings.warn(
@@ -317,7 +317,7 @@ fn trust(dirs: &Dirs, context: &Context, findings: &mut Findings) {
         findings.fail(
             format!("settings {}", path.display()),
             message,
-            &exposed.mend(),
+            &exposed.fix(),
         );
     }
 }

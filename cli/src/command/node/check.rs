@@ -97,7 +97,7 @@ impl Checker {
             .to_vec();
         // A node's own client of a pull is patient; a verdict has seconds.
         run.client.limits.repeats = 1;
-        run.client.trace = super::super::repository::trace(context);
+        run.client.listener = context.listener();
         Ok(Self {
             policy: verify::load(None, dirs, context),
             verifier: verify::verifier(dirs, context),
@@ -200,9 +200,8 @@ impl Checker {
         let registry = Connector::new(options)
             .and_then(|connector| connector.repository(repository.clone(), Access::Read))
             .map_err(|error| other(error.into()))?;
-        let observe = verify::observer(&self.context);
         let options = Options::new(self.context.now())
-            .observer(&observe)
+            .observer(&*self.context.console)
             .budget(budget);
         let verdict = async {
             let resolved = self.whole(&registry, artifact, budget).await?;
@@ -345,8 +344,9 @@ fn store(dirs: &Dirs, context: &Context) -> CredentialStore {
         podman: others,
         search_path: search_path(),
     };
-    let trace = super::super::repository::trace(context);
-    CredentialStore::new(places).with_trace(trace).detached()
+    CredentialStore::new(places)
+        .with_listener(context.listener())
+        .detached()
 }
 
 /// Docker's configuration of root.

@@ -198,7 +198,7 @@ fn executable() -> Result<PathBuf, Failure> {
         Some(exposed) => Err(Failure::failed(format!(
             "{exposed}, and containerd would run it as root"
         ))
-        .hint(exposed.mend())),
+        .hint(exposed.fix())),
     }
 }
 

@@ -2,9 +2,7 @@
 
 use super::{Endpoint, RegistryError};
 use crate::artifact::reference::{RepositoryName, api_host};
-use crate::net::{
-    Client, HeaderValue, HttpAnswer, Method, Request, StatusCode, Streaming, Url,
-};
+use crate::net::{Client, HeaderValue, HttpAnswer, Method, Request, StatusCode, Streaming, Url};
 use crate::oci::OciError;
 use crate::oci::auth::{Authenticator, Credentials};
 
