@@ -47,7 +47,7 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Usage> {
     let nanoseconds = read(text, "--timeout")?;
     match u64::try_from(nanoseconds).map(Duration::from_nanos) {
         Ok(time) if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&time) => Ok(time),
-        _ => Err(Usage(format!(
+        _ => Err(Usage::new(format!(
             "invalid argument {text:?} for \"--timeout\" flag: it must be between 1s and 10m"
         ))),
     }

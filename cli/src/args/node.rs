@@ -221,7 +221,7 @@ impl InstallArgs {
             .flat_map(|(config, bin_dir)| [config, bin_dir])
             .find(|path| !path.is_absolute())
         {
-            return Err(Usage(format!(
+            return Err(Usage::new(format!(
                 "{} is not an absolute path",
                 relative.display()
             )));

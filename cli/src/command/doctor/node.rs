@@ -24,7 +24,9 @@ use super::super::node::crictl::{self, Image};
 use super::super::node::settings::Settings;
 use super::super::node::{Allowed, Checker, verifier};
 use super::super::{Context, signer};
-use super::{Findings, Statements, conclude, configuration, directories, permissions, policy, stores};
+use super::{
+    Findings, Statements, conclude, configuration, directories, permissions, policy, stores,
+};
 use crate::args::node::DoctorArgs;
 use crate::failure::Failure;
 

@@ -211,7 +211,12 @@ impl Checker {
                 .await
         };
         verdict.await.map_err(|error: VerifyError| {
-            let mut failure = verification::refusal(&error, &[], self.context.program).failure;
+            let asked = verification::Asked::Artifact {
+                layout: false,
+                insecure: false,
+            };
+            let program = self.context.program;
+            let mut failure = verification::refusal(&error, &asked, program, None).failure;
             if let (Some(why), true) = (&self.without_providers, failure.exit == Exit::Unreachable)
             {
                 failure.messages.push(why.clone());

@@ -48,6 +48,7 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let abilities = Abilities {
         cursor: false,
         colours: false,
+        columns: None,
     };
     let context = Context {
         console: Arc::new(Console::new(Level::Quiet, abilities)),
