@@ -16,7 +16,7 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::auth::provider::CredentialProviders;
 use hardsign_core::oci::hosts;
 use hardsign_core::policy::{Level, Scopes, oci};
-use hardsign_core::text::WithCauses;
+use hardsign_core::text::{WithCauses, io_text};
 use hardsign_core::verify::Policy;
 
 use super::super::node::containerd::{self, Configuration};
@@ -155,7 +155,7 @@ fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings:
                 verifiers.timeout,
                 settings.deadline()
             ),
-            "make \"deadline\" in node.hardsign.json shorter, or per_verifier_timeout longer; `hardsign node install --timeout` sets the one for the other",
+            "make \"deadline\" in node.hardsign.json shorter, or per_verifier_timeout longer; `hardsign node install` with --timeout sets the one for the other",
         );
     }
 }
@@ -191,7 +191,10 @@ fn entries(verifiers: &containerd::Verifiers, findings: &mut Findings) {
             );
         }
         Err(error) => {
-            let message = format!("can't be read, so that every pull fails: {error}");
+            let message = format!(
+                "can't be read, so that every pull fails: {}",
+                io_text(&error)
+            );
             return findings.fail(subject, message, "make it a directory that root may read");
         }
     };
@@ -440,7 +443,7 @@ async fn images(
             Err(failure) => findings.fail(
                 subject,
                 format!("would be refused: {}", failure.messages.join("; ")),
-                "sign it, trust who signed it, or except it with `hardsign node install --exception`; what runs already goes on running",
+                "sign it, trust who signed it, or except it with `hardsign node install` and --exception; what runs already goes on running",
             ),
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hardsign_core::config::exceptions::Exception;
 use hardsign_core::config::permissions::exposed;
 use hardsign_core::dirs::Dirs;
+use hardsign_core::text::io_text;
 
 use super::containerd::{self, Configuration};
 use super::needs::{self, Needs};
@@ -159,8 +160,10 @@ pub(in crate::command) fn uninstall(
         Ok(found) if found.is_symlink() => {}
         Ok(_) => return Err(not_ours(&entry)),
         Err(error) => {
-            return Err(Failure::failed(format!("{}: {error}", entry.display()))
-                .hint("--bin-dir names the directory that `hardsign node install` was given"));
+            return Err(
+                Failure::failed(format!("{}: {}", entry.display(), io_text(&error)))
+                    .hint("--bin-dir names the directory that `hardsign node install` was given"),
+            );
         }
     }
     let question = "From now on containerd takes every image, signed or not. Go on?";
@@ -192,7 +195,12 @@ pub(in crate::command) fn uninstall(
 fn executable() -> Result<PathBuf, Failure> {
     let path = std::env::current_exe()
         .and_then(fs::canonicalize)
-        .map_err(|error| Failure::failed(format!("failed to find this executable: {error}")))?;
+        .map_err(|error| {
+            Failure::failed(format!(
+                "failed to find this executable: {}",
+                io_text(&error)
+            ))
+        })?;
     match exposed(&path) {
         None => Ok(path),
         Some(exposed) => Err(Failure::failed(format!(
@@ -220,7 +228,13 @@ fn check_entry(entry: &Path, force: bool) -> Result<(), Failure> {
     let entries = match fs::read_dir(bin_dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::failed(format!("{}: {error}", bin_dir.display()))),
+        Err(error) => {
+            return Err(Failure::failed(format!(
+                "{}: {}",
+                bin_dir.display(),
+                io_text(&error)
+            )));
+        }
     };
     let others: Vec<String> = entries
         .flatten()
@@ -253,7 +267,11 @@ fn not_ours(entry: &Path) -> Failure {
 /// the directory and moved into it: containerd runs whatever it finds there.
 fn place(executable: &Path, entry: &Path) -> Result<(), Failure> {
     let failed = |what: &Path, error: io::Error| {
-        Failure::failed(format!("failed to make {}: {error}", what.display()))
+        Failure::failed(format!(
+            "failed to make {}: {}",
+            what.display(),
+            io_text(&error)
+        ))
     };
     let Some((bin_dir, above)) = entry.parent().and_then(|dir| Some((dir, dir.parent()?))) else {
         return Err(Failure::usage("--bin-dir names the root directory"));

@@ -9,6 +9,7 @@ use hardsign_core::artifact::Digest;
 use hardsign_core::artifact::reference::{Reference, RepositoryName, TagOrDigest};
 use hardsign_core::config::exceptions::{Exception, When};
 use hardsign_core::config::read_named;
+use hardsign_core::text::io_text;
 use hardsign_core::yaml;
 use serde_json::Value;
 
@@ -122,7 +123,7 @@ fn static_images(places: &Places) -> Result<Vec<(PathBuf, String)>, String> {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(format!("{}: {error}", directory.display())),
+            Err(error) => return Err(format!("{}: {}", directory.display(), io_text(&error))),
         };
         let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         files.sort();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hardsign_core::text::io_text;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
@@ -28,7 +29,7 @@ pub(super) async fn output(program: &Path, arguments: &[&str]) -> Result<String,
         .kill_on_drop(true);
     let mut child = command
         .spawn()
-        .map_err(|error| format!("failed to run {shown}: {error}"))?;
+        .map_err(|error| format!("failed to run {shown}: {}", io_text(&error)))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let work = async {
         let (mut answer, mut complaint) = (Vec::new(), Vec::new());
@@ -56,7 +57,9 @@ pub(super) async fn output(program: &Path, arguments: &[&str]) -> Result<String,
                 MAX_TIME.as_secs()
             ));
         }
-        Ok(ended) => ended.map_err(|error| format!("failed to read from {shown}: {error}"))?,
+        Ok(ended) => {
+            ended.map_err(|error| format!("failed to read from {shown}: {}", io_text(&error)))?
+        }
     };
     if !status.success() {
         let complaint = String::from_utf8_lossy(&complaint);

@@ -25,7 +25,7 @@ use hardsign_core::artifact::{Descriptor, Digest, Quoted};
 use hardsign_core::config::exceptions::When;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::json;
-use hardsign_core::text::WithCauses;
+use hardsign_core::text::{WithCauses, io_text};
 use hardsign_core::verify::Verified;
 
 use super::settings::Settings;
@@ -226,7 +226,12 @@ impl Question {
             .lock()
             .take(MAX_DESCRIPTOR)
             .read_to_end(&mut bytes)
-            .map_err(|error| Failure::failed(format!("failed to read standard input: {error}")))?;
+            .map_err(|error| {
+                Failure::failed(format!(
+                    "failed to read standard input: {}",
+                    io_text(&error)
+                ))
+            })?;
         self.read_descriptor(&bytes)
     }
 
