@@ -172,7 +172,11 @@ pub(in crate::command) fn uninstall(
         return Ok(());
     }
     fs::remove_file(&entry).map_err(|error| {
-        Failure::failed(format!("failed to remove {}: {error}", entry.display()))
+        Failure::failed(format!(
+            "failed to remove {}: {}",
+            entry.display(),
+            io_text(&error)
+        ))
     })?;
     let console = &context.console;
     console.line(format_args!("Removed {}", entry.display()))?;
