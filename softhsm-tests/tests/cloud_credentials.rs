@@ -526,7 +526,7 @@ fn every_azure_credential_logs_in() {
         &bench,
         &unknown,
         "unknown",
-        "no credential \"certificate\"",
+        "unknown credential \"certificate\"",
         "workload-identity",
     );
 }

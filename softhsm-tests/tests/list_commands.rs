@@ -49,7 +49,6 @@ fn key_commands_answer_as_notation() {
         key list
         key list --nosuch
         key update
-        key update hw
         key update nosuch
         key update --default nosuch
         key update --default ''
@@ -220,7 +219,6 @@ fn certificate_commands_answer_as_notation() {
         cert ls -t ca
         cert ls -s s2
         cert ls -t ca -s s2
-        cert ls -t nosuch
         cert ls -t ca -s nosuch
         cert show
         cert show a b
@@ -260,6 +258,10 @@ fn certificate_commands_answer_as_notation() {
         cert generate-test --bits x small",
         cause,
     );
+    // CLI-72: a type that does not exist is no list without certificates.
+    let ran = pair.hardsign.hardsign(["cert", "ls", "-t", "nosuch"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("nosuch"), "{}", ran.stderr);
 }
 
 /// CLI-75, CLI-77: the texts of notation 2, which name store and type; the last file takes the store
@@ -331,7 +333,7 @@ fn cli_79_generate_test_refuses_what_it_cannot_make() {
     assert_eq!(
         again.stderr,
         format!(
-            "Error: failed to write key file: open {}: file exists\nHint: `hardsign certificate cleanup-test a.example` removes an earlier test key\n",
+            "Error: failed to write key file: open {}: file exists\nHint: remove the earlier test key with `hardsign certificate cleanup-test a.example`\n",
             key.display()
         )
     );

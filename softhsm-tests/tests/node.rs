@@ -20,9 +20,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use softhsm_tests::node::{Node, push_image};
 use softhsm_tests::peers::registry::Registry;
-use softhsm_tests::peers::{Oras, program};
+use softhsm_tests::peers::{Oras, framework, program};
 use softhsm_tests::workbench::{Ran, Workbench};
 use softhsm_tests::{binaries, run};
+
+const PLUGIN: &str = "framework-envelope-identity-revocation";
 
 /// A bench that trusts the key `good`, and has a key `wrong` that nobody trusts.
 fn bench() -> Workbench {
@@ -112,7 +114,7 @@ fn signed_images_come_in_and_no_others() {
     for (image, reason) in [
         (&unsigned, "no signature is associated with"),
         (&wrong, "does not contain any trusted certificate"),
-        (&tampered, "signature"),
+        (&tampered, "content descriptor mismatch"),
     ] {
         let tag = image.split_once('@').unwrap().0.to_owned() + ":v1";
         refused(&node.pull(&tag), reason);
@@ -136,6 +138,41 @@ fn signed_images_come_in_and_no_others() {
             .contains("allowed unverified: the trust policy statement")
     );
     assert_eq!(bench.processes().len(), 1, "{:?}", bench.processes());
+}
+
+/// A signature that names a verification plugin is judged by it on the node, as `hardsign verify` does; without the
+/// plugin it is refused.
+#[test]
+fn ver_35_the_named_plugin_judges_on_the_node() {
+    let (bench, registry) = (bench(), Registry::olareg().start());
+    let mut node = Node::new();
+    settings(&bench, &node, &json!({"deadline": "5s"}));
+    node.plain(&registry);
+    node.link_verifier();
+    node.start(&bench);
+
+    bench.install_plugin(PLUGIN, &framework::executable());
+    let keys = bench.path().join("keys");
+    let directory = format!("dir={}", keys.display());
+    let named = format!("verificationPlugin={PLUGIN}");
+    let image = push_image(&registry, "plugin:v1");
+    let mut sign = vec!["sign", "--plugin", PLUGIN, "--id", "release"];
+    for setting in [
+        directory.as_str(),
+        "keySpec=EC-384",
+        named.as_str(),
+        "verificationPluginMinVersion=1.0.0",
+        "attribute.com.example.stage=qa",
+    ] {
+        sign.extend(["--plugin-config", setting]);
+    }
+    sign.push(&image);
+    bench.hardsign_ok(sign);
+    bench.trust_store("good", &framework::root(&keys, "release"));
+
+    allowed(&node.pull(&image));
+    fs::remove_dir_all(bench.config().join("plugins").join(PLUGIN)).unwrap();
+    refused(&node.pull(&image), PLUGIN);
 }
 
 /// Attaches the signature of one image to another.

@@ -93,7 +93,7 @@ fn from_an_empty_slot_to_a_signature() {
             made["keyId"],
             format!("yubikey:serial=12345678;slot=9c{settings}")
         );
-        assert_eq!(made["token"]["serialNumber"], "12345678");
+        assert_eq!(made["token"]["serial"], "12345678");
         let spki = der(&made["publicKey"]);
         let on_card = yubikeys.readers.with(READER, |card| card.public_key(0x9c));
         assert_eq!(on_card, Some(spki.clone()));

@@ -66,6 +66,7 @@ pub(crate) struct InstallArgs {
     pub(crate) exceptions: Vec<String>,
     pub(crate) no_exceptions: bool,
     pub(crate) force: bool,
+    pub(crate) output: Output,
 }
 
 /// `hardsign node uninstall`.
@@ -73,6 +74,7 @@ pub(crate) struct InstallArgs {
 pub(crate) struct UninstallArgs {
     pub(crate) bin_dir: PathBuf,
     pub(crate) yes: bool,
+    pub(crate) output: Output,
 }
 
 /// `hardsign doctor node`.
@@ -122,6 +124,7 @@ pub(super) fn definition() -> Command {
             "Except nothing: sandbox, static pods and network are signed",
         ))
         .arg(flags::force("Replace an entry that is no link"))
+        .arg(flags::output())
         .arg(none()),
     )
     .subcommand(
@@ -132,6 +135,7 @@ pub(super) fn definition() -> Command {
         )
         .arg(bin_dir())
         .arg(flags::yes())
+        .arg(flags::output())
         .arg(none()),
     )
 }
@@ -237,6 +241,7 @@ impl InstallArgs {
             exceptions: reader.all("exception"),
             no_exceptions: reader.switch("no-exceptions")?,
             force: reader.switch("force")?,
+            output: reader.output()?,
         })
     }
 }
@@ -252,6 +257,7 @@ impl UninstallArgs {
                 .text("bin-dir")
                 .map_or_else(|| BIN_DIR.into(), PathBuf::from),
             yes: reader.switch("yes")?,
+            output: reader.output()?,
         })
     }
 }

@@ -9,11 +9,13 @@ use hardsign_core::config::exceptions::Exception;
 use hardsign_core::config::permissions::exposed;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::text::io_text;
+use serde_json::{Value, json};
 
 use super::containerd::{self, Configuration};
 use super::needs::{self, Needs};
 use super::settings::Settings;
 use super::verifier::NAME;
+use crate::args::Output;
 use crate::args::node::{InstallArgs, UninstallArgs};
 use crate::command::{Context, Unanswered};
 use crate::failure::Failure;
@@ -48,21 +50,20 @@ pub(in crate::command) fn install(args: &InstallArgs, context: &Context) -> Resu
         }
         settings.save(&dirs)?;
         place(&executable, &entry)?;
-        tell(&args.bin_dir, &entry, &dirs, &added, context)?;
         warn(&needs.unknown, context);
         let set = configuration.verifiers();
-        let is_set = set.bin_dir == args.bin_dir && set.timeout == args.timeout;
-        context.console.line(match is_set {
-            true => "containerd's configuration names this directory already:",
-            false => "Add this to containerd's configuration, then restart containerd:",
-        })?;
-        context.console.line("")?;
-        let snippet = containerd::snippet(&args.bin_dir, args.timeout);
-        context.console.bytes(snippet.as_bytes())?;
-        context.console.line("")?;
-        context.console.line(
-            "`hardsign doctor node` then tells whether containerd asks, and which images on this node would be refused.",
-        )?;
+        let done = Installed {
+            entry,
+            settings: dirs.node_settings(),
+            added,
+            unknown: needs.unknown,
+            configured: set.bin_dir == args.bin_dir && set.timeout == args.timeout,
+            configuration: containerd::snippet(&args.bin_dir, args.timeout),
+        };
+        match args.output {
+            Output::Json => context.console.json(&done.document())?,
+            Output::Text => done.tell(&args.bin_dir, context)?,
+        }
         Ok(())
     })
 }
@@ -108,38 +109,74 @@ fn kubelet_flag(name: &str) -> Option<PathBuf> {
         })
 }
 
-fn tell(
-    bin_dir: &Path,
-    entry: &Path,
-    dirs: &Dirs,
-    added: &[Exception],
-    context: &Context,
-) -> Result<(), Failure> {
-    let console = &context.console;
-    console.line(format_args!(
-        "Installed {}; nothing else may be put into {}: containerd runs every file in it.",
-        entry.display(),
-        bin_dir.display()
-    ))?;
-    let file = dirs.node_settings();
-    if added.is_empty() {
+/// What `node install` did.
+struct Installed {
+    entry: PathBuf,
+    settings: PathBuf,
+    added: Vec<Exception>,
+    /// Images that are needed and not on the node, each with what needs it.
+    unknown: Vec<(String, String)>,
+    /// Whether containerd's configuration has the table already.
+    configured: bool,
+    configuration: String,
+}
+
+impl Installed {
+    fn tell(&self, bin_dir: &Path, context: &Context) -> Result<(), Failure> {
+        let console = &context.console;
         console.line(format_args!(
-            "No exception was added to {}.",
-            file.display()
+            "Installed {}; nothing else may be put into {}: containerd runs every file in it.",
+            self.entry.display(),
+            bin_dir.display()
         ))?;
-    } else {
-        console.line(format_args!(
-            "Excepted in {}, by digest, since without them this node starts no pod; take out what you sign yourself:",
-            file.display()
-        ))?;
-        for exception in added {
+        let file = self.settings.display();
+        if self.added.is_empty() {
+            console.line(format_args!("No exception was added to {file}."))?;
+        } else {
             console.line(format_args!(
-                "  {}@{}: {}",
-                exception.repository, exception.digest, exception.reason
+                "Excepted in {file}, by digest, since without them this node starts no pod; take out what you sign yourself:"
             ))?;
+            for exception in &self.added {
+                console.line(format_args!(
+                    "  {}@{}: {}",
+                    exception.repository, exception.digest, exception.reason
+                ))?;
+            }
         }
+        console.line(match self.configured {
+            true => "containerd's configuration names this directory already:",
+            false => "Add this to containerd's configuration, then restart containerd:",
+        })?;
+        console.line("")?;
+        console.bytes(self.configuration.as_bytes())?;
+        console.line("")?;
+        console.line(
+            "`hardsign doctor node` then tells whether containerd asks, and which images on this node would be refused.",
+        )?;
+        Ok(())
     }
-    Ok(())
+
+    fn document(&self) -> Value {
+        let exceptions = self.added.iter().map(|exception| {
+            json!({
+                "reference": format!("{}@{}", exception.repository, exception.digest),
+                "when": exception.when,
+                "detail": exception.reason,
+            })
+        });
+        let unknown = self
+            .unknown
+            .iter()
+            .map(|(image, why)| json!({ "reference": image, "detail": why }));
+        json!({
+            "path": self.entry,
+            "settingsPath": self.settings,
+            "exceptions": exceptions.collect::<Vec<_>>(),
+            "unknown": unknown.collect::<Vec<_>>(),
+            "configured": self.configured,
+            "configuration": self.configuration,
+        })
+    }
 }
 
 fn warn(unknown: &[(String, String)], context: &Context) {
@@ -179,18 +216,28 @@ pub(in crate::command) fn uninstall(
         ))
     })?;
     let console = &context.console;
-    console.line(format_args!("Removed {}", entry.display()))?;
-    match fs::remove_dir(&args.bin_dir) {
-        Ok(()) => console.line(format_args!("Removed {}", args.bin_dir.display()))?,
-        Err(_) => console.warning(format_args!(
+    let emptied = fs::remove_dir(&args.bin_dir).is_ok();
+    if !emptied {
+        console.warning(format_args!(
             "{} stays: there is something else in it, which containerd runs",
             args.bin_dir.display()
-        )),
+        ));
     }
-    let dirs = Dirs::of_machine().map_err(Failure::error)?;
+    let settings = Dirs::of_machine().map_err(Failure::error)?.node_settings();
+    if args.output == Output::Json {
+        return Ok(console.json(&json!({
+            "path": entry,
+            "directoryRemoved": emptied,
+            "settingsPath": settings,
+        }))?);
+    }
+    console.line(format_args!("Removed {}", entry.display()))?;
+    if emptied {
+        console.line(format_args!("Removed {}", args.bin_dir.display()))?;
+    }
     console.line(format_args!(
         "Policy, trust stores and {} stay. Take the verifier's table out of containerd's configuration, so that nothing is expected of an empty directory.",
-        dirs.node_settings().display()
+        settings.display()
     ))?;
     Ok(())
 }
