@@ -49,7 +49,6 @@ fn key_commands_answer_as_notation() {
         key list
         key list --nosuch
         key update
-        key update nosuch
         key update --default nosuch
         key update --default ''
         key update --default hw
@@ -66,6 +65,11 @@ fn key_commands_answer_as_notation() {
         key delete hw4
         key list",
     );
+    // CLI-66: an update of nothing is told, whatever the key.
+    for name in ["hw", "nosuch"] {
+        let ran = pair.hardsign.hardsign(["key", "update", name]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    }
     let lists = [&pair.hardsign, &pair.notation]
         .map(|bench| fs::read_to_string(bench.config().join("signingkeys.json")).unwrap());
     assert_eq!(lists[0], lists[1]);
