@@ -125,29 +125,13 @@ impl Metrics {
                 let _infallible = writeln!(out, "hardsign_admission_{name}{labels} {value}");
             }
         };
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
         let one = |value: String| vec![(String::new(), value)];
-        let mut requests = Vec::new();
-        for (endpoint, counters) in ENDPOINTS.iter().zip(&self.requests) {
-            for (outcome, counter) in OUTCOMES.iter().zip(counters) {
-                requests.push((
-                    format!("{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"),
-                    read(counter),
-                ));
-            }
-        }
         family(
             "requests_total",
             "counter",
             "Requests that were answered.",
-            requests,
+            self.requests(),
         );
-        let labelled = |label: &str, names: &[&str], counters: &[AtomicU64]| {
-            let lines = names.iter().zip(counters);
-            lines
-                .map(|(name, counter)| (format!("{{{label}=\"{name}\"}}"), read(counter)))
-                .collect::<Vec<_>>()
-        };
         family(
             "verdicts_total",
             "counter",
@@ -202,6 +186,31 @@ impl Metrics {
             "Connections that ended in the TLS handshake.",
             one(read(&self.handshakes_failed)),
         );
+        family(
+            "request_seconds",
+            "histogram",
+            "Time to answer.",
+            self.times(),
+        );
+        out
+    }
+
+    /// Answers by endpoint and outcome.
+    fn requests(&self) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        for (endpoint, counters) in ENDPOINTS.iter().zip(&self.requests) {
+            for (outcome, counter) in OUTCOMES.iter().zip(counters) {
+                lines.push((
+                    format!("{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"),
+                    read(counter),
+                ));
+            }
+        }
+        lines
+    }
+
+    /// The histogram of the time that answers took.
+    fn times(&self) -> Vec<(String, String)> {
         let mut lines: Vec<_> = BOUNDS
             .iter()
             .zip(&self.buckets)
@@ -219,9 +228,20 @@ impl Metrics {
             format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
         ));
         lines.push(("_count".to_owned(), read(&self.answered)));
-        family("request_seconds", "histogram", "Time to answer.", lines);
-        out
+        lines
     }
+}
+
+fn read(counter: &AtomicU64) -> String {
+    counter.load(Ordering::Relaxed).to_string()
+}
+
+/// A line for each of some counters, which a label tells apart.
+fn labelled(label: &str, names: &[&str], counters: &[AtomicU64]) -> Vec<(String, String)> {
+    let lines = names.iter().zip(counters);
+    lines
+        .map(|(name, counter)| (format!("{{{label}=\"{name}\"}}"), read(counter)))
+        .collect()
 }
 
 fn add(counter: &AtomicU64) {

@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 use crate::json::{self, JsonError};
 use crate::net::{Client, HeaderMap, HeaderName, HeaderValue, Method, NetError, Request, Url};
 use challenge::Challenge;
+pub use child::ProgramError;
 pub use credentials::{CredentialError, CredentialPlaces, CredentialStore, Erased};
 pub use login::{LoginError, LoginOutcome, LogoutError, login, logout};
 

@@ -6,7 +6,7 @@
 //! keeps open is waited for.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use hardsign_plugin::host::withhold_variables;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
+
+use crate::artifact::Quoted;
 
 /// Registry credentials, which no child process sees (CFG-27).
 const CREDENTIALS: [&str; 2] = ["NOTATION_USERNAME", "NOTATION_PASSWORD"];
@@ -45,17 +47,65 @@ pub(super) struct Ended {
     pub(super) complaint: Zeroizing<Vec<u8>>,
 }
 
+/// Why a program that knows credentials did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// The program could not be run.
+    #[error("failed to run {}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The program took too long.
+    #[error("{} did not end within {} seconds", program.display(), after.as_secs())]
+    Timeout {
+        /// The program.
+        program: PathBuf,
+        /// The limit.
+        after: Duration,
+    },
+    /// The program failed.
+    #[error("{} failed: {}", program.display(), Quoted(message))]
+    Failed {
+        /// The program.
+        program: PathBuf,
+        /// The beginning of what it said.
+        message: String,
+    },
+}
+
 impl Ended {
-    /// The beginning of what it said, for a message.
-    pub(super) fn beginning_of(&self, said: &[u8]) -> String {
+    /// The beginning of what it said about its failure; where it said nothing, how it ended.
+    pub(super) fn message(&self, said: &[u8]) -> String {
         let beginning = said.get(..said.len().min(MAX_TOLD)).unwrap_or_default();
-        String::from_utf8_lossy(beginning).trim().to_owned()
+        match String::from_utf8_lossy(beginning).trim() {
+            "" => self.status.to_string(),
+            message => message.to_owned(),
+        }
     }
 }
 
 impl Child<'_> {
-    /// Runs it. Dropping the future kills it.
-    pub(super) async fn run(&self, input: &[u8]) -> io::Result<Ended> {
+    /// Runs it, for no longer than `limit`. Dropping the future kills it.
+    pub(super) async fn run(&self, input: &[u8], limit: Duration) -> Result<Ended, ProgramError> {
+        let program = || self.program.to_owned();
+        match tokio::time::timeout(limit, self.exchange(input)).await {
+            Ok(ended) => ended.map_err(|source| ProgramError::Run {
+                program: program(),
+                source,
+            }),
+            Err(_) => Err(ProgramError::Timeout {
+                program: program(),
+                after: limit,
+            }),
+        }
+    }
+
+    async fn exchange(&self, input: &[u8]) -> io::Result<Ended> {
         #[expect(
             clippy::disallowed_methods,
             reason = "programs that know credentials are the one kind of process started outside plugin::spawn"
@@ -136,7 +186,7 @@ mod tests {
             environment: &[("GREETING".to_owned(), "hello".to_owned())],
             detached: true,
         };
-        child.run(b"question").await.unwrap()
+        child.run(b"question", GRACE * 60).await.unwrap()
     }
 
     /// CFG-23: an answer of any length stays in a buffer that does not grow.
@@ -161,7 +211,7 @@ mod tests {
         let ended = run("sleep 30 & echo \"$1 $GREETING $(cat)\"; echo no >&2; exit 3").await;
         assert!(began.elapsed() < Duration::from_secs(10));
         assert_eq!(ended.status.code(), Some(3));
-        assert_eq!(ended.beginning_of(&ended.output), "get hello question");
-        assert_eq!(ended.beginning_of(&ended.complaint), "no");
+        assert_eq!(ended.message(&ended.output), "get hello question");
+        assert_eq!(ended.message(&ended.complaint), "no");
     }
 }

@@ -7,14 +7,13 @@
 //! it and comes from it is zeroed after use: buffers have their full size from the start, since one
 //! that grows leaves its old copy behind, and the answer is read straight into the secret.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::child::{Child, Ended};
+use super::child::{Child, Ended, ProgramError};
 use super::{Credential, Secret};
 use crate::artifact::Quoted;
 use crate::budget::{self, Party};
@@ -61,31 +60,9 @@ pub enum HelperError {
         /// The name.
         name: String,
     },
-    /// The program could not be run.
-    #[error("failed to run {}", program.display())]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The program took too long.
-    #[error("{} did not end within {} seconds", program.display(), after.as_secs())]
-    Timeout {
-        /// The program.
-        program: PathBuf,
-        /// The limit.
-        after: Duration,
-    },
-    /// The program failed.
-    #[error("{} failed: {}", program.display(), Quoted(message))]
-    Failed {
-        /// The program.
-        program: PathBuf,
-        /// The beginning of what it said.
-        message: String,
-    },
+    /// The program did not do its work.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The program's answer is not what it should be.
     #[error("the answer of {} cannot be read", program.display())]
     Answer {
@@ -194,7 +171,7 @@ impl Entry<'_> {
 impl Program {
     fn failed(self, message: String) -> HelperError {
         let program = self.path;
-        HelperError::Failed { program, message }
+        ProgramError::Failed { program, message }.into()
     }
 
     /// Name and action alone: what goes in and out is secret (LOG-07).
@@ -243,10 +220,6 @@ async fn run(
     action: &'static str,
     input: &[u8],
 ) -> Result<Result<Zeroizing<Vec<u8>>, String>, HelperError> {
-    let fail = |source| HelperError::Run {
-        program: program.path.clone(),
-        source,
-    };
     program.tell(action, HelperStage::Started);
     let child = Child {
         program: &program.path,
@@ -258,29 +231,20 @@ async fn run(
         let name = program.path.file_name().unwrap_or_default();
         Party::CredentialHelper(name.display().to_string())
     });
-    let result = match tokio::time::timeout(MAX_TIME, child.run(input)).await {
-        Ok(result) => result.map(answer).map_err(fail),
-        Err(_) => Err(HelperError::Timeout {
-            program: program.path.clone(),
-            after: MAX_TIME,
-        }),
-    };
+    let result = child.run(input, MAX_TIME).await.map(answer);
     match result {
         Ok(Ok(_)) => program.tell(action, HelperStage::Finished),
         _ => program.tell(action, HelperStage::Failed),
     }
-    result
+    Ok(result?)
 }
 
 /// A helper says on standard output what went wrong.
 fn answer(ended: Ended) -> Result<Zeroizing<Vec<u8>>, String> {
-    if ended.status.success() {
-        return Ok(ended.output);
+    match ended.status.success() {
+        true => Ok(ended.output),
+        false => Err(ended.message(&ended.output)),
     }
-    Err(match ended.beginning_of(&ended.output) {
-        message if message.is_empty() => ended.status.to_string(),
-        message => message,
-    })
 }
 
 #[cfg(test)]

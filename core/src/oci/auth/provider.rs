@@ -14,7 +14,6 @@ mod matching;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use super::child::Child;
+use super::child::{Child, ProgramError};
 use super::{Credential, CredentialError, CredentialSource, CredentialStore, Secret};
 use crate::artifact::Quoted;
 use crate::budget::{self, Party};
@@ -78,31 +77,9 @@ pub enum ProviderError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The program could not be run.
-    #[error("failed to run {}", program.display())]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The program took too long.
-    #[error("{} did not end within {} seconds", program.display(), after.as_secs())]
-    Timeout {
-        /// The program.
-        program: PathBuf,
-        /// The limit.
-        after: Duration,
-    },
-    /// The program failed.
-    #[error("{} failed: {}", program.display(), Quoted(message))]
-    Failed {
-        /// The program.
-        program: PathBuf,
-        /// The beginning of what it said.
-        message: String,
-    },
+    /// The program did not do its work.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The program's answer is not what it should be.
     #[error("the answer of {} is no CredentialProviderResponse: {reason}", program.display())]
     Answer {
@@ -285,27 +262,10 @@ impl Running {
             detached: true,
         };
         let _waiting = budget::waiting(|| Party::CredentialHelper(provider.name.clone()));
-        let ended = match tokio::time::timeout(MAX_TIME, child.run(&question)).await {
-            Ok(ended) => ended.map_err(|source| ProviderError::Run {
-                program: program.to_owned(),
-                source,
-            })?,
-            Err(_) => {
-                return Err(ProviderError::Timeout {
-                    program: program.to_owned(),
-                    after: MAX_TIME,
-                });
-            }
-        };
+        let ended = child.run(&question, MAX_TIME).await?;
         if !ended.status.success() {
-            let said = ended.beginning_of(&ended.complaint);
-            return Err(ProviderError::Failed {
-                program: program.to_owned(),
-                message: match said.is_empty() {
-                    true => ended.status.to_string(),
-                    false => said,
-                },
-            });
+            let (program, message) = (program.to_owned(), ended.message(&ended.complaint));
+            return Err(ProgramError::Failed { program, message }.into());
         }
         let response: Response = serde_json::from_slice(&ended.output).map_err(|error| {
             // Its text can show what was read; line and column do not.
