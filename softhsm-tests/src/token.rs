@@ -266,6 +266,18 @@ impl Token {
         )
     }
 
+    /// The same key behind a module whose signatures take as many milliseconds as `SHIM_LATENCY` says.
+    pub fn slow_uri(&self, label: &str) -> String {
+        let source = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../plugins/pkcs11/tests/softhsm/shim.c"
+        );
+        run(self
+            .tool("cc")
+            .args(["-shared", "-fPIC", "-o", "shim.so", source, "-ldl"]));
+        self.uri_of(&self.file("shim.so"), label, &self.file("pin"))
+    }
+
     /// `SOFTHSM2_CONF` for programs that use this token.
     pub fn configuration(&self) -> PathBuf {
         self.file("softhsm2.conf")

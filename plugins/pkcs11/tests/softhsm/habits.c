@@ -41,6 +41,7 @@
  * HABIT_LOG          file that gets a letter for each C_Login: p with PIN, n without, P for one use
  */
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,9 @@ static int signs, certificates, logged_in_for_use, begun;
 static ulong last_slot, current_mechanism;
 static struct timespec lost_at;
 static int lost;
+
+/* SoftHSM must not close a session that another thread signs with: it frees what that thread uses. */
+static pthread_rwlock_t in_use = PTHREAD_RWLOCK_INITIALIZER;
 
 static int has(const char *habit) {
     const char *word = getenv("HABITS");
@@ -257,7 +261,9 @@ static ulong sign_init(ulong session, mechanism *how, ulong key) {
         pss[2] = number("HABIT_SALT", 10, 0);
         other.parameter = pss;
     }
+    pthread_rwlock_rdlock(&in_use);
     ulong result = NEXT(SIGN_INIT, ulong, mechanism *, ulong)(session, &other, key);
+    pthread_rwlock_unlock(&in_use);
     begun = result == 0;
     logged_in_for_use = 0;
     return result;
@@ -274,9 +280,9 @@ static int integer(unsigned char *to, const unsigned char *from, int length) {
 /* Whether this C_Sign is one at which the device goes. */
 static int goes(void) {
     const char *numbers = getenv("HABIT_LOST");
-    signs++;
+    int sign = __atomic_add_fetch(&signs, 1, __ATOMIC_SEQ_CST);
     while (numbers && *numbers) {
-        if (atoi(numbers) == signs) return 1;
+        if (atoi(numbers) == sign) return 1;
         numbers = strchr(numbers, ',');
         if (numbers) numbers++;
     }
@@ -287,15 +293,19 @@ static ulong sign(ulong session, void *data, ulong length, unsigned char *out, u
     if (out && goes()) {
         lost = 1;
         clock_gettime(CLOCK_MONOTONIC, &lost_at);
+        pthread_rwlock_wrlock(&in_use);
         NEXT(CLOSE_ALL_SESSIONS, ulong)(last_slot);
         if (getenv("HABIT_RESTART")) NEXT(FINALIZE, void *)(NULL);
+        pthread_rwlock_unlock(&in_use);
         return code();
     }
     if (has("login-each-use") && !logged_in_for_use) {
         if (!has("keeps-operation")) {
             unsigned char waste[1024];
             ulong size = sizeof waste;
+            pthread_rwlock_rdlock(&in_use);
             NEXT(SIGN, ulong, void *, ulong, unsigned char *, ulong *)(session, data, length, waste, &size);
+            pthread_rwlock_unlock(&in_use);
             begun = 0;
         }
         return USER_NOT_LOGGED_IN;
@@ -306,7 +316,9 @@ static ulong sign(ulong session, void *data, ulong length, unsigned char *out, u
         if (!out) asked = 1;
         else if (asked) { asked = 0; return OPERATION_NOT_INITIALIZED; }
     }
+    pthread_rwlock_rdlock(&in_use);
     ulong result = NEXT(SIGN, ulong, void *, ulong, unsigned char *, ulong *)(session, data, length, out, room);
+    pthread_rwlock_unlock(&in_use);
     if (out) { begun = 0; logged_in_for_use = 0; }
     if (!result && out && has("der") && current_mechanism == 0x1041) {
         unsigned char raw[132], der[160];

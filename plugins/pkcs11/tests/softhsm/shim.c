@@ -8,6 +8,7 @@
  * SHIM_AUTO              log in at the first C_OpenSession
  * SHIM_CONTEXT_PIN       the PIN that the token sees at a login for one use of a key
  * SHIM_LATENCY           milliseconds that each signature takes, whatever SoftHSM needs
+ * SHIM_SIGNS             file that gets a letter for each signature that was made
  * SHIM_LOGINS            file that gets a letter for each C_Login: p with PIN, n without, in
  *                        capitals for one use of a key
  */
@@ -93,6 +94,8 @@ static ulong sign(ulong session, void *data, ulong length, void *signature, ulon
     /* Without a place for the signature, its size is asked for. */
     if (latency && signature)
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) != 0) {}
+    FILE *log = signature && getenv("SHIM_SIGNS") ? fopen(getenv("SHIM_SIGNS"), "a") : NULL;
+    if (log) { fputc('s', log); fclose(log); }
     return result;
 }
 
