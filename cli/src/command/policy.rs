@@ -202,6 +202,18 @@ fn hint_of_place(known: Option<&str>, place: &str) -> String {
     }
 }
 
+/// What to do where there is no policy.
+fn hint_of_absence(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Oci => {
+            "`hardsign policy add-signer` creates one that trusts a signer, `hardsign policy import` takes one that you have"
+        }
+        Kind::Blob => {
+            "`hardsign blob policy add-signer` creates one that trusts a signer, `hardsign blob policy import` takes one that you have"
+        }
+    }
+}
+
 /// A policy file that was refused, with the place of the fault in it. The file is read again to find
 /// that place, and for nothing else.
 pub(super) fn refused_in(
@@ -211,6 +223,9 @@ pub(super) fn refused_in(
     dirs: &Dirs,
 ) -> Failure {
     let (path, within) = match (&error, file) {
+        (PolicyLoadError::File(PolicyFileError::NotPresent), _) => {
+            return refused(error).hint(hint_of_absence(kind));
+        }
         (_, Some(file)) => (file.to_owned(), Some("hardsign")),
         (PolicyLoadError::Policy(_), None) => match read_policy(dirs, kind) {
             Ok(file) => (file.path, None),

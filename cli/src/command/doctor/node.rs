@@ -112,7 +112,16 @@ async fn version(args: &DoctorArgs, findings: &mut Findings) {
 /// Whether containerd asks, and asks us.
 fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings: &mut Findings) {
     let subject = "containerd's configuration";
-    if !configuration.is_whole {
+    if !configuration.is_there {
+        findings.warn(
+            subject,
+            format!(
+                "not known: neither containerd nor {} is here, and what follows goes by its defaults",
+                configuration.source
+            ),
+            "run this on the node itself; --containerd and --containerd-config say where they are",
+        );
+    } else if !configuration.is_whole {
         findings.warn(
             subject,
             format!(
@@ -137,7 +146,7 @@ fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings:
             mend_of(setting),
         );
     }
-    if bypasses.is_empty() {
+    if bypasses.is_empty() && configuration.is_there {
         findings.ok(
             subject,
             "the CRI pulls through the transfer service, which asks verifiers",

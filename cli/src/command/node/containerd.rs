@@ -19,6 +19,8 @@ pub(in crate::command) struct Configuration {
     pub(in crate::command) source: String,
     /// Whether defaults and imported files are in it.
     pub(in crate::command) is_whole: bool,
+    /// Whether there is any: without containerd and without its file, there are only its defaults.
+    pub(in crate::command) is_there: bool,
 }
 
 /// How containerd runs verifiers.
@@ -49,11 +51,12 @@ impl Configuration {
                 table: table(&text)?,
                 source: format!("{} config dump", program.display()),
                 is_whole: true,
+                is_there: true,
             });
         }
-        let bytes = match read_named(file, MAX_FILE) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => Vec::new(),
+        let (bytes, is_there) = match read_named(file, MAX_FILE) {
+            Ok(bytes) => (bytes, true),
+            Err(error) if error.is_not_found() => (Vec::new(), false),
             Err(error) => return Err(error.to_string()),
         };
         let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is no text"))?;
@@ -61,6 +64,7 @@ impl Configuration {
             table: table(&text)?,
             source: shown.to_string(),
             is_whole: false,
+            is_there,
         })
     }
 
@@ -225,6 +229,7 @@ mod tests {
             table: text.parse().unwrap(),
             source: String::new(),
             is_whole: false,
+            is_there: true,
         }
     }
 

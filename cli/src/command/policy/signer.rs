@@ -230,7 +230,13 @@ fn find(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<Found, Failure
             one_line(path)
         ))),
         (From::Signed(reference), Some((registry, deadline))) => {
-            let target = Opener::new(registry, Access::Read, dirs, context)?.open(reference)?;
+            let target = Opener::new(registry, Access::Read, dirs, context)?.open(reference);
+            let target = target.map_err(|failure| {
+                match registry.oci_layout || reference.parse::<Reference>().is_ok() {
+                    true => failure,
+                    false => failure.hint(FROM_TAKES),
+                }
+            })?;
             let budget = deadline.budget();
             let chains = context.wait(budget.run(Phase::Fetching, async {
                 let artifact =
@@ -266,6 +272,9 @@ fn find(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<Found, Failure
         }
     }
 }
+
+/// What `--from` takes, for one that gave it something else.
+const FROM_TAKES: &str = "--from takes the reference of an artifact, or a signature file whose name ends in .jws.sig or .cose.sig; --cert takes a certificate file";
 
 /// The chain of an intact signature.
 fn chain_of(format: Format, bytes: &[u8]) -> Result<Chain<CodeSigning>, String> {
