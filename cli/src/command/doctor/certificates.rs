@@ -71,7 +71,11 @@ pub(super) fn of_key(
                 true => Status::Error,
                 false => Status::Warning,
             };
-            tell(status, format!("{what}: {}", lapse.message), RENEW);
+            let fix = match now < certificate.not_before() {
+                true => lapse.fix.as_str(),
+                false => RENEW,
+            };
+            tell(status, format!("{what}: {}", lapse.message), fix);
         }
     }
     let proven = match Chain::<CodeSigning>::prove(chain) {
@@ -151,3 +155,78 @@ const TRUST: &str =
 
 /// Certificates that expire within this time are told of.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate of one day in January 2024, and a minute of each of its ages.
+    #[test]
+    fn certificates_before_in_and_after_their_time() {
+        let der = include_bytes!("../../../../plugins/testkit/keys/expired.der");
+        let [certificate] = <[_; 1]>::try_from(Certificate::parse_file(der).unwrap()).unwrap();
+        let at = |time: &str| lapse(&certificate, time.parse().unwrap()).unwrap();
+        let subject = "CN=Rude leaf,O=Hardsign test kit,ST=WA,C=US";
+
+        let early = at("2023-12-31T23:59:59Z");
+        assert_eq!(
+            (early.message, early.fix, early.now),
+            (
+                format!("{subject} is not valid before 2024-01-01T00:00:00Z"),
+                "check this machine's clock: it says 2023-12-31T23:59:59Z".to_owned(),
+                true
+            )
+        );
+        let valid = at("2024-01-01T00:00:00Z");
+        assert_eq!(
+            (valid.message, valid.fix.as_str(), valid.now),
+            (
+                format!(
+                    "{subject} expires in 1 day: signatures without a timestamp stop verifying at 2024-01-02T00:00:00Z"
+                ),
+                REPLACE,
+                false
+            )
+        );
+        let late = at("2024-01-02T00:00:01Z");
+        assert_eq!(
+            (late.message, late.fix.as_str(), late.now),
+            (
+                format!(
+                    "{subject} expired at 2024-01-02T00:00:00Z: signatures without a timestamp from before no longer verify"
+                ),
+                REPLACE,
+                true
+            )
+        );
+    }
+
+    /// A key that can't sign yet, or not any more, is an error, whatever else is well.
+    #[test]
+    fn keys_whose_certificates_are_out_of_time() {
+        let der = include_bytes!("../../../../plugins/testkit/keys/expired.der");
+        let root = include_bytes!("../../../../plugins/testkit/keys/root.der");
+        let mut chain = Certificate::parse_file(der).unwrap();
+        chain.extend(Certificate::parse_file(root).unwrap());
+        let stores = tempfile::tempdir().unwrap();
+        let loader = Loader::new(stores.path().to_owned());
+        for (now, fix) in [
+            (
+                "2023-12-31T23:59:59Z",
+                "check this machine's clock: it says 2023-12-31T23:59:59Z",
+            ),
+            ("2024-01-02T00:00:01Z", RENEW),
+        ] {
+            let now = now.parse().unwrap();
+            let (findings, _) = of_key("key", chain.clone(), &Statements::default(), &loader, now);
+            let first = findings.first().unwrap();
+            assert!(first.status == Status::Error, "{}", first.message);
+            assert!(
+                first.message.starts_with("its certificate: CN=Rude leaf"),
+                "{}",
+                first.message
+            );
+            assert_eq!(first.fix.as_deref(), Some(fix));
+        }
+    }
+}
