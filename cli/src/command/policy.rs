@@ -288,9 +288,9 @@ pub(super) fn init(subject: &Subject, args: &InitArgs, context: &Context) -> Res
 /// `policy schema`.
 pub(super) fn schema(schema: Schema, context: &Context) -> Result<(), Failure> {
     let text = match schema {
-        Schema::Oci => include_str!("../../../docs/schemas/trustpolicy.oci.json"),
-        Schema::Blob => include_str!("../../../docs/schemas/trustpolicy.blob.json"),
-        Schema::Hardsign => include_str!("../../../docs/schemas/policy.hardsign.json"),
+        Schema::Oci => include_str!("../schemas/trustpolicy.oci.json"),
+        Schema::Blob => include_str!("../schemas/trustpolicy.blob.json"),
+        Schema::Hardsign => include_str!("../schemas/policy.hardsign.json"),
     };
     Ok(context.console.bytes(text.as_bytes())?)
 }

@@ -390,11 +390,12 @@ fn read_secret(reader: &mut impl Read, until: Until) -> Result<Secret, Fault> {
             Ok(count) => {
                 filled = filled.saturating_add(count);
                 let mut so_far = buffer.get(..filled).unwrap_or_default().iter();
-                if until == Until::Newline
-                    && let Some(at) = so_far.position(|byte| *byte == b'\n')
-                {
-                    filled = at.saturating_add(1);
-                    break;
+                match so_far.position(|byte| *byte == b'\n') {
+                    Some(at) if until == Until::Newline => {
+                        filled = at.saturating_add(1);
+                        break;
+                    }
+                    _ => {}
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
