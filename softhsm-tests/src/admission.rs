@@ -177,13 +177,17 @@ impl Stage {
 
     /// The policy trusts this signer and no other.
     pub fn trust(&self, signer: &str) {
+        self.trust_root(&self.bench.config().join(format!("localkeys/{signer}.crt")));
+    }
+
+    /// The policy trusts what comes of this root, and nothing else.
+    pub fn trust_root(&self, certificate: &Path) {
         let stores = self.policy().join("truststore");
         if stores.exists() {
             fs::remove_dir_all(&stores).unwrap();
         }
         let store = stores.join("x509/ca/signers");
         fs::create_dir_all(&store).unwrap();
-        let certificate = self.bench.config().join(format!("localkeys/{signer}.crt"));
         fs::copy(certificate, store.join("signer.crt")).unwrap();
         let policy = json!({"version": "1.0", "trustPolicies": [{
             "name": "all",
@@ -212,6 +216,34 @@ impl Stage {
         put(&self.registry, name, content)
     }
 
+    /// Puts an index of images of the same repository into the registry; its reference by digest.
+    pub fn index(&self, name: &str, images: &[&str]) -> String {
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let of = |(at, image): (usize, &&str)| {
+            let (repository, digest) = image.split_once('@').unwrap();
+            let path = repository.split_once('/').unwrap().1;
+            let answer = plain(
+                &self.registry.host().replace("localhost", "127.0.0.1"),
+                "GET",
+                &format!("/v2/{path}/manifests/{digest}"),
+                "",
+            );
+            json!({
+                "mediaType": kind, "digest": digest, "size": answer.body.len(),
+                "platform": {"os": "linux", "architecture": (["amd64", "arm64"][at % 2])},
+            })
+        };
+        let images: Vec<Value> = images.iter().enumerate().map(of).collect();
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": images,
+            "annotations": {"name": name},
+        });
+        let (repository, tag) = name.split_once(':').unwrap();
+        put_manifest(&self.registry, repository, tag, &index)
+    }
+
     /// The same, signed.
     pub fn signed(&self, name: &str, content: &str, signer: &str) -> String {
         let reference = self.image(name, content);
@@ -232,6 +264,8 @@ impl Stage {
         Server::start(self, more)
     }
 }
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Puts an image with one empty configuration into a registry that speaks plain HTTP.
 fn put(registry: &Registry, name: &str, content: &str) -> String {
@@ -269,10 +303,14 @@ fn put(registry: &Registry, name: &str, content: &str) -> String {
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config_digest, "size": config.len()},
         "layers": [],
         "annotations": {"content": content},
-    })
-    .to_string();
+    });
+    put_manifest(registry, repository, tag, &manifest)
+}
+
+fn put_manifest(registry: &Registry, repository: &str, tag: &str, manifest: &Value) -> String {
+    let manifest = manifest.to_string();
     let done = plain(
-        &address,
+        &registry.host().replace("localhost", "127.0.0.1"),
         "PUT",
         &format!("/v2/{repository}/manifests/{tag}"),
         &manifest,
@@ -289,11 +327,12 @@ fn digest(content: &str) -> String {
 /// answer with it: then it is asked again.
 fn plain(address: &str, method: &str, path: &str, body: &str) -> Answer {
     let kind = match path.contains("/manifests/") {
+        true if body.contains(INDEX) => INDEX,
         true => "application/vnd.oci.image.manifest.v1+json",
         false => "application/octet-stream",
     };
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAccept: {kind}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     for _ in 0..10 {
@@ -319,18 +358,11 @@ pub struct Server {
 
 impl Server {
     fn start(stage: &Stage, more: &[&str]) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let log = home.path().join("log");
-        let program = binaries().join("hardsign");
-        let listen = format!("127.0.0.1:{port}");
         let at = |name: &str| stage.bench.path().join(name).display().to_string();
         let (certificate, key, policy) = (at(CERTIFICATE), at(KEY), at("policy"));
         let fixed = [
             "admission",
             "serve",
-            "--listen",
-            &listen,
             "--cert",
             &certificate,
             "--key",
@@ -340,8 +372,19 @@ impl Server {
             "--drain",
             "1s",
         ];
-        let mut command = stage.bench.command(&program, fixed.iter().chain(more));
+        let command = stage
+            .bench
+            .command(&binaries().join("hardsign"), fixed.iter().chain(more));
+        Self::spawn(command, &stage.bench.path().join(CERTIFICATE))
+    }
+
+    /// Starts a server by a command without `--listen`; clients trust this certificate.
+    pub fn spawn(mut command: Command, trusted: &Path) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let log = home.path().join("log");
         let child = command
+            .args(["--listen", &format!("127.0.0.1:{port}")])
             .stdout(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
@@ -349,7 +392,7 @@ impl Server {
             child,
             port,
             log,
-            trusted: stage.bench.path().join(CERTIFICATE),
+            trusted: trusted.to_owned(),
             _home: home,
         };
         let begun = Instant::now();
@@ -373,9 +416,30 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The lines of the log with this event.
+    /// The lines of the log with this event. A thread of the server's own writes them, so that they may come a little after
+    /// what they tell of: those of all verdicts and malformed requests are waited for, and of another event the first.
     pub fn events(&self, event: &str) -> Vec<Value> {
-        let log = self.log();
+        let begun = Instant::now();
+        let mut log = self.log();
+        while begun.elapsed() < Duration::from_secs(10) {
+            let metrics = self.client().send("GET", "/metrics", "", "");
+            let metrics = metrics.map(|answer| answer.body).unwrap_or_default();
+            let told = |line: &str| {
+                line.starts_with("hardsign_admission_verdicts_total")
+                    || line.contains("outcome=\"malformed\"")
+            };
+            let figures = metrics.lines().filter(|line| told(line));
+            let told: usize = figures
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
+                .sum();
+            log = self.log();
+            let count = |event: &str| log.matches(&format!("\"event\":\"{event}\"")).count();
+            let patient = begun.elapsed() < Duration::from_secs(2);
+            if count("verdict") + count("malformed") >= told && (count(event) > 0 || !patient) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let lines = log
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -394,6 +458,16 @@ impl Server {
             .unwrap()
             .parse()
             .unwrap()
+    }
+
+    /// The sum of a figure of `/metrics` over all values of its labels but those named.
+    pub fn metric_sum(&self, name: &str) -> u64 {
+        let text = self.client().get("/metrics").body;
+        let start = format!("hardsign_admission_{name}{{");
+        let lines = text.lines().filter(|line| line.starts_with(&start));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
     }
 
     /// Resident memory in KiB.

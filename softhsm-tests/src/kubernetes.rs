@@ -1,6 +1,7 @@
 //! A real kube-apiserver with Debian's etcd: no kubelet, scheduler or controllers, so that pods stay pending.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -166,6 +167,25 @@ impl Kubernetes {
                 "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
             }),
         );
+    }
+
+    /// A directory with a `kubectl` for this cluster's administrator.
+    pub fn kubectl(&self) -> PathBuf {
+        let directory = self.home.path().join("bin");
+        fs::create_dir_all(&directory).unwrap();
+        let wrapper = directory.join("kubectl");
+        if !wrapper.exists() {
+            let script = format!(
+                "#!/bin/sh\nHOME={} exec {} --server {} --certificate-authority {} --token {ADMIN} \"$@\"\n",
+                self.home.path().display(),
+                program("kubectl").display(),
+                self.url(),
+                self.certificate().display(),
+            );
+            fs::write(&wrapper, script).unwrap();
+            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        directory
     }
 
     /// Makes a change by a merge patch.

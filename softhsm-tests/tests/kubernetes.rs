@@ -15,8 +15,10 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hardsign_test_support::revocation::Publisher;
 use serde_json::{Value, json};
 use softhsm_tests::admission::{Answer, Server, Stage};
+use softhsm_tests::authority::Authority;
 use softhsm_tests::kubernetes::{Kubernetes, pod};
 use softhsm_tests::openbao::OpenBao;
 use softhsm_tests::peers::registry::{CERTIFICATE, KEY, Registry};
@@ -33,6 +35,11 @@ struct Cluster {
 
 impl Cluster {
     fn new(registry: Registry) -> Self {
+        Self::with(registry, &[])
+    }
+
+    /// The server has further flags.
+    fn with(registry: Registry, more: &[&str]) -> Self {
         let kubernetes = Kubernetes::start();
         kubernetes.namespace("shop", &json!({}));
         kubernetes.namespace("hardsign", &json!({}));
@@ -52,7 +59,8 @@ impl Cluster {
             kubernetes.certificate().display().to_string(),
         );
         let token = token.display().to_string();
-        let server = stage.serve(&["--api-server", &url, "--api-ca", &ca, "--api-token", &token]);
+        let fixed = ["--api-server", &url, "--api-ca", &ca, "--api-token", &token];
+        let server = stage.serve(&[fixed.as_slice(), more].concat());
         let cluster = Self {
             kubernetes,
             stage,
@@ -266,6 +274,81 @@ fn a_real_api_server_asks() {
         gone = cluster.dry_run(&pod("gone", &good));
     }
     assert_eq!(gone.status, 500, "{gone:?}");
+}
+
+/// A signer's certificate is revoked while its pods run: nothing new comes in after `--max-age` at the latest, and what is there
+/// can be labelled and torn down (REV-03, REV-20, REV-32).
+#[test]
+fn a_revoked_signer() {
+    const SIGNER: &str = "basicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\n";
+    const RESPONDER: &str = "basicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=OCSPSigning\nnoCheck=ignored\n";
+    let cluster = Cluster::with(Registry::ggcr().start(), &["--max-age", "4s"]);
+    let (kubernetes, stage) = (&cluster.kubernetes, &cluster.stage);
+    let (ca, lists) = (Authority::new("Admission Tests"), Publisher::start());
+    ca.issue("responder", RESPONDER);
+    let responder = ca.responder("responder");
+    ca.issue(
+        "by-list",
+        &format!("{SIGNER}crlDistributionPoints=URI:{}\n", lists.url("/crl")),
+    );
+    ca.issue(
+        "by-ocsp",
+        &format!("{SIGNER}authorityInfoAccess=OCSP;URI:{}\n", responder.url()),
+    );
+    responder.refresh();
+    lists.serve("/crl", &ca.crl("", ""));
+    let signers = ["by-list", "by-ocsp"];
+    let keys: Vec<Value> = signers
+        .iter()
+        .map(|name| {
+            let file = |suffix: &str| ca.path().join(format!("{name}.{suffix}"));
+            json!({"name": name, "keyPath": file("key"), "certPath": file("chain.pem")})
+        })
+        .collect();
+    fs::write(
+        stage.bench.config().join("signingkeys.json"),
+        json!({"default": null, "keys": keys}).to_string(),
+    )
+    .unwrap();
+    stage.trust_root(&ca.root());
+    let images = signers.map(|name| {
+        let pair = [
+            stage.signed(&format!("{name}:v1"), name, name),
+            stage.signed(&format!("{name}:v2"), &format!("{name} 2"), name),
+        ];
+        admitted(&cluster.make(&pod(name, &pair[0])));
+        pair
+    });
+
+    for name in signers {
+        ca.revoke(name, "keyCompromise");
+    }
+    responder.refresh();
+    lists.serve("/crl", &ca.crl("", ""));
+    let revoked = std::time::Instant::now();
+    for (name, [first, second]) in signers.iter().zip(&images) {
+        let new = format!("{name}-new");
+        loop {
+            let answer = cluster.make(&pod(&new, first));
+            if answer.status == 403 {
+                refused(&answer, "revoked");
+                break;
+            }
+            // It was admitted by what was known: not for longer than --max-age.
+            admitted(&answer);
+            assert!(
+                revoked.elapsed() < std::time::Duration::from_secs(15),
+                "{name}: {answer:?}"
+            );
+            admitted(&kubernetes.delete(&format!("{PODS}/{new}?gracePeriodSeconds=0")));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        let path = format!("{PODS}/{name}");
+        let image = json!({"spec": {"containers": [{"name": "app", "image": second}]}});
+        refused(&kubernetes.patch(&path, &image), "revoked");
+        admitted(&kubernetes.patch(&path, &json!({"metadata": {"labels": {"seen": "yes"}}})));
+        admitted(&kubernetes.delete(&path));
+    }
 }
 
 /// The pod's own pull secrets, in namespaces whose Role lets the server read them.

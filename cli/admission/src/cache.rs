@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// What was found out about an image.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,8 +58,6 @@ pub struct Limits {
     pub undecided: Duration,
     /// Most that are kept.
     pub entries: usize,
-    /// Most verifications at a time; others wait.
-    pub at_once: usize,
     /// Most that are under way or wait.
     pub waiting: usize,
 }
@@ -71,7 +69,6 @@ impl Default for Limits {
             refused: Duration::from_secs(5),
             undecided: Duration::from_secs(1),
             entries: 10_000,
-            at_once: 64,
             waiting: 10_000,
         }
     }
@@ -82,7 +79,6 @@ impl Default for Limits {
 pub struct Cache {
     limits: Limits,
     entries: Arc<Mutex<Entries>>,
-    turns: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +127,6 @@ impl Cache {
         Self {
             limits,
             entries: Arc::default(),
-            turns: Arc::new(Semaphore::new(limits.at_once)),
         }
     }
 
@@ -187,11 +182,9 @@ impl Cache {
             cache: self.clone(),
             key,
         };
-        let (turns, work) = (Arc::clone(&self.turns), verify());
+        let work = verify();
         tokio::spawn(async move {
-            let turn = turns.acquire().await;
             let verdict = Arc::new(work.await);
-            drop(turn);
             pending.settle(&verdict);
             drop(tell.send_replace(Some(verdict)));
         });

@@ -1,16 +1,19 @@
 //! The few things that the API server is asked: labels of a namespace, and secrets with registry credentials.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use hardsign_core::artifact::reference::RepositoryName;
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::crypto;
 use hardsign_core::net::{Client, ClientOptions, HeaderValue, Method, Request, StatusCode, Url};
 use hardsign_core::oci::auth::{Credential, credentials};
 use hardsign_core::text::WithCauses;
 use serde::Deserialize;
+
+use crate::recent::Recent;
 
 /// How the API server is reached.
 #[derive(Clone, Debug)]
@@ -25,10 +28,14 @@ pub struct ClusterOptions {
 
 /// The API server.
 pub(crate) struct Cluster {
+    api: Arc<Api>,
+    labels: Recent<Labels>,
+}
+
+struct Api {
     client: Client,
     base: Url,
     token_file: PathBuf,
-    labels: Mutex<HashMap<String, (Instant, Labels)>>,
 }
 
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -84,43 +91,34 @@ impl Cluster {
         let client = Client::new(&client).map_err(|error| WithCauses(&error).to_string())?;
         read_token(&options.token_file)?;
         Ok(Self {
-            client,
-            base,
-            token_file: options.token_file,
-            labels: Mutex::default(),
+            api: Arc::new(Api {
+                client,
+                base,
+                token_file: options.token_file,
+            }),
+            labels: Recent::new(FRESH),
         })
     }
 
-    /// The labels of a namespace, as they were a few seconds ago at most.
+    /// The labels of a namespace, as they were a few seconds ago at most; none where the API server does not say by then.
     ///
     /// # Errors
     /// They are not known, and why.
-    pub(crate) async fn labels(&self, namespace: &str) -> Result<Labels, String> {
-        let lock = || self.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, labels)) = lock().get(namespace)
-            && read.elapsed() < FRESH
-        {
-            return Ok(labels.clone());
-        }
-        let body = self.get(&["namespaces", namespace]).await?;
-        let body = body.ok_or_else(|| format!("the namespace {namespace} can't be read: it is missing, or the Role of this server does not permit it"))?;
-        let found: Namespace = serde_json::from_slice(&body).map_err(|error| {
-            format!(
-                "the API server's answer about namespace {namespace} is not understood: {error}"
-            )
-        })?;
-        let labels = found.metadata.labels;
-        let mut known = lock();
-        if known.len() >= MAX_KNOWN {
-            known.retain(|_, (read, _)| read.elapsed() < FRESH);
-        }
-        if known.len() < MAX_KNOWN {
-            known.insert(namespace.to_owned(), (Instant::now(), labels.clone()));
-        }
-        Ok(labels)
+    pub(crate) async fn labels(
+        &self,
+        namespace: &str,
+        deadline: tokio::time::Instant,
+    ) -> Option<Result<Labels, String>> {
+        let ask = || {
+            let (api, namespace) = (Arc::clone(&self.api), namespace.to_owned());
+            async move { api.labels(&namespace).await }
+        };
+        let (_, labels) = self.labels.get(namespace, deadline, ask).await?;
+        Some(labels)
     }
 
-    /// The credential for a registry that the pod's secrets have; none where the namespace does not let us read them.
+    /// The credential for a repository that the pod's secrets have, found as the kubelet finds it; none where the namespace does
+    /// not let us read them.
     ///
     /// # Errors
     /// The API server can't be asked, or a secret is malformed.
@@ -128,13 +126,11 @@ impl Cluster {
         &self,
         namespace: &str,
         names: &[String],
-        registry: &str,
+        repository: &RepositoryName,
     ) -> Result<Option<PullSecret>, String> {
         for name in names.iter().take(MAX_SECRETS) {
-            let Some(body) = self
-                .get(&["namespaces", namespace, "secrets", name])
-                .await?
-            else {
+            let path = ["namespaces", namespace, "secrets", name];
+            let Some(body) = self.api.get(&path).await? else {
                 continue;
             };
             let fault = |what: String| format!("the secret {namespace}/{name}: {what}");
@@ -146,7 +142,7 @@ impl Cluster {
             let path = Path::new(".dockerconfigjson");
             let parsed = ConfigFile::parse(&config)
                 .map_err(|error| fault(WithCauses(&error).to_string()))?;
-            let found = credentials::in_file(path, &parsed, server_of(registry));
+            let found = credentials::for_image(path, &parsed, &repository.to_string());
             if let Some(credential) =
                 found.map_err(|error| fault(WithCauses(&error).to_string()))?
             {
@@ -156,6 +152,19 @@ impl Cluster {
             }
         }
         Ok(None)
+    }
+}
+
+impl Api {
+    async fn labels(&self, namespace: &str) -> Result<Labels, String> {
+        let body = self.get(&["namespaces", namespace]).await?;
+        let body = body.ok_or_else(|| format!("the namespace {namespace} can't be read: it is missing, or the Role of this server does not permit it"))?;
+        let found: Namespace = serde_json::from_slice(&body).map_err(|error| {
+            format!(
+                "the API server's answer about namespace {namespace} is not understood: {error}"
+            )
+        })?;
+        Ok(found.metadata.labels)
     }
 
     /// The object at a path; none where it is not there or must not be read.
@@ -199,14 +208,6 @@ fn docker_config(secret: &Secret) -> Result<Option<Vec<u8>>, String> {
     }))
 }
 
-/// The name under which Docker keeps the credential for a registry.
-fn server_of(registry: &str) -> &str {
-    match registry {
-        "docker.io" => "https://index.docker.io/v1/",
-        other => other,
-    }
-}
-
 fn read_token(path: &Path) -> Result<HeaderValue, String> {
     let token = read_named(path, MAX_FILE).map_err(|error| WithCauses(&error).to_string())?;
     let token = String::from_utf8_lossy(&token);
@@ -221,8 +222,6 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_ANSWER: u64 = 3 << 20;
 /// How long the labels of a namespace are kept.
 const FRESH: Duration = Duration::from_secs(5);
-/// Most namespaces whose labels are kept.
-const MAX_KNOWN: usize = 10_000;
 /// Most secrets of a pod that are read.
 const MAX_SECRETS: usize = 10;
 
@@ -243,7 +242,7 @@ mod tests {
             let secret: Secret =
                 serde_json::from_str(&format!(r#"{{"data":{{"{member}":"{data}"}}}}"#)).unwrap();
             let config = ConfigFile::parse(&docker_config(&secret).unwrap().unwrap()).unwrap();
-            let found = credentials::in_file(Path::new("x"), &config, "a.example")
+            let found = credentials::for_image(Path::new("x"), &config, "a.example/app")
                 .unwrap()
                 .unwrap();
             assert!(matches!(found, Credential::Password { username, .. } if username == "u"));

@@ -1,6 +1,7 @@
 //! From an image to a verdict: the verifier of `hardsign-core`, driven as a server needs it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hardsign_core::artifact::reference::TagOrDigest;
@@ -9,21 +10,24 @@ use hardsign_core::budget::{Budget, Overspent, Phase};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::auth::Credentials;
 use hardsign_core::oci::manifest::is_index;
-use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry};
+use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry, RegistryError};
 use hardsign_core::oci::walk::walk;
 use hardsign_core::oci::{OciError, Repository as _};
 use hardsign_core::plugin::{Finder, Host};
+use hardsign_core::policy::Verification;
 use hardsign_core::revocation::{Online, OnlineOptions};
 use hardsign_core::text::{WithCauses, escaped};
 use hardsign_core::verify::{self, Attempt, Outcome, SignatureName, Verifier, VerifyError};
 use jiff::Timestamp;
 
-use crate::cache::{Asked, Busy, Cache, Limits, Verdict};
+use crate::cache::{Asked, Busy, By, Cache, Limits, Verdict};
 use crate::cluster::PullSecret;
 use crate::images::Image;
+use crate::recent::Recent;
 use crate::review::cut;
 use crate::settings::Platforms;
 use crate::snapshot::Snapshot;
+use crate::turns::Turns;
 
 /// What verifications are made with.
 #[derive(Clone, Debug)]
@@ -44,13 +48,22 @@ pub struct EngineOptions {
 pub(crate) struct Engine {
     options: EngineOptions,
     pub(crate) cache: Cache,
-    epoch: Mutex<Arc<Epoch>>,
+    epochs: Epochs,
+    turns: Turns,
+    /// What tags pointed at a moment ago.
+    tags: Recent<Digest>,
 }
+
+/// The epoch that lasts. Clones share it.
+#[derive(Clone)]
+struct Epochs(Arc<Mutex<Arc<Epoch>>>);
 
 /// What is learnt of registries and authorities, and forgotten after a while: tokens, credentials, how a repository lists,
 /// and answers on revocation.
 struct Epoch {
     born: Instant,
+    /// Whether a registry did not take our credentials.
+    denied: AtomicBool,
     connector: Connector,
     revocation: Arc<Online>,
 }
@@ -72,6 +85,8 @@ struct Work {
     image: Image,
     digest: Digest,
     epoch: Arc<Epoch>,
+    epochs: Epochs,
+    turns: Turns,
     connector: Connector,
     plugins: Dirs,
     now: fn() -> Timestamp,
@@ -88,6 +103,8 @@ enum Fault {
     Budget(#[from] Overspent),
     #[error("the snapshot of the policy has none for this namespace")]
     NoPolicy,
+    #[error("{0}")]
+    NoTurn(String),
     #[error("{platform}: {}", WithCauses(&**.fault))]
     Platform { platform: Digest, fault: Box<Fault> },
 }
@@ -101,8 +118,10 @@ impl Engine {
             ..Limits::default()
         };
         Ok(Self {
-            epoch: Mutex::new(Arc::new(Epoch::new(&options)?)),
+            epochs: Epochs(Arc::new(Mutex::new(Arc::new(Epoch::new(&options)?)))),
             cache: Cache::new(limits),
+            turns: Turns::new(),
+            tags: Recent::new(TAG),
             options,
         })
     }
@@ -136,21 +155,41 @@ impl Engine {
         })
     }
 
-    /// What a tag points at now.
+    /// What a tag points at, as the registry said a second ago at most; none where it does not say by then. Many who ask
+    /// at the same time are one question.
     pub(crate) async fn resolve(
         &self,
         image: &Image,
         secret: Option<&PullSecret>,
-        time: Duration,
-    ) -> Result<Digest, String> {
+        deadline: tokio::time::Instant,
+    ) -> Option<(By, Result<Digest, String>)> {
         let tag = image.tag.clone().unwrap_or_else(|| "latest".to_owned());
-        let resolve = async {
-            let connector = self.connector(secret)?;
-            let registry = connector.repository(image.repository.clone(), Access::Read)?;
-            Ok::<_, Fault>(registry.resolve(&TagOrDigest::Tag(tag)).await?.digest)
+        let secret_key = secret.map_or("", |secret| secret.key.as_str());
+        let key = [&image.repository.to_string(), tag.as_str(), secret_key].join("\n");
+        let ask = || {
+            let connector = self.connector(secret);
+            let (turns, repository) = (self.turns.clone(), image.repository.clone());
+            let resolve = async move {
+                let _turn = turns
+                    .take(repository.registry())
+                    .await
+                    .map_err(Fault::NoTurn)?;
+                let registry = connector?.repository(repository, Access::Read)?;
+                let tag = TagOrDigest::Tag(tag);
+                let resolve = async { Ok::<_, Fault>(registry.resolve(&tag).await?.digest) };
+                let budget = Budget::within(TIME);
+                budget.run(Phase::Resolving, resolve).await
+            };
+            let (epochs, epoch) = (self.epochs.clone(), self.epoch());
+            async move {
+                let resolved = resolve.await;
+                if let (Err(fault), Ok(epoch)) = (&resolved, &epoch) {
+                    epochs.end_if_denied(epoch, fault);
+                }
+                resolved.map_err(|fault| told(&fault))
+            }
         };
-        let resolved = Budget::within(time).run(Phase::Resolving, resolve).await;
-        resolved.map_err(|fault| told(&fault))
+        self.tags.get(&key, deadline, ask).await
     }
 
     fn work(&self, question: &Question<'_>) -> Result<Work, Fault> {
@@ -160,6 +199,8 @@ impl Engine {
             image: question.image.clone(),
             digest: question.digest.clone(),
             epoch: self.epoch()?,
+            epochs: self.epochs.clone(),
+            turns: self.turns.clone(),
             connector: self.connector(question.secret)?,
             plugins: self.options.plugins.clone(),
             now: self.options.now,
@@ -177,12 +218,54 @@ impl Engine {
     }
 
     fn epoch(&self) -> Result<Arc<Epoch>, OciError> {
-        let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-        if epoch.born.elapsed() >= self.options.max_age / 2 {
+        let mut epoch = self.epochs.lock();
+        let is_over = epoch.denied.load(Ordering::SeqCst) && epoch.born.elapsed() >= SHORTEST;
+        if is_over || epoch.born.elapsed() >= self.options.max_age / 2 {
             *epoch = Arc::new(Epoch::new(&self.options)?);
         }
         Ok(Arc::clone(&epoch))
     }
+}
+
+impl Epochs {
+    fn lock(&self) -> MutexGuard<'_, Arc<Epoch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A registry that does not take our credentials may take the ones that have been put in their place since.
+    fn end_if_denied(&self, epoch: &Arc<Epoch>, fault: &Fault) {
+        if fault.is_denied() && Arc::ptr_eq(epoch, &self.lock()) {
+            epoch.denied.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// What the policy says of an image before anybody is asked about it: that it is not verified, or that no statement is for
+/// it. So the image of a stranger does not send us to the stranger's registry.
+pub(crate) fn beforehand(
+    snapshot: &Snapshot,
+    policy: Option<&str>,
+    image: &Image,
+) -> Option<Verdict> {
+    let policy = snapshot.policy(policy)?;
+    let written = || match &image.digest {
+        Some(digest) => image.at(digest),
+        None => image.written.clone(),
+    };
+    let scope = image.repository.to_string();
+    let statement = match policy.document().statement_for_repository(&scope, written) {
+        Ok(statement) => statement,
+        Err(error) => {
+            let fault = Fault::Verify(error.into());
+            return Some(Verdict::Refused(told(&fault)));
+        }
+    };
+    let rules = policy.rules(statement.name());
+    let demands = rules.is_some_and(|rules| !rules.attached.is_empty());
+    let skips = matches!(statement.verification(), Verification::Skip) && !demands;
+    skips.then(|| Verdict::Skipped {
+        statement: statement.name().to_owned(),
+    })
 }
 
 impl Epoch {
@@ -192,6 +275,7 @@ impl Epoch {
         revocation.client.listener = options.registries.client.listener.clone();
         Ok(Self {
             born: Instant::now(),
+            denied: AtomicBool::new(false),
             connector: Connector::new(options.registries.clone())?,
             revocation: Arc::new(Online::new(revocation)),
         })
@@ -200,8 +284,16 @@ impl Epoch {
 
 impl Work {
     async fn verdict(self) -> Verdict {
+        let _turn = match self.turns.take(self.image.repository.registry()).await {
+            Ok(turn) => turn,
+            Err(crowded) => return Verdict::Undecided(crowded),
+        };
         let budget = Budget::within(TIME).bytes(BYTES).requests(REQUESTS);
-        match budget.run(Phase::Verifying, self.verify(&budget)).await {
+        let verified = budget.run(Phase::Verifying, self.verify(&budget)).await;
+        if let Err(fault) = &verified {
+            self.epochs.end_if_denied(&self.epoch, fault);
+        }
+        match verified {
             Ok(Outcome::Verified(verified)) => Verdict::Verified {
                 statement: verified.statement().to_owned(),
             },
@@ -268,7 +360,7 @@ impl Fault {
     /// Whether it is a verdict, and not the failure to come by one.
     fn is_refusal(&self) -> bool {
         match self {
-            Self::Registry(_) | Self::Budget(_) | Self::NoPolicy => false,
+            Self::Registry(_) | Self::Budget(_) | Self::NoPolicy | Self::NoTurn(_) => false,
             Self::Verify(error) => !matches!(
                 error,
                 VerifyError::List { .. }
@@ -276,6 +368,26 @@ impl Fault {
                     | VerifyError::Budget(_)
             ),
             Self::Platform { fault, .. } => fault.is_refusal(),
+        }
+    }
+
+    /// Whether a registry did not take our credentials, or wants some.
+    fn is_denied(&self) -> bool {
+        let error = match self {
+            Self::Registry(error) => error,
+            Self::Verify(
+                VerifyError::List { source, .. } | VerifyError::ListAttached { source, .. },
+            ) => source,
+            Self::Platform { fault, .. } => return fault.is_denied(),
+            _ => return false,
+        };
+        let OciError::Registry(error) = error else {
+            return false;
+        };
+        match &**error {
+            RegistryError::Auth(_) => true,
+            RegistryError::Status { status, .. } => matches!(status, 401 | 403),
+            _ => false,
         }
     }
 
@@ -303,6 +415,10 @@ fn told(fault: &Fault) -> String {
 
 /// What one verification may spend.
 const TIME: Duration = Duration::from_secs(60);
+/// How old what a tag points at may be. Whoever pushes and deploys right after that must not get what was there before.
+const TAG: Duration = Duration::from_secs(1);
+/// How long an epoch lasts at least, so that a wrong password does not have credentials read for each image.
+const SHORTEST: Duration = Duration::from_secs(5);
 const BYTES: u64 = 256 << 20;
 const REQUESTS: u64 = 2000;
 /// Signatures whose reason is told.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,10 +14,11 @@ use tokio::time::Instant;
 
 use crate::cache::{By, Verdict};
 use crate::cluster::Cluster;
-use crate::engine::{Engine, Question};
+use crate::engine::{Engine, Question, beforehand};
 use crate::images::{self, Found, Image, MAX_IMAGES};
 use crate::metrics::{Answered, Endpoint, Found as Kind, Metrics};
 use crate::review::{Request, Response, cut};
+use crate::server::Log;
 use crate::settings::{Effective, Excepted, Mode, Workloads};
 use crate::snapshot::{Current, Snapshot};
 
@@ -26,7 +28,7 @@ pub(crate) struct Service {
     pub(crate) engine: Engine,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) log: Arc<dyn Fn(&Value) + Send + Sync>,
+    pub(crate) log: Arc<Log>,
     pub(crate) now: fn() -> Timestamp,
 }
 
@@ -41,6 +43,15 @@ pub(crate) struct Case {
     pub(crate) pinned: bool,
     pub(crate) deadline: Instant,
     pub(crate) granted: Duration,
+}
+
+/// An answer, and how it came to be.
+struct Decided {
+    response: Response,
+    findings: Vec<Finding>,
+    mode: Mode,
+    /// Why no image was judged, though there are some.
+    unjudged: Option<String>,
 }
 
 /// What was found about one image.
@@ -72,7 +83,14 @@ impl Service {
         endpoint: Endpoint,
     ) -> (Response, Vec<Finding>) {
         let begun = Instant::now();
-        let (response, findings, mode) = self.decide(request, granted, endpoint).await;
+        let snapshot = self.policies.get();
+        let decided = self.decide(&snapshot, request, granted, endpoint).await;
+        let Decided {
+            response,
+            findings,
+            mode,
+            unjudged,
+        } = decided;
         let answered = match response.allowed {
             true => Answered::Allowed,
             false => Answered::Refused,
@@ -83,16 +101,17 @@ impl Service {
                 "uid": request.uid, "namespace": request.namespace, "kind": request.kind.kind, "name": request.object_name(),
                 "operation": request.operation, "allowed": response.allowed,
             });
-            self.tell(finding, mode, about);
+            self.tell(finding, mode, &snapshot.version, about);
         }
-        if findings.is_empty() && !response.allowed {
-            let message = response
-                .status
-                .as_ref()
-                .map(|status| status.message.clone());
-            (self.log)(&json!({
-                "time": (self.now)().to_string(), "event": "refused", "uid": request.uid, "namespace": request.namespace,
-                "kind": request.kind.kind, "name": request.object_name(), "error": message,
+        if let Some(why) = unjudged {
+            let event = if response.allowed {
+                "unjudged"
+            } else {
+                "refused"
+            };
+            self.write(&json!({
+                "time": (self.now)().to_string(), "event": event, "uid": request.uid, "namespace": request.namespace,
+                "kind": request.kind.kind, "name": request.object_name(), "error": why,
             }));
         }
         (response, findings)
@@ -100,74 +119,61 @@ impl Service {
 
     async fn decide(
         &self,
+        snapshot: &Arc<Snapshot>,
         request: &Request,
         granted: Duration,
         endpoint: Endpoint,
-    ) -> (Response, Vec<Finding>, Mode) {
+    ) -> Decided {
         let deadline = Instant::now() + granted;
-        let snapshot = self.policies.get();
         let settings = &snapshot.settings;
         let is_pod = request.is_pod();
-        let nothing = |response| (response, Vec::new(), settings.mode);
         let Some(object) = request
             .object
             .as_ref()
             .filter(|_| ["CREATE", "UPDATE"].contains(&request.operation.as_str()))
         else {
-            return nothing(Response::allowed());
+            return Decided::nothing_to_judge();
         };
         let Some(found) = images::images(object, is_pod) else {
-            let what = format!(
-                "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
-                escaped(&request.kind.kind)
+            return Decided::unjudged(
+                settings.mode,
+                format!(
+                    "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
+                    escaped(&request.kind.kind)
+                ),
             );
-            return nothing(match settings.mode {
-                Mode::Enforce => Response::refused(what),
-                Mode::Warn | Mode::Audit => Response::allowed().warning([what]),
-            });
         };
         let old = request
             .old_object
             .as_ref()
             .and_then(|old| images::images(old, is_pod));
         let mut found = images::changed(found, &old.unwrap_or_default());
-        if let Mode::Enforce = settings.mode
-            && distinct(&found) > MAX_IMAGES
-        {
-            return nothing(Response::refused(format!(
-                "it has more than {MAX_IMAGES} different images"
-            )));
-        }
-        found.truncate(MAX_PLACES);
         if found.is_empty() {
-            return nothing(Response::allowed());
+            return Decided::nothing_to_judge();
         }
-        let effective = match self
-            .effective(&snapshot, &request.namespace, deadline)
-            .await
-        {
+        let effective = match self.effective(snapshot, &request.namespace, deadline).await {
             Ok(effective) => effective,
             Err(reason) => {
-                let strictest = strictest(&snapshot);
-                return (
-                    answer(
-                        strictest,
-                        &[],
-                        &[format!(
-                            "the policy of the namespace is not known: {reason}"
-                        )],
-                    ),
-                    Vec::new(),
-                    strictest,
+                self.metrics
+                    .cluster_failures
+                    .fetch_add(1, Ordering::Relaxed);
+                return Decided::unjudged(
+                    strictest(snapshot),
+                    format!("the policy of the namespace is not known: {reason}"),
                 );
             }
         };
         let mode = match (is_pod, effective.workloads, effective.mode) {
             (true, _, mode) | (false, Workloads::Refuse, mode) => mode,
-            (false, Workloads::Ignore, _) => return nothing(Response::allowed()),
+            (false, Workloads::Ignore, _) => return Decided::nothing_to_judge(),
             (false, Workloads::Warn, Mode::Enforce | Mode::Warn) => Mode::Warn,
             (false, Workloads::Warn, Mode::Audit) => Mode::Audit,
         };
+        if distinct(&found) > MAX_IMAGES {
+            let what = format!("it has more than {MAX_IMAGES} different images");
+            return Decided::unjudged(mode, what);
+        }
+        found.truncate(MAX_PLACES);
         let spec = images::pod_spec(object, is_pod);
         let secrets = spec
             .iter()
@@ -182,11 +188,15 @@ impl Service {
             pinned: is_pod && mode == Mode::Enforce && matches!(endpoint, Endpoint::Validate),
             deadline,
             granted,
-            snapshot: Arc::clone(&snapshot),
+            snapshot: Arc::clone(snapshot),
         };
         let findings = self.judge_all(&case, found).await;
-        let response = answer(mode, &findings, &[]);
-        (response, findings, mode)
+        Decided {
+            response: answer(mode, &findings, &[]),
+            findings,
+            mode,
+            unjudged: None,
+        }
     }
 
     /// What holds in a namespace.
@@ -204,8 +214,8 @@ impl Service {
             .cluster
             .as_ref()
             .ok_or("this server was not told how to reach the API server")?;
-        let labels = tokio::time::timeout_at(deadline, cluster.labels(namespace)).await;
-        let labels = labels.map_err(|_| "the API server did not answer in time".to_owned())??;
+        let labels = cluster.labels(namespace, deadline).await;
+        let labels = labels.ok_or("the API server did not answer in time")??;
         Ok(settings.of(&labels))
     }
 
@@ -299,35 +309,45 @@ impl Service {
                 format!("no verdict within {seconds:.1} s; the verification goes on, so try again"),
             )
         };
+        let policy = case.effective.policy.as_deref();
+        if let Some(verdict) = beforehand(&case.snapshot, policy, image) {
+            return told(&verdict);
+        }
         let secret = match (&self.cluster, case.secrets.is_empty()) {
             (Some(cluster), false) => {
-                let read = cluster.pull_secret(
-                    &case.namespace,
-                    &case.secrets,
-                    image.repository.registry(),
-                );
+                let read = cluster.pull_secret(&case.namespace, &case.secrets, &image.repository);
                 match tokio::time::timeout_at(case.deadline, read).await {
                     Ok(Ok(secret)) => secret,
-                    Ok(Err(reason)) => return (Kind::Undecided, escaped(&reason)),
+                    Ok(Err(reason)) => {
+                        let failures = &self.metrics.cluster_failures;
+                        failures.fetch_add(1, Ordering::Relaxed);
+                        return (Kind::Undecided, escaped(&reason));
+                    }
                     Err(_) => return late(),
                 }
             }
             _ => None,
         };
-        let left = case.deadline.saturating_duration_since(Instant::now());
         let digest: Digest = match &image.digest {
             Some(digest) => digest.clone(),
-            None => match self.engine.resolve(image, secret.as_ref(), left).await {
-                Ok(digest) => digest,
-                Err(reason) => return (Kind::Undecided, reason),
-            },
+            None => {
+                let resolved = self.engine.resolve(image, secret.as_ref(), case.deadline);
+                let Some((by, resolved)) = resolved.await else {
+                    return late();
+                };
+                self.metrics.tag(by);
+                match resolved {
+                    Ok(digest) => digest,
+                    Err(reason) => return (Kind::Undecided, reason),
+                }
+            }
         };
         finding.reference = Some(format!("{}@{digest}", image.repository));
         finding.digest = Some(digest.to_string());
         finding.at = Some(image.at(&digest));
         let question = Question {
             snapshot: &case.snapshot,
-            policy: case.effective.policy.as_deref(),
+            policy,
             image,
             digest: &digest,
             secret: secret.as_ref(),
@@ -339,25 +359,19 @@ impl Service {
             );
         };
         finding.by = Some(asked.by);
-        match asked.verdict(case.deadline).await.as_deref() {
+        match asked.verdict(case.deadline).await {
             None => late(),
-            Some(Verdict::Verified { statement }) => {
-                (Kind::Verified, format!("statement {}", escaped(statement)))
-            }
-            Some(Verdict::Skipped { statement }) => (
-                Kind::Skipped,
-                format!(
-                    "not verified: statement {} skips verification",
-                    escaped(statement)
-                ),
-            ),
-            Some(Verdict::Refused(reason)) => (Kind::Refused, reason.clone()),
-            Some(Verdict::Undecided(reason)) => (Kind::Undecided, reason.clone()),
+            Some(verdict) => told(&verdict),
         }
     }
 
+    /// Writes a line of the log.
+    pub(crate) fn write(&self, line: &Value) {
+        self.metrics.logged((self.log)(line));
+    }
+
     /// One line for one verdict.
-    pub(crate) fn tell(&self, finding: &Finding, mode: Mode, about: Value) {
+    pub(crate) fn tell(&self, finding: &Finding, mode: Mode, policy: &str, about: Value) {
         let mode = match mode {
             Mode::Enforce => "enforce",
             Mode::Warn => "warn",
@@ -378,12 +392,33 @@ impl Service {
                 ("mode", json!(mode)),
                 ("by", json!(finding.by.map(By::name))),
                 ("milliseconds", json!(millis)),
-                ("policy", json!(self.policies.get().version)),
+                ("policy", json!(policy)),
             ] {
                 line.insert(member.to_owned(), value);
             }
         }
-        (self.log)(&line);
+        self.write(&line);
+    }
+}
+
+impl Decided {
+    fn nothing_to_judge() -> Self {
+        Self {
+            response: Response::allowed(),
+            findings: Vec::new(),
+            mode: Mode::Enforce,
+            unjudged: None,
+        }
+    }
+
+    /// What the mode makes of an object that can't be judged.
+    fn unjudged(mode: Mode, why: String) -> Self {
+        Self {
+            response: answer(mode, &[], std::slice::from_ref(&why)),
+            findings: Vec::new(),
+            mode,
+            unjudged: Some(why),
+        }
     }
 }
 
@@ -440,6 +475,24 @@ fn answer(mode: Mode, findings: &[Finding], faults: &[String]) -> Response {
             .insert("reasons", cut(bad.join("; "), MAX_MESSAGE));
     }
     response
+}
+
+/// A verdict in words.
+fn told(verdict: &Verdict) -> (Kind, String) {
+    match verdict {
+        Verdict::Verified { statement } => {
+            (Kind::Verified, format!("statement {}", escaped(statement)))
+        }
+        Verdict::Skipped { statement } => (
+            Kind::Skipped,
+            format!(
+                "not verified: statement {} skips verification",
+                escaped(statement)
+            ),
+        ),
+        Verdict::Refused(reason) => (Kind::Refused, reason.clone()),
+        Verdict::Undecided(reason) => (Kind::Undecided, reason.clone()),
+    }
 }
 
 /// The mode of a namespace of which nothing is known.

@@ -20,12 +20,15 @@ pub mod images;
 mod metrics;
 mod mutate;
 mod provider;
+mod recent;
 mod review;
+mod seats;
 mod server;
 pub mod settings;
 pub mod snapshot;
 mod tls;
+mod turns;
 
 pub use cluster::ClusterOptions;
 pub use engine::EngineOptions;
-pub use server::{Options, ServeError, serve};
+pub use server::{Log, Options, ServeError, serve};

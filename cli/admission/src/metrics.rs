@@ -12,13 +12,18 @@ pub(crate) struct Metrics {
     requests: [[AtomicU64; OUTCOMES.len()]; ENDPOINTS.len()],
     verdicts: [AtomicU64; VERDICTS.len()],
     by: [AtomicU64; BY.len()],
+    tags: [AtomicU64; BY.len()],
     buckets: [AtomicU64; BOUNDS.len()],
     answered: AtomicU64,
     micros: AtomicU64,
     policy_loads: [AtomicU64; 2],
     policy_unusable: AtomicU64,
-    pub(crate) connections: AtomicU64,
+    lines_lost: AtomicU64,
+    /// Idle ones, for which there was no seat any more.
+    pub(crate) connections_closed: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
+    /// The API server did not say what was to be known of a namespace or a secret.
+    pub(crate) cluster_failures: AtomicU64,
 }
 
 /// Where a request goes.
@@ -103,6 +108,18 @@ impl Metrics {
             .for_each(add);
     }
 
+    /// How it became known what a tag points at.
+    pub(crate) fn tag(&self, by: By) {
+        self.tags.get(by as usize).into_iter().for_each(add);
+    }
+
+    /// Whether a line of the log was taken.
+    pub(crate) fn logged(&self, taken: bool) {
+        if !taken {
+            add(&self.lines_lost);
+        }
+    }
+
     pub(crate) fn policy(&self, usable: bool) {
         self.policy_loads
             .get(usize::from(!usable))
@@ -112,8 +129,12 @@ impl Metrics {
             .store(u64::from(!usable), Ordering::Relaxed);
     }
 
-    /// The whole text.
-    pub(crate) fn text(&self, policy: &str, cached: usize, under_way: usize) -> String {
+    /// The whole text; with the policy in force, and how many verdicts are kept, verifications under way and connections open.
+    pub(crate) fn text(
+        &self,
+        policy: &str,
+        [cached, under_way, connections]: [usize; 3],
+    ) -> String {
         let mut out = String::new();
         let mut family = |name: &str, kind: &str, help: &str, lines: Vec<(String, String)>| {
             // Writing to a string can't fail.
@@ -143,6 +164,12 @@ impl Metrics {
             "counter",
             "How verdicts were come by.",
             labelled("by", &BY, &self.by),
+        );
+        family(
+            "tag_lookups_total",
+            "counter",
+            "How it became known what tags point at.",
+            labelled("by", &["hit", "coalesced", "question"], &self.tags),
         );
         family(
             "policy_loads_total",
@@ -178,14 +205,32 @@ impl Metrics {
             "connections",
             "gauge",
             "Open connections.",
-            one(read(&self.connections)),
+            one(connections.to_string()),
         );
-        family(
-            "tls_failures_total",
-            "counter",
-            "Connections that ended in the TLS handshake.",
-            one(read(&self.handshakes_failed)),
-        );
+        for (name, help, counter) in [
+            (
+                "connections_closed_total",
+                "Idle connections that made room for others.",
+                &self.connections_closed,
+            ),
+            (
+                "tls_failures_total",
+                "Connections that ended in the TLS handshake.",
+                &self.handshakes_failed,
+            ),
+            (
+                "cluster_failures_total",
+                "Questions about namespaces and secrets that the API server did not answer.",
+                &self.cluster_failures,
+            ),
+            (
+                "log_lines_lost_total",
+                "Lines of the log that nobody took.",
+                &self.lines_lost,
+            ),
+        ] {
+            family(name, "counter", help, one(read(counter)));
+        }
         family(
             "request_seconds",
             "histogram",
@@ -262,9 +307,12 @@ mod tests {
         );
         metrics.answered(Endpoint::Mutate, Answered::Allowed, Duration::from_secs(20));
         metrics.verdict(Found::Refused, Some(By::Coalesced));
+        metrics.tag(By::Verification);
+        metrics.logged(true);
+        metrics.logged(false);
         metrics.policy(true);
         metrics.policy(false);
-        let text = metrics.text("0123", 4, 5);
+        let text = metrics.text("0123", [4, 5, 6]);
         for line in [
             "hardsign_admission_requests_total{endpoint=\"validate\",outcome=\"refused\"} 1",
             "hardsign_admission_verdicts_total{verdict=\"refused\"} 1",
@@ -273,6 +321,9 @@ mod tests {
             "hardsign_admission_policy_unusable 1",
             "hardsign_admission_policy_info{version=\"0123\"} 1",
             "hardsign_admission_cached_verdicts 4",
+            "hardsign_admission_connections 6",
+            "hardsign_admission_log_lines_lost_total 1",
+            "hardsign_admission_tag_lookups_total{by=\"question\"} 1",
             "hardsign_admission_request_seconds_bucket{le=\"0.005\"} 0",
             "hardsign_admission_request_seconds_bucket{le=\"0.010\"} 1",
             "hardsign_admission_request_seconds_bucket{le=\"10.000\"} 1",

@@ -108,9 +108,16 @@ impl Service {
                 .collect();
             for finding in self.judge_all(&case, found).await {
                 let good = finding.kind.is_good();
-                self.tell(&finding, Mode::Enforce, json!({"allowed": good}));
+                self.tell(
+                    &finding,
+                    Mode::Enforce,
+                    &snapshot.version,
+                    json!({"allowed": good}),
+                );
+                // What was not verified, and need not be, stays as it is.
+                let value = finding.at.as_ref().unwrap_or(&finding.found.image);
                 response.items.push(Item {
-                    value: finding.at.clone().filter(|_| good).unwrap_or_default(),
+                    value: if good { value.clone() } else { String::new() },
                     error: if good { String::new() } else { finding.told() },
                     key: finding.found.image,
                 });

@@ -12,7 +12,7 @@ use hardsign_core::oci::OciError;
 use hardsign_core::text::{WithCauses, escaped};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +32,7 @@ use crate::handler::Service;
 use crate::metrics::{Answered, Endpoint, Metrics};
 use crate::provider::ProviderRequest;
 use crate::review::{self, Review};
+use crate::seats::{Seat, Seats};
 use crate::snapshot::{Current, SnapshotError};
 use crate::tls::Serving;
 
@@ -53,9 +54,12 @@ pub struct Options {
     pub timeout: Duration,
     /// How long requests are still taken after the end was asked for.
     pub drain: Duration,
-    /// Takes each line of the log.
-    pub log: Arc<dyn Fn(&Value) + Send + Sync>,
+    /// Takes each line of the log, and must not wait; whether it has taken it.
+    pub log: Arc<Log>,
 }
+
+/// Takes lines of the log.
+pub type Log = dyn Fn(&Value) -> bool + Send + Sync;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,9 @@ pub enum ServeError {
 struct Shared {
     service: Service,
     ending: AtomicBool,
-    large: Semaphore,
+    seats: Seats,
+    /// Bytes that bodies may have together.
+    bodies: Semaphore,
     timeout: Duration,
 }
 
@@ -107,9 +113,10 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     let now = options.engine.now;
     let note = {
-        let log = Arc::clone(&options.log);
+        let (log, metrics) = (Arc::clone(&options.log), Arc::clone(&metrics));
         move |event: &str, detail: Value| {
-            log(&json!({"time": now().to_string(), "event": event, "detail": detail}))
+            let line = json!({"time": now().to_string(), "event": event, "detail": detail});
+            metrics.logged(log(&line));
         }
     };
     let (counted, told) = (Arc::clone(&metrics), note.clone());
@@ -145,7 +152,8 @@ pub async fn serve(
             now,
         },
         ending: AtomicBool::new(false),
-        large: Semaphore::new(LARGE_AT_ONCE),
+        seats: Seats::new(CONNECTIONS),
+        bodies: Semaphore::new(BODIES),
         timeout: options.timeout,
     });
     note("listening", json!(address.to_string()));
@@ -175,7 +183,6 @@ async fn accept(
     drain: Duration,
     end: impl Future<Output = ()>,
 ) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let ending = async {
@@ -187,10 +194,7 @@ async fn accept(
     let mut ending = std::pin::pin!(ending);
     loop {
         while connections.try_join_next().is_some() {}
-        let seat = async {
-            let seat = Arc::clone(&seats).acquire_owned().await;
-            (seat, listener.accept().await)
-        };
+        let seat = async { (shared.seats.take().await, listener.accept().await) };
         let (seat, accepted) = tokio::select! {
             biased;
             () = &mut ending => break,
@@ -200,18 +204,13 @@ async fn accept(
             Ok((stream, _)) => {
                 let (tls, shared, stopped) = (tls.clone(), Arc::clone(shared), stopped.clone());
                 connections.spawn(async move {
-                    shared
-                        .service
-                        .metrics
-                        .connections
-                        .fetch_add(1, Ordering::Relaxed);
-                    connection(stream, tls, &shared, stopped).await;
-                    shared
-                        .service
-                        .metrics
-                        .connections
-                        .fetch_sub(1, Ordering::Relaxed);
-                    drop(seat);
+                    tokio::select! {
+                        () = connection(stream, tls, &shared, &seat, stopped) => {}
+                        () = seat.wanted() => {
+                            let closed = &shared.service.metrics.connections_closed;
+                            closed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
                 });
             }
             // Out of descriptors, say: those that are open will be closed.
@@ -229,6 +228,7 @@ async fn connection(
     stream: TcpStream,
     tls: TlsAcceptor,
     shared: &Arc<Shared>,
+    seat: &Seat,
     mut stopped: watch::Receiver<bool>,
 ) {
     let _whole_packets = stream.set_nodelay(true);
@@ -244,7 +244,7 @@ async fn connection(
     let service = service_fn(|request| {
         begun.send_replace(true);
         let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(route(request, &shared).await) }
+        async move { Ok::<_, Infallible>(route(request, &shared, seat).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -271,7 +271,7 @@ async fn connection(
     let _ended = connection.await;
 }
 
-async fn route(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
+async fn route(request: Request<Incoming>, shared: &Shared, seat: &Seat) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let answer = match (request.method().clone(), path.as_str()) {
         (Method::GET, "/healthz") => text(StatusCode::OK, "ok\n".to_owned()),
@@ -280,9 +280,9 @@ async fn route(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
             true => text(StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned()),
         },
         (Method::GET, "/metrics") => metrics(shared),
-        (Method::POST, "/validate") => asked(request, shared, Endpoint::Validate).await,
-        (Method::POST, "/mutate") => asked(request, shared, Endpoint::Mutate).await,
-        (Method::POST, "/verify") => asked(request, shared, Endpoint::Verify).await,
+        (Method::POST, "/validate") => asked(request, shared, seat, Endpoint::Validate).await,
+        (Method::POST, "/mutate") => asked(request, shared, seat, Endpoint::Mutate).await,
+        (Method::POST, "/verify") => asked(request, shared, seat, Endpoint::Verify).await,
         (_, "/healthz" | "/readyz" | "/metrics" | "/validate" | "/mutate" | "/verify") => text(
             StatusCode::METHOD_NOT_ALLOWED,
             "this method is not answered here\n".to_owned(),
@@ -304,8 +304,11 @@ fn metrics(shared: &Shared) -> Response<Body> {
     } = &shared.service;
     let body = metrics.text(
         &policies.get().version,
-        engine.cache.len(),
-        engine.cache.under_way(),
+        [
+            engine.cache.len(),
+            engine.cache.under_way(),
+            shared.seats.taken(),
+        ],
     );
     let mut answer = text(StatusCode::OK, body);
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -314,13 +317,19 @@ fn metrics(shared: &Shared) -> Response<Body> {
 }
 
 /// Reads the body of a question and answers it.
-async fn asked(request: Request<Incoming>, shared: &Shared, endpoint: Endpoint) -> Response<Body> {
+async fn asked(
+    request: Request<Incoming>,
+    shared: &Shared,
+    seat: &Seat,
+    endpoint: Endpoint,
+) -> Response<Body> {
     let begun = tokio::time::Instant::now();
     let granted = deadline::of_query(request.uri().query(), shared.timeout);
-    let body = match body(request, shared, granted).await {
-        Ok(body) => body,
+    let (body, room) = match body(request, shared, granted).await {
+        Ok(read) => read,
         Err((status, why)) => return malformed(shared, endpoint, status, &why, begun.elapsed()),
     };
+    let _busy = seat.busy();
     let left = granted.saturating_sub(begun.elapsed());
     let service = &shared.service;
     if let Endpoint::Verify = endpoint {
@@ -347,7 +356,7 @@ async fn asked(request: Request<Incoming>, shared: &Shared, endpoint: Endpoint) 
             );
         }
     };
-    drop(body);
+    drop((body, room));
     let response = match endpoint {
         Endpoint::Mutate => service.mutate(&question, left).await,
         _ => service.validate(&question, left).await,
@@ -355,25 +364,15 @@ async fn asked(request: Request<Incoming>, shared: &Shared, endpoint: Endpoint) 
     json_answer(&review::Answer::to(&question.uid, response))
 }
 
-/// The whole body. Large ones are read a few at a time, so that memory is bounded whoever sends them.
-async fn body(
+/// The whole body, and the room that it takes.
+async fn body<'a>(
     request: Request<Incoming>,
-    shared: &Shared,
+    shared: &'a Shared,
     granted: Duration,
-) -> Result<Bytes, (StatusCode, String)> {
-    let length = request.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let read = async {
-        let turn = match length {
-            Some(length) if length <= LARGE => None,
-            _ => shared.large.acquire().await.ok(),
-        };
-        let read = read_body(request.into_body()).await;
-        drop(turn);
-        read
-    };
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), (StatusCode, String)> {
+    let read = read_body(request.into_body(), &shared.bodies);
     match timeout(granted, read).await {
-        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(Some(read))) => Ok(read),
         Ok(Ok(None)) => Err((
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the request has more than {MAX_BODY} bytes"),
@@ -390,24 +389,37 @@ async fn body(
 }
 
 /// A body; none where it is too long. Some of what is too much is read and dropped, since who is still writing when the
-/// connection is closed does not see the answer.
-async fn read_body(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
+/// connection is closed does not see the answer. What is more than a small body waits until there is room, so that
+/// memory is bounded whoever sends, and those who send little by little hold little.
+async fn read_body<'a>(
+    mut body: Incoming,
+    room: &'a Semaphore,
+) -> Result<Option<(Bytes, Option<SemaphorePermit<'a>>)>, hyper::Error> {
     let (mut kept, mut seen) = (Vec::new(), 0_usize);
+    let mut held: Option<SemaphorePermit<'a>> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
         seen = seen.saturating_add(data.len());
-        if seen <= MAX_BODY {
-            kept.extend_from_slice(&data);
+        if seen > MAX_BODY {
+            (kept, held) = (Vec::new(), None);
         } else {
-            kept = Vec::new();
+            if seen > SMALL {
+                let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                let more = room.acquire_many(more).await.ok();
+                match (&mut held, more) {
+                    (Some(held), Some(more)) => held.merge(more),
+                    (held, more) => *held = more,
+                }
+            }
+            kept.extend_from_slice(&data);
         }
         if seen > MAX_DISCARDED {
             break;
         }
     }
-    Ok((seen <= MAX_BODY).then(|| kept.into()))
+    Ok((seen <= MAX_BODY).then(|| (kept.into(), held)))
 }
 
 fn malformed(
@@ -422,7 +434,7 @@ fn malformed(
     service
         .metrics
         .answered(endpoint, Answered::Malformed, took);
-    (service.log)(&json!({
+    service.write(&json!({
         "time": (service.now)().to_string(), "event": "malformed", "status": status.as_u16(), "error": why,
     }));
     // What is left of the request is not read.
@@ -459,7 +471,7 @@ fn closing(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// Most connections at a time; more wait to be accepted.
+/// Most connections at a time.
 const CONNECTIONS: usize = 1000;
 /// Time for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -474,10 +486,10 @@ const MAX_HEADERS: usize = 32 << 10;
 const MAX_BODY: usize = 7 << 20;
 /// What is read of a longer one.
 const MAX_DISCARDED: usize = 32 << 20;
-/// From this length on a body waits for its turn.
-const LARGE: usize = 256 << 10;
-/// Large bodies that are read at a time.
-const LARGE_AT_ONCE: usize = 8;
+/// Longest body that takes no room.
+const SMALL: usize = 64 << 10;
+/// Bytes of all others together.
+const BODIES: usize = 56 << 20;
 /// Time for what was begun, at the end: as long as a webhook may take.
 const FAREWELL: Duration = Duration::from_secs(30);
 /// Longest fault that is told.

@@ -2,29 +2,30 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
 
-use hardsign_admission::{ClusterOptions, EngineOptions, Options, ServeError, serve};
+use hardsign_admission::{ClusterOptions, EngineOptions, Log, Options, ServeError, serve};
 use hardsign_core::config::ConfigFile;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::auth::Credentials;
 use hardsign_core::oci::registry::ConnectorOptions;
 use hardsign_core::text::io_text;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, many, repository};
 use crate::args::admission::ServeArgs;
 use crate::failure::{Exit, Failure};
+use crate::output::Console;
 
 pub(super) fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let console = Arc::clone(&context.console);
-    let log = move |line: &Value| {
-        // Where nobody takes the log, answers still have to be given.
-        let _unread = console.json_line(line);
-    };
+    let (log, written) = log_writer(Arc::clone(&context.console))?;
     let options = Options {
         listen: args.listen,
         certificate: args.certificate.clone(),
@@ -47,7 +48,7 @@ pub(super) fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
         },
         timeout: args.timeout,
         drain: args.drain,
-        log: Arc::new(log),
+        log,
     };
     let runtime = Builder::new_multi_thread()
         .worker_threads(many::cores())
@@ -77,8 +78,45 @@ pub(super) fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
             |address: SocketAddr| console.log("info", format_args!("listening on {address}"));
         serve(options, started, end).await.map_err(failure)
     });
-    runtime.shutdown_background();
+    // With the runtime goes what writes to the log; who does not take its end is not waited for.
+    runtime.shutdown_timeout(LOG_END);
+    let _late = written.recv_timeout(LOG_END);
     served
+}
+
+/// What takes lines of the log, and says at its end that all are written. They are written by a thread of their own, since where
+/// nobody takes them answers still have to be given; what there is no room for is counted, and the count
+/// written as soon as a line can be.
+fn log_writer(console: Arc<Console>) -> Result<(Arc<Log>, Receiver<()>), Failure> {
+    let (lines, waiting) = sync_channel::<Value>(LOG_LINES);
+    let (all_written, written) = sync_channel(1);
+    let lost = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&lost);
+    let write = move || {
+        for line in waiting {
+            let _unread = console.json_line(&line);
+            let count = told.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                let line = json!({"time": now().to_string(), "event": "log-lost", "detail": count});
+                let _unread = console.json_line(&line);
+            }
+        }
+        drop(all_written);
+    };
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(write)
+        .map_err(|error| {
+            Failure::failed(format!("failed to start a thread: {}", io_text(&error)))
+        })?;
+    let take = move |line: &Value| {
+        let taken = lines.try_send(line.clone()).is_ok();
+        if !taken {
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    };
+    Ok((Arc::new(take), written))
 }
 
 /// How registries are reached: as by any other command, with this user's credentials.
@@ -145,3 +183,7 @@ fn now() -> Timestamp {
 
 /// Most verdicts that are kept: about half a kilobyte each.
 const VERDICTS: usize = 10_000;
+/// Lines of the log that wait to be taken.
+const LOG_LINES: usize = 10_000;
+/// How long the end waits for the log to be taken.
+const LOG_END: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::helper::{Helper, HelperError, TOKEN_USER};
-use super::provider::ProviderError;
+use super::provider::{ProviderError, matching};
 use super::{Credential, Secret};
 use crate::artifact::reference::{is_registry, registry_of_address};
 use crate::config::{ConfigError, ConfigFile};
@@ -341,6 +341,29 @@ pub fn in_file(
     parse_entry(entry).ok_or_else(|| CredentialError::Entry {
         path: path.to_owned(),
         server: server.to_owned(),
+    })
+}
+
+/// The credential that a configuration file holds for a repository, `<registry>/<path>`, as the kubelet reads such files: an entry
+/// may name a path below a registry, or registries by globs, and the most particular one counts.
+///
+/// # Errors
+/// [`CredentialError::Entry`] where its entry is malformed.
+pub fn for_image(
+    path: &Path,
+    config: &ConfigFile,
+    repository: &str,
+) -> Result<Option<Credential>, CredentialError> {
+    let (keys, entries): (Vec<&str>, Vec<&Value>) = config.auths().unzip();
+    let Some(at) = matching::best(&keys, repository) else {
+        return Ok(None);
+    };
+    let Some((server, entry)) = keys.get(at).zip(entries.get(at)) else {
+        return Ok(None);
+    };
+    parse_entry(entry).ok_or_else(|| CredentialError::Entry {
+        path: path.to_owned(),
+        server: (*server).to_owned(),
     })
 }
 

@@ -10,7 +10,7 @@
 //! answer is bounded in size and time, and what is secret in it is zeroed.
 
 mod config;
-mod matching;
+pub(super) mod matching;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -18,7 +18,7 @@ pub(super) fn fits(pattern: &str, image: &str) -> bool {
 
 /// Of the patterns for which a provider has credentials, the one that is for the image; of several the
 /// one that sorts last, which has the most particular path. Docker Hub's may stand under its old name.
-pub(super) fn best(patterns: &[&str], image: &str) -> Option<usize> {
+pub(in crate::oci::auth) fn best(patterns: &[&str], image: &str) -> Option<usize> {
     let named = |image: &str| {
         let fitting = patterns
             .iter()
