@@ -388,7 +388,7 @@ fn the_page_is_followed() {
         "{listed}"
     );
 
-    // Warn, then enforce.
+    // Warn, then enforce; workloads are warned about in both.
     installed.ok(&inline("kubectl label namespace shop"));
     installed.until("the label counts", || {
         let answer = installed.try_out("shop", &pod("warned", &unsigned));
@@ -404,6 +404,28 @@ fn the_page_is_followed() {
         "no signature is associated",
     );
     admitted(&installed.make("shop", &pod("good", &good)));
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": unsigned}]}});
+    for (path, object) in [
+        (
+            "/api/v1/namespaces/shop/podtemplates",
+            json!({"metadata": {"name": "x"}, "template": template}),
+        ),
+        (
+            "/api/v1/namespaces/shop/replicationcontrollers",
+            json!({"metadata": {"name": "x"}, "spec": {"selector": {"a": "b"}, "template": template}}),
+        ),
+        (
+            "/apis/apps/v1/namespaces/shop/statefulsets",
+            json!({"metadata": {"name": "x"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "serviceName": "x", "template": template}}),
+        ),
+    ] {
+        let answer = kubernetes.admin.post(path, &object.to_string());
+        admitted(&answer);
+        assert!(
+            answer.headers.contains("hardsign would refuse"),
+            "{path}: {answer:?}"
+        );
+    }
     let path = "/api/v1/namespaces/shop/pods/audited";
     admitted(&kubernetes.patch(path, &json!({"metadata": {"labels": {"old": "yes"}}})));
     admitted(&kubernetes.delete(path));
