@@ -6,14 +6,10 @@
 //! ```
 //!
 //! The key here is a P-256 key in a file. One in a token or behind a service is used in the same way: it is sent
-//! `message.digest()`. The signer's methods run on whatever runtime polls them.
+//! `message.digest()`. Signing runs on a Tokio runtime.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "an executable reads the clock and prints"
-)]
+// An executable reads the clock and prints.
+#![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
 
 use std::error::Error;
 use std::fs::{self, File};

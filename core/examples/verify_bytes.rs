@@ -6,14 +6,9 @@
 //!
 //! No file is opened but by this program, nobody is asked, no clock is read, and there is no runtime.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "an executable reads the clock and prints"
-)]
+// An executable reads the clock and prints.
+#![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
 
-use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
 
@@ -26,6 +21,8 @@ use hardsign_core::trust::{LoadedStores, StoreRef, TrustStore};
 use hardsign_core::verify::{Answers, Grounds, Options, Target, VerifiedSignature, judge};
 use hardsign_core::x509::Certificate;
 use jiff::Timestamp;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Whoever is below the certificates in `ca:mine` may sign. Revocation is not looked at: that needs a network, or
 /// answers that are at hand (`Answers`).
@@ -46,7 +43,7 @@ fn main() -> ExitCode {
         eprintln!("usage: verify_bytes <file> <signature file> <certificate file>");
         return ExitCode::FAILURE;
     };
-    match read_and_verify(file, signature, certificates) {
+    match verify_files(file, signature, certificates) {
         Ok(verified) => {
             let chain = verified.signature().chain();
             println!("signed by {}", chain.leaf().subject());
@@ -59,43 +56,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn read_and_verify(
-    file: &str,
-    signature: &str,
-    certificates: &str,
-) -> Result<VerifiedSignature, Box<dyn Error>> {
+fn verify_files(file: &str, signature: &str, certificates: &str) -> Result<VerifiedSignature> {
     let format = blob::signature_format(signature.as_ref())?;
-    verify(
-        &fs::read(file)?,
-        format,
-        &fs::read(signature)?,
-        &fs::read(certificates)?,
-        Timestamp::now(),
-    )
+    let certificates = Certificate::parse_file(&fs::read(certificates)?)?;
+    let (file, envelope) = (fs::read(file)?, fs::read(signature)?);
+    verify(&file, format, &envelope, certificates, Timestamp::now())
 }
 
+/// Everything that decides is in the arguments.
 fn verify(
     file: &[u8],
     format: Format,
     envelope: &[u8],
-    certificates: &[u8],
+    trusted: Vec<Certificate>,
     now: Timestamp,
-) -> Result<VerifiedSignature, Box<dyn Error>> {
+) -> Result<VerifiedSignature> {
     let policy = Policy::<blob_policy::Document>::from_bytes("policy", POLICY)?;
     let statement = policy.document().statement_for(None)?;
     let Verification::Verify(rules) = statement.verification() else {
         return Err("the policy says to skip verification".into());
     };
-    let certificates = Certificate::parse_file(certificates)?;
-    let store = TrustStore::new(StoreRef::parse("ca:mine")?, certificates)?;
+    let store = TrustStore::new(StoreRef::parse("ca:mine")?, trusted)?;
     let stores = LoadedStores::default().with(store);
-
-    let digests = Digests::of(file, &HashAlgorithm::ALL)?;
-    let target = Target::Blob {
-        digests: &digests,
-        media_type: None,
-    };
     let grounds = Grounds::new(statement.name(), rules, &stores, Options::new(now));
+
+    let digests = &Digests::of(file, &HashAlgorithm::ALL)?;
+    let media_type = None; // Any.
+    let target = Target::Blob {
+        digests,
+        media_type,
+    };
     Ok(judge(
         format,
         envelope,

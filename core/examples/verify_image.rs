@@ -7,12 +7,8 @@
 //! The policy is `trustpolicy.oci.json` and the trusted certificates are those below `truststore/x509` in the
 //! configuration directory, which is notation's. Requests are made on a Tokio runtime.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "an executable reads the clock and prints"
-)]
+// An executable reads the clock and prints.
+#![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -5,6 +5,28 @@
 //! gets the digest to sign and answers with signature and certificate chain, both of which are
 //! checked before anything is made of them.
 //!
+//! # Where to start
+//!
+//! Three programs, each of less than a hundred lines:
+//!
+//! - [`verify_image`](https://github.com/hardsign/hardsign/blob/main/core/examples/verify_image.rs)
+//!   verifies an image in a registry, under the user's trust policy: [`verify::Verifier`].
+//! - [`verify_bytes`](https://github.com/hardsign/hardsign/blob/main/core/examples/verify_bytes.rs)
+//!   verifies a file and a signature that are in memory: [`verify::judge()`].
+//! - [`own_signer`](https://github.com/hardsign/hardsign/blob/main/core/examples/own_signer.rs)
+//!   signs with a key of the program's own: [`sign::Signer`].
+//!
+//! Signatures in another place than a registry or a layout are an [`oci::SignatureSource`], trusted
+//! certificates from elsewhere than the user's directory [`trust::TrustStores`], and another way to
+//! find out what is revoked is a [`revocation::Checker`].
+//!
+//! # What needs a runtime
+//!
+//! Registries, plugins, timestamping authorities, OCSP and CRLs are asked on a Tokio runtime, with
+//! time and I/O enabled; [`verify::Verifier`], [`sign`] and [`batch`] are futures that run on one
+//! too. Everything that decides is synchronous and opens nothing: [`verify::judge()`],
+//! [`envelope`], [`policy`], [`trust::LoadedStores`], [`x509`].
+//!
 //! # A file signed and verified in memory
 //!
 //! The signer here is a test key; [`plugin::PluginSigner`] is the one for tokens and clouds.

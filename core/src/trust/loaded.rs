@@ -7,7 +7,9 @@ use async_trait::async_trait;
 
 use super::{StoreRef, TrustError, TrustStore, Warning};
 
-/// Where trust stores are.
+/// Where trust stores are: a directory ([`Loader`](super::Loader)), memory ([`LoadedStores`]), or a
+/// place of a program's own. One that can't be reached is a [`TrustError::Access`], whose cause is
+/// made of any error by [`io::Error::other`](std::io::Error::other); it fails what needs the store.
 #[async_trait]
 pub trait TrustStores: Send + Sync {
     /// The store as it is now. It does not block the task that asks.
