@@ -1,23 +1,40 @@
-//! Hashes and signature checks: the only file that names a cryptographic library.
+//! Hashes and signature checks: the only module that names a cryptographic library.
 //!
 //! Implements "Algorithm Selection" of the Notary Project signature specification (ENV-32) and,
 //! for certificates, the signature algorithms of RFC 4055, RFC 5758 and RFC 8410. The primitives
-//! are aws-lc's. Nothing here can load, make or use a private key.
+//! are a [`Provider`]'s: aws-lc's, or those of RustCrypto. Nothing here can load, make or use a private key.
 //!
 //! Envelope signatures are checked over a digest with the one algorithm that the key decides:
 //! RSASSA-PSS with a salt as long as the hash (ENV-35, ENV-36), ECDSA as r‖s of fixed length
 //! (ENV-37, ENV-38). SHA-1 and MD5 are never accepted (X509-15).
 
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc;
+mod provider;
+#[cfg(feature = "rustcrypto")]
+mod rustcrypto;
+
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{self, Context, Digest};
-use aws_lc_rs::signature as lc;
 use der::asn1::{AnyRef, ObjectIdentifier, UintRef};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use spki::SubjectPublicKeyInfoRef;
 
+#[cfg(feature = "aws-lc-rs")]
+pub use aws_lc::AwsLc;
+pub use provider::{
+    AlreadyChosen, HashState, KeyKind, NoRandomness, Provider, Refused, Scheme, VerifyingKey,
+    provider, set_provider,
+};
+#[cfg(feature = "rustcrypto")]
+pub use rustcrypto::RustCrypto;
+
 use crate::algorithm::{HashAlgorithm, KeySpec};
+
+/// Lengths of an RSA modulus, in bits, with which signatures are verified (X509-16). Others are keys, but verify nothing.
+const RSA_MIN_BITS: usize = 2048;
+const RSA_MAX_BITS: usize = 8192;
 
 /// A public key out of a certificate: RSA, an elliptic-curve key on P-256, P-384 or P-521 with its
 /// point on the curve, or Ed25519.
@@ -26,8 +43,8 @@ pub struct PublicKey {
     kind: Kind,
     /// RSA: `RSAPublicKey` DER; elliptic curve: uncompressed point; Ed25519: the 32 bytes.
     bytes: Arc<[u8]>,
-    /// Parsed for the one envelope algorithm of its key spec.
-    parsed: Option<lc::ParsedPublicKey>,
+    /// The same as the provider holds it; none for an RSA key of a length that verifies nothing.
+    key: Option<Arc<dyn VerifyingKey>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -125,13 +142,13 @@ pub enum SignedDataError {
 
 /// The hash of `data`.
 pub fn hash(algorithm: HashAlgorithm, data: &[u8]) -> Vec<u8> {
-    digest::digest(lc_hash(algorithm), data).as_ref().to_vec()
+    provider().hash(algorithm, data)
 }
 
 /// SHA-256, as thumbprints use it (X509-24).
 pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    out.copy_from_slice(&hash(HashAlgorithm::Sha256, data));
     out
 }
 
@@ -141,14 +158,9 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
 /// [`NoRandomness`].
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    provider().random(&mut bytes)?;
     Ok(bytes)
 }
-
-/// The system gives no random bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the system gives no random bytes")]
-pub struct NoRandomness;
 
 /// Reads the DER AlgorithmIdentifier of a hash. Parameters that are absent and parameters NULL
 /// are the same (RFC 5754 §2, TSA-15).
@@ -173,34 +185,39 @@ pub fn hash_identifier(algorithm: HashAlgorithm) -> Vec<u8> {
 /// SHA-1, as OCSP names certificates with it (REV-15, RFC 6960 §4.1.1). It never protects anything
 /// here: signatures over it are refused.
 pub(crate) fn sha1_name(data: &[u8]) -> Vec<u8> {
-    digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data)
-        .as_ref()
-        .to_vec()
+    provider().sha1(data).to_vec()
 }
 
 /// A hash computed in pieces.
-#[derive(Clone)]
 pub struct Hasher {
-    context: Context,
+    state: Box<dyn HashState>,
 }
 
 impl Hasher {
     /// Starts a hash.
     pub fn new(algorithm: HashAlgorithm) -> Self {
         Self {
-            context: Context::new(lc_hash(algorithm)),
+            state: provider().hasher(algorithm),
         }
     }
 
     /// Adds data.
     pub fn update(&mut self, data: &[u8]) -> &mut Self {
-        self.context.update(data);
+        self.state.update(data);
         self
     }
 
     /// The hash of everything added.
     pub fn finish(self) -> Vec<u8> {
-        self.context.finish().as_ref().to_vec()
+        self.state.finish()
+    }
+}
+
+impl Clone for Hasher {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.fork(),
+        }
     }
 }
 
@@ -218,11 +235,19 @@ thread_local! {
 
 impl PublicKey {
     /// Reads a DER SubjectPublicKeyInfo. Points must be uncompressed and lie on the curve
-    /// (ENV-38); RSA parameters must be NULL.
+    /// (ENV-38); RSA parameters must be NULL, modulus and exponent odd.
     ///
     /// # Errors
     /// [`KeyError`].
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        Self::from_spki_der_by(provider(), der)
+    }
+
+    /// The same with a provider of the caller's choice, which also checks this key's signatures.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_spki_der_by(provider: &dyn Provider, der: &[u8]) -> Result<Self, KeyError> {
         let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| KeyError::Malformed)?;
         let bytes = spki
             .subject_public_key
@@ -243,19 +268,25 @@ impl PublicKey {
                 ec_kind(curve, bytes)?
             }
             ED25519 => {
-                if spki.algorithm.parameters.is_some() || bytes.len() != 32 {
+                if spki.algorithm.parameters.is_some() || !is_ed25519(bytes) {
                     return Err(KeyError::Malformed);
                 }
                 Kind::Ed25519
             }
             algorithm => return Err(KeyError::UnsupportedAlgorithm { algorithm }),
         };
-        let parsed = lc::ParsedPublicKey::new(kind.main_algorithm(), bytes)
-            .map_err(|_| KeyError::Malformed)?;
+        let key = match kind {
+            Kind::Rsa(bits) if !(RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits) => None,
+            _ => Some(
+                provider
+                    .key(kind.of_provider(), bytes, kind.usual_scheme())
+                    .ok_or(KeyError::Malformed)?,
+            ),
+        };
         Ok(Self {
             kind,
             bytes: bytes.into(),
-            parsed: kind.key_spec().map(|_| parsed),
+            key,
         })
     }
 
@@ -274,17 +305,15 @@ impl PublicKey {
     pub fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<(), SignatureInvalid> {
         #[cfg(test)]
         VERIFIED.with(|count| count.set(count.get() + 1));
-        let (Some(spec), Some(parsed)) = (self.key_spec(), &self.parsed) else {
+        let (Some(spec), Some(key)) = (self.key_spec(), &self.key) else {
             return Err(SignatureInvalid::UnsupportedKey);
         };
         let invalid = self.kind.invalid();
-        if signature.len() != spec.signature_len() {
+        if signature.len() != spec.signature_len() || digest.len() != spec.hash().output_len() {
             return Err(invalid);
         }
-        let digest = Digest::import_less_safe(digest, lc_hash(spec.hash())).map_err(|_| invalid)?;
-        parsed
-            .verify_digest_sig(&digest, signature)
-            .map_err(|_| invalid)
+        key.verify_digest(self.kind.usual_scheme(), digest, signature)
+            .map_err(|Refused| invalid)
     }
 
     /// Checks the signature of a certificate or another signed X.509 structure.
@@ -301,7 +330,7 @@ impl PublicKey {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), SignedDataError> {
-        let (oid, scheme) = SignedDataScheme::from_der(algorithm)?;
+        let (oid, scheme) = Scheme::from_der(algorithm)?;
         self.verify_scheme(oid, scheme, message, signature)
     }
 
@@ -320,7 +349,7 @@ impl PublicKey {
         let identifier = spki::AlgorithmIdentifierRef::from_der(algorithm);
         match identifier {
             Ok(identifier) if identifier.oid == RSA_ENCRYPTION => {
-                let scheme = SignedDataScheme::Pkcs1(digest);
+                let scheme = Scheme::Pkcs1(digest);
                 self.verify_scheme(RSA_ENCRYPTION, scheme, message, signature)
             }
             _ => self.verify_signed_data(algorithm, message, signature),
@@ -330,19 +359,21 @@ impl PublicKey {
     fn verify_scheme(
         &self,
         oid: ObjectIdentifier,
-        scheme: SignedDataScheme,
+        scheme: Scheme,
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), SignedDataError> {
-        if let Kind::Rsa(bits @ ..2048) = self.kind {
+        if let Kind::Rsa(bits @ ..RSA_MIN_BITS) = self.kind {
             return Err(SignedDataError::WeakKey { bits });
         }
-        let algorithm = scheme
-            .lc_algorithm(self.kind)
-            .ok_or(SignedDataError::WrongKey { algorithm: oid })?;
-        lc::UnparsedPublicKey::new(algorithm, &self.bytes)
-            .verify(message, signature)
-            .map_err(|_| self.kind.invalid().into())
+        if !scheme.is_of(self.kind.of_provider()) {
+            return Err(SignedDataError::WrongKey { algorithm: oid });
+        }
+        let verified = match &self.key {
+            Some(key) => key.verify(scheme, message, signature),
+            None => Err(Refused),
+        };
+        verified.map_err(|Refused| self.kind.invalid().into())
     }
 }
 
@@ -383,16 +414,26 @@ impl Kind {
         })
     }
 
-    /// The envelope algorithm of the key, or where it has none, one that can parse it.
-    fn main_algorithm(self) -> &'static dyn lc::VerificationAlgorithm {
+    /// The scheme of the key's envelope signatures (ENV-32), or where it makes none, of its certificates.
+    fn usual_scheme(self) -> Scheme {
         match self {
-            Self::Rsa(3072) => &lc::RSA_PSS_2048_8192_SHA384,
-            Self::Rsa(4096) => &lc::RSA_PSS_2048_8192_SHA512,
-            Self::Rsa(_) => &lc::RSA_PSS_2048_8192_SHA256,
-            Self::P256 => &lc::ECDSA_P256_SHA256_FIXED,
-            Self::P384 => &lc::ECDSA_P384_SHA384_FIXED,
-            Self::P521 => &lc::ECDSA_P521_SHA512_FIXED,
-            Self::Ed25519 => &lc::ED25519,
+            Self::Rsa(3072) => Scheme::Pss(HashAlgorithm::Sha384),
+            Self::Rsa(4096) => Scheme::Pss(HashAlgorithm::Sha512),
+            Self::Rsa(_) => Scheme::Pss(HashAlgorithm::Sha256),
+            Self::P256 => Scheme::EcdsaFixed(HashAlgorithm::Sha256),
+            Self::P384 => Scheme::EcdsaFixed(HashAlgorithm::Sha384),
+            Self::P521 => Scheme::EcdsaFixed(HashAlgorithm::Sha512),
+            Self::Ed25519 => Scheme::Ed25519,
+        }
+    }
+
+    fn of_provider(self) -> KeyKind {
+        match self {
+            Self::Rsa(_) => KeyKind::Rsa,
+            Self::P256 => KeyKind::P256,
+            Self::P384 => KeyKind::P384,
+            Self::P521 => KeyKind::P521,
+            Self::Ed25519 => KeyKind::Ed25519,
         }
     }
 
@@ -405,16 +446,29 @@ impl Kind {
     }
 }
 
-/// A signature algorithm of signed X.509 structures.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum SignedDataScheme {
-    Pkcs1(HashAlgorithm),
-    Pss(HashAlgorithm),
-    Ecdsa(HashAlgorithm),
-    Ed25519,
-}
+impl Scheme {
+    /// The hash of what is signed; none for Ed25519, which hashes by itself.
+    pub fn hash(self) -> Option<HashAlgorithm> {
+        match self {
+            Self::Pkcs1(hash) | Self::Pss(hash) | Self::EcdsaFixed(hash) | Self::EcdsaDer(hash) => {
+                Some(hash)
+            }
+            Self::Ed25519 => None,
+        }
+    }
 
-impl SignedDataScheme {
+    /// Whether a key of that kind signs like this.
+    fn is_of(self, key: KeyKind) -> bool {
+        match self {
+            Self::Pkcs1(_) | Self::Pss(_) => key == KeyKind::Rsa,
+            Self::EcdsaFixed(_) | Self::EcdsaDer(_) => {
+                matches!(key, KeyKind::P256 | KeyKind::P384 | KeyKind::P521)
+            }
+            Self::Ed25519 => key == KeyKind::Ed25519,
+        }
+    }
+
+    /// The scheme of a signed X.509 structure.
     fn from_der(der: &[u8]) -> Result<(ObjectIdentifier, Self), SignedDataError> {
         let identifier =
             spki::AlgorithmIdentifierRef::from_der(der).map_err(|_| SignedDataError::Malformed)?;
@@ -423,9 +477,9 @@ impl SignedDataScheme {
             SHA256_WITH_RSA => Self::Pkcs1(HashAlgorithm::Sha256),
             SHA384_WITH_RSA => Self::Pkcs1(HashAlgorithm::Sha384),
             SHA512_WITH_RSA => Self::Pkcs1(HashAlgorithm::Sha512),
-            ECDSA_WITH_SHA256 => Self::Ecdsa(HashAlgorithm::Sha256),
-            ECDSA_WITH_SHA384 => Self::Ecdsa(HashAlgorithm::Sha384),
-            ECDSA_WITH_SHA512 => Self::Ecdsa(HashAlgorithm::Sha512),
+            ECDSA_WITH_SHA256 => Self::EcdsaDer(HashAlgorithm::Sha256),
+            ECDSA_WITH_SHA384 => Self::EcdsaDer(HashAlgorithm::Sha384),
+            ECDSA_WITH_SHA512 => Self::EcdsaDer(HashAlgorithm::Sha512),
             ED25519 if identifier.parameters.is_none() => Self::Ed25519,
             RSASSA_PSS => identifier
                 .parameters
@@ -438,54 +492,50 @@ impl SignedDataScheme {
         };
         Ok((algorithm, scheme))
     }
-
-    fn lc_algorithm(self, key: Kind) -> Option<&'static dyn lc::VerificationAlgorithm> {
-        use HashAlgorithm::{Sha256, Sha384, Sha512};
-        Some(match (self, key) {
-            (Self::Pkcs1(Sha256), Kind::Rsa(_)) => &lc::RSA_PKCS1_2048_8192_SHA256,
-            (Self::Pkcs1(Sha384), Kind::Rsa(_)) => &lc::RSA_PKCS1_2048_8192_SHA384,
-            (Self::Pkcs1(Sha512), Kind::Rsa(_)) => &lc::RSA_PKCS1_2048_8192_SHA512,
-            (Self::Pss(Sha256), Kind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA256,
-            (Self::Pss(Sha384), Kind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA384,
-            (Self::Pss(Sha512), Kind::Rsa(_)) => &lc::RSA_PSS_2048_8192_SHA512,
-            (Self::Ecdsa(Sha256), Kind::P256) => &lc::ECDSA_P256_SHA256_ASN1,
-            (Self::Ecdsa(Sha384), Kind::P256) => &lc::ECDSA_P256_SHA384_ASN1,
-            (Self::Ecdsa(Sha512), Kind::P256) => &lc::ECDSA_P256_SHA512_ASN1,
-            (Self::Ecdsa(Sha256), Kind::P384) => &lc::ECDSA_P384_SHA256_ASN1,
-            (Self::Ecdsa(Sha384), Kind::P384) => &lc::ECDSA_P384_SHA384_ASN1,
-            (Self::Ecdsa(Sha512), Kind::P384) => &lc::ECDSA_P384_SHA512_ASN1,
-            (Self::Ecdsa(Sha256), Kind::P521) => &lc::ECDSA_P521_SHA256_ASN1,
-            (Self::Ecdsa(Sha384), Kind::P521) => &lc::ECDSA_P521_SHA384_ASN1,
-            (Self::Ecdsa(Sha512), Kind::P521) => &lc::ECDSA_P521_SHA512_ASN1,
-            (Self::Ed25519, Kind::Ed25519) => &lc::ED25519,
-            _ => return None,
-        })
-    }
 }
 
-fn lc_hash(algorithm: HashAlgorithm) -> &'static digest::Algorithm {
-    match algorithm {
-        HashAlgorithm::Sha256 => &digest::SHA256,
-        HashAlgorithm::Sha384 => &digest::SHA384,
-        HashAlgorithm::Sha512 => &digest::SHA512,
-    }
-}
-
-/// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017 A.1.1)
+/// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017 A.1.1). The modulus is odd, and the
+/// exponent odd, at least 3 and less than 2³³: no library signs with others, and some would verify with them.
 fn rsa_modulus_bits(der: &[u8]) -> Result<usize, KeyError> {
-    let parse = || -> der::Result<usize> {
+    let parse = || -> der::Result<Option<usize>> {
         let mut reader = SliceReader::new(der)?;
         let bits = reader.sequence(|reader| {
             let modulus = UintRef::decode(reader)?;
-            UintRef::decode(reader)?;
-            let bytes = modulus.as_bytes();
-            let leading = bytes.first().map_or(0, |b| b.leading_zeros());
-            let leading = usize::try_from(leading).unwrap_or_default();
-            Ok(bytes.len().saturating_mul(8).saturating_sub(leading))
+            let exponent = UintRef::decode(reader)?;
+            let odd = |n: UintRef<'_>| n.as_bytes().last().is_some_and(|last| last % 2 == 1);
+            let is_good = odd(modulus)
+                && odd(exponent)
+                && exponent.as_bytes() != [1]
+                && bit_length(exponent) <= 33
+                && bit_length(modulus) > bit_length(exponent);
+            Ok(is_good.then(|| bit_length(modulus)))
         })?;
         reader.finish(bits)
     };
-    parse().map_err(|_| KeyError::Malformed)
+    parse().ok().flatten().ok_or(KeyError::Malformed)
+}
+
+fn bit_length(number: UintRef<'_>) -> usize {
+    let bytes = number.as_bytes();
+    let leading = bytes.first().map_or(0, |b| b.leading_zeros());
+    let leading = usize::try_from(leading).unwrap_or_default();
+    bytes.len().saturating_mul(8).saturating_sub(leading)
+}
+
+/// Whether the bytes may be an Ed25519 key: y, little-endian under the sign of x, less than 2²⁵⁵ − 19 (RFC 8032 §5.1.3), and x not 0.
+/// Libraries differ on the others, and there is no private key for x = 0 (y is 1 or −1).
+fn is_ed25519(bytes: &[u8]) -> bool {
+    let Ok(mut y) = <[u8; 32]>::try_from(bytes) else {
+        return false;
+    };
+    y.reverse();
+    y[0] &= 0x7f;
+    let mut minus_one = [0xff; 32];
+    minus_one[0] = 0x7f;
+    minus_one[31] = 0xec;
+    let mut one = [0; 32];
+    one[31] = 1;
+    y < minus_one && y != one
 }
 
 fn ec_kind(curve: ObjectIdentifier, point: &[u8]) -> Result<Kind, KeyError> {

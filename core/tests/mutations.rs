@@ -19,6 +19,8 @@
     reason = "a test helper fails with a panic, and says where"
 )]
 
+mod provider;
+
 use std::fs;
 use std::ops::Range;
 use std::path::Path;

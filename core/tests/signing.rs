@@ -6,6 +6,8 @@
     reason = "a failure of a test's helper is a failed test"
 )]
 
+mod provider;
+
 use std::fs;
 use std::future::ready;
 use std::path::Path;

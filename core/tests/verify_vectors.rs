@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test helper fails")]
 
+mod provider;
+
 use hardsign_test_support::Told;
 use std::collections::BTreeMap;
 use std::fs;

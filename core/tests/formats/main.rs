@@ -13,6 +13,8 @@ mod identity;
 mod jws;
 mod malformed;
 mod properties;
+#[path = "../provider/mod.rs"]
+mod provider;
 mod reference;
 mod swap;
 mod vectors;

@@ -7,6 +7,8 @@ mod crl;
 mod mutations;
 mod ocsp;
 mod online;
+#[path = "../provider/mod.rs"]
+mod provider;
 
 use hardsign_core::x509::Certificate;
 use hardsign_test_support::{Builder, Issued, Key, Pki};

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../provider/mod.rs"]
+mod provider;
 mod requests;
 mod roots;
 mod tokens;

@@ -9,6 +9,8 @@ mod hardware;
 mod judged;
 mod levels;
 mod policies;
+#[path = "../provider/mod.rs"]
+mod provider;
 mod several;
 mod signers;
 mod swaps;
