@@ -152,7 +152,10 @@ fn jws_16_certificate_chain() {
         text_of(|h| h.with("x5c", "[\"AAEC\"]")),
         "malformed leaf certificate: x509: malformed certificate: Certificate, at byte 0: unknown/unsupported ASN.1 DER tag: 0x00"
     );
-    let chain = chain();
+    // The length of an ECDSA signature varies, so that a chain now and then has no padding at all.
+    let chain = std::iter::repeat_with(chain)
+        .find(|chain| header(chain).to_json().contains("=\""))
+        .unwrap();
     let unpadded = header(&chain).to_json().replace("=\"", "\"");
     assert!(unpadded != header(&chain).to_json());
     let mut jws = jws();
