@@ -4,9 +4,11 @@
 //! [`Unsigned::assemble`] puts the signature under them once it has verified it. A small team's CA is
 //! made of nothing else: a key with [`self_signed`] as CA, [`issue`] for other keys and requests,
 //! [`revocation_list`] for what it has to take back. What is made meets the rules of the Notary
-//! Project (X509-08 to X509-14) and RFC 5280; PKCS#10 is RFC 2986.
+//! Project and RFC 5280; PKCS#10 is RFC 2986.
 //!
 //! Pure code: no key, no file, no clock. [`Ledger`] alone reads and writes what a CA remembers.
+
+// Requirements: X509-08 to X509-14.
 
 use der::asn1::{BitString, ObjectIdentifier, UintRef};
 use der::{Any, Decode as _, Encode as _};
@@ -42,7 +44,8 @@ pub enum CertifyError {
     /// The public key is none that can be certified.
     #[error("the public key can't be certified")]
     Key(#[from] KeyError),
-    /// The key is outside the profile (ENV-32).
+    /// The key is outside the profile.
+    // ENV-32
     #[error(
         "the public key can't be certified: Notary Project signatures need RSA with 2048, 3072 or \
          4096 bits, or EC on P-256, P-384 or P-521"

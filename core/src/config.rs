@@ -1,9 +1,11 @@
 //! The user's files: `config.json`, `signingkeys.json` and the trust policy files.
 //!
-//! Implements the files of the reference (CFG-06 to CFG-21, TP-01 to TP-04) so that a directory
+//! Implements the files of the reference so that a directory
 //! made by either tool works under both. It reads and writes; what a trust policy means is for
 //! `policy`, and what stands in a trust store for `trust`. Files are read only when regular, never
 //! through a symbolic link, and always up to a limit; they are replaced whole, under a lock.
+
+// Requirements: CFG-06 to CFG-21, TP-01 to TP-04.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +39,8 @@ pub enum ConfigError {
     /// A file can't be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file is not the JSON that it should be (CFG-12).
+    /// A file is not the JSON that it should be.
+    // CFG-12
     #[error("malformed {file}")]
     Malformed {
         /// The name of the file.
@@ -55,19 +58,23 @@ pub enum ConfigError {
         #[source]
         source: serde_json::Error,
     },
-    /// A key without a name stands in the list (CFG-17).
+    /// A key without a name stands in the list.
+    // CFG-17
     #[error("malformed signingkeys.json: key name cannot be empty")]
     EmptyNameInList,
-    /// Two keys of one name stand in the list (CFG-17).
+    /// Two keys of one name stand in the list.
+    // CFG-17
     #[error("malformed signingkeys.json: multiple keys with name '{name}' found")]
     RepeatedName {
         /// The name.
         name: String,
     },
-    /// The default key's name is empty (CFG-17).
+    /// The default key's name is empty.
+    // CFG-17
     #[error("malformed signingkeys.json: default key name cannot be empty")]
     EmptyDefault,
-    /// The default key is not in the list (CFG-17).
+    /// The default key is not in the list.
+    // CFG-17
     #[error("malformed signingkeys.json: default key '{name}' not found")]
     DefaultNotInList {
         /// The name.
@@ -79,7 +86,8 @@ pub enum ConfigError {
     /// A key name must not be empty.
     #[error("key name cannot be empty")]
     KeyNameEmpty,
-    /// No key of that name (CFG-18).
+    /// No key of that name.
+    // CFG-18
     #[error("signing key {name} not found")]
     KeyNotFound {
         /// The name.
@@ -87,29 +95,34 @@ pub enum ConfigError {
         /// The key that was probably meant.
         nearest: Option<String>,
     },
-    /// No key was chosen and there is no default (CFG-18).
+    /// No key was chosen and there is no default.
+    // CFG-18
     #[error("default signing key not set. Please set default signing key or specify a key name")]
     NoDefaultKey,
-    /// The name is taken (CLI-64).
+    /// The name is taken.
+    // CLI-64
     #[error("signing key with name \"{name}\" already exists")]
     KeyExists {
         /// The name.
         name: String,
     },
-    /// A plugin's key needs an id (CLI-64).
+    /// A plugin's key needs an id.
+    // CLI-64
     #[error("missing key id")]
     KeyIdMissing,
-    /// A plugin's key needs a plugin (CLI-64).
+    /// A plugin's key needs a plugin.
+    // CLI-64
     #[error("plugin name cannot be empty")]
     PluginNameEmpty,
-    /// An entry says neither where the files are nor which plugin holds the key (CFG-14).
+    /// An entry says neither where the files are nor which plugin holds the key.
+    // CFG-14
     #[error(
         "unsupported key, either provide a local key and certificate file paths, or a key name in config.json, check https://notaryproject.dev/docs/user-guides/how-to/notation-config-file/ for details"
     )]
     UnsupportedKey,
 }
 
-/// `config.json` (CFG-08): registries, credentials and the default signature format.
+/// `config.json`: registries, credentials and the default signature format.
 ///
 /// ```json
 /// {
@@ -120,6 +133,7 @@ pub enum ConfigError {
 /// }
 /// ```
 /// The whole object is kept, so that members of other tools survive a rewrite.
+// CFG-08
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFile {
     known: Known,
@@ -170,16 +184,18 @@ impl ConfigFile {
     /// The user's `config.json`; the defaults when there is none.
     ///
     /// # Errors
-    /// If it can't be read or is malformed (CFG-11, CFG-12).
+    /// If it can't be read or is malformed.
+    // CFG-11, CFG-12
     pub fn load(dirs: &Dirs) -> Result<Self, ConfigError> {
         Self::load_from(&dirs.config_file())
     }
 
-    /// The file at `path`, which may also be Docker's (CFG-22), read as Go reads it; the defaults
+    /// The file at `path`, which may also be Docker's, read as Go reads it; the defaults
     /// when there is none.
     ///
     /// # Errors
     /// As [`Self::load`].
+    // CFG-22
     pub fn load_from(path: &Path) -> Result<Self, ConfigError> {
         match read_regular(path, MAX_FILE) {
             Ok(bytes) => Self::parse(&bytes),
@@ -191,7 +207,8 @@ impl ConfigFile {
     /// The content of such a file.
     ///
     /// # Errors
-    /// If it is malformed (CFG-11, CFG-12).
+    /// If it is malformed.
+    // CFG-11, CFG-12
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let malformed = |source| ConfigError::Malformed {
             file: CONFIG_FILE,
@@ -215,8 +232,9 @@ impl ConfigFile {
         &self.known.insecure_registries
     }
 
-    /// The default of `--signature-format` as written, in lower case; `jws` when there is none
-    /// (CFG-09). Whether it is a format is decided where it is used.
+    /// The default of `--signature-format` as written, in lower case; `jws` when there is none.
+    /// Whether it is a format is decided where it is used.
+    // CFG-09
     pub fn signature_format(&self) -> String {
         match self.known.signature_format.as_str() {
             "" => "jws".to_owned(),
@@ -248,7 +266,8 @@ impl ConfigFile {
         })
     }
 
-    /// Docker's `auths`: what stands there in plain text for each server (CFG-24).
+    /// Docker's `auths`: what stands there in plain text for each server.
+    // CFG-24
     pub fn auths(&self) -> impl Iterator<Item = (&str, &Value)> {
         let auths = self.known.auths.iter();
         auths.map(|(server, entry)| (server.as_str(), entry))
@@ -260,7 +279,8 @@ impl ConfigFile {
         names.any(|name| name == server || same_registry(name, server))
     }
 
-    /// Whether the file says anything about credentials, which decides if it is used (CFG-22).
+    /// Whether the file says anything about credentials, which decides if it is used.
+    // CFG-22
     pub fn configures_credentials(&self) -> bool {
         self.credentials_store().is_some()
             || !self.known.cred_helpers.is_empty()
@@ -268,10 +288,11 @@ impl ConfigFile {
     }
 
     /// Removes the plain-text entries of `server`, however it is spelt there, from the file at
-    /// `path` and says whether there was one; everything else in the file stays (CFG-08).
+    /// `path` and says whether there was one; everything else in the file stays.
     ///
     /// # Errors
     /// If the file can't be read, is malformed, or can't be written.
+    // CFG-08
     pub fn remove_auth(path: &Path, server: &str) -> Result<bool, ConfigError> {
         let _lock = FileLock::acquire(path, LOCK_PATIENCE)?;
         let mut file = Self::load_from(path)?;

@@ -1,23 +1,29 @@
 //! Where configuration, plugins and caches live: the only reader of environment variables and
 //! platform paths in this crate.
 //!
-//! Implements the directory structure of the reference (CFG-01 to CFG-07, CFG-29), with one
+//! Implements the directory structure of the reference, with one
 //! difference: when no directory can be determined, nothing falls back into the working directory,
-//! whose owner could then supply the trust policy (CFG-05, SEC-28). It opens no file.
+//! whose owner could then supply the trust policy. It opens no file.
+
+// Requirements: CFG-01 to CFG-07, CFG-29, CFG-05, SEC-28.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The three directories, each with the paths below it (CFG-06).
+/// The three directories, each with the paths below it.
+// CFG-06
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Dirs {
-    /// `config.json`, key list, trust policies, trust stores (CFG-01).
+    /// `config.json`, key list, trust policies, trust stores.
+    // CFG-01
     pub config: PathBuf,
-    /// The directory that holds `plugins` (CFG-02).
+    /// The directory that holds `plugins`.
+    // CFG-02
     pub libexec: PathBuf,
     /// Caches; `None` when no place for them can be determined, so that a machine without a home
-    /// directory can still sign and verify (CFG-03).
+    /// directory can still sign and verify.
+    // CFG-03
     pub cache: Option<PathBuf>,
 }
 
@@ -34,7 +40,8 @@ pub enum DirsError {
         /// The variables that were looked at, in order.
         variables: Vec<&'static str>,
     },
-    /// A platform variable holds a relative path (CFG-04).
+    /// A platform variable holds a relative path.
+    // CFG-04
     #[error("no configuration directory: {variable} is not an absolute path: {}", .value.display())]
     NotAbsolute {
         /// The variable.
@@ -63,10 +70,11 @@ impl Platform {
 }
 
 impl Dirs {
-    /// The directories of the user who runs this process (CFG-01 to CFG-05).
+    /// The directories of the user who runs this process.
     ///
     /// # Errors
     /// If no configuration directory can be determined. A missing cache directory is no error.
+    // CFG-01 to CFG-05
     pub fn from_environment() -> Result<Self, DirsError> {
         Self::resolve(&variable, Platform::HERE)
     }
@@ -143,7 +151,8 @@ impl Dirs {
         self.config.join("signingkeys.json")
     }
 
-    /// `trustpolicy.json`, read when there is no [`Self::oci_policy`] (TP-02).
+    /// `trustpolicy.json`, read when there is no [`Self::oci_policy`].
+    // TP-02
     pub fn old_policy(&self) -> PathBuf {
         self.config.join("trustpolicy.json")
     }
@@ -168,17 +177,20 @@ impl Dirs {
         self.config.join("policy.hardsign.json")
     }
 
-    /// `truststore/x509`, which holds `<type>/<name>/<file>` (TST-01).
+    /// `truststore/x509`, which holds `<type>/<name>/<file>`.
+    // TST-01
     pub fn trust_stores(&self) -> PathBuf {
         self.config.join("truststore").join("x509")
     }
 
-    /// `localkeys`, which holds test keys (CFG-21).
+    /// `localkeys`, which holds test keys.
+    // CFG-21
     pub fn local_keys(&self) -> PathBuf {
         self.config.join("localkeys")
     }
 
-    /// `localkeys/<name>.key` and `localkeys/<name>.crt` (CFG-21). `name` must already be checked.
+    /// `localkeys/<name>.key` and `localkeys/<name>.crt`. `name` must already be checked.
+    // CFG-21
     pub fn local_key(&self, name: &str) -> (PathBuf, PathBuf) {
         let dir = self.local_keys();
         (
@@ -207,7 +219,8 @@ impl Dirs {
         ))
     }
 
-    /// `plugins`, whose sub-directories are the user's plugins (PLI-01).
+    /// `plugins`, whose sub-directories are the user's plugins.
+    // PLI-01
     pub fn plugins(&self) -> PathBuf {
         self.libexec.join("plugins")
     }
@@ -237,7 +250,8 @@ fn file_name(name: &str) -> Option<String> {
     (!text.is_empty() && text.len() <= 200).then_some(text)
 }
 
-/// Docker's `config.json`: `$DOCKER_CONFIG`, else `~/.docker` (CFG-22).
+/// Docker's `config.json`: `$DOCKER_CONFIG`, else `~/.docker`.
+// CFG-22
 pub fn docker_config_file() -> Option<PathBuf> {
     let dir = variable("DOCKER_CONFIG")
         .map(PathBuf::from)

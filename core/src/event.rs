@@ -3,9 +3,11 @@
 //! decided by what an observer does. Progress, logs and warnings are made of the same events.
 //!
 //! No event holds a secret: who tells of a request takes out settings, PINs, credentials and what
-//! may be a signature in an address before there is an event (LOG-04, LOG-05, LOG-07, PLG-12).
+//! may be a signature in an address before there is an event.
 //! Text is put together when it is shown, and the messages that go to and fro only where
 //! [`Observer::wants_messages`], so that what nobody hears costs nothing.
+
+// Requirements: LOG-04, LOG-05, LOG-07, PLG-12.
 
 mod text;
 
@@ -104,7 +106,8 @@ pub enum Event<'a> {
         /// The artifact.
         reference: &'a str,
     },
-    /// The statement that applies (LOG-06).
+    /// The statement that applies.
+    // LOG-06
     Statement {
         /// Its name and what it demands, in the form that the reference logs.
         statement: fmt::Arguments<'a>,
@@ -135,23 +138,28 @@ pub enum Event<'a> {
     ValidateExpiry,
     /// The chain's validity at the time of signing is looked at.
     ValidateTimestamp,
-    /// The timestamp countersignature is looked at (TSA-29).
+    /// The timestamp countersignature is looked at.
+    // TSA-29
     TimestampNeeded,
-    /// It is not (TSA-29).
+    /// It is not.
+    // TSA-29
     TimestampNotNeeded {
         /// Why not.
         reason: &'static str,
     },
-    /// The range of a timestamp that the chain was valid in (TSA-31).
+    /// The range of a timestamp that the chain was valid in.
+    // TSA-31
     TimestampRange {
         /// From when to when.
         range: fmt::Arguments<'a>,
     },
-    /// The timestamp countersignature holds (TSA-29).
+    /// The timestamp countersignature holds.
+    // TSA-29
     TimestampOk,
     /// Revocation is looked at.
     ValidateRevocation,
-    /// Nothing speaks against the chain (REV-07).
+    /// Nothing speaks against the chain.
+    // REV-07
     RevocationOk,
     /// A verification plugin is asked what it can do.
     FindVerificationPlugin {
@@ -165,7 +173,8 @@ pub enum Event<'a> {
         /// The capabilities asked for.
         capabilities: &'a str,
     },
-    /// A verification plugin answered more than it was asked (PLG-46, DIF-15).
+    /// A verification plugin answered more than it was asked.
+    // PLG-46, DIF-15
     PluginSurplus {
         /// The plugin.
         plugin: &'a str,
@@ -186,14 +195,16 @@ pub enum Event<'a> {
         /// The failure, with its causes.
         error: &'a (dyn Error + 'static),
     },
-    /// A signature was not accepted; the next one is tried (VER-24).
+    /// A signature was not accepted; the next one is tried.
+    // VER-24
     SignatureFailed {
         /// The signature's manifest.
         digest: &'a Digest,
         /// The failure, with its causes.
         error: &'a (dyn Error + 'static),
     },
-    /// A signature could not be fetched or read; the next one is tried (VER-28).
+    /// A signature could not be fetched or read; the next one is tried.
+    // VER-28
     SignatureUnreadable {
         /// The signature's manifest.
         digest: &'a Digest,
@@ -218,21 +229,24 @@ pub enum Event<'a> {
         warning: fmt::Arguments<'a>,
     },
 
-    /// A certificate that can't be revoked (REV-02).
+    /// A certificate that can't be revoked.
+    // REV-02
     NotRevocable {
         /// Position in the chain.
         position: usize,
         /// Its subject.
         subject: &'a str,
     },
-    /// No responder knew the certificate, so that its CRL was asked for (REV-04).
+    /// No responder knew the certificate, so that its CRL was asked for.
+    // REV-04
     CrlFallback {
         /// Position in the chain.
         position: usize,
         /// Its subject.
         subject: &'a str,
     },
-    /// A revocation server gave no good answer (REV-05).
+    /// A revocation server gave no good answer.
+    // REV-05
     RevocationServer {
         /// Position in the chain.
         position: usize,
@@ -262,14 +276,16 @@ pub enum Event<'a> {
         /// When it expired.
         next_update: fmt::Arguments<'a>,
     },
-    /// What the cache has is not the issuer's (REV-51).
+    /// What the cache has is not the issuer's.
+    // REV-51
     CacheRefused {
         /// The CRL's address.
         url: &'a str,
         /// What is wrong with the CRL.
         error: &'a (dyn Error + 'static),
     },
-    /// The cached CRL's issuer meant to publish another by now (REV-46).
+    /// The cached CRL's issuer meant to publish another by now.
+    // REV-46
     CacheOutdated {
         /// The CRL's address.
         url: &'a str,
@@ -279,12 +295,14 @@ pub enum Event<'a> {
         /// The CRL's address.
         url: &'a str,
     },
-    /// There is no cache (REV-50).
+    /// There is no cache.
+    // REV-50
     CacheUnavailable {
         /// Why not.
         error: &'a (dyn Error + 'static),
     },
-    /// The cache can't be read or written (REV-50).
+    /// The cache can't be read or written.
+    // REV-50
     CacheFault {
         /// What is wrong with the cache.
         error: &'a (dyn Error + 'static),
@@ -322,7 +340,8 @@ pub enum Event<'a> {
         /// The answer.
         json: &'a str,
     },
-    /// A plugin's envelope came, and is checked next (LOG-08).
+    /// A plugin's envelope came, and is checked next.
+    // LOG-08
     PluginEnvelope,
     /// The plugin has something to tell the user, for instance to touch the key.
     PluginNotice {
@@ -364,7 +383,8 @@ pub enum Event<'a> {
         file: &'a str,
     },
 
-    /// An HTTP request is sent (LOG-03).
+    /// An HTTP request is sent.
+    // LOG-03
     HttpRequest {
         /// Its number among those of its client.
         id: u64,
@@ -375,7 +395,8 @@ pub enum Event<'a> {
         /// Headers in their usual spelling, without secrets.
         headers: &'a [(String, String)],
     },
-    /// It was answered (LOG-03).
+    /// It was answered.
+    // LOG-03
     HttpResponse {
         /// The request's number.
         id: u64,
@@ -392,7 +413,8 @@ pub enum Event<'a> {
         url: &'a str,
     },
     /// A credential helper begins or ends. What goes in and out is secret, so that name and action
-    /// are all that is told (LOG-07).
+    /// are all that is told.
+    // LOG-07
     CredentialHelper {
         /// The program's file name.
         program: fmt::Arguments<'a>,

@@ -2,12 +2,14 @@
 //!
 //! Each exchange is bounded in size, in time (a server that drips bytes included), in redirects
 //! and in repetitions. Credentials go to the origin (scheme, host and port) they were given for and
-//! to no other, whatever a redirect says (REG-05); a redirect from HTTPS to HTTP is refused. Bodies
+//! to no other, whatever a redirect says; a redirect from HTTPS to HTTP is refused. Bodies
 //! are never decompressed. TLS is verified against the system's roots, and no option turns that
-//! off (REG-02). What is fetched is not trusted here: callers check digests and signatures.
+//! off. What is fetched is not trusted here: callers check digests and signatures.
 //!
 //! Proxy variables, `SSL_CERT_FILE` and `SSL_CERT_DIR` work as in Go, where requests to
-//! this machine itself use no proxy (REG-10). Whatever fails behind a proxy names it.
+//! this machine itself use no proxy. Whatever fails behind a proxy names it.
+
+// Requirements: REG-05, REG-02, REG-10.
 
 mod clients;
 mod pace;
@@ -54,7 +56,8 @@ pub struct Limits {
     pub min_rate: u64,
     /// Redirects followed in one exchange.
     pub redirects: usize,
-    /// Times that a request is repeated (REG-11).
+    /// Times that a request is repeated.
+    // REG-11
     pub repeats: u32,
     /// Time for a request with all its repetitions, waits included.
     pub repeat_total: Duration,
@@ -78,7 +81,8 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// `User-Agent` of every request (REG-09).
+    /// `User-Agent` of every request.
+    // REG-09
     pub user_agent: String,
     /// PEM certificates trusted beside the system's roots.
     pub extra_roots: Vec<Vec<u8>>,

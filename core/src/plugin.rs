@@ -1,8 +1,7 @@
 //! The host side of plugins: finding them, running them, believing as little of them as possible.
 //!
-//! Implements the plugin contract 1.0 of the Notary Project plugin specification (PLG-01 to
-//! PLG-51), sessions and digest signing as documented in `docs/`. Plugins hold the keys; this
-//! module sees digests go out and signatures come back. It is the only part of the crate that
+//! Implements the plugin contract 1.0 of the Notary Project plugin specification, and sessions and
+//! digest signing, which are documented in `docs/`. Plugins hold the keys; this module sees digests go out and signatures come back. It is the only part of the crate that
 //! starts plugin processes, and the only one that `sign` and `verify` don't know: it implements
 //! their traits.
 //!
@@ -10,6 +9,8 @@
 //! wait is bounded; an answer that is not for the request, the key and its algorithm is an error;
 //! after `ACCESS_DENIED` nothing is asked again. Whether a signature and its chain are good is
 //! proved where the envelope is assembled.
+
+// Requirements: PLG-01 to PLG-51.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,8 @@ pub use session::{Session, SessionAnswer, SessionClocks, SessionError, SessionLi
 pub use signer::{EnvelopeGenerator, PluginSigner, RawSigner, UnopenedSigner};
 pub use store::{KeyStore, NewKey, OpenKey};
 
-/// How long plugins may take (PLG-11).
+/// How long plugins may take.
+// PLG-11
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Clocks {
     /// For `get-plugin-metadata`.
@@ -173,8 +175,8 @@ impl Host {
     }
 
     /// The plugin at `file`, to be run because a signature names it: none of the descriptors that
-    /// the user opened reach it. The caller has checked that the signature's chain is trusted
-    /// (SEC-24).
+    /// the user opened reach it. The caller has checked that the signature's chain is trusted.
+    // SEC-24
     pub fn run_for_signature(&self, file: PluginFile) -> Plugin {
         Plugin {
             wish: Wish::Signature,

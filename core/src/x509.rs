@@ -10,9 +10,11 @@
 //!
 //! It trusts nobody: whether a chain ends in a trusted certificate is `trust`'s and `verify`'s
 //! question. In chains that sign artifacts only basicConstraints, keyUsage and extKeyUsage are
-//! honoured (X509-17); in those of timestamping authorities what a CA may issue is, too, and no
-//! critical extension is passed over. Names compare byte for byte, with no folding (X509-29).
+//! honoured; in those of timestamping authorities what a CA may issue is, too, and no
+//! critical extension is passed over. Names compare byte for byte, with no folding.
 //! There is no path building: the order is given.
+
+// Requirements: X509-17, X509-29.
 
 mod certificate;
 mod chain;

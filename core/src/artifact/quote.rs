@@ -6,7 +6,8 @@ use std::fmt;
 use crate::text::is_dangerous;
 
 /// Displays a text between double quotes, with quotes, backslashes and characters that do not
-/// print escaped (SEC-29).
+/// print escaped.
+// SEC-29
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 

@@ -1,10 +1,12 @@
 //! The text by which a user names an artifact: in a registry
-//! (`<registry>/<repository>:<tag>` or `@<digest>`, OCI-15 and OCI-16) or in an OCI layout
-//! directory (`<path>:<tag>` or `<path>@<digest>`, OCI-34).
+//! (`<registry>/<repository>:<tag>` or `@<digest>`) or in an OCI layout
+//! directory (`<path>:<tag>` or `<path>@<digest>`).
 //!
 //! The grammar of names and tags is that of the OCI distribution specification ("Pulling
 //! manifests"), with the wider repository names of Docker. No default registry and no default tag
-//! is ever added (REQ-07). Nothing is looked up here.
+//! is ever added. Nothing is looked up here.
+
+// Requirements: REQ-07, OCI-15 and OCI-16, OCI-34.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -53,7 +55,8 @@ pub struct LayoutReference {
     pub target: TagOrDigest,
 }
 
-/// A text that names no artifact in a registry (OCI-16).
+/// A text that names no artifact in a registry.
+// OCI-16
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "{}: invalid reference: {fault}. Expecting <registry>/<repository>:<tag> or <registry>/<repository>@<digest>",
@@ -67,7 +70,8 @@ pub struct ReferenceError {
     pub fault: ReferenceFault,
 }
 
-/// A text that names no artifact in an OCI layout (OCI-34).
+/// A text that names no artifact in an OCI layout.
+// OCI-34
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "{}: invalid reference: {fault}. Expecting <file_path>:<tag> or <file_path>@<digest>",
@@ -144,8 +148,8 @@ impl RepositoryName {
         &self.repository
     }
 
-    /// `<host>[:<port>]` to connect to: Docker Hub's API is not at the name that users write
-    /// (REG-08).
+    /// `<host>[:<port>]` to connect to: Docker Hub's API is not at the name that users write.
+    // REG-08
     pub fn api_host(&self) -> &str {
         api_host(&self.registry)
     }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::artifact::Quoted;
 
-/// The media type of a file where none is given (BLOB-03).
+/// The media type of a file where none is given.
+// BLOB-03
 pub const DEFAULT_MEDIA_TYPE: &str = "application/octet-stream";
 
-/// A text that is no media type (BLOB-03).
+/// A text that is no media type.
+// BLOB-03
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("invalid content media-type {}", Quoted(media_type))]
 #[non_exhaustive]

@@ -125,7 +125,8 @@ impl Issuer {
     /// A CA by its certificate in DER, which must be that of `key`.
     ///
     /// # Errors
-    /// The certificate is malformed, another key's, or none of a CA (X509-03 to X509-06).
+    /// The certificate is malformed, another key's, or none of a CA.
+    // X509-03 to X509-06
     pub fn new(key: SigningKey, certificate: &[u8]) -> Result<Self, CertifyError> {
         let certificate =
             Certificate::from_der(certificate).map_err(CertifyError::IssuerCertificate)?;

@@ -10,7 +10,8 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// A directory, a symbolic link or something else stands where a file should (CFG-11).
+    /// A directory, a symbolic link or something else stands where a file should.
+    // CFG-11
     #[error("{:?} is not a regular file (symlinks are not supported)", .path.display().to_string())]
     NotRegular {
         /// The path.
@@ -149,13 +150,14 @@ fn open_nofollow(path: &Path) -> io::Result<File> {
 
 /// Puts `bytes` at `path` as a whole: a temporary file beside it is written, flushed to the disk
 /// and renamed over it, so that a reader sees the old contents or the new and a crash loses
-/// neither (CFG-16, SEC-18).
+/// neither.
 ///
 /// `mode` is the file's Unix mode, whatever the umask; directories that are missing are made with
-/// mode 0700 (CFG-31).
+/// mode 0700.
 ///
 /// # Errors
 /// If the operating system refuses; `path` is then untouched.
+// CFG-16, SEC-18, CFG-31
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let directory = parent(path);
     create_private_directory(directory)?;
@@ -172,10 +174,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
     sync_directory(directory).map_err(FileError::io("flush", directory))
 }
 
-/// Makes `path` and the directories above it that are missing, each with mode 0700 (CFG-31).
+/// Makes `path` and the directories above it that are missing, each with mode 0700.
 ///
 /// # Errors
 /// If the operating system refuses.
+// CFG-31
 pub fn create_private_directory(path: &Path) -> Result<(), FileError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

@@ -86,10 +86,11 @@ pub enum KeyLocation<'a> {
 
 impl KeyEntry {
     /// Where the key is; a pair of files is preferred when both kinds of member are there, as in
-    /// the reference (CFG-14).
+    /// the reference.
     ///
     /// # Errors
     /// [`ConfigError::UnsupportedKey`] when the entry names neither.
+    // CFG-14
     pub fn location(&self) -> Result<KeyLocation<'_>, ConfigError> {
         if !self.key_path.is_empty() || !self.certificate_path.is_empty() {
             Ok(KeyLocation::Files {
@@ -112,7 +113,8 @@ impl SigningKeys {
     /// The key list of the user; empty when there is no file.
     ///
     /// # Errors
-    /// If the file can't be read, is no JSON, or breaks a rule of CFG-17.
+    /// If the file can't be read, is no JSON, or breaks a rule of the key list: names are unique and not
+    /// blank, and the default is one of them.
     pub fn load(dirs: &Dirs) -> Result<Self, ConfigError> {
         let keys: Self = read_json(&dirs.signing_keys(), FILE)?.unwrap_or_default();
         keys.validate()?;
@@ -120,10 +122,11 @@ impl SigningKeys {
     }
 
     /// Reads the list, lets `change` change it and writes it back, all under a lock, so that no
-    /// two changes at once lose anything (CFG-16). When `change` fails nothing is written.
+    /// two changes at once lose anything. When `change` fails nothing is written.
     ///
     /// # Errors
-    /// Those of `change`, of [`Self::load`], of the rules of CFG-17, and of writing.
+    /// Those of `change`, of [`Self::load`], of the rules of the key list, and of writing.
+    // CFG-16
     pub fn update<T, E: From<ConfigError>>(
         dirs: &Dirs,
         change: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -147,10 +150,11 @@ impl SigningKeys {
         self.default.as_deref()
     }
 
-    /// The entry `name`, or the default entry (CFG-18, CLI-26).
+    /// The entry `name`, or the default entry.
     ///
     /// # Errors
     /// [`ConfigError::KeyNotFound`] or [`ConfigError::NoDefaultKey`].
+    // CFG-18, CLI-26
     pub fn choose(&self, name: Option<&str>) -> Result<&KeyEntry, ConfigError> {
         match name.or(self.default_name()) {
             Some(name) => self.get(name),
@@ -167,10 +171,11 @@ impl SigningKeys {
         self.keys.get(index).ok_or_else(|| self.not_found(name))
     }
 
-    /// Adds a key that a plugin holds (CLI-64). Neither plugin nor key is contacted.
+    /// Adds a key that a plugin holds. Neither plugin nor key is contacted.
     ///
     /// # Errors
     /// If a part is empty or the name is taken.
+    // CLI-64
     pub fn add_plugin_key(
         &mut self,
         name: &str,
@@ -225,10 +230,11 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// Makes `name` the default key (CLI-66).
+    /// Makes `name` the default key.
     ///
     /// # Errors
     /// If there is no such key.
+    // CLI-66
     pub fn set_default(&mut self, name: &str) -> Result<(), ConfigError> {
         self.position(name)?;
         self.default = Some(name.into());

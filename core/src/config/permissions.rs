@@ -1,6 +1,8 @@
 //! Who may change the files that decide what is trusted and what runs: trust policies, trust
-//! stores, plugins (SEC-10). A file is safe where the user or root owns it and nobody else may
+//! stores, plugins. A file is safe where the user or root owns it and nobody else may
 //! write to it. Nothing is changed or refused here; whoever asks tells the user.
+
+// Requirements: SEC-10.
 
 use std::fmt;
 use std::fs::{self, Metadata};

@@ -20,12 +20,14 @@ pub struct PolicyFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyFileError {
-    /// There is none (TP-03).
+    /// There is none.
+    // TP-03
     #[error(
         "trust policy is not present. To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
     )]
     NotPresent,
-    /// A directory or symbolic link stands in its place (TP-04).
+    /// A directory or symbolic link stands in its place.
+    // TP-04
     #[error(
         "trust policy is not a regular file (symlinks are not supported). To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy"
     )]
@@ -33,7 +35,8 @@ pub enum PolicyFileError {
         /// The path.
         path: PathBuf,
     },
-    /// The user may not read it (TP-04).
+    /// The user may not read it.
+    // TP-04
     #[error(
         "unable to read trust policy due to file permissions, please verify the permissions of {}",
         .path.display()
@@ -54,10 +57,11 @@ pub enum PolicyFileError {
 /// `trustpolicy.blob.json`.
 ///
 /// `trustpolicy.json` is looked at only when there is no `trustpolicy.oci.json` at all: one that
-/// can't be read is an error, since an older policy must not take its place (TP-02).
+/// can't be read is an error, since an older policy must not take its place.
 ///
 /// # Errors
 /// See [`PolicyFileError`].
+// TP-02
 pub fn read_policy(dirs: &Dirs, kind: Kind) -> Result<PolicyFile, PolicyFileError> {
     let candidates = match kind {
         Kind::Oci => vec![dirs.oci_policy(), dirs.old_policy()],

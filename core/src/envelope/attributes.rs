@@ -9,13 +9,16 @@ use jiff::Timestamp;
 use super::{CarriedEvidence, CarriedFault};
 use crate::json;
 
-/// Extended attribute that names the verification plugin (ENV-26).
+/// Extended attribute that names the verification plugin.
+// ENV-26
 pub const VERIFICATION_PLUGIN: &str = "io.cncf.notary.verificationPlugin";
 
-/// Extended attribute with the least version of that plugin (ENV-27).
+/// Extended attribute with the least version of that plugin.
+// ENV-27
 pub const VERIFICATION_PLUGIN_MIN_VERSION: &str = "io.cncf.notary.verificationPluginMinVersion";
 
-/// Who vouches for the signing time (ENV-17).
+/// Who vouches for the signing time.
+// ENV-17
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SigningScheme {
     /// `notary.x509`: nobody; the signing time is informational.
@@ -31,22 +34,27 @@ pub struct SignedAttributes {
     /// The signing scheme.
     pub signing_scheme: SigningScheme,
     /// The signing time that the envelope states. Under [`SigningScheme::X509`] it is
-    /// informational and untrusted (ENV-18); use [`SignedAttributes::authentic_signing_time`]
+    /// informational and untrusted; use [`SignedAttributes::authentic_signing_time`]
     /// for decisions.
+    // ENV-18
     pub signing_time: Timestamp,
-    /// When the signature expires (ENV-21).
+    /// When the signature expires.
+    // ENV-21
     pub expiry: Option<Timestamp>,
     /// Every other protected header, in the order of the envelope.
     pub extended: Vec<ExtendedAttribute>,
 }
 
-/// What rides along unsigned: display it as untrusted (SEC-30).
+/// What rides along unsigned: display it as untrusted.
+// SEC-30
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UnsignedAttributes {
-    /// Opaque text about the signing software (ENV-30).
+    /// Opaque text about the signing software.
+    // ENV-30
     pub signing_agent: Option<String>,
-    /// DER of an RFC 3161 TimeStampToken (ENV-29).
+    /// DER of an RFC 3161 TimeStampToken.
+    // ENV-29
     pub timestamp_token: Option<Vec<u8>>,
     /// Evidence of where the leaf's key lives, or why what stands there is none. It counts only once
     /// it has proven itself for the leaf's key.
@@ -59,7 +67,8 @@ pub struct UnsignedAttributes {
 pub struct ExtendedAttribute {
     /// Its name or label.
     pub key: AttributeKey,
-    /// Its exact value (JWS-26).
+    /// Its exact value.
+    // JWS-26
     pub value: AttributeValue,
     /// Whether `crit` lists it.
     pub critical: bool,
@@ -70,7 +79,8 @@ pub struct ExtendedAttribute {
 pub enum AttributeKey {
     /// A JSON name or a CBOR text label.
     Text(String),
-    /// A CBOR integer label; never critical, never offered to a plugin (COSE-20).
+    /// A CBOR integer label; never critical, never offered to a plugin.
+    // COSE-20
     Integer(i128),
 }
 
@@ -98,25 +108,29 @@ pub struct VerificationPlugin {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {
-    /// It must be critical (ENV-26).
+    /// It must be critical.
+    // ENV-26
     #[error("{key} is not a critical Extended attribute")]
     NotCritical {
         /// The attribute.
         key: &'static str,
     },
-    /// It must be a string (ENV-26).
+    /// It must be a string.
+    // ENV-26
     #[error("{key} from extended attribute is not a string")]
     NotAString {
         /// The attribute.
         key: &'static str,
     },
-    /// It must not be blank (ENV-26).
+    /// It must not be blank.
+    // ENV-26
     #[error("{key} from extended attribute is an empty string")]
     Empty {
         /// The attribute.
         key: &'static str,
     },
-    /// The least version is no SemVer (ENV-27).
+    /// The least version is no SemVer.
+    // ENV-27
     #[error("{VERIFICATION_PLUGIN_MIN_VERSION} from extended attribute is not a valid SemVer")]
     NotSemVer {
         /// As written.
@@ -148,7 +162,8 @@ impl std::fmt::Display for SigningScheme {
 }
 
 impl SignedAttributes {
-    /// The signing time where a signing authority vouches for it (ENV-19).
+    /// The signing time where a signing authority vouches for it.
+    // ENV-19
     pub fn authentic_signing_time(&self) -> Option<Timestamp> {
         match self.signing_scheme {
             SigningScheme::SigningAuthority => Some(self.signing_time),
@@ -161,11 +176,12 @@ impl SignedAttributes {
         self.extended.iter().find(|a| a.key.as_text() == Some(key))
     }
 
-    /// The verification plugin that the signature asks for (ENV-26, ENV-27). The least version is
+    /// The verification plugin that the signature asks for. The least version is
     /// read only where a plugin is named.
     ///
     /// # Errors
     /// [`AttributeError`]: verification must fail.
+    // ENV-26, ENV-27
     pub fn verification_plugin(&self) -> Result<Option<VerificationPlugin>, AttributeError> {
         let Some(name) = self.critical_text(VERIFICATION_PLUGIN)? else {
             return Ok(None);
@@ -187,7 +203,8 @@ impl SignedAttributes {
     }
 
     /// The critical extended attributes other than the two that name the verification plugin.
-    /// Unless a verification plugin reports each as processed, verification fails (ENV-25).
+    /// Unless a verification plugin reports each as processed, verification fails.
+    // ENV-25
     pub fn critical_for_plugin(&self) -> impl Iterator<Item = &ExtendedAttribute> {
         self.extended.iter().filter(|a| {
             let names_plugin = a.key.as_text().is_some_and(|key| {

@@ -33,12 +33,15 @@ pub(super) struct Unprotected<'a> {
     pub(super) attestation: Option<&'a CarriedEvidence>,
 }
 
-/// What the signer decides about a signature. The scheme is always `notary.x509` (ENV-40).
+/// What the signer decides about a signature. The scheme is always `notary.x509`.
+// ENV-40
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DraftAttributes {
-    /// Signing time; fractions of a second are cut off (ENV-23).
+    /// Signing time; fractions of a second are cut off.
+    // ENV-23
     pub signing_time: Timestamp,
-    /// When the signature expires; fractions of a second are cut off (ENV-23).
+    /// When the signature expires; fractions of a second are cut off.
+    // ENV-23
     pub expiry: Option<Timestamp>,
 }
 
@@ -57,7 +60,8 @@ pub struct Signed {
     pub signature: Vec<u8>,
     /// The certificates, leaf first, root last.
     pub certificate_chain: SignerChain,
-    /// The signing agent to write (ENV-31); empty for none.
+    /// The signing agent to write; empty for none.
+    // ENV-31
     pub signing_agent: String,
 }
 
@@ -67,11 +71,12 @@ enum Encoded {
 }
 
 impl Draft {
-    /// Prepares an envelope for a key of `key_spec`, which decides algorithm and hash (ENV-32).
+    /// Prepares an envelope for a key of `key_spec`, which decides algorithm and hash.
     ///
     /// # Errors
-    /// An expiry that is not later than the signing time (ENV-21), the zero time as signing time
-    /// (ENV-22), or a size beyond the payload's int64.
+    /// An expiry that is not later than the signing time, the zero time as signing time,
+    /// or a size beyond the payload's int64.
+    // ENV-32, ENV-21, ENV-22
     pub fn new(
         format: Format,
         payload: &Payload,
@@ -138,13 +143,14 @@ impl Draft {
     }
 
     /// Proves the chain, unless that was done for an earlier signature with it; verifies the signature,
-    /// once; and puts the envelope together, which is read again (ENV-39). Every certificate must be
+    /// once; and puts the envelope together, which is read again. Every certificate must be
     /// valid at the signing time.
     ///
     /// # Errors
     /// [`EnvelopeError::GeneratedInvalid`] around the cause; there is no partial result. A chain is
     /// told of before a signature: a root that stands where the leaf belongs explains the signature,
     /// and not the other way round.
+    // ENV-39
     pub fn assemble(&self, signed: Signed) -> Result<Signature, EnvelopeError> {
         self.make(&signed).map_err(generated)
     }

@@ -11,7 +11,8 @@ use crate::x509::{CertificateError, ChainError, NotValidAt};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvelopeError {
-    /// Longer than [`super::MAX_ENVELOPE_LEN`] (ENV-42).
+    /// Longer than [`super::MAX_ENVELOPE_LEN`].
+    // ENV-42
     #[error(
         "signature envelope of {length} bytes is larger than {} bytes",
         super::MAX_ENVELOPE_LEN
@@ -32,7 +33,8 @@ pub enum EnvelopeError {
         /// What is wrong with the CBOR.
         source: CborError,
     },
-    /// More headers, or more entries in `crit`, than [`super::MAX_HEADERS`] (ENV-42).
+    /// More headers, or more entries in `crit`, than [`super::MAX_HEADERS`].
+    // ENV-42
     #[error("signature envelope has more than {} headers", super::MAX_HEADERS)]
     TooManyHeaders,
     /// Not the shape of an envelope of its format.
@@ -49,80 +51,96 @@ pub enum EnvelopeError {
         /// What the member breaks, in words for the end of the text.
         fault: &'static str,
     },
-    /// A protected header that is not what its format wants (JWS-28).
+    /// A protected header that is not what its format wants.
+    // JWS-28
     #[error("jws envelope protected header can't be decoded")]
     ProtectedJson {
         /// What is wrong with the JSON, and where.
         source: JsonError,
     },
-    /// A protected header of the wrong type or encoding (JWS-28).
+    /// A protected header of the wrong type or encoding.
+    // JWS-28
     #[error("jws envelope protected header can't be decoded: {fault}")]
     ProtectedShape {
         /// Which type or encoding was expected.
         fault: String,
     },
-    /// No signature bytes (JWS-28).
+    /// No signature bytes.
+    // JWS-28
     #[error("signature missing in jws-json envelope")]
     JwsSignatureMissing,
-    /// No signature bytes (COSE-22).
+    /// No signature bytes.
+    // COSE-22
     #[error("signature missing in COSE envelope")]
     CoseSignatureMissing,
-    /// No certificates (JWS-16, COSE-16).
+    /// No certificates.
+    // JWS-16, COSE-16
     #[error("certificate chain is not present")]
     CertificateChainMissing,
-    /// The first certificate does not parse (JWS-16, COSE-18).
+    /// The first certificate does not parse.
+    // JWS-16, COSE-18
     #[error("malformed leaf certificate")]
     MalformedLeaf {
         /// What is wrong with the certificate.
         #[source]
         source: CertificateError,
     },
-    /// The first certificate is not even a byte string (COSE-18).
+    /// The first certificate is not even a byte string.
+    // COSE-18
     #[error("COSE envelope malformed leaf certificate")]
     CoseMalformedLeaf,
-    /// Another certificate does not parse (JWS-28).
+    /// Another certificate does not parse.
+    // JWS-28
     #[error("certificate-chain is invalid,")]
     Certificate {
         /// What is wrong with the certificate.
         source: CertificateError,
     },
-    /// The certificates break a rule (X509-01).
+    /// The certificates break a rule.
+    // X509-01
     #[error("certificate-chain is invalid,")]
     Chain {
         /// Which rule the chain breaks.
         source: ChainError,
     },
-    /// Two different certificate chains (COSE-17).
+    /// Two different certificate chains.
+    // COSE-17
     #[error("protected and unprotected header carry different certificate chains")]
     ConflictingChains,
-    /// A certificate was not valid at signing time (X509-19).
+    /// A certificate was not valid at signing time.
+    // X509-19
     #[error("certificate-chain is invalid,")]
     NotValidAtSigningTime {
         /// Which certificate is not valid at which time.
         source: NotValidAt,
     },
-    /// The leaf's key is none of the six kinds that sign (ENV-32).
+    /// The leaf's key is none of the six kinds that sign.
+    // ENV-32
     #[error("signing key is not supported")]
     UnsupportedKey,
-    /// The signature does not verify (JWS-27, COSE-23).
+    /// The signature does not verify.
+    // JWS-27, COSE-23
     #[error("signature is invalid. Error")]
     Signature {
         /// How the signature fails.
         source: SignatureInvalid,
     },
-    /// `alg` outside the table (JWS-08).
+    /// `alg` outside the table.
+    // JWS-08
     #[error("signature algorithm {} is not supported", Quoted(algorithm))]
     UnsupportedJwsAlgorithm {
         /// As the header names it.
         algorithm: String,
     },
-    /// `alg` outside the table (COSE-04).
+    /// `alg` outside the table.
+    // COSE-04
     #[error("signature algorithm not supported: {algorithm}")]
     UnsupportedCoseAlgorithm {
         /// As the header names it.
         algorithm: String,
     },
-    /// `alg` is not the one that the key decides (ENV-33).
+    /// `alg` is not the one that the key decides.
+    // ENV-33
     #[error(
         "mismatch between signature algorithm derived from signing certificate ({derived}) and signing algorithm specified ({specified}s)"
     )]
@@ -132,68 +150,81 @@ pub enum EnvelopeError {
         /// What the header says.
         specified: SignatureAlgorithm,
     },
-    /// No content type (COSE-05).
+    /// No content type.
+    // COSE-05
     #[error("missing content type")]
     ContentTypeMissing,
-    /// A content type that is no text (COSE-05).
+    /// A content type that is no text.
+    // COSE-05
     #[error("content type should be of 'tstr' type")]
     ContentTypeNotText,
-    /// Another content type (ENV-03).
+    /// Another content type.
+    // ENV-03
     #[error("payload content type {} not supported", Quoted(content_type))]
     UnsupportedContentType {
         /// As the header names it.
         content_type: String,
     },
-    /// The payload is not a Notary Project payload (ENV-04).
+    /// The payload is not a Notary Project payload.
+    // ENV-04
     #[error("malformed payload")]
     Payload {
         /// What is wrong with the payload.
         #[from]
         source: PayloadError,
     },
-    /// No `crit` (JWS-09, COSE-06).
+    /// No `crit`.
+    // JWS-09, COSE-06
     #[error("missing \"crit\" header")]
     CritMissing,
-    /// Headers that must be critical and are not (JWS-09, COSE-06).
+    /// Headers that must be critical and are not.
+    // JWS-09, COSE-06
     #[error("these required headers are not marked as critical: [{}]", names.join(" "))]
     NotMarkedCritical {
         /// Their names.
         names: Vec<String>,
     },
-    /// `crit` names a header that is not there, or must not be named (JWS-11).
+    /// `crit` names a header that is not there, or must not be named.
+    // JWS-11
     #[error("{} header is marked critical but not present", Quoted(name))]
     CriticalNotPresent {
         /// Its name.
         name: String,
     },
-    /// `crit` names a header twice (JWS-12, COSE-07).
+    /// `crit` names a header twice.
+    // JWS-12, COSE-07
     #[error("{} header is marked critical more than once", Quoted(name))]
     CriticalRepeated {
         /// Its name.
         name: String,
     },
-    /// `crit` names a header that nobody here understands (JWS-13, COSE-08).
+    /// `crit` names a header that nobody here understands.
+    // JWS-13, COSE-08
     #[error("critical header {} is not supported", Quoted(name))]
     UnsupportedCritical {
         /// Its name.
         name: String,
     },
-    /// Signing scheme outside the two (JWS-21).
+    /// Signing scheme outside the two.
+    // JWS-21
     #[error("unsupported SigningScheme: `{scheme}`")]
     UnsupportedJwsScheme {
         /// As the header names it.
         scheme: String,
     },
-    /// Signing scheme outside the two (COSE-22).
+    /// Signing scheme outside the two.
+    // COSE-22
     #[error("unsupported signingScheme: {scheme}")]
     UnsupportedCoseScheme {
         /// As the header names it.
         scheme: String,
     },
-    /// Signing scheme absent or no text (COSE-22).
+    /// Signing scheme absent or no text.
+    // COSE-22
     #[error("invalid signingScheme")]
     InvalidCoseScheme,
-    /// A time that belongs to the other scheme (ENV-20, JWS-19).
+    /// A time that belongs to the other scheme.
+    // ENV-20, JWS-19
     #[error("\"{name}\" header must not be present for {scheme} signing scheme")]
     TimeOfOtherScheme {
         /// The header.
@@ -201,7 +232,8 @@ pub enum EnvelopeError {
         /// The scheme in force.
         scheme: &'static str,
     },
-    /// No authentic signing time under signingAuthority (JWS-19).
+    /// No authentic signing time under signingAuthority.
+    // JWS-19
     #[error("\"{name}\" header must be present for {scheme} signing scheme")]
     AuthenticSigningTimeMissing {
         /// The header.
@@ -209,22 +241,26 @@ pub enum EnvelopeError {
         /// The scheme in force.
         scheme: &'static str,
     },
-    /// No signing time, or the zero time (ENV-22).
+    /// No signing time, or the zero time.
+    // ENV-22
     #[error("signing-time not present")]
     SigningTimeMissing,
-    /// A signing time that is no CBOR time (COSE-22).
+    /// A signing time that is no CBOR time.
+    // COSE-22
     #[error("invalid signingTime: {fault}")]
     InvalidSigningTime {
         /// Which type or encoding was expected.
         fault: String,
     },
-    /// An expiry that is no CBOR time (COSE-22).
+    /// An expiry that is no CBOR time.
+    // COSE-22
     #[error("invalid expiry: {fault}")]
     InvalidExpiry {
         /// Which type or encoding was expected.
         fault: String,
     },
-    /// Expiry not after the signing time (ENV-21).
+    /// Expiry not after the signing time.
+    // ENV-21
     #[error("expiry cannot be equal or before the signing time")]
     ExpiryNotAfterSigningTime,
     /// The leaf's key is not the one that the draft was made for.
@@ -238,13 +274,15 @@ pub enum EnvelopeError {
     /// The assembled envelope does not carry what the draft fixed.
     #[error("assembled envelope differs from its draft")]
     DraftChanged,
-    /// A draft whose size does not fit the payload's int64 (ENV-04).
+    /// A draft whose size does not fit the payload's int64.
+    // ENV-04
     #[error("artifact size {size} is out of range")]
     SizeOutOfRange {
         /// Size in bytes.
         size: u64,
     },
-    /// A fresh signature that does not pass verification (ENV-39). Nothing was kept.
+    /// A fresh signature that does not pass verification. Nothing was kept.
+    // ENV-39
     #[error("generated signature failed verification")]
     GeneratedInvalid {
         /// What is wrong with the envelope.
@@ -259,13 +297,16 @@ pub enum CborError {
     /// The data ends inside an item.
     #[error("unexpected end of CBOR data")]
     UnexpectedEnd,
-    /// Something follows the item (COSE-01).
+    /// Something follows the item.
+    // COSE-01
     #[error("trailing bytes after CBOR item")]
     TrailingData,
-    /// Indefinite length (COSE-13).
+    /// Indefinite length.
+    // COSE-13
     #[error("indefinite-length CBOR item")]
     IndefiniteLength,
-    /// A key occurs twice in one map (COSE-13).
+    /// A key occurs twice in one map.
+    // COSE-13
     #[error("duplicate key in CBOR map")]
     DuplicateKey,
     /// A map key that is neither integer nor text.
@@ -277,10 +318,12 @@ pub enum CborError {
     /// A reserved or unsupported initial byte or simple value.
     #[error("unsupported CBOR item")]
     Unsupported,
-    /// Nested too deep (ENV-42).
+    /// Nested too deep.
+    // ENV-42
     #[error("CBOR is nested too deep")]
     TooDeep,
-    /// Too many items (ENV-42).
+    /// Too many items.
+    // ENV-42
     #[error("CBOR has too many items")]
     TooManyItems,
 }

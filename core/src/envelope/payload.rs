@@ -14,7 +14,8 @@ use super::signature::JSON_LIMITS;
 use crate::artifact::{Descriptor, Digest, DigestError};
 use crate::json::{self, JsonError, Value};
 
-/// The content type of the payload (ENV-03).
+/// The content type of the payload.
+// ENV-03
 pub const PAYLOAD_CONTENT_TYPE: &str = "application/vnd.cncf.notary.payload.v1+json";
 
 /// What a signature signs.
@@ -23,7 +24,8 @@ pub const PAYLOAD_CONTENT_TYPE: &str = "application/vnd.cncf.notary.payload.v1+j
 pub struct Payload {
     /// The signed artifact; its annotations are the user metadata.
     pub target: Descriptor,
-    /// Members that this version does not know, as paths such as `targetArtifact.x` (ENV-16).
+    /// Members that this version does not know, as paths such as `targetArtifact.x`.
+    // ENV-16
     pub unknown: Vec<String>,
 }
 
@@ -49,7 +51,8 @@ pub enum PayloadError {
         /// Its name.
         name: &'static str,
     },
-    /// A member that a reader which ignores case would take for another (ENV-16).
+    /// A member that a reader which ignores case would take for another.
+    // ENV-16
     #[error("{name:?} differs from a known member only in case")]
     CaseVariant {
         /// Its name.
@@ -61,8 +64,9 @@ pub enum PayloadError {
 }
 
 impl Payload {
-    /// The payload for an artifact. Only media type, digest, size and annotations are signed
-    /// (ENV-05); a [`Descriptor`] holds nothing else.
+    /// The payload for an artifact. Only media type, digest, size and annotations are signed;
+    /// a [`Descriptor`] holds nothing else.
+    // ENV-05
     pub fn new(target: Descriptor) -> Self {
         Self {
             target,
@@ -70,8 +74,9 @@ impl Payload {
         }
     }
 
-    /// The bytes to sign: compact JSON in the order that the reference writes for the format
-    /// (ENV-06, ENV-07, ENV-09). Unknown members are not written.
+    /// The bytes to sign: compact JSON in the order that the reference writes for the format.
+    /// Unknown members are not written.
+    // ENV-06, ENV-07, ENV-09
     pub fn to_json(&self, format: Format) -> Vec<u8> {
         let mut media_type = String::from("\"mediaType\":");
         json::write_string(&mut media_type, &self.target.media_type);
@@ -87,10 +92,11 @@ impl Payload {
     }
 
     /// Reads payload bytes. Duplicate names and case variants of known names are refused, unknown
-    /// members are reported (ENV-15, ENV-16).
+    /// members are reported.
     ///
     /// # Errors
     /// [`PayloadError`].
+    // ENV-15, ENV-16
     pub fn parse(bytes: &[u8]) -> Result<Self, PayloadError> {
         if bytes.is_empty() {
             return Err(PayloadError::Empty);

@@ -1,11 +1,13 @@
-//! Showing a registry who we are: Basic and Bearer authentication (REG-04 to REG-08), and where
-//! credentials come from (CFG-22 to CFG-26).
+//! Showing a registry who we are: Basic and Bearer authentication, and where
+//! credentials come from.
 //!
-//! A credential goes to its registry and to that registry's token service, nowhere else
-//! (REG-05). The token service is named by the registry, so its address is checked before
+//! A credential goes to its registry and to that registry's token service, nowhere else.
+//! The token service is named by the registry, so its address is checked before
 //! anything secret is sent there: HTTPS unless the registry itself is spoken to by plain HTTP, and
 //! the same site as the registry unless the user named it. Tokens are fetched once for each scope
 //! and reused until they are refused.
+
+// Requirements: REG-04 to REG-08, CFG-22 to CFG-26, REG-05.
 
 mod challenge;
 mod child;
@@ -66,7 +68,8 @@ pub enum Credentials {
     /// Nowhere: anonymous access.
     #[default]
     None,
-    /// The user gave it for this run (REG-06). It goes to the first registry of the run alone.
+    /// The user gave it for this run. It goes to the first registry of the run alone.
+    // REG-06
     Given(Credential),
     /// The user's files and helpers.
     Store(Arc<CredentialStore>),
@@ -89,13 +92,15 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The registry wants a password and there is none (REG-07).
+    /// The registry wants a password and there is none.
+    // REG-07
     #[error("{registry}: credential required for basic auth")]
     CredentialRequired {
         /// The registry.
         registry: String,
     },
-    /// The token service said no (REG-07).
+    /// The token service said no.
+    // REG-07
     #[error("{registry}: unauthorized: the token service {realm} answered with status {status}")]
     Refused {
         /// The registry.
@@ -207,7 +212,8 @@ impl fmt::Debug for State {
 
 impl Credential {
     /// A credential from a user name and a password as the user gave them: a password alone is a
-    /// refresh token (REG-06); nothing at all is no credential.
+    /// refresh token; nothing at all is no credential.
+    // REG-06
     pub fn from_user(username: &str, password: &str) -> Option<Self> {
         match (username, password) {
             ("", "") => None,

@@ -1,6 +1,6 @@
 //! Copying an artifact with everything that belongs to it: its content, what an index lists, and
 //! all that is attached to any of it (signatures, SBOMs, scan results, and what is attached to
-//! those), between registries and layouts (REQ-05, REQ-06).
+//! those), between registries and layouts.
 //!
 //! Nothing is changed on the way: digests stay, so that signatures stay valid. What the
 //! destination holds is not sent again. Content is streamed and compared with its digest on the
@@ -8,6 +8,8 @@
 //! artifact with parts missing, and can be taken up again.
 //!
 //! Signatures are copied, not verified: verify at the destination.
+
+// Requirements: REQ-05, REQ-06.
 
 use std::collections::HashSet;
 

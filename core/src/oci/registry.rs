@@ -11,7 +11,9 @@
 //! that the registry lists: four.
 //!
 //! Whoever signs must know what is signed, so that with [`Access::Write`] resolving fetches the
-//! manifest and compares it with its digest, where reading asks for the headers alone (OCI-17).
+//! manifest and compares it with its digest, where reading asks for the headers alone.
+
+// Requirements: OCI-17.
 
 mod content;
 mod endpoint;
@@ -56,11 +58,14 @@ pub struct ConnectorOptions {
     pub client: ClientOptions,
     /// Credentials. Those that were given are for the first registry of the run and for no other.
     pub credentials: Credentials,
-    /// Plain HTTP everywhere (`--insecure-registry`, REG-01).
+    /// Plain HTTP everywhere (`--insecure-registry`).
+    // REG-01
     pub plain_http: bool,
-    /// Registries spoken to by plain HTTP (`insecureRegistries`, REG-01).
+    /// Registries spoken to by plain HTTP (`insecureRegistries`).
+    // REG-01
     pub insecure_registries: Vec<String>,
-    /// List signatures by the tag schema without asking the referrers API (OCI-27).
+    /// List signatures by the tag schema without asking the referrers API.
+    // OCI-27
     pub force_referrers_tag: bool,
     /// Hosts that may be token services for any registry.
     pub token_services: Vec<String>,
@@ -68,7 +73,8 @@ pub struct ConnectorOptions {
     /// one is for repositories of one registry.
     pub endpoint: Option<Endpoint>,
     /// How long a writer of a referrers index waits before it looks whether another has
-    /// overwritten it (OCI-28); up to as much again is added at random.
+    /// overwritten it; up to as much again is added at random.
+    // OCI-28
     pub settle: Duration,
     /// Where lock files for referrers indexes are kept, so that of this user's processes one at a time
     /// writes an index; without it they meet as those of other machines do.
@@ -91,7 +97,8 @@ impl Default for ConnectorOptions {
     }
 }
 
-/// What will be done in a repository, which decides what the registry is asked to permit (REG-13).
+/// What will be done in a repository, which decides what the registry is asked to permit.
+// REG-13
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
     /// Verify, list, inspect.

@@ -1,6 +1,8 @@
 //! Everything that an index lists, and the one artifact of an index that is for a platform.
 //!
-//! Signing an index signs only the index (OCI-20); whoever wants more walks it first.
+//! Signing an index signs only the index; whoever wants more walks it first.
+
+// Requirements: OCI-20.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -80,11 +82,12 @@ impl PlatformSelector {
 }
 
 /// The artifact for a platform in an index, nested indexes included, read and compared with what
-/// the index says of it (OCI-14).
+/// the index says of it.
 ///
 /// # Errors
 /// [`OciError::NotAnIndex`], [`OciError::Child`], [`OciError::NoPlatform`] with the platforms that there are, and
 /// [`OciError::AmbiguousPlatform`] where several fit and none is the one named exactly.
+// OCI-14
 pub async fn select_platform(
     repository: &dyn Repository,
     index: &Descriptor,
@@ -175,10 +178,11 @@ pub struct Walked {
 
 impl Walked {
     /// The artifact, after its manifest was fetched and compared with what the index says of it:
-    /// what is signed or verified must have been read, and not be the index's word (OCI-14).
+    /// what is signed or verified must have been read, and not be the index's word.
     ///
     /// # Errors
     /// [`OciError::Child`], which names the index and the artifact.
+    // OCI-14
     pub async fn read(self, repository: &dyn Repository) -> Result<Descriptor, OciError> {
         if let Some(fault) = self.fault {
             return Err(fault);

@@ -64,9 +64,11 @@ pub struct PluginError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PluginErrorKind {
-    /// A name that could lead out of the plugin directory (PLG-04).
+    /// A name that could lead out of the plugin directory.
+    // PLG-04
     InvalidName(String),
-    /// No executable (PLG-03).
+    /// No executable.
+    // PLG-03
     NotFound {
         /// Where it was looked for first.
         path: PathBuf,
@@ -75,11 +77,13 @@ pub enum PluginErrorKind {
         /// The plugin that was probably meant.
         nearest: Option<String>,
     },
-    /// Something else than a regular file, at this path (PLG-03).
+    /// Something else than a regular file, at this path.
+    // PLG-03
     NotRegular(PathBuf),
     /// A plugin that should have come with hardsign is not there.
     NotInTheBox,
-    /// The plugin directory can't be read (PLI-02).
+    /// The plugin directory can't be read.
+    // PLI-02
     List {
         /// The directory.
         directory: PathBuf,
@@ -108,25 +112,30 @@ pub enum PluginErrorKind {
     },
     /// A pipe to the plugin failed.
     Pipe(io::Error),
-    /// The plugin failed without an answer of the contract (PLG-07, PLG-08).
+    /// The plugin failed without an answer of the contract.
+    // PLG-07, PLG-08
     Failed(ProcessEnd),
-    /// The plugin failed with an error answer that is empty (PLG-07).
+    /// The plugin failed with an error answer that is empty.
+    // PLG-07
     EmptyRefusal,
-    /// The plugin said no (PLG-07, PLG-09).
+    /// The plugin said no.
+    // PLG-07, PLG-09
     Refused {
         /// The key, without a PIN, when the request was about one.
         key: Option<String>,
         /// What it said.
         error: Box<ErrorResponse>,
     },
-    /// More output than the contract allows (PLG-05).
+    /// More output than the contract allows.
+    // PLG-05
     TooMuchOutput {
         /// `stdout` or `stderr`.
         stream: &'static str,
         /// The limit in bytes.
         limit: usize,
     },
-    /// No answer in this time (PLG-11).
+    /// No answer in this time.
+    // PLG-11
     Clock(Duration),
     /// The user interrupted the work.
     Interrupted,
@@ -139,13 +148,17 @@ pub enum PluginErrorKind {
     },
     /// No answer came in this time before in this run.
     Silent(Duration),
-    /// An answer that is not the JSON of the contract (PLG-06).
+    /// An answer that is not the JSON of the contract.
+    // PLG-06
     Malformed(JsonError),
-    /// Metadata that breaks the contract (PLG-18, PLG-19).
+    /// Metadata that breaks the contract.
+    // PLG-18, PLG-19
     Metadata(MetadataFault),
-    /// A plugin that can't sign (PLG-22).
+    /// A plugin that can't sign.
+    // PLG-22
     CannotSign,
-    /// A plugin that can't sign files (BLOB-13).
+    /// A plugin that can't sign files.
+    // BLOB-13
     CannotSignBlobs,
     /// A plugin that lacks a capability: what it can't do.
     Lacks(&'static str),
@@ -153,9 +166,11 @@ pub enum PluginErrorKind {
     Setting(Box<UnknownSetting>),
     /// An answer that can't be used.
     Answer(AnswerFault),
-    /// `generate-envelope` failed (PLG-34).
+    /// `generate-envelope` failed.
+    // PLG-34
     Envelope(Box<PluginError>),
-    /// What went wrong after the plugin had said who it is, when an OCI artifact is signed (PLG-31).
+    /// What went wrong after the plugin had said who it is, when an OCI artifact is signed.
+    // PLG-31
     Signing(Box<PluginError>),
     /// The signer was closed.
     Closed,
@@ -315,7 +330,8 @@ impl From<AnswerFault> for PluginErrorKind {
 }
 
 impl PluginError {
-    /// What the plugin or its host met, without what was being done (PLG-31, PLG-34).
+    /// What the plugin or its host met, without what was being done.
+    // PLG-31, PLG-34
     pub fn innermost(&self) -> &Self {
         match &self.kind {
             PluginErrorKind::Envelope(inner) | PluginErrorKind::Signing(inner) => inner.innermost(),
@@ -340,7 +356,8 @@ impl PluginError {
         }
     }
 
-    /// The code of the plugin's own error answer (PLG-09).
+    /// The code of the plugin's own error answer.
+    // PLG-09
     pub fn code(&self) -> Option<&ErrorCode> {
         match &self.innermost().kind {
             PluginErrorKind::Refused { error, .. } | PluginErrorKind::NotTried { error, .. } => {

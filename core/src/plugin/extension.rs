@@ -1,9 +1,11 @@
 //! The host as runner of verification plugins: what a signature names, found and run.
 //!
-//! `verify` decides when that may happen (only for a trusted chain, SEC-24), what is asked and what
-//! the answer means (VER-35 to VER-43). Here that becomes messages of the plugin contract and back
-//! (PLG-40 to PLG-48). Such a plugin has the environment that a signing plugin has (PLG-10), where its
+//! `verify` decides when that may happen (only for a trusted chain), what is asked and what
+//! the answer means. Here that becomes messages of the plugin contract and back.
+//! Such a plugin has the environment that a signing plugin has, where its
 //! service's credentials are.
+
+// Requirements: VER-35 to VER-43, PLG-40 to PLG-48, PLG-10, SEC-24.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,7 +12,8 @@ use super::{PluginError, PluginErrorKind};
 use crate::dirs::{self, Dirs};
 use crate::text::nearest;
 
-/// The name of a plugin: `[A-Za-z0-9_.-]+`, and neither `.` nor `..` (PLG-04).
+/// The name of a plugin: `[A-Za-z0-9_.-]+`, and neither `.` nor `..`.
+// PLG-04
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PluginName(String);
 
@@ -186,11 +187,12 @@ impl Finder {
         &self.pins
     }
 
-    /// The `local` plugin of the box, and of the box only: it is handed the paths of private keys
-    /// (CFG-19), so nothing that was installed under its name may take its place.
+    /// The `local` plugin of the box, and of the box only: it is handed the paths of private keys,
+    /// so nothing that was installed under its name may take its place.
     ///
     /// # Errors
     /// If the box has none.
+    // CFG-19
     pub fn local(&self) -> Result<PluginFile, PluginError> {
         let name = PluginName(LOCAL.to_owned());
         self.find_in_the_box(&name)?
@@ -221,10 +223,11 @@ impl Finder {
     /// The user's plugins by name, each with its executable or what is wrong with it.
     ///
     /// Sub-directories of the plugin directory are candidates; files, symbolic links and names
-    /// that break the rule are passed over (PLI-01). A missing directory holds none.
+    /// that break the rule are passed over. A missing directory holds none.
     ///
     /// # Errors
-    /// [`PluginErrorKind::List`] if the directory can't be read (PLI-02).
+    /// [`PluginErrorKind::List`] if the directory can't be read.
+    // PLI-01, PLI-02
     pub fn list(&self) -> Result<Vec<Listed>, PluginError> {
         let unreadable = |reason| {
             let directory = self.user.clone();
@@ -258,7 +261,8 @@ impl Finder {
             .collect())
     }
 
-    /// The plugins of the box that are there, for `plugin list --all` (PLI-03).
+    /// The plugins of the box that are there, for `plugin list --all`.
+    // PLI-03
     pub fn list_box(&self) -> Vec<PluginFile> {
         BOX.iter()
             .filter_map(|name| self.find_in_the_box(&PluginName((*name).to_owned())).ok()?)

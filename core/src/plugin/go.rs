@@ -27,7 +27,8 @@ pub(super) fn exit_text(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// Operating system and processor in Go's spelling: `linux/amd64` (PLI-17).
+/// Operating system and processor in Go's spelling: `linux/amd64`.
+// PLI-17
 pub fn platform() -> String {
     let os = match std::env::consts::OS {
         "macos" => "darwin",

@@ -287,11 +287,12 @@ impl Installer {
         Ok(Pins::update(pins, |pins| pins.set(name, settled))?)
     }
 
-    /// Removes a plugin that the user installed, and its pin (PLI-20, PLI-21). The caller has asked.
+    /// Removes a plugin that the user installed, and its pin. The caller has asked.
     ///
     /// # Errors
     /// [`InstallError::NotInstalled`], or what the operating system says; the plugin is then still
     /// there as a whole, unless it can't be moved back either.
+    // PLI-20, PLI-21
     pub async fn uninstall(&self, name: &str) -> Result<(), InstallError> {
         let name = PluginName::new(name)?;
         let held = self.place.lock(&self.host.interrupt).await?;
@@ -311,11 +312,12 @@ impl Installer {
         })
     }
 
-    /// The name of a plugin that is installed (PLI-20). Where it seems not to be, what an
+    /// The name of a plugin that is installed. Where it seems not to be, what an
     /// interrupted installation left is cleared first, and the pin of a plugin that is gone.
     ///
     /// # Errors
     /// [`InstallError::NotInstalled`], or what is wrong with the name or the file.
+    // PLI-20
     pub async fn installed(&self, name: &str) -> Result<PluginName, InstallError> {
         let name = PluginName::new(name)?;
         let mut checked = self.check_installed(&name);
@@ -449,7 +451,8 @@ impl Installer {
     }
 }
 
-/// Whether a version can be compared with another one (PLI-14).
+/// Whether a version can be compared with another one.
+// PLI-14
 pub fn is_semantic(version: &str) -> bool {
     Version::parse(version).is_ok()
 }

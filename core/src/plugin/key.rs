@@ -32,7 +32,8 @@ pub struct PluginKey {
     pub plugin: PluginFile,
     /// The plugin's name for the key.
     pub id: String,
-    /// The plugin's settings: the key's own, overridden by those of the command line (PLG-16).
+    /// The plugin's settings: the key's own, overridden by those of the command line.
+    // PLG-16
     pub config: PluginConfig,
     /// The name in the key list, if it was chosen there.
     pub name: Option<String>,
@@ -52,10 +53,11 @@ impl PluginKey {
     /// Finds the key that the user chose. `config` is `--plugin-config`.
     ///
     /// A key in files goes to the `local` plugin of the box and to no other; the files are not
-    /// opened here (CFG-19).
+    /// opened here.
     ///
     /// # Errors
     /// If the key list doesn't say, or the plugin isn't there.
+    // CFG-19
     pub fn resolve(
         finder: &Finder,
         dirs: &Dirs,

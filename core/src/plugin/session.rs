@@ -93,7 +93,8 @@ pub enum SessionError {
     /// No requests allowed under way.
     #[error("it allows no request under way")]
     NoneInFlight,
-    /// A request was not answered in time (PLG-11).
+    /// A request was not answered in time.
+    // PLG-11
     #[error("it did not answer {command} within {} seconds", .after.as_secs_f32())]
     Clock {
         /// The command.

@@ -1,4 +1,4 @@
-//! The policy for files, `trustpolicy.blob.json` (TP-08 to TP-24, TP-43 to TP-45).
+//! The policy for files, `trustpolicy.blob.json`.
 //!
 //! ```json
 //! {
@@ -12,6 +12,8 @@
 //!   }]
 //! }
 //! ```
+
+// Requirements: TP-08 to TP-24, TP-43 to TP-45.
 
 use super::document::{self, Applicability, Read};
 use super::reader::{MalformedPolicy, Object};
@@ -65,10 +67,11 @@ impl Read for Global {
 }
 
 impl Document {
-    /// The statement that applies: the one named, else the global one (TP-45).
+    /// The statement that applies: the one named, else the global one.
     ///
     /// # Errors
     /// If there is no such statement, or the name is blank.
+    // TP-45
     pub fn statement_for(&self, name: Option<&str>) -> Result<&Statement, SelectionError> {
         match name {
             None => self

@@ -1,7 +1,7 @@
 //! Hardsign's own policy, `policy.hardsign.json`: rules on top of those of the Notary Project.
 //!
 //! For a statement of `trustpolicy.oci.json` or `trustpolicy.blob.json`, by name, it says how many
-//! parties must have signed (REQ-13):
+//! parties must have signed:
 //!
 //! ```json
 //! {
@@ -42,6 +42,8 @@
 //! ```json
 //! "hardware": { "roots": ["yubico"], "pinPolicy": ["once", "always"], "leastFirmware": "5.7" }
 //! ```
+
+// Requirements: REQ-13.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -281,7 +283,8 @@ pub enum RuleFault {
         /// The store.
         store: StoreRef,
     },
-    /// A store that the statement does not name, so that nothing is trusted by it (TST-03).
+    /// A store that the statement does not name, so that nothing is trusted by it.
+    // TST-03
     #[error(
         "party {} names the trust store {store}, which the statement does not name",
         Quoted(party)

@@ -38,13 +38,17 @@ pub enum Action {
 /// A base level of the specification.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Level {
-    /// Everything is enforced (VER-01).
+    /// Everything is enforced.
+    // VER-01
     Strict,
-    /// Integrity and authenticity are enforced, the rest is logged (VER-02).
+    /// Integrity and authenticity are enforced, the rest is logged.
+    // VER-02
     Permissive,
-    /// Integrity is enforced, the rest is logged (VER-03).
+    /// Integrity is enforced, the rest is logged.
+    // VER-03
     Audit,
-    /// Nothing is done (VER-04).
+    /// Nothing is done.
+    // VER-04
     Skip,
 }
 
@@ -58,7 +62,8 @@ pub struct Actions {
     revocation: Action,
 }
 
-/// When the timestamp of a signature is looked at (TP-17).
+/// When the timestamp of a signature is looked at.
+// TP-17
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum VerifyTimestamp {
     /// Always; the default.
@@ -81,7 +86,8 @@ pub enum LevelFault {
         /// The level as written.
         level: String,
     },
-    /// `skip` together with `override` (TP-16).
+    /// `skip` together with `override`.
+    // TP-16
     #[error(
         "signature verification level \"skip\" can't be used to customize signature verification"
     )]
@@ -201,10 +207,11 @@ impl Level {
         }
     }
 
-    /// Reads a level; the case matters (TP-13).
+    /// Reads a level; the case matters.
     ///
     /// # Errors
     /// [`LevelFault::Missing`] for the empty text, [`LevelFault::Unknown`] for any other.
+    // TP-13
     pub fn parse(text: &str) -> Result<Self, LevelFault> {
         if text.is_empty() {
             return Err(LevelFault::Missing);
@@ -245,11 +252,12 @@ impl Actions {
         }
     }
 
-    /// Replaces single actions as `override` says (TP-14, TP-15).
+    /// Replaces single actions as `override` says.
     ///
     /// # Errors
     /// The first name, action or combination that the specification does not allow, in the order
     /// of the names.
+    // TP-14, TP-15
     pub fn overridden(mut self, by: &BTreeMap<String, String>) -> Result<Self, LevelFault> {
         for (name, value) in by {
             let check = Check::from_name(name).ok_or_else(|| LevelFault::UnknownCheck {

@@ -1,4 +1,4 @@
-//! The policy for OCI artifacts, `trustpolicy.oci.json` (TP-08 to TP-42).
+//! The policy for OCI artifacts, `trustpolicy.oci.json`.
 //!
 //! ```json
 //! {
@@ -12,6 +12,8 @@
 //!   }]
 //! }
 //! ```
+
+// Requirements: TP-08 to TP-42.
 
 use std::collections::BTreeMap;
 
@@ -58,10 +60,11 @@ impl Read for Scopes {
 
 impl Document {
     /// The statement for `reference`, `<repository>@<digest>`: the one that names the repository,
-    /// else the one with `*` (TP-40).
+    /// else the one with `*`.
     ///
     /// # Errors
     /// If the reference has no digest or no fully qualified repository, or no statement applies.
+    // TP-40
     pub fn statement_for(&self, reference: &str) -> Result<&Statement, SelectionError> {
         let (repository, _) =
             reference

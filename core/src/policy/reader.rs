@@ -37,7 +37,8 @@ pub enum MalformedPolicy {
         /// What is there.
         found: &'static str,
     },
-    /// A name written in another case than the specification's (SEC-26).
+    /// A name written in another case than the specification's.
+    // SEC-26
     #[error("{place}: must be written {}", Quoted(expected))]
     NameCase {
         /// The member and the statement that it stands in.
@@ -63,7 +64,8 @@ pub(super) enum Step {
     Item(usize),
 }
 
-/// A member that the specification does not know (TP-06). It has no effect, so it is shown.
+/// A member that the specification does not know. It has no effect, so it is shown.
+// TP-06
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownMember {
     /// Where it stands.

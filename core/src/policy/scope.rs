@@ -30,7 +30,8 @@ pub enum Scopes {
     Repositories(Vec<Scope>),
 }
 
-/// A text that is not a scope (TP-39).
+/// A text that is not a scope.
+// TP-39
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "registry scope {}{} is not valid, make sure it is a fully qualified repository without the scheme, protocol or tag. For example domain.com/my/repository or a local scope like local/myOCILayout",
@@ -44,10 +45,11 @@ pub struct InvalidScope {
 }
 
 impl Scope {
-    /// Reads a scope (TP-38).
+    /// Reads a scope.
     ///
     /// # Errors
     /// [`InvalidScope`] for anything that is not a fully qualified repository.
+    // TP-38
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
         let normal = text.split_once('/').and_then(|(domain, repository)| {
             let domain = normal_registry(domain).filter(|_| is_repository(repository))?;

@@ -29,7 +29,8 @@ pub enum NotSigned {
     /// The key can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The signature does not verify, or its algorithm is refused (REV-34).
+    /// The signature does not verify, or its algorithm is refused.
+    // REV-34
     #[error(transparent)]
     Signature(#[from] SignedDataError),
 }

@@ -35,13 +35,15 @@ pub(super) struct Fetcher {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// An OCSP address that is not `http` (REV-13).
+    /// An OCSP address that is not `http`.
+    // REV-13
     #[error("OCSPServer protocol {scheme} is not supported")]
     OcspScheme {
         /// What it is.
         scheme: String,
     },
-    /// A CRL's address that is not `http` (REV-30).
+    /// A CRL's address that is not `http`.
+    // REV-30
     #[error("unsupported scheme: {scheme}. Only supports CRL URL in HTTP protocol")]
     CrlScheme {
         /// What it is.
@@ -53,25 +55,29 @@ pub enum FetchError {
         /// The text.
         url: String,
     },
-    /// The responder is too slow (REV-14).
+    /// The responder is too slow.
+    // REV-14
     #[error("exceeded timeout threshold of {:.2} seconds for OCSP check", after.as_secs_f64())]
     OcspTimeout {
         /// The limit.
         after: Duration,
     },
-    /// The server is too slow (REV-31).
+    /// The server is too slow.
+    // REV-31
     #[error("exceeded timeout threshold of {:.2} seconds for CRL download", after.as_secs_f64())]
     CrlTimeout {
         /// The limit.
         after: Duration,
     },
-    /// The responder has another status than 200 (REV-18).
+    /// The responder has another status than 200.
+    // REV-18
     #[error("failed to retrieve OCSP: response had status code {}", status.as_u16())]
     OcspStatus {
         /// The status.
         status: StatusCode,
     },
-    /// The server has another status than 200 (REV-31).
+    /// The server has another status than 200.
+    // REV-31
     #[error("failed to download with status code: {}", status.as_u16())]
     CrlStatus {
         /// The status.

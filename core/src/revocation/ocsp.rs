@@ -1,4 +1,4 @@
-//! OCSP: the request, and its answer judged (REV-15, REV-18 to REV-28).
+//! OCSP: the request, and its answer judged.
 //!
 //! Implements "Revocation Checking with OCSP" of the trust policy specification over RFC 6960.
 //! Takes bytes and a time, opens nothing.
@@ -34,6 +34,8 @@
 //! certificate's issuer or by a responder that this issuer authorised, is current, and names
 //! exactly the certificate asked for. The responderID is not compared: the signature says more.
 
+// Requirements: REV-15, REV-18 to REV-28.
+
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 use hardsign_plugin::chain::Wrapping;
@@ -46,7 +48,8 @@ use super::asn1::{
 use crate::crypto::{self, KeyError};
 use crate::x509::{Certificate, KeyUsage, extensions, malformed, optional_context};
 
-/// Longest response accepted, in bytes (REV-18).
+/// Longest response accepted, in bytes.
+// REV-18
 pub const MAX_RESPONSE_LEN: usize = 20480;
 
 /// How far a responder's clock may be ahead (REV-24).
@@ -70,16 +73,19 @@ pub struct OcspAnswer {
     /// Until when this holds.
     pub valid_until: Timestamp,
     /// The responder's own certificate, where it has to be looked up in a CRL before the answer
-    /// counts (REV-28).
+    /// counts.
+    // REV-28
     pub to_check: Option<Certificate>,
 }
 
 /// The status that a responder states.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OcspStatus {
-    /// Not revoked, or only after an authentic signing time (REV-25).
+    /// Not revoked, or only after an authentic signing time.
+    // REV-25
     Good,
-    /// Revoked, whatever the reason (REV-26).
+    /// Revoked, whatever the reason.
+    // REV-26
     Revoked,
     /// The responder does not know the certificate.
     Unknown,
@@ -105,7 +111,8 @@ pub enum OcspError {
     /// Longer than [`MAX_RESPONSE_LEN`].
     #[error("the OCSP response has more than {MAX_RESPONSE_LEN} bytes")]
     TooLarge,
-    /// The responder says that the request is malformed (REV-18).
+    /// The responder says that the request is malformed.
+    // REV-18
     #[error("OCSP malformed")]
     MalformedRequest,
     /// The responder has an internal error.
@@ -129,7 +136,8 @@ pub enum OcspError {
     /// The issuer's key, which names the certificate, can't be used.
     #[error(transparent)]
     IssuerKey(#[from] KeyError),
-    /// Neither the issuer nor a responder of its own signed it (REV-20, REV-34).
+    /// Neither the issuer nor a responder of its own signed it.
+    // REV-20, REV-34
     #[error(
         "the OCSP response is not signed by the certificate's issuer or a responder that it authorized"
     )]
@@ -138,7 +146,8 @@ pub enum OcspError {
         #[source]
         source: NotSigned,
     },
-    /// It is signed with a certificate of the issuer that is not for OCSP (REV-21).
+    /// It is signed with a certificate of the issuer that is not for OCSP.
+    // REV-21
     #[error("the OCSP response is signed by {}, which {fault}", responder.subject().quoted())]
     Responder {
         /// The certificate.
@@ -146,19 +155,24 @@ pub enum OcspError {
         /// What is wrong with it.
         fault: ResponderFault,
     },
-    /// It is about other certificates (REV-22).
+    /// It is about other certificates.
+    // REV-22
     #[error("the OCSP response is about another certificate")]
     OtherCertificate,
-    /// It has expired, or does not say when it will (REV-23).
+    /// It has expired, or does not say when it will.
+    // REV-23
     #[error("expired OCSP response")]
     Expired,
-    /// It is from the future (REV-24).
+    /// It is from the future.
+    // REV-24
     #[error("the OCSP response is not yet valid")]
     NotYetValid,
-    /// It is older than is believed (REV-24).
+    /// It is older than is believed.
+    // REV-24
     #[error("the OCSP response is more than {} days old", MAX_AGE.as_hours() / 24)]
     TooOld,
-    /// A critical extension that is not understood (REV-27).
+    /// A critical extension that is not understood.
+    // REV-27
     #[error("unsupported critical extension found in OCSP response: {oid}")]
     Critical {
         /// The extension.
@@ -166,7 +180,8 @@ pub enum OcspError {
     },
 }
 
-/// Why a certificate of the issuer may not sign OCSP responses (REV-21).
+/// Why a certificate of the issuer may not sign OCSP responses.
+// REV-21
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponderFault {
@@ -187,11 +202,11 @@ impl From<der::Error> for OcspError {
     }
 }
 
-/// The DER of the request for one certificate: a CertID with SHA-1, unsigned, without extensions
-/// (REV-15).
+/// The DER of the request for one certificate: a CertID with SHA-1, unsigned, without extensions.
 ///
 /// # Errors
 /// The issuer's key is of an unsupported kind.
+// REV-15
 pub fn request(certificate: &Certificate, issuer: &Certificate) -> Result<Vec<u8>, OcspError> {
     let id = CertId::of(certificate, issuer)?;
     let algorithm = sequence(&[tlv(OBJECT_IDENTIFIER, SHA1.as_bytes())?, tlv(NULL, &[])?])?;
@@ -212,10 +227,11 @@ pub fn request(certificate: &Certificate, issuer: &Certificate) -> Result<Vec<u8
 /// Judges a response about `certificate`, which `issuer` issued.
 ///
 /// `authentic_signing_time` is what a signing authority vouches for: a certificate that became
-/// invalid after it counts as good (REV-25).
+/// invalid after it counts as good.
 ///
 /// # Errors
 /// [`OcspError`]: the response says nothing.
+// REV-25
 pub fn judge(
     response: &[u8],
     certificate: &Certificate,

@@ -39,7 +39,8 @@ const REMEMBERED: usize = 10_000;
 /// Asks OCSP responders and fetches CRLs.
 ///
 /// It remembers each certificate's status until the answer expires, and CRLs too, so that a batch
-/// asks once (REV-29): make a new one for each run. Nothing is asked before it is needed.
+/// asks once: make a new one for each run. Nothing is asked before it is needed.
+// REV-29
 pub struct Online {
     total: Duration,
     fetcher: Fetcher,
@@ -53,13 +54,17 @@ pub struct Online {
 pub struct OnlineOptions {
     /// The client. Its limits apply beside those here.
     pub client: ClientOptions,
-    /// The directory of the CRL cache; none for no cache on disk (REV-47).
+    /// The directory of the CRL cache; none for no cache on disk.
+    // REV-47
     pub cache: Option<PathBuf>,
-    /// Time for one OCSP request (REV-14).
+    /// Time for one OCSP request.
+    // REV-14
     pub ocsp_timeout: Duration,
-    /// Time for one CRL (REV-31).
+    /// Time for one CRL.
+    // REV-31
     pub crl_timeout: Duration,
-    /// Time for all certificates of a chain together (REV-12).
+    /// Time for all certificates of a chain together.
+    // REV-12
     pub total: Duration,
 }
 

@@ -54,7 +54,8 @@ pub(super) struct Scope {
     reasons: Reasons,
 }
 
-/// Why a CRL says nothing about a certificate (REV-38).
+/// Why a CRL says nothing about a certificate.
+// REV-38
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutOfScope {
@@ -70,7 +71,8 @@ pub enum OutOfScope {
     /// It holds attribute certificates only.
     #[error("the CRL holds attribute certificates only")]
     OnlyAttributes,
-    /// Its entries may be other issuers' (REV-30).
+    /// Its entries may be other issuers'.
+    // REV-30
     #[error("indirect CRLs are not supported")]
     Indirect,
 }

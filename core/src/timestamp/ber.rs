@@ -26,7 +26,8 @@ pub enum BerError {
     /// Nested deeper than is read.
     #[error("asn1: structure error: nested more than {MAX_DEPTH} deep")]
     TooDeep,
-    /// A length in the short form that runs past the end (TSA-39).
+    /// A length in the short form that runs past the end.
+    // TSA-39
     #[error(
         "asn1: syntax error: decoding BER length octets: short form length octets value should be less or equal to the subsequent octets length"
     )]

@@ -30,7 +30,8 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// Not an http or https URL with a host, or one with a user name (TSA-05).
+    /// Not an http or https URL with a host, or one with a user name.
+    // TSA-05
     #[error(
         "{} is not the http or https URL of a timestamping authority",
         Quoted(url)
@@ -42,7 +43,8 @@ pub enum ClientError {
     /// No client can be made.
     #[error(transparent)]
     Setup(NetError),
-    /// The exchange failed (TSA-09).
+    /// The exchange failed.
+    // TSA-09
     #[error("Post {}: {}", Quoted(url), cause.reason())]
     Net {
         /// The authority.
@@ -50,13 +52,15 @@ pub enum ClientError {
         /// Why. Not a source: the text holds what it says.
         cause: NetError,
     },
-    /// The exchange took too long (TSA-05).
+    /// The exchange took too long.
+    // TSA-05
     #[error("Post {}: no complete answer within {} seconds", Quoted(url), TIMEOUT.as_secs())]
     Timeout {
         /// The authority.
         url: String,
     },
-    /// A status other than 200 (TSA-06).
+    /// A status other than 200.
+    // TSA-06
     #[error(
         "Post {}: the timestamping authority answered with status {status}",
         Quoted(url)
@@ -67,7 +71,8 @@ pub enum ClientError {
         /// The status.
         status: StatusCode,
     },
-    /// Another content type than RFC 3161 gives answers (TSA-06).
+    /// Another content type than RFC 3161 gives answers.
+    // TSA-06
     #[error(
         "Post {}: the answer has the content type {} in place of {REPLY}",
         Quoted(url),
@@ -82,10 +87,11 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client of the authority at `url` (TSA-05).
+    /// A client of the authority at `url`.
     ///
     /// # Errors
     /// [`ClientError::Url`], [`ClientError::Setup`].
+    // TSA-05
     pub fn new(url: &str, listener: Listener) -> Result<Self, ClientError> {
         let typed = url;
         let url = parse_url(typed).ok_or_else(|| ClientError::Url {
@@ -115,10 +121,11 @@ impl Client {
         &self.shown
     }
 
-    /// Sends a request; the answer's content is not looked at (TSA-05, TSA-06).
+    /// Sends a request; the answer's content is not looked at.
     ///
     /// # Errors
     /// [`ClientError`].
+    // TSA-05, TSA-06
     pub async fn ask(&self, request: &Request) -> Result<Vec<u8>, ClientError> {
         let url = || self.shown.clone();
         let post = net::Request::new(Method::POST, self.url.clone())

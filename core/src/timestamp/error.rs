@@ -17,7 +17,8 @@ pub(super) const TST_INFO: ObjectIdentifier =
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Not even BER (TSA-17, TSA-39).
+    /// Not even BER.
+    // TSA-17, TSA-39
     #[error("cms: syntax error: invalid signed data: failed to convert from BER to DER")]
     Ber {
         /// Where it breaks off.
@@ -35,13 +36,15 @@ pub enum TokenError {
     /// The ContentInfo holds something else than SignedData.
     #[error("cms: content type is not signed-data")]
     NotSignedData,
-    /// A version other than those of RFC 3161 (TSA-16).
+    /// A version other than those of RFC 3161.
+    // TSA-16
     #[error("cms: syntax error: unsupported {part} version")]
     Version {
         /// SignedData or SignerInfo.
         part: &'static str,
     },
-    /// What is signed is no TSTInfo (TSA-16).
+    /// What is signed is no TSTInfo.
+    // TSA-16
     #[error(
         "unexpected content type: {found}. Expected to be id-ct-TSTInfo ({})",
         TST_INFO
@@ -53,7 +56,8 @@ pub enum TokenError {
     /// SignedData without content.
     #[error("cms: syntax error: the signed content is missing")]
     NoContent,
-    /// None or several signers (TSA-21).
+    /// None or several signers.
+    // TSA-21
     #[error("a timestamp token has exactly one signer")]
     Signers,
     /// A certificate that can't be read.
@@ -70,7 +74,8 @@ pub enum TokenError {
         /// The limit.
         limit: usize,
     },
-    /// A signed attribute that RFC 3161 demands is missing (TSA-16, TSA-18).
+    /// A signed attribute that RFC 3161 demands is missing.
+    // TSA-16, TSA-18
     #[error("cms verification failure: the signed attribute {attribute} is missing")]
     AttributeMissing {
         /// Its name.
@@ -82,13 +87,16 @@ pub enum TokenError {
         /// Its type.
         attribute: ObjectIdentifier,
     },
-    /// The content type among the signed attributes is another than that of the content (TSA-16).
+    /// The content type among the signed attributes is another than that of the content.
+    // TSA-16
     #[error("cms verification failure: mismatch content type")]
     ContentTypeMismatch,
-    /// The digest among the signed attributes is not that of the content (TSA-16).
+    /// The digest among the signed attributes is not that of the content.
+    // TSA-16
     #[error("cms verification failure: mismatch message digest")]
     DigestMismatch,
-    /// A hash other than SHA-256, SHA-384 and SHA-512 (TSA-18, TSA-19).
+    /// A hash other than SHA-256, SHA-384 and SHA-512.
+    // TSA-18, TSA-19
     #[error("cms verification failure: the hash algorithm of {of} is not supported")]
     HashAlgorithm {
         /// What is hashed.
@@ -97,7 +105,8 @@ pub enum TokenError {
     /// The signer's certificate is not in the token.
     #[error("signing certificate not found in the timestamp token")]
     NoSigningCertificate,
-    /// The signed attribute binds another certificate (TSA-18).
+    /// The signed attribute binds another certificate.
+    // TSA-18
     #[error("the certificate of the signer is not the one that signing-certificate-v2 names")]
     CertificateMismatch,
     /// The signer's key can't be used.
@@ -106,18 +115,21 @@ pub enum TokenError {
         /// What is wrong with the key.
         source: KeyError,
     },
-    /// The signature is wrong, or of a kind that is not accepted (TSA-19).
+    /// The signature is wrong, or of a kind that is not accepted.
+    // TSA-19
     #[error("cms verification failure")]
     Signature {
         /// Which part of the CMS message does not verify.
         source: SignedDataError,
     },
-    /// The signingTime attribute is no time, or outside the chain's validity (TSA-20).
+    /// The signingTime attribute is no time, or outside the chain's validity.
+    // TSA-20
     #[error(
         "cms verification failure: the signing time is outside the certificate's validity period"
     )]
     SigningTime,
-    /// No path leads from the signer to a trusted root (TSA-33).
+    /// No path leads from the signer to a trusted root.
+    // TSA-33
     #[error("the certificate chain of the timestamping authority {} ends in no trusted root{}", subject.quoted(), lacking(wanted.as_ref()))]
     Untrusted {
         /// Subject of the signer.
@@ -129,7 +141,8 @@ pub enum TokenError {
     /// Too many certificates that could have issued one another.
     #[error("the certificates of the timestamp token lead to too many paths")]
     Paths,
-    /// The chain breaks a rule for timestamping chains (TSA-30).
+    /// The chain breaks a rule for timestamping chains.
+    // TSA-30
     #[error("invalid timestamping certificate chain")]
     Chain {
         /// The rule.
@@ -160,27 +173,33 @@ pub enum InfoError {
         /// What the DER decoder met.
         source: der::Error,
     },
-    /// A version other than 1 (TSA-07).
+    /// A version other than 1.
+    // TSA-07
     #[error("timestamp token info version must be 1")]
     Version,
-    /// genTime in another form than RFC 3161 gives it (TSA-07).
+    /// genTime in another form than RFC 3161 gives it.
+    // TSA-07
     #[error("genTime is not a UTC time")]
     GenTime,
-    /// A negative or absurd accuracy (TSA-25).
+    /// A negative or absurd accuracy.
+    // TSA-25
     #[error("the accuracy is out of bounds")]
     Accuracy,
     /// genTime and accuracy lead out of all time.
     #[error("the time range is out of bounds")]
     Range,
-    /// A hash other than SHA-256, SHA-384 and SHA-512 (TSA-35).
+    /// A hash other than SHA-256, SHA-384 and SHA-512.
+    // TSA-35
     #[error("unrecognized hash algorithm")]
     HashAlgorithm,
-    /// The imprint is of another message (TSA-30).
+    /// The imprint is of another message.
+    // TSA-30
     #[error("mismatched message")]
     Mismatch,
 }
 
-/// An answer of a TSA that carries no token for the request (TSA-07).
+/// An answer of a TSA that carries no token for the request.
+// TSA-07
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
@@ -221,7 +240,8 @@ pub enum ResponseError {
     /// The token is over the right message, but under another hash than was asked for.
     #[error("invalid timestamping response: its hash algorithm is not the one of the request")]
     HashAlgorithm,
-    /// The nonce is missing or another (TSA-04, TSA-07).
+    /// The nonce is missing or another.
+    // TSA-04, TSA-07
     #[error("invalid timestamping response: its nonce is not the one of the request")]
     Nonce,
 }
@@ -232,7 +252,8 @@ impl From<InfoError> for ResponseError {
     }
 }
 
-/// A file that holds no root of a TSA (TSA-10, TSA-11).
+/// A file that holds no root of a TSA.
+// TSA-10, TSA-11
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootError {
@@ -276,7 +297,8 @@ pub enum RootError {
 
 const EXPECTING: &str = "Expecting single x509 root certificate in PEM or DER format";
 
-/// A time that a certificate of the signing chain does not cover (TSA-31).
+/// A time that a certificate of the signing chain does not cover.
+// TSA-31
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutsideValidity {

@@ -42,7 +42,8 @@ pub struct Info {
     pub(super) accuracy: SignedDuration,
 }
 
-/// The range of time in which a token was made, both bounds included (TSA-23).
+/// The range of time in which a token was made, both bounds included.
+// TSA-23
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Range {
@@ -72,10 +73,11 @@ impl Info {
         self.gen_time
     }
 
-    /// genTime minus and plus the accuracy (TSA-23).
+    /// genTime minus and plus the accuracy.
     ///
     /// # Errors
     /// [`InfoError::Range`] where that is no time.
+    // TSA-23
     pub fn range(&self) -> Result<Range, InfoError> {
         let moved = |by| self.gen_time.checked_add(by).map_err(|_| InfoError::Range);
         Ok(Range {
@@ -85,10 +87,11 @@ impl Info {
     }
 
     /// Whether the token is over `message`: the imprint is its hash, under the hash that the token
-    /// names (TSA-30, TSA-35).
+    /// names.
     ///
     /// # Errors
     /// [`InfoError::HashAlgorithm`], [`InfoError::Mismatch`].
+    // TSA-30, TSA-35
     pub fn check_imprint(&self, message: &[u8]) -> Result<(), InfoError> {
         let algorithm = self.hash_algorithm.ok_or(InfoError::HashAlgorithm)?;
         if crypto::hash(algorithm, message) == self.hashed_message {
@@ -100,7 +103,8 @@ impl Info {
 }
 
 impl Range {
-    /// Both bounds as `write` writes them: `[<lo>, <hi>]` (CLI-49, CLI-55).
+    /// Both bounds as `write` writes them: `[<lo>, <hi>]`.
+    // CLI-49, CLI-55
     pub fn written<D: fmt::Display>(self, write: impl Fn(Timestamp) -> D) -> String {
         format!("[{}, {}]", write(self.earliest), write(self.latest))
     }

@@ -39,19 +39,20 @@ pub struct Request {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TimestampAnswer {
-    /// DER of the token, to be stored as it is (TSA-12). Where the authority sent DER, these are
+    /// DER of the token, to be stored as it is. Where the authority sent DER, these are
     /// its very bytes; BER is converted.
+    // TSA-12
     pub token: Vec<u8>,
     /// What was verified of it.
     pub verified: Verified,
 }
 
 impl Request {
-    /// A request over `message`, under `algorithm`, with a new random nonce (TSA-02, TSA-04,
-    /// TSA-14).
+    /// A request over `message`, under `algorithm`, with a new random nonce.
     ///
     /// # Errors
     /// [`NoRandomness`].
+    // TSA-02, TSA-04, TSA-14
     pub fn new(algorithm: HashAlgorithm, message: &[u8]) -> Result<Self, NoRandomness> {
         let mut nonce = crypto::random::<NONCE_LEN>()?;
         // Positive, and of full length: 158 random bits.
@@ -64,7 +65,8 @@ impl Request {
         })
     }
 
-    /// The request as DER (TSA-03).
+    /// The request as DER.
+    // TSA-03
     pub fn to_der(&self) -> Vec<u8> {
         let element = |tag: Tag, content: &[u8]| {
             let mut der = Vec::new();
@@ -84,11 +86,12 @@ impl Request {
         element(Tag::Sequence, &parts.concat())
     }
 
-    /// Judges an answer (TSA-07): granted, with a token that verifies up to one of `roots`, over
+    /// Judges an answer: granted, with a token that verifies up to one of `roots`, over
     /// the message of this request, under its hash and with its nonce.
     ///
     /// # Errors
     /// [`ResponseError`].
+    // TSA-07
     pub fn accept(
         &self,
         response: &[u8],

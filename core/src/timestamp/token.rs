@@ -21,7 +21,8 @@ pub struct Token {
 /// authority whose chain ends in a trusted root. Only [`Token::verify`] makes one.
 ///
 /// It says that the message existed at the end of the range, and nothing about when the message
-/// was made (TSA-37). Revocation of the authority's chain is a question of its own (TSA-32).
+/// was made. Revocation of the authority's chain is a question of its own.
+// TSA-37, TSA-32
 #[derive(Clone, Debug)]
 pub struct Verified {
     chain: Chain<Timestamping>,
@@ -30,10 +31,11 @@ pub struct Verified {
 }
 
 impl Token {
-    /// Reads a token: DER of a CMS ContentInfo, or BER (TSA-16, TSA-17, TSA-21).
+    /// Reads a token: DER of a CMS ContentInfo, or BER.
     ///
     /// # Errors
     /// [`TokenError`].
+    // TSA-16, TSA-17, TSA-21
     pub fn parse(bytes: &[u8]) -> Result<Self, TokenError> {
         let der = ber::to_der(bytes)?;
         let signed = SignedData::from_der(&der)?;
@@ -41,13 +43,14 @@ impl Token {
         Ok(Self { signed, info })
     }
 
-    /// Judges the token over `message`, the bytes of the primitive signature (TSA-02): the CMS
-    /// signature, the chain up to one of `roots` at the time of the token, the imprint, the range
-    /// (TSA-18 to TSA-25, TSA-30, TSA-33). Before the signature is verified, nothing of the content
-    /// is used (TSA-22).
+    /// Judges the token over `message`, the bytes of the primitive signature: the CMS
+    /// signature, the chain up to one of `roots` at the time of the token, the imprint, the range.
+    /// Before the signature is verified, nothing of the content
+    /// is used.
     ///
     /// # Errors
     /// [`TokenError`].
+    // TSA-02, TSA-18 to TSA-25, TSA-30, TSA-33, TSA-22
     pub fn verify(&self, message: &[u8], roots: &[Certificate]) -> Result<Verified, TokenError> {
         let signer = self.signed.verify_signature()?;
         let carried = &self.signed.certificates;
@@ -71,17 +74,19 @@ impl Token {
     }
 
     /// Checks what can be checked of a token without knowing whom to trust: signature, imprint, and
-    /// the rules for the certificate of a timestamping authority (PLG-37, DIF-10).
+    /// the rules for the certificate of a timestamping authority.
     ///
     /// # Errors
     /// [`TokenError`].
+    // PLG-37, DIF-10
     pub fn check_intact(&self, message: &[u8]) -> Result<Range, TokenError> {
         let signer = self.signed.verify_signature()?;
         Chain::<Timestamping>::check_leaf(signer).map_err(|source| TokenError::Chain { source })?;
         self.danger_range(message)
     }
 
-    /// The certificates that the token carries, in its order (TSA-38): nobody vouches for them.
+    /// The certificates that the token carries, in its order: nobody vouches for them.
+    // TSA-38
     pub fn danger_certificates(&self) -> &[Certificate] {
         &self.signed.certificates
     }
@@ -115,11 +120,11 @@ impl Verified {
 }
 
 impl Range {
-    /// Whether the whole range lies inside the validity of every certificate, bounds included
-    /// (TSA-31).
+    /// Whether the whole range lies inside the validity of every certificate, bounds included.
     ///
     /// # Errors
     /// The first certificate that does not cover it.
+    // TSA-31
     pub fn check_inside(self, certificates: &[Certificate]) -> Result<(), OutsideValidity> {
         for certificate in certificates {
             let subject = || certificate.subject().clone();

@@ -1,7 +1,9 @@
 //! Changing and showing trust stores: adding, listing and deleting certificate files below
-//! `truststore/x509/<type>/<name>` (CLI-69 to CLI-78).
+//! `truststore/x509/<type>/<name>`.
 //!
 //! Nothing here decides about trust; reading stores for a verification is [`crate::trust`] itself.
+
+// Requirements: CLI-69 to CLI-78.
 
 use std::fs;
 use std::io;
@@ -24,7 +26,8 @@ pub struct StoredFile {
     pub file: String,
 }
 
-/// What came of a deletion besides the deletion itself (CLI-77).
+/// What came of a deletion besides the deletion itself.
+// CLI-77
 #[derive(Debug)]
 pub enum Emptied {
     /// Other files are left in the store.
@@ -51,7 +54,8 @@ pub enum Emptied {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// A certificate file's argument that is a path (CLI-78).
+    /// A certificate file's argument that is a path.
+    // CLI-78
     #[error("certificate file name {name:?} must be a plain file name, not a path")]
     NotAFileName {
         /// The name as given.
@@ -191,10 +195,11 @@ pub fn read(dirs: &Dirs, store: &StoreRef, file: &str) -> Result<Vec<Certificate
     }
 }
 
-/// Deletes one file of a store, and the store with its last file (CLI-75).
+/// Deletes one file of a store, and the store with its last file.
 ///
 /// # Errors
 /// [`EditError`]; nothing was deleted.
+// CLI-75
 pub fn delete(dirs: &Dirs, store: &StoreRef, file: &str) -> Result<Emptied, EditError> {
     let path = file_in(dirs, store, file)?;
     let removed = fs::symlink_metadata(&path)

@@ -28,11 +28,12 @@ impl Verifier<'_> {
     /// Verifies one artifact of a repository.
     ///
     /// `artifact` is what the reference was resolved to; `scope` is the repository by which the
-    /// statement is chosen: the artifact's own, or what the user gives for a layout (OCI-39). A
-    /// signature that fails or can't be read never hides a good one (VER-24, VER-28).
+    /// statement is chosen: the artifact's own, or what the user gives for a layout. A
+    /// signature that fails or can't be read never hides a good one.
     ///
     /// # Errors
-    /// [`VerifyError`]. There is no success but the value (DIF-45).
+    /// [`VerifyError`]. There is no success but the value.
+    // OCI-39, VER-24, VER-28, DIF-45
     pub async fn verify_artifact(
         &self,
         policy: &Policy<oci::Document>,

@@ -17,7 +17,8 @@ use crate::x509::{Certificate, rfc1123, utc};
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimestampFailure {
-    /// No timestamp is looked at, and a certificate is not valid yet (TSA-28).
+    /// No timestamp is looked at, and a certificate is not valid yet.
+    // TSA-28
     #[error(
         "verification time is before certificate {} validity period, it will be valid from \"{}\"",
         Quoted(subject),
@@ -29,7 +30,8 @@ pub enum TimestampFailure {
         /// Begin of its validity.
         not_before: DateTime,
     },
-    /// No timestamp is looked at, and a certificate has expired (TSA-28).
+    /// No timestamp is looked at, and a certificate has expired.
+    // TSA-28
     #[error(
         "verification time is after certificate {} validity period, it was expired at \"{}\"",
         Quoted(subject),
@@ -41,7 +43,8 @@ pub enum TimestampFailure {
         /// End of its validity.
         not_after: DateTime,
     },
-    /// A timestamp is needed and there is none (TSA-30).
+    /// A timestamp is needed and there is none.
+    // TSA-30
     #[error("no timestamp countersignature was found in the signature envelope")]
     NoToken,
     /// A `tsa` store can't be used.
@@ -50,13 +53,16 @@ pub enum TimestampFailure {
     /// A timestamp is needed and the one there can't be relied on.
     #[error("failed to verify the timestamp countersignature")]
     Token(#[from] TokenError),
-    /// The timestamp does not show that the chain was valid (TSA-31).
+    /// The timestamp does not show that the chain was valid.
+    // TSA-31
     #[error(transparent)]
     Outside(#[from] OutsideValidity),
-    /// The chain of the timestamping authority is not known to be good (TSA-32).
+    /// The chain of the timestamping authority is not known to be good.
+    // TSA-32
     #[error(transparent)]
     Revocation(#[from] AuthorityRevocation),
-    /// A certificate was not valid at the time that the signing authority vouches for (TSA-36).
+    /// A certificate was not valid at the time that the signing authority vouches for.
+    // TSA-36
     #[error(
         "certificate {} was not valid when the digital signature was produced at \"{}\"",
         Quoted(subject),
@@ -70,7 +76,8 @@ pub enum TimestampFailure {
     },
 }
 
-/// Whether the timestamp countersignature is looked at under `notary.x509` (TSA-26, TSA-29).
+/// Whether the timestamp countersignature is looked at under `notary.x509`.
+// TSA-26, TSA-29
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Need {

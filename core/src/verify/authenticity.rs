@@ -16,13 +16,16 @@ pub enum AuthenticityError {
     /// A store can't be used.
     #[error(transparent)]
     Store(Arc<TrustError>),
-    /// No store of the scheme's type trusts the chain (TST-13, TST-14).
+    /// No store of the scheme's type trusts the chain.
+    // TST-13, TST-14
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// The leaf is none of the trusted identities (TP-34).
+    /// The leaf is none of the trusted identities.
+    // TP-34
     #[error(transparent)]
     Identity(Box<IdentityMismatch>),
-    /// The verification plugin refused the identity (VER-40).
+    /// The verification plugin refused the identity.
+    // VER-40
     #[error(
         "trusted identify verification by plugin {} failed with reason {}",
         Quoted(plugin),

@@ -11,15 +11,18 @@ use crate::blob::Digests;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContentError {
-    /// Media type, digest or size differ from the artifact's (VER-19, VER-34).
+    /// Media type, digest or size differ from the artifact's.
+    // VER-19, VER-34
     #[error("content descriptor mismatch")]
     Artifact,
-    /// Digest, size or the media type asked for differ from the file's (BLOB-09).
+    /// Digest, size or the media type asked for differ from the file's.
+    // BLOB-09
     #[error("integrity check failed. signature does not match the given blob")]
     Blob,
 }
 
-/// User metadata that was asked for is not in the payload (VER-20).
+/// User metadata that was asked for is not in the payload.
+// VER-20
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("unable to find specified metadata in the signature")]
 pub struct MetadataError;

@@ -51,7 +51,8 @@ pub struct ExtensionRequest<'a> {
     pub identities: &'a [String],
     /// What it is to decide; never empty.
     pub checks: &'a [PluginCheck],
-    /// Settings of the user (PLG-16).
+    /// Settings of the user.
+    // PLG-16
     pub config: &'a BTreeMap<String, String>,
 }
 
@@ -63,15 +64,16 @@ pub struct ExtensionAnswer {
     pub processed: BTreeSet<String>,
     /// What it decided; the reason where that is no.
     pub results: BTreeMap<PluginCheck, Result<(), String>>,
-    /// Names that it answered without having been asked (PLG-46).
+    /// Names that it answered without having been asked.
+    // PLG-46
     pub surplus: Vec<String>,
 }
 
 /// Runs verification plugins. The plugin host implements it; [`NoPlugins`] has none.
 #[async_trait]
 pub trait Extension: Send + Sync {
-    /// Finds a plugin and asks what it can do. The answer satisfies the contract's own rules
-    /// (PLG-17 to PLG-20).
+    /// Finds a plugin and asks what it can do. The answer satisfies the contract's own rules.
+    // PLG-17 to PLG-20
     async fn describe(
         &self,
         plugin: &str,
@@ -92,7 +94,8 @@ pub trait Extension: Send + Sync {
 pub enum ExtensionFailure {
     /// It is not installed.
     NotFound(Box<dyn Error + Send + Sync>),
-    /// A critical attribute can't be passed on to it (PLG-47).
+    /// A critical attribute can't be passed on to it.
+    // PLG-47
     NotPassable {
         /// Its name.
         attribute: String,
@@ -101,7 +104,8 @@ pub enum ExtensionFailure {
     Failed(Box<dyn Error + Send + Sync>),
 }
 
-/// No verification plugin at all: every signature that names one fails (ENV-41).
+/// No verification plugin at all: every signature that names one fails.
+// ENV-41
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPlugins;
 
@@ -126,7 +130,8 @@ impl Described {
 }
 
 impl ExtensionRequest<'_> {
-    /// The extended attributes that plugins hear of: all but the two that name the plugin (PLG-43).
+    /// The extended attributes that plugins hear of: all but the two that name the plugin.
+    // PLG-43
     pub fn attributes(&self) -> impl Iterator<Item = &ExtendedAttribute> {
         let names_plugin = |a: &ExtendedAttribute| {
             let key = a.key.as_text();
@@ -155,7 +160,8 @@ impl ExtensionAnswer {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtensionError {
-    /// A critical attribute that nobody understands (ENV-25, DIF-01).
+    /// A critical attribute that nobody understands.
+    // ENV-25, DIF-01
     #[error(
         "extended critical attribute {} is not supported, and the signature names no verification plugin to process it",
         Quoted(attribute)
@@ -164,10 +170,12 @@ pub enum ExtensionError {
         /// Its name.
         attribute: String,
     },
-    /// The attributes that name the plugin are malformed (ENV-26, ENV-27).
+    /// The attributes that name the plugin are malformed.
+    // ENV-26, ENV-27
     #[error(transparent)]
     Attribute(#[from] AttributeError),
-    /// A name that could lead out of the plugin directory (PLG-04, DIF-42, SEC-24).
+    /// A name that could lead out of the plugin directory.
+    // PLG-04, DIF-42, SEC-24
     #[error(
         "the signature names the verification plugin {}, which is not a valid plugin name",
         Quoted(plugin)
@@ -176,7 +184,8 @@ pub enum ExtensionError {
         /// The name.
         plugin: String,
     },
-    /// The chain is not trusted, so the program that it names is not run (VER-09, VER-13).
+    /// The chain is not trusted, so the program that it names is not run.
+    // VER-09, VER-13
     #[error(
         "the signature needs the verification plugin {}, which is not run because the signature's certificate chain is not trusted",
         Quoted(plugin)
@@ -185,7 +194,8 @@ pub enum ExtensionError {
         /// The plugin.
         plugin: String,
     },
-    /// Not installed (VER-35).
+    /// Not installed.
+    // VER-35
     #[error(
         "error while locating the verification plugin {}, make sure the plugin is installed successfully before verifying the signature. error",
         Quoted(plugin)
@@ -200,7 +210,8 @@ pub enum ExtensionError {
     /// It could not say what it can do.
     #[error(transparent)]
     Describe(Box<dyn Error + Send + Sync>),
-    /// Its version is no SemVer (VER-36).
+    /// Its version is no SemVer.
+    // VER-36
     #[error("plugin {plugin} has pluginVersion {} which is not in valid semver format", version.escape_debug())]
     Version {
         /// The plugin.
@@ -208,7 +219,8 @@ pub enum ExtensionError {
         /// Its version.
         version: String,
     },
-    /// It is too old (VER-36).
+    /// It is too old.
+    // VER-36
     #[error(
         "found plugin {plugin} with version {version} but signature verification needs plugin version greater than or equal to {needed}"
     )]
@@ -220,7 +232,8 @@ pub enum ExtensionError {
         /// The version that the signature asks for.
         needed: semver::Version,
     },
-    /// It can't verify (VER-37).
+    /// It can't verify.
+    // VER-37
     #[error(
         "digital signature requires plugin {} with signature verification capabilities (\"SIGNATURE_VERIFIER.TRUSTED_IDENTITY\" and/or \"SIGNATURE_VERIFIER.REVOCATION_CHECK\") installed",
         Quoted(plugin)
@@ -229,7 +242,8 @@ pub enum ExtensionError {
         /// The plugin.
         plugin: String,
     },
-    /// A critical attribute whose value can't be passed on (PLG-47).
+    /// A critical attribute whose value can't be passed on.
+    // PLG-47
     #[error(
         "extended critical attribute {} can't be processed by the verification plugin {}: its name or value has no form in the plugin contract",
         Quoted(attribute),
@@ -241,7 +255,8 @@ pub enum ExtensionError {
         /// The plugin.
         plugin: String,
     },
-    /// It could not be run or broke off (VER-41).
+    /// It could not be run or broke off.
+    // VER-41
     #[error("failed to verify with plugin {plugin}")]
     Run {
         /// The plugin.
@@ -250,7 +265,8 @@ pub enum ExtensionError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A critical attribute is left (VER-38, VER-42).
+    /// A critical attribute is left.
+    // VER-38, VER-42
     #[error(
         "extended critical attribute {} was not processed by the verification plugin {} (all extended critical attributes must be processed by the verification plugin)",
         Quoted(attribute),
@@ -262,7 +278,8 @@ pub enum ExtensionError {
         /// The plugin.
         plugin: String,
     },
-    /// A capability without a result (VER-39).
+    /// A capability without a result.
+    // VER-39
     #[error(
         "verification plugin {} failed to verify {}",
         Quoted(plugin),

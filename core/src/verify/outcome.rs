@@ -17,13 +17,15 @@ use crate::trust::TrustError;
 pub enum Outcome {
     /// Verified.
     Verified(Verified),
-    /// Nothing was verified, because the policy says so (VER-04, BLOB-12).
+    /// Nothing was verified, because the policy says so.
+    // VER-04, BLOB-12
     Skipped(Skipped),
 }
 
 /// An artifact or file that satisfies its whole policy.
 ///
-/// Only a verification that went all the way makes one, so holding it is the success (DIF-45).
+/// Only a verification that went all the way makes one, so holding it is the success.
+// DIF-45
 #[derive(Debug)]
 pub struct Verified {
     pub(super) reference: String,
@@ -134,10 +136,12 @@ pub enum SignatureName {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttemptFailure {
-    /// It could not be fetched or read (VER-28, VER-30).
+    /// It could not be fetched or read.
+    // VER-28, VER-30
     #[error(transparent)]
     Unreadable(#[from] OciError),
-    /// It is in no format that signatures have (VER-30).
+    /// It is in no format that signatures have.
+    // VER-30
     #[error("integrity validation failed")]
     Foreign(#[source] OciError),
     /// It did not verify.
@@ -149,7 +153,8 @@ pub enum AttemptFailure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// No statement applies (TP-41, TP-45).
+    /// No statement applies.
+    // TP-41, TP-45
     #[error(transparent)]
     Selection(#[from] SelectionError),
     /// The signatures could not be listed.
@@ -161,7 +166,8 @@ pub enum VerifyError {
         #[source]
         source: Box<OciError>,
     },
-    /// There is no signature (VER-26, SEC-13).
+    /// There is no signature.
+    // VER-26, SEC-13
     #[error(
         "no signature is associated with {}, make sure the artifact was signed successfully",
         Quoted(reference)
@@ -170,7 +176,8 @@ pub enum VerifyError {
         /// The artifact.
         reference: String,
     },
-    /// No signature verified (VER-27).
+    /// No signature verified.
+    // VER-27
     #[error("signature verification failed for all the signatures associated with {reference}")]
     AllFailed {
         /// The artifact.
@@ -178,7 +185,8 @@ pub enum VerifyError {
         /// Every signature that was tried.
         attempts: Vec<Attempt>,
     },
-    /// No signature among the first ones verified, and there are more (VER-25, DIF-44, DIF-52).
+    /// No signature among the first ones verified, and there are more.
+    // VER-25, DIF-44, DIF-52
     #[error(
         "signature evaluation stopped. The configured limit of {limit} signatures to verify per artifact exceeded"
     )]
@@ -190,7 +198,8 @@ pub enum VerifyError {
         /// Every signature that was tried.
         attempts: Vec<Attempt>,
     },
-    /// Signatures verified, but not by enough parties (VER-31).
+    /// Signatures verified, but not by enough parties.
+    // VER-31
     #[error(
         "{reference} is not signed by enough of the signers that hardsign's own policy demands for statement {}: {tally}",
         Quoted(statement)
@@ -274,7 +283,8 @@ pub enum VerifyError {
         /// The file.
         reference: String,
     },
-    /// The media type asked for is none (BLOB-03).
+    /// The media type asked for is none.
+    // BLOB-03
     #[error(transparent)]
     MediaType(#[from] InvalidMediaType),
     /// The file can't be read.
@@ -294,8 +304,9 @@ impl Verified {
         &self.reference
     }
 
-    /// What was verified: consume it by this digest (SEC-31). The annotations are the user
-    /// metadata of the first signature (VER-33).
+    /// What was verified: consume it by this digest. The annotations are the user
+    /// metadata of the first signature.
+    // SEC-31, VER-33
     pub fn target(&self) -> &Descriptor {
         &self.target
     }
@@ -372,7 +383,8 @@ impl VerifyError {
         }
     }
 
-    /// The fault of a trust store that made a signature fail, which the user can mend (CLI-41).
+    /// The fault of a trust store that made a signature fail, which the user can mend.
+    // CLI-41
     pub fn trust_store_fault(&self) -> Option<&TrustError> {
         match self {
             Self::Rejected(rejected) => rejected.trust_store_fault(),

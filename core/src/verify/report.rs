@@ -35,26 +35,34 @@ pub struct Report {
     actions: Actions,
     /// Whether a rule demands evidence of hardware.
     demands_hardware: bool,
-    /// Well formed, and signed by the leaf's key (VER-11).
+    /// Well formed, and signed by the leaf's key.
+    // VER-11
     pub integrity: Finding<IntegrityError>,
-    /// Chain trusted, signer among the identities (VER-14).
+    /// Chain trusted, signer among the identities.
+    // VER-14
     pub authenticity: Finding<AuthenticityError>,
-    /// Chain valid when the signature was made (VER-16).
+    /// Chain valid when the signature was made.
+    // VER-16
     pub authentic_timestamp: Finding<TimestampFailure>,
     /// The timestamp that was looked at, and its authority, if one was.
     pub timestamp: Option<Box<timestamp::Verified>>,
-    /// Signature not expired (VER-15).
+    /// Signature not expired.
+    // VER-15
     pub expiry: Finding<ExpiryError>,
-    /// Chain not revoked (VER-17).
+    /// Chain not revoked.
+    // VER-17
     pub revocation: Finding<RevocationFailure>,
     /// What is known about the revocation of each certificate of the chain, leaf first. Empty where
     /// that was not checked here: skipped by the policy, or the verification plugin's part.
     pub certificates: Vec<revocation::Checked>,
-    /// The payload is about this artifact (VER-19, BLOB-09).
+    /// The payload is about this artifact.
+    // VER-19, BLOB-09
     pub content: Finding<ContentError>,
-    /// The required user metadata is there (VER-20).
+    /// The required user metadata is there.
+    // VER-20
     pub user_metadata: Finding<MetadataError>,
-    /// Critical attributes are understood, the verification plugin did its part (VER-35 to VER-42).
+    /// Critical attributes are understood, the verification plugin did its part.
+    // VER-35 to VER-42
     pub extension: Finding<ExtensionError>,
     /// The key lives in hardware; skipped where no rule demands that.
     pub hardware: Finding<HardwareError>,
@@ -72,7 +80,8 @@ pub enum RevocationFailure {
     /// By the statuses of the chain.
     #[error(transparent)]
     Chain(#[from] revocation::NotGood),
-    /// By the verification plugin (VER-40).
+    /// By the verification plugin.
+    // VER-40
     #[error(
         "revocation check by verification plugin {} failed with reason {}",
         crate::artifact::Quoted(plugin),
@@ -96,7 +105,8 @@ pub enum Step {
     Content,
     /// The user metadata; always enforced.
     UserMetadata,
-    /// Critical attributes and verification plugin; always enforced (VER-41).
+    /// Critical attributes and verification plugin; always enforced.
+    // VER-41
     Extension,
     /// Evidence of hardware; enforced at every level, where a rule demands it.
     Hardware,
@@ -189,7 +199,8 @@ impl Report {
         self.actions
     }
 
-    /// The failures that the policy only logs, in the order of the checks (VER-06, VER-07).
+    /// The failures that the policy only logs, in the order of the checks.
+    // VER-06, VER-07
     pub fn logged(&self) -> impl Iterator<Item = Logged<'_>> {
         Check::ALL.into_iter().filter_map(|check| {
             match (
@@ -295,7 +306,8 @@ impl Rejected {
     }
 
     /// The fault of a trust store that made authenticity or the timestamp fail, which the user can
-    /// mend (CLI-41).
+    /// mend.
+    // CLI-41
     pub fn trust_store_fault(&self) -> Option<&TrustError> {
         match (
             self.step,

@@ -71,11 +71,12 @@ impl Certificate {
         chain::Certificate::from_der(der).map(Self::from)
     }
 
-    /// Reads a certificate file: PEM, one or more blocks, or DER, one or several concatenated
-    /// (X509-21). An empty file gives an empty list.
+    /// Reads a certificate file: PEM, one or more blocks, or DER, one or several concatenated.
+    /// An empty file gives an empty list.
     ///
     /// # Errors
     /// [`FileError`]; the first fault makes the whole file unusable.
+    // X509-21
     pub fn parse_file(bytes: &[u8]) -> Result<Vec<Self>, FileError> {
         let certificates = chain::read_file(bytes, MAX_CERTIFICATES)?;
         Ok(certificates.into_iter().map(Self::from).collect())
@@ -99,7 +100,8 @@ impl Certificate {
         self.inner.public_key.as_ref().map_err(|error| *error)
     }
 
-    /// The key spec of the public key, if it is one of the six that may sign envelopes (ENV-32).
+    /// The key spec of the public key, if it is one of the six that may sign envelopes.
+    // ENV-32
     pub fn key_spec(&self) -> Option<KeySpec> {
         self.public_key().ok()?.key_spec()
     }
@@ -126,12 +128,14 @@ impl Certificate {
         civil(self.inner.parsed.not_after())
     }
 
-    /// Whether `time` is inside the validity, bounds included (X509-19).
+    /// Whether `time` is inside the validity, bounds included.
+    // X509-19
     pub fn is_valid_at(&self, time: Timestamp) -> bool {
         self.not_before() <= time && time <= self.not_after()
     }
 
-    /// SHA-256 over the DER (X509-24).
+    /// SHA-256 over the DER.
+    // X509-24
     pub fn thumbprint(&self) -> [u8; 32] {
         crypto::sha256(self.der())
     }
@@ -153,11 +157,12 @@ impl Certificate {
     }
 
     /// Checks that `issuer` issued this certificate: its subject is this one's issuer name, byte
-    /// for byte, and its key verifies the signature (X509-02, X509-15). Neither validity nor
+    /// for byte, and its key verifies the signature. Neither validity nor
     /// extensions are looked at.
     ///
     /// # Errors
     /// [`NotIssued`].
+    // X509-02, X509-15
     pub fn check_issued_by(&self, issuer: &Self) -> Result<(), NotIssued> {
         self.check_named_by(issuer)?;
         self.check_signed_by(issuer)

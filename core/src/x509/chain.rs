@@ -26,13 +26,15 @@ pub enum ChainError {
     /// No certificate at all.
     #[error("certificate chain must contain at least one certificate")]
     Empty,
-    /// More than [`MAX_CHAIN_LEN`] (ENV-42).
+    /// More than [`MAX_CHAIN_LEN`].
+    // ENV-42
     #[error("certificate chain has {length} certificates, more than {MAX_CHAIN_LEN}")]
     TooLong {
         /// Number of certificates.
         length: usize,
     },
-    /// A single certificate that is not self-signed (X509-04).
+    /// A single certificate that is not self-signed.
+    // X509-04
     #[error("invalid self-signed certificate with subject {}", subject.quoted())]
     SingleNotSelfSigned {
         /// Its subject.
@@ -40,7 +42,8 @@ pub enum ChainError {
         /// Which condition of being issued by the next one does not hold.
         source: NotIssued,
     },
-    /// The last certificate is not self-signed (X509-03).
+    /// The last certificate is not self-signed.
+    // X509-03
     #[error("the chain ends in {}, which is not a self-signed root certificate", subject.quoted())]
     RootNotSelfSigned {
         /// Its subject.
@@ -48,13 +51,15 @@ pub enum ChainError {
         /// Which condition of being issued by the next one does not hold.
         source: NotIssued,
     },
-    /// A certificate other than the last is self-signed (X509-03).
+    /// A certificate other than the last is self-signed.
+    // X509-03
     #[error("certificate with subject {} is self-signed but is not the last of the chain, whose order is: signing certificate first, root last", subject.quoted())]
     UnexpectedSelfSigned {
         /// Its subject.
         subject: Name,
     },
-    /// A certificate is not issued by the next (X509-02, X509-15, X509-16).
+    /// A certificate is not issued by the next.
+    // X509-02, X509-15, X509-16
     #[error("certificate with subject {} is not issued by {}", subject.quoted(), next.quoted())]
     NotIssuedByNext {
         /// Its subject.
@@ -64,7 +69,8 @@ pub enum ChainError {
         /// Which condition of being issued by the next one does not hold.
         source: NotIssued,
     },
-    /// A certificate that breaks a rule for its place (X509-05 to X509-14).
+    /// A certificate that breaks a rule for its place.
+    // X509-05 to X509-14
     #[error("{}", broken(subject, rule))]
     Rule {
         /// Its subject.
@@ -95,7 +101,8 @@ fn broken(subject: &Name, rule: &RuleError) -> String {
     }
 }
 
-/// A certificate was not valid at a time (X509-19).
+/// A certificate was not valid at a time.
+// X509-19
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "certificate with subject {} was invalid at signing time of {}. Certificate is valid from [{}] to [{}]",
@@ -182,10 +189,11 @@ impl<P> Chain<P> {
         &self.certificates
     }
 
-    /// Checks that every certificate is valid at `time`, bounds included (X509-19).
+    /// Checks that every certificate is valid at `time`, bounds included.
     ///
     /// # Errors
     /// The first certificate that is not, from the leaf upwards.
+    // X509-19
     pub fn check_validity_at(&self, time: Timestamp) -> Result<(), NotValidAt> {
         match self.certificates.iter().find(|c| !c.is_valid_at(time)) {
             None => Ok(()),

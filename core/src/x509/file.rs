@@ -25,7 +25,8 @@ pub enum FileError {
     /// More certificates than anyone needs.
     #[error("certificate file holds more than {MAX_CERTIFICATES} certificates")]
     TooMany,
-    /// A private key stands among the certificates (X509-22).
+    /// A private key stands among the certificates.
+    // X509-22
     #[error(
         "certificate file contains a private key (PEM block {label:?}); remove it and keep the key elsewhere"
     )]
@@ -33,7 +34,8 @@ pub enum FileError {
         /// The label of the PEM block.
         label: String,
     },
-    /// A PEM block that holds no certificate (X509-22).
+    /// A PEM block that holds no certificate.
+    // X509-22
     #[error("certificate file contains a PEM block {label:?}, only CERTIFICATE is accepted")]
     UnexpectedLabel {
         /// The label of the PEM block.

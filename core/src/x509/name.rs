@@ -7,9 +7,10 @@ use hardsign_plugin::chain;
 
 use crate::artifact::Quoted;
 
-/// An X.500 name as it stands in a certificate. Equal means byte for byte equal DER (X509-29).
+/// An X.500 name as it stands in a certificate. Equal means byte for byte equal DER.
 ///
-/// `Display` is the text that the reference shows (X509-25 to X509-27): see [`chain::Name`].
+/// `Display` is the text that the reference shows: see [`chain::Name`].
+// X509-29, X509-25 to X509-27
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name(chain::Name);
 

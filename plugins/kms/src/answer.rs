@@ -11,7 +11,8 @@ use hardsign_plugin::proto::CertificateSummary;
 /// The key spec of a service's public key.
 ///
 /// # Errors
-/// A key that the Notary Project rules don't allow (ENV-32), with what to create instead.
+/// A key that the Notary Project rules don't allow, with what to create instead.
+// ENV-32
 pub fn key_spec(key_name: &str, public: &PublicKey) -> Result<KeySpec, Error> {
     public
         .key_spec()
@@ -81,10 +82,11 @@ impl NotSigned {
 }
 
 /// Checks the form of a signature and gives it as the Notary Project has it: RSASSA-PSS as it is,
-/// ECDSA as r‖s (ENV-37). `der` says whether the service writes ECDSA in DER (RFC 3279 §2.2.3).
+/// ECDSA as r‖s. `der` says whether the service writes ECDSA in DER (RFC 3279 §2.2.3).
 ///
 /// # Errors
 /// [`NotSigned`] if it is none.
+// ENV-37
 pub fn check_signature(spec: KeySpec, signature: &[u8], der: bool) -> Result<Vec<u8>, NotSigned> {
     let should_be = spec.signature_len();
     let raw = if der && !spec.is_rsa() {

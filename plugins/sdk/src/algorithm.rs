@@ -1,15 +1,18 @@
 //! The one table of algorithms: key specs, hashes and signature algorithms, with every name that
 //! the plugin contract, JWS, COSE and OCI give them.
 //!
-//! Implements the "Algorithm Selection" section of the Notary Project signature specification
-//! (ENV-32): the key decides the algorithm, nothing else does.
+//! Implements the "Algorithm Selection" section of the Notary Project signature specification:
+//! the key decides the algorithm, nothing else does.
+
+// Requirements: ENV-32.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Type and size of a signing key; it decides hash and signature algorithm (ENV-32, PLG-25).
+/// Type and size of a signing key; it decides hash and signature algorithm.
+// ENV-32, PLG-25
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum KeySpec {
     /// RSA with a modulus of exactly 2048 bits.
@@ -37,10 +40,11 @@ pub enum HashAlgorithm {
     Sha512,
 }
 
-/// Signature algorithms of the Notary Project, under the names of the plugin contract (PLG-28).
+/// Signature algorithms of the Notary Project, under the names of the plugin contract.
 ///
-/// RSASSA-PSS always has MGF1 with the same hash and a salt as long as the hash (ENV-35);
-/// ECDSA signatures are r‖s, each padded to the length of the field (ENV-37).
+/// RSASSA-PSS always has MGF1 with the same hash and a salt as long as the hash;
+/// ECDSA signatures are r‖s, each padded to the length of the field.
+// PLG-28, ENV-35, ENV-37
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SignatureAlgorithm {
     /// `RSASSA-PSS-SHA-256`, JWS `PS256`, COSE -37.
@@ -213,12 +217,13 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// The algorithm with this JWS `alg`, if it is one of ours (JWS-08: exact case).
+    /// The algorithm with this JWS `alg`, if it is one of ours, in exact case.
     pub fn from_jws_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|a| a.jws_name() == name)
     }
 
-    /// The algorithm with this COSE identifier, if it is one of ours (COSE-04).
+    /// The algorithm with this COSE identifier, if it is one of ours.
+    // COSE-04
     pub fn from_cose_id(id: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|a| a.cose_id() == id)
     }

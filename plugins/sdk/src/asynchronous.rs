@@ -25,8 +25,8 @@ pub trait AsyncPlugin: Send + Sync {
     /// A key that was opened. Dropping it ends its use.
     type Key: AsyncKey;
 
-    /// Who the plugin is; see [`Metadata::new`]. Must neither touch a device nor a network
-    /// (PLG-50).
+    /// Who the plugin is; see [`Metadata::new`]. Must neither touch a device nor a network.
+    // PLG-50
     fn metadata(&self) -> Metadata;
 
     /// Opens a key, as [`Plugin::open`] does.

@@ -2,7 +2,7 @@
 
 use crate::algorithm::KeySpec;
 
-/// Converts a signature from DER to r‖s, each left-padded to the length of the field (ENV-37).
+/// Converts a signature from DER to r‖s, each left-padded to the length of the field.
 ///
 /// ```asn1
 /// Ecdsa-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }   -- RFC 3279 §2.2.3
@@ -10,6 +10,7 @@ use crate::algorithm::KeySpec;
 ///
 /// `None` if the key spec is not elliptic-curve, if `der` is not exactly such a sequence in DER,
 /// or if a number is negative, zero, or too long for the curve.
+// ENV-37
 pub fn from_der(key_spec: KeySpec, der: &[u8]) -> Option<Vec<u8>> {
     if key_spec.is_rsa() {
         return None;

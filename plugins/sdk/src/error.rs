@@ -1,8 +1,10 @@
 //! Errors that travel from a plugin to its host: the contract's codes, the error answer, and the
 //! error type that a plugin author returns.
 //!
-//! Implements the "Error codes" part of the plugin contract (PLG-07, PLG-09). Parsing is lenient,
+//! Implements the "Error codes" part of the plugin contract. Parsing is lenient,
 //! since the host must show what a foreign plugin meant; writing is exact.
+
+// Requirements: PLG-07, PLG-09.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -27,7 +29,8 @@ pub const TOKEN_LABEL: &str = "tokenLabel";
 pub const TOKEN_SERIAL: &str = "tokenSerial";
 
 open_names! {
-    /// The contract's error codes (PLG-09).
+    /// The contract's error codes.
+    // PLG-09
     ErrorCode {
         /// A field of the request is wrong.
         ValidationError => "VALIDATION_ERROR",
@@ -51,7 +54,8 @@ open_names! {
 /// ```
 ///
 /// Every member may be absent in what a foreign plugin writes; an answer without any is no
-/// error answer ([`is_empty`](Self::is_empty), PLG-07).
+/// error answer ([`is_empty`](Self::is_empty)).
+// PLG-07
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorResponse {
@@ -71,7 +75,8 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Whether all three members are absent, so that this is not an error answer (PLG-07).
+    /// Whether all three members are absent, so that this is not an error answer.
+    // PLG-07
     pub fn is_empty(&self) -> bool {
         self.error_code.is_none() && self.error_message.is_none() && self.error_metadata.is_empty()
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// Longest line of a session, in bytes without its newline.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// Largest request or answer of a one-shot command, in bytes (PLG-05: less than 64 MiB).
+/// Largest request or answer of a one-shot command, in bytes: it must be less than 64 MiB.
 pub const MAX_MESSAGE: usize = (64 << 20) - 1;
 
 /// A stream that is not newline-delimited JSON within the bounds.

@@ -26,8 +26,8 @@ pub trait Plugin: Send + Sync + 'static {
     /// A key that was opened. Dropping it logs out.
     type Key: Key;
 
-    /// Who the plugin is; see [`Metadata::new`]. Must neither touch a device nor a network
-    /// (PLG-50).
+    /// Who the plugin is; see [`Metadata::new`]. Must neither touch a device nor a network.
+    // PLG-50
     fn metadata(&self) -> Metadata;
 
     /// Opens a key: finds it, and logs in if that is needed for `request.purpose`.

@@ -1,9 +1,11 @@
 //! The messages between host and plugin: contract 1.0 whole, and our extensions.
 //!
 //! Implements the "Plugin contract" section of the Notary Project plugin specification
-//! (PLG-17 to PLG-49) and the `HARDSIGN.*` capabilities. Members are written with exactly the
-//! contract's names and in its order; unknown members are ignored when reading (PLG-14). What a
+//! and the `HARDSIGN.*` capabilities. Members are written with exactly the
+//! contract's names and in its order; unknown members are ignored when reading. What a
 //! message claims is not checked here: that is the host's job.
+
+// Requirements: PLG-17 to PLG-49, PLG-14.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +96,8 @@ macro_rules! message {
 use message;
 
 open_names! {
-    /// What a plugin can do (PLG-21), with our extensions (PLG-51).
+    /// What a plugin can do, with our extensions.
+    // PLG-21, PLG-51
     Capability {
         /// Signs a payload: `describe-key` and `generate-signature`.
         RawSignature => "SIGNATURE_GENERATOR.RAW",
@@ -124,7 +127,8 @@ open_names! {
 }
 
 open_names! {
-    /// The command that a plugin is started with: its only argument (PLG-01).
+    /// The command that a plugin is started with: its only argument.
+    // PLG-01
     Command {
         /// Who the plugin is and what it can do.
         GetPluginMetadata => "get-plugin-metadata",

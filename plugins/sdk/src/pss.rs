@@ -2,8 +2,9 @@
 //! result goes to CKM_RSA_X_509 of PKCS#11, or to GENERAL AUTHENTICATE of PIV), and to see which salt
 //! a device has taken.
 //!
-//! MGF1 and salt length are those of the Notary Project: same hash, salt as long as the hash
-//! (ENV-35).
+//! MGF1 and salt length are those of the Notary Project: same hash, salt as long as the hash.
+
+// Requirements: ENV-35.
 
 use crate::algorithm::HashAlgorithm;
 

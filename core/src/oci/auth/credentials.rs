@@ -1,7 +1,9 @@
 //! Where the user's credentials are: the reference's `config.json`, Docker's, a platform's helper,
-//! Podman's `auth.json` (CFG-22 to CFG-24).
+//! Podman's `auth.json`.
 //!
-//! Plain-text entries are read and never written (CFG-24).
+//! Plain-text entries are read and never written.
+
+// Requirements: CFG-22 to CFG-24, CFG-24.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,7 +80,8 @@ pub enum CredentialError {
         /// The registry.
         server: String,
     },
-    /// There is no helper that could keep a credential (CFG-24).
+    /// There is no helper that could keep a credential.
+    // CFG-24
     #[error("no credential helper is configured or installed, and plain text is never written")]
     NoHelper,
 }
@@ -111,7 +114,8 @@ impl CredentialStore {
         }
     }
 
-    /// The same, and `listener` hears when a credential helper runs (LOG-07).
+    /// The same, and `listener` hears when a credential helper runs.
+    // LOG-07
     pub fn with_listener(self, listener: Listener) -> Self {
         Self { listener, ..self }
     }
@@ -291,7 +295,8 @@ fn load(path: &Path) -> Result<ConfigFile, CredentialError> {
     })
 }
 
-/// The address under which a registry's credential is kept (REG-08): its name in its one form.
+/// The address under which a registry's credential is kept: its name in its one form.
+// REG-08
 pub fn server_key(registry: &str) -> String {
     match registry_of_address(registry).as_deref() {
         Some("docker.io") => DOCKER_HUB.to_owned(),

@@ -12,7 +12,8 @@ use crate::oci::registry::Connector;
 pub enum LoginOutcome {
     /// The credential is kept in a credential store.
     Stored,
-    /// The same credential stands in a file in plain text, and stays there (CFG-26).
+    /// The same credential stands in a file in plain text, and stays there.
+    // CFG-26
     AlreadyInPlainText,
 }
 
@@ -41,7 +42,8 @@ pub enum LoginError {
         #[source]
         source: CredentialError,
     },
-    /// The credential is good, and there is no secure place for it (CFG-25).
+    /// The credential is good, and there is no secure place for it.
+    // CFG-25
     #[error(
         "failed to log in to {server}: the credential could not be saved because a credentials store is required to securely store the password. See https://notaryproject.dev/docs/how-to/registry-authentication/"
     )]

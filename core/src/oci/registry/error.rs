@@ -47,7 +47,8 @@ pub enum RegistryError {
     /// A registry or repository of which no URL can be made.
     #[error("{} is not the address of anything in a registry", Quoted(.0))]
     Address(String),
-    /// Credentials were given for one registry, and this is another (REG-05).
+    /// Credentials were given for one registry, and this is another.
+    // REG-05
     #[error(
         "the user name and password that were given are for {first}, and are not sent to {registry}"
     )]
@@ -138,7 +139,8 @@ pub enum RegistryError {
         /// How often it was written.
         attempts: u32,
     },
-    /// Other writers replaced the index each time (OCI-28).
+    /// Other writers replaced the index each time.
+    // OCI-28
     #[error("the referrers index {tag} was overwritten by others {attempts} times")]
     Contention {
         /// The tag.

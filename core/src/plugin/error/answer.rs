@@ -14,7 +14,8 @@ use crate::text::{WithCauses, plural};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnswerFault {
-    /// Metadata of a plugin of another name (PLG-20).
+    /// Metadata of a plugin of another name.
+    // PLG-20
     WrongName {
         /// The name that it gave.
         answered: String,
@@ -23,7 +24,8 @@ pub enum AnswerFault {
     },
     /// An answer with a key that it can't be about.
     WrongPublicKey(&'static str),
-    /// An answer for another key (PLG-24, PLG-29).
+    /// An answer for another key.
+    // PLG-24, PLG-29
     WrongKey {
         /// Which answer, as the reference spells it.
         answer: &'static str,
@@ -32,14 +34,16 @@ pub enum AnswerFault {
         /// The key that was asked for.
         asked: String,
     },
-    /// A key that the Notary Project doesn't know (PLG-25).
+    /// A key that the Notary Project doesn't know.
+    // PLG-25
     UnknownKeySpec {
         /// The key.
         key: String,
         /// The key spec as answered.
         answered: String,
     },
-    /// A signing algorithm that doesn't go with the key (PLG-28, DIF-06).
+    /// A signing algorithm that doesn't go with the key.
+    // PLG-28, DIF-06
     WrongAlgorithm {
         /// Which answer.
         answer: &'static str,
@@ -48,7 +52,8 @@ pub enum AnswerFault {
         /// The one that the key needs.
         expected: SignatureAlgorithm,
     },
-    /// A signature whose length doesn't go with the key (ENV-37).
+    /// A signature whose length doesn't go with the key.
+    // ENV-37
     SignatureLength {
         /// Bytes returned.
         length: usize,
@@ -62,12 +67,13 @@ pub enum AnswerFault {
         /// Their size.
         bytes: usize,
     },
-    /// A certificate chain that breaks a rule, found before the signature could be looked at
-    /// (PLG-30).
+    /// A certificate chain that breaks a rule, found before the signature could be looked at.
+    // PLG-30
     Chain(Box<EnvelopeError>),
     /// A session that was started again answers for another key or chain.
     KeyChanged,
-    /// An envelope of another kind than asked for (PLG-34).
+    /// An envelope of another kind than asked for.
+    // PLG-34
     WrongEnvelopeType {
         /// The type as answered.
         answered: String,
@@ -148,7 +154,8 @@ impl AnswerFault {
     }
 }
 
-/// What is wrong with a plugin's metadata, in the reference's words (PLG-18, PLG-19).
+/// What is wrong with a plugin's metadata, in the reference's words.
+// PLG-18, PLG-19
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataFault {

@@ -14,10 +14,12 @@ use crate::text::{WithCauses, io_text};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// A URL without a checksum (PLI-05).
+    /// A URL without a checksum.
+    // PLI-05
     #[error("installing from URL requires non-empty SHA256 checksum of the plugin source")]
     ChecksumMissing,
-    /// A URL of another scheme (PLI-05).
+    /// A URL of another scheme.
+    // PLI-05
     #[error(
         "failed to download plugin from URL: only the HTTPS scheme is supported, but got {scheme}"
     )]
@@ -34,7 +36,8 @@ pub enum InstallError {
         #[source]
         source: <crate::net::Url as std::str::FromStr>::Err,
     },
-    /// The download failed on the way (PLI-05).
+    /// The download failed on the way.
+    // PLI-05
     #[error("failed to download plugin from URL {url} with error")]
     Download {
         /// The URL as given.
@@ -43,7 +46,8 @@ pub enum InstallError {
         #[source]
         source: NetError,
     },
-    /// The server answers with another status than 200 (PLI-06).
+    /// The server answers with another status than 200.
+    // PLI-06
     #[error(
         "failed to download plugin from URL {url} with error: GET {url:?}: https response bad status: {status}"
     )]
@@ -53,7 +57,8 @@ pub enum InstallError {
         /// The status.
         status: StatusCode,
     },
-    /// The server sends too much (PLI-06).
+    /// The server sends too much.
+    // PLI-06
     #[error(
         "failed to download plugin from URL {url} with error: GET {url:?}: https response reached the 256 MiB size limit"
     )]
@@ -76,19 +81,23 @@ pub enum InstallError {
         /// The path as given.
         path: PathBuf,
     },
-    /// The contents are not those that were asked for (PLI-05, PLI-06).
+    /// The contents are not those that were asked for.
+    // PLI-05, PLI-06
     #[error("plugin SHA-256 checksum does not match user input. Expecting {expected}")]
     Checksum {
         /// The checksum as given.
         expected: String,
     },
-    /// A single file, or an archive as it comes, that is too large (PLI-08).
+    /// A single file, or an archive as it comes, that is too large.
+    // PLI-08
     #[error("file size reached the 256 MiB size limit")]
     FileTooLarge,
-    /// The files in an archive are too large together (PLI-08).
+    /// The files in an archive are too large together.
+    // PLI-08
     #[error("total file size reached the 256 MiB size limit")]
     TotalTooLarge,
-    /// A member whose name could lead elsewhere (PLI-09).
+    /// A member whose name could lead elsewhere.
+    // PLI-09
     #[error("file name in {kind} cannot contain '..', but found {name:?}")]
     Traversal {
         /// `zip` or `tar.gz`.
@@ -96,7 +105,8 @@ pub enum InstallError {
         /// The name.
         name: String,
     },
-    /// A member that no plugin has (PLI-10).
+    /// A member that no plugin has.
+    // PLI-10
     #[error("{kind} has a member {name:?}, which is refused: {reason}")]
     Member {
         /// `zip` or `tar.gz`.
@@ -121,7 +131,8 @@ pub enum InstallError {
     /// A tar.gz that is broken.
     #[error("failed to read the tar.gz")]
     Tar(#[source] io::Error),
-    /// The name of the only file says of no plugin (PLI-12).
+    /// The name of the only file says of no plugin.
+    // PLI-12
     #[error(
         "failed to read plugin name from input file {file}: invalid plugin executable file name. Plugin file name requires format notation-{{plugin-name}}{suffix}, but got {file}",
         suffix = std::env::consts::EXE_SUFFIX
@@ -130,21 +141,25 @@ pub enum InstallError {
         /// Its name.
         file: String,
     },
-    /// The only file is not executable (PLI-12).
+    /// The only file is not executable.
+    // PLI-12
     #[error("input file {file} is not executable")]
     NotExecutable {
         /// Its name.
         file: String,
     },
-    /// Two plugins in one archive (PLI-11).
+    /// Two plugins in one archive.
+    // PLI-11
     #[error(
         "failed to read plugin from input directory: found more than one plugin executable files"
     )]
     SeveralExecutables,
-    /// No plugin in the archive (PLI-11).
+    /// No plugin in the archive.
+    // PLI-11
     #[error("failed to read plugin from input directory: no plugin executable file was found")]
     NoExecutable,
-    /// The new plugin doesn't say who it is (PLI-13, PLI-17).
+    /// The new plugin doesn't say who it is.
+    // PLI-13, PLI-17
     #[error("{}", unanswered("new", .error, Some(.shown)))]
     NewMetadata {
         /// What went wrong, in the middle of the text.
@@ -155,16 +170,19 @@ pub enum InstallError {
     /// What is in place can't be looked at.
     #[error("failed to check plugin existence")]
     Existing(#[source] PluginError),
-    /// The plugin in place doesn't say which version it is (PLI-14).
+    /// The plugin in place doesn't say which version it is.
+    // PLI-14
     #[error("{}", unanswered("existing", .0, None))]
     ExistingMetadata(PluginError),
-    /// A version that can't be compared (PLI-14).
+    /// A version that can't be compared.
+    // PLI-14
     #[error("failed to compare plugin versions: {version} is not a valid semantic version")]
     Version {
         /// The version.
         version: String,
     },
-    /// The new version is older (PLI-15).
+    /// The new version is older.
+    // PLI-15
     #[error(
         "failed to install plugin {plugin}. The installing plugin version {new} is lower than the existing plugin version {old}.\nIt is not recommended to install an older version. To force the installation, use the \"--force\" option"
     )]
@@ -176,7 +194,8 @@ pub enum InstallError {
         /// The version in place.
         old: String,
     },
-    /// The new version is in place already (PLI-15).
+    /// The new version is in place already.
+    // PLI-15
     #[error("plugin {plugin} with version {version} already exists")]
     Same {
         /// The plugin.
@@ -184,7 +203,8 @@ pub enum InstallError {
         /// The version.
         version: String,
     },
-    /// No such plugin is installed (PLI-20).
+    /// No such plugin is installed.
+    // PLI-20
     #[error("unable to find plugin {plugin}")]
     NotInstalled {
         /// The plugin.
@@ -241,7 +261,8 @@ impl InstallError {
     }
 
     /// Whether the error is about how the source was named or fetched: it is then told without the
-    /// words "plugin installation failed" in front (PLI-05).
+    /// words "plugin installation failed" in front.
+    // PLI-05
     pub fn is_about_download(&self) -> bool {
         matches!(
             self,

@@ -31,7 +31,8 @@ pub(super) struct Brought {
     pub(super) mode: Option<u32>,
 }
 
-/// What a download may take: ten minutes in all (PLI-06).
+/// What a download may take: ten minutes in all.
+// PLI-06
 pub fn download_limits() -> Limits {
     Limits {
         total: Duration::from_secs(600),

@@ -57,7 +57,8 @@ struct Read {
     authority_key_id: Option<Vec<u8>>,
 }
 
-/// A certificate that cannot be read. The text begins with what scripts look for (X509-23).
+/// A certificate that cannot be read. The text begins with what scripts look for.
+// X509-23
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -278,7 +279,8 @@ impl Certificate {
         self.subject == self.issuer
     }
 
-    /// Whether `time` is inside the validity, bounds included (X509-19).
+    /// Whether `time` is inside the validity, bounds included.
+    // X509-19
     pub fn is_valid_at(&self, time: Time) -> bool {
         self.not_before <= time && time <= self.not_after
     }

@@ -74,7 +74,7 @@ pub enum WhyNot {
 /// Chooses the chain of a key out of certificates in DER, in any order, among others.
 ///
 /// Of the certificates with the key's public key, those are fit that are valid at `now`, meet the
-/// rules for signing certificates (X509-08 to X509-14) and have a complete chain up to a
+/// rules for signing certificates and have a complete chain up to a
 /// self-issued certificate of CAs that are valid and meet theirs; of these, those that name code
 /// signing as their purpose come first, then the one that became valid last, then the one that ends last.
 /// Where the key has one certificate only, there is nothing to choose: its chain is
@@ -82,6 +82,7 @@ pub enum WhyNot {
 ///
 /// # Errors
 /// No certificate is the key's; none of several is fit; or the only one has no complete chain.
+// X509-08 to X509-14
 pub fn choose(
     key: &PublicKey,
     certificates: &[Vec<u8>],

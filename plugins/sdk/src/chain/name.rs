@@ -9,11 +9,12 @@ use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 
 use super::certificate::Flaw;
 
-/// An X.500 name as it stands in a certificate. Equal means byte for byte equal DER (X509-29).
+/// An X.500 name as it stands in a certificate. Equal means byte for byte equal DER.
 ///
 /// `Display` is the text that the reference shows: `SERIALNUMBER, CN, OU, O, POSTALCODE, STREET,
 /// L, ST, C`, whatever the order in the certificate; repeated values joined with `+`; of several
 /// CN or SERIALNUMBER the last; other types at the end as `<oid>=#<hex DER>`.
+// X509-29
 #[derive(Clone)]
 pub struct Name {
     inner: Arc<Inner>,
@@ -88,9 +89,10 @@ impl Name {
         self.values(COMMON_NAME).next_back()
     }
 
-    /// How the encodings of two names differ that read alike: names are compared byte for byte
-    /// (X509-29), so an issuer in another string type is another issuer. `None` where the texts
+    /// How the encodings of two names differ that read alike: names are compared byte for byte,
+    /// so an issuer in another string type is another issuer. `None` where the texts
     /// differ, or nothing does.
+    // X509-29
     pub fn difference(&self, other: &Self) -> Option<String> {
         if self == other || self.to_string() != other.to_string() {
             return None;

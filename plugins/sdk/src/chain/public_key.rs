@@ -101,8 +101,9 @@ impl PublicKey {
         encoded.map_err(ChainError::PublicKey)
     }
 
-    /// The key spec, if it is one of the Notary Project's (ENV-32): RSA by the exact number of
-    /// bits (ENV-34), EC by curve with an uncompressed point of the right length.
+    /// The key spec, if it is one of the Notary Project's: RSA by the exact number of
+    /// bits, EC by curve with an uncompressed point of the right length.
+    // ENV-32, ENV-34
     pub fn key_spec(&self) -> Option<KeySpec> {
         match &self.0 {
             Form::Rsa { modulus, .. } => match bits(modulus) {
@@ -124,8 +125,9 @@ impl PublicKey {
         }
     }
 
-    /// Whether it is an elliptic-curve key on a curve of the Notary Project (ENV-32), its point
+    /// Whether it is an elliptic-curve key on a curve of the Notary Project, its point
     /// readable or not.
+    // ENV-32
     pub fn is_on_known_curve(&self) -> bool {
         matches!(&self.0, Form::Ec { curve, .. } if [P256, P384, P521].contains(curve))
     }

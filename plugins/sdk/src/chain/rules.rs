@@ -23,10 +23,12 @@ pub enum Profile {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
-    /// A CA certificate without critical basicConstraints that say so (X509-05).
+    /// A CA certificate without critical basicConstraints that say so.
+    // X509-05
     #[error("ca field in basic constraints must be present, critical, and set to true")]
     NotCa,
-    /// pathLenConstraint is smaller than the number of CA certificates below (X509-06).
+    /// pathLenConstraint is smaller than the number of CA certificates below.
+    // X509-06
     #[error("{below} CA certificates stand below it, its path length constraint allows {allowed}")]
     PathTooLong {
         /// CA certificates between it and the leaf.
@@ -34,43 +36,52 @@ pub enum RuleError {
         /// What it allows.
         allowed: u32,
     },
-    /// A leaf whose basicConstraints make it a CA (X509-08).
+    /// A leaf whose basicConstraints make it a CA.
+    // X509-08
     #[error("if the basic constraints extension is present, the ca field must be set to false")]
     LeafIsCa,
-    /// No keyUsage (X509-07, X509-09).
+    /// No keyUsage.
+    // X509-07, X509-09
     #[error("key usage extension must be present")]
     KeyUsageAbsent,
-    /// keyUsage is not critical (X509-07, X509-09).
+    /// keyUsage is not critical.
+    // X509-07, X509-09
     #[error("key usage extension must be marked critical")]
     KeyUsageNotCritical,
-    /// keyUsage lacks a bit that it needs (X509-07, X509-09).
+    /// keyUsage lacks a bit that it needs.
+    // X509-07, X509-09
     #[error("key usage must have the bit for {usage} set")]
     KeyUsageMissing {
         /// The missing usage.
         usage: &'static str,
     },
-    /// A leaf's keyUsage has a bit that it must not have (X509-09).
+    /// A leaf's keyUsage has a bit that it must not have.
+    // X509-09
     #[error("key usage of a signing certificate must not have the bit for {usage} set")]
     KeyUsageForbidden {
         /// The forbidden usage.
         usage: &'static str,
     },
-    /// A leaf for a purpose that excludes signing (X509-10, X509-11).
+    /// A leaf for a purpose that excludes signing.
+    // X509-10, X509-11
     #[error("extended key usage must not contain {purpose} eku")]
     PurposeForbidden {
         /// The purpose.
         purpose: &'static str,
     },
-    /// A timestamping leaf with other purposes, or none (X509-13).
+    /// A timestamping leaf with other purposes, or none.
+    // X509-13
     #[error("must have and only have {purpose} as extended key usage")]
     PurposeNotExact {
         /// The one purpose.
         purpose: &'static str,
     },
-    /// A timestamping leaf whose extKeyUsage is not critical (X509-13).
+    /// A timestamping leaf whose extKeyUsage is not critical.
+    // X509-13
     #[error("must have extended key usage extension marked as critical")]
     PurposeNotCritical,
-    /// A leaf key outside the algorithm table (X509-14).
+    /// A leaf key outside the algorithm table.
+    // X509-14
     #[error(
         "a signing key must be RSA of 2048, 3072 or 4096 bits, P-256, P-384 or P-521; this one is {what}"
     )]
@@ -88,10 +99,11 @@ impl Profile {
 }
 
 impl Certificate {
-    /// Checks the rules for the certificate of a signer (X509-08 to X509-14).
+    /// Checks the rules for the certificate of a signer.
     ///
     /// # Errors
     /// The first rule that is broken.
+    // X509-08 to X509-14
     pub fn check_leaf(&self, profile: Profile) -> Result<(), RuleError> {
         if self.is_ca() {
             return Err(RuleError::LeafIsCa);
@@ -114,11 +126,12 @@ impl Certificate {
         Err(RuleError::LeafKey { what })
     }
 
-    /// Checks the rules for the certificate of a CA (X509-05 to X509-07); `below` counts the CA
+    /// Checks the rules for the certificate of a CA; `below` counts the CA
     /// certificates between this one and the leaf.
     ///
     /// # Errors
     /// The first rule that is broken.
+    // X509-05 to X509-07
     pub fn check_ca(&self, below: usize, profile: Profile) -> Result<(), RuleError> {
         let constraints = self
             .basic_constraints()

@@ -1,4 +1,6 @@
-//! One-shot commands: a request on stdin, an answer on stdout, one process each (PLG-01, PLG-02).
+//! One-shot commands: a request on stdin, an answer on stdout, one process each.
+
+// Requirements: PLG-01, PLG-02.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,8 @@ use super::{Base64, Capability, PluginConfig, Property, Setting, message, null_a
 use crate::algorithm::{HashAlgorithm, KeySpec, SignatureAlgorithm};
 
 message! {
-    /// Request of `get-plugin-metadata` (PLG-17).
+    /// Request of `get-plugin-metadata`.
+    // PLG-17
     #[derive(Default)]
     pub struct GetMetadataRequest {
         /// Settings of the key that will be used, if any.
@@ -18,10 +21,11 @@ message! {
 }
 
 message! {
-    /// Answer of `get-plugin-metadata` (PLG-18).
+    /// Answer of `get-plugin-metadata`.
     ///
     /// All members are required by the contract, yet read as empty when absent, so that the host
     /// can name the one that is missing.
+    // PLG-18
     #[derive(Default)]
     pub struct Metadata {
         /// The name, as in `notation-<name>`.
@@ -50,7 +54,8 @@ message! {
 }
 
 message! {
-    /// Request of `describe-key` (PLG-23).
+    /// Request of `describe-key`.
+    // PLG-23
     pub struct DescribeKeyRequest {
         /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
         pub contract_version: String,
@@ -63,7 +68,8 @@ message! {
 }
 
 message! {
-    /// Answer of `describe-key` (PLG-23 to PLG-25). What comes after the key spec is ours.
+    /// Answer of `describe-key`. What comes after the key spec is ours.
+    // PLG-23 to PLG-25
     pub struct DescribeKeyResponse {
         /// The key id of the request.
         pub key_id: String,
@@ -82,7 +88,8 @@ message! {
 }
 
 message! {
-    /// Request of `generate-signature` (PLG-26).
+    /// Request of `generate-signature`.
+    // PLG-26
     pub struct GenerateSignatureRequest {
         /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
         pub contract_version: String,
@@ -101,7 +108,8 @@ message! {
 }
 
 message! {
-    /// Answer of `generate-signature` and of `sign-digest` (PLG-27 to PLG-29).
+    /// Answer of `generate-signature` and of `sign-digest`.
+    // PLG-27 to PLG-29
     pub struct GenerateSignatureResponse {
         /// The key id of the request.
         pub key_id: String,
@@ -134,7 +142,8 @@ message! {
 }
 
 message! {
-    /// Request of `generate-envelope` (PLG-32).
+    /// Request of `generate-envelope`.
+    // PLG-32
     pub struct GenerateEnvelopeRequest {
         /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
         pub contract_version: String,
@@ -156,7 +165,8 @@ message! {
 }
 
 message! {
-    /// Answer of `generate-envelope` (PLG-33).
+    /// Answer of `generate-envelope`.
+    // PLG-33
     pub struct GenerateEnvelopeResponse {
         /// The envelope's bytes.
         pub signature_envelope: Base64,
@@ -169,7 +179,8 @@ message! {
 }
 
 message! {
-    /// Request of `verify-signature` (PLG-40).
+    /// Request of `verify-signature`.
+    // PLG-40
     pub struct VerifySignatureRequest {
         /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
         pub contract_version: String,
@@ -188,22 +199,26 @@ message! {
     pub struct SignatureToVerify {
         /// The critical attributes of the envelope.
         pub critical_attributes: CriticalAttributes,
-        /// Names of extended attributes that the host did not process (PLG-43).
+        /// Names of extended attributes that the host did not process.
+        // PLG-43
         #[serde(default, deserialize_with = "null_as_default")]
         pub unprocessed_attributes: Vec<String>,
-        /// Certificates in DER, leaf to root (PLG-44).
+        /// Certificates in DER, leaf to root.
+        // PLG-44
         pub certificate_chain: Vec<Base64>,
     }
 }
 
 message! {
-    /// Critical attributes in a `verify-signature` request (PLG-40 to PLG-43).
+    /// Critical attributes in a `verify-signature` request.
+    // PLG-40 to PLG-43
     pub struct CriticalAttributes {
         /// Content type of the payload.
         pub content_type: String,
         /// `notary.x509` or `notary.x509.signingAuthority`.
         pub signing_scheme: String,
-        /// Expiry in RFC 3339; [`NO_EXPIRY`] when the signature has none (PLG-41).
+        /// Expiry in RFC 3339; [`NO_EXPIRY`] when the signature has none.
+        // PLG-41
         pub expiry: String,
         /// Authentic signing time in RFC 3339, under `notary.x509.signingAuthority` only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,13 +234,15 @@ message! {
     pub struct PolicyToVerify {
         /// Trusted identities of the statement.
         pub trusted_identities: Vec<String>,
-        /// The checks to perform, by capability (PLG-44).
+        /// The checks to perform, by capability.
+        // PLG-44
         pub signature_verification: Vec<Capability>,
     }
 }
 
 message! {
-    /// Answer of `verify-signature` (PLG-45).
+    /// Answer of `verify-signature`.
+    // PLG-45
     pub struct VerifySignatureResponse {
         /// Outcome of each check.
         pub verification_results: BTreeMap<Capability, VerificationResult>,
@@ -246,7 +263,8 @@ message! {
     }
 }
 
-/// The `expiry` of a signature without one (PLG-41).
+/// The `expiry` of a signature without one.
+// PLG-41
 pub const NO_EXPIRY: &str = "0001-01-01T00:00:00Z";
 
 /// For serde: whether a number is omitted.

@@ -248,7 +248,8 @@ message! {
 }
 
 message! {
-    /// Request of `generate-test-key` (CLI-80).
+    /// Request of `generate-test-key`.
+    // CLI-80
     pub struct GenerateTestKeyRequest {
         /// [`CONTRACT_VERSION`](super::CONTRACT_VERSION).
         pub contract_version: String,
