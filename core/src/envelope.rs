@@ -19,6 +19,7 @@ mod draft;
 mod error;
 mod jws;
 mod payload;
+mod proven;
 mod signature;
 
 use std::str::FromStr;
@@ -32,6 +33,7 @@ pub use carried::{ATTESTATION, CarriedEvidence, CarriedFault, MAX_ATTESTATION_LE
 pub use draft::{Draft, DraftAttributes, Signed, ToBeSigned};
 pub use error::{CborError, EnvelopeError};
 pub use payload::{PAYLOAD_CONTENT_TYPE, Payload, PayloadError};
+pub use proven::ProvenChains;
 pub(crate) use signature::chain_fault;
 pub use signature::{
     Content, Envelope, MAX_ENVELOPE_LEN, MAX_HEADERS, Signature, SignerChain, Unverified,

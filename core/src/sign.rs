@@ -22,7 +22,7 @@ use crate::artifact::{Descriptor, Kind};
 use crate::budget::{Budget, Overspent, Phase, during};
 use crate::envelope::{
     Draft, DraftAttributes, Envelope, EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload,
-    Signature, Signed, SigningScheme, ToBeSigned,
+    ProvenChains, Signature, Signed, SigningScheme, ToBeSigned,
 };
 use crate::oci::{OciError, Pushed, SignatureStore};
 use crate::text::plural;
@@ -161,6 +161,8 @@ pub struct SignOptions {
     pub now: Timestamp,
     /// What signing one artifact or file may spend, storing included.
     pub budget: Budget,
+    /// Chains of signatures that were there already; clones of the options share them.
+    proven: ProvenChains,
 }
 
 /// An artifact that has been signed.
@@ -271,6 +273,7 @@ impl SignOptions {
             evidence: None,
             now,
             budget: Budget::default(),
+            proven: ProvenChains::default(),
         }
     }
 

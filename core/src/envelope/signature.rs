@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use super::draft::Unprotected;
 use super::error::clip;
 use super::{
-    EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload, SignedAttributes, UnsignedAttributes,
-    cose, jws,
+    EnvelopeError, Format, PAYLOAD_CONTENT_TYPE, Payload, ProvenChains, SignedAttributes,
+    UnsignedAttributes, cose, jws,
 };
 use crate::algorithm::SignatureAlgorithm;
 use crate::crypto;
@@ -44,8 +44,8 @@ pub struct Envelope {
 }
 
 /// An intact signature: the leaf's key made it over exactly these bytes, and the chain meets
-/// every certificate rule. Only [`Envelope::verify_integrity`] and [`super::Draft::assemble`]
-/// make one.
+/// every certificate rule. Only [`Envelope::verify_integrity`], [`Envelope::verify_integrity_among`] and
+/// [`super::Draft::assemble`] make one.
 #[derive(Clone, Debug)]
 pub struct Signature {
     format: Format,
@@ -143,6 +143,20 @@ impl Envelope {
         self.into_signature(leaf)
     }
 
+    /// The same, where the chain need not be proven again if it is among those that were.
+    ///
+    /// # Errors
+    /// As [`Envelope::verify_integrity`].
+    pub fn verify_integrity_among(self, proven: &ProvenChains) -> Result<Signature, EnvelopeError> {
+        let Some(chain) = proven.get(&self.parts.certificates) else {
+            let signature = self.verify_integrity()?;
+            proven.add(signature.chain());
+            return Ok(signature);
+        };
+        self.check_signature(chain.leaf())?;
+        self.into_made(chain)
+    }
+
     /// [`Envelope::verify_integrity`] for a signature that was just made. Where the signature does
     /// not verify and the chain breaks a rule as well, the chain is told of: a root that stands
     /// where the leaf belongs explains the signature, and not the other way round.
@@ -158,8 +172,8 @@ impl Envelope {
         self.into_signature(leaf)
     }
 
-    /// The content of an envelope that was just assembled from parts that were verified: `chain` is
-    /// the proven one that stands in it.
+    /// The content of an envelope whose signature was verified: `chain` is the proven one that stands
+    /// in it.
     pub(super) fn into_made(self, chain: Chain<CodeSigning>) -> Result<Signature, EnvelopeError> {
         let format = self.format;
         let (bytes, content) = self.into_content_with(|_| Ok(chain))?;

@@ -79,7 +79,7 @@ fn leaf_of(
         return None;
     }
     let signature = Envelope::parse(format, envelope)
-        .and_then(Envelope::verify_integrity)
+        .and_then(|envelope| envelope.verify_integrity_among(&options.proven))
         .ok()?;
     let payload = signature.payload();
     let same = payload.unknown.is_empty() && payload.target == wanted.target;

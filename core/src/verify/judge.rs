@@ -24,7 +24,7 @@ use super::hardware::{HardwareError, hardware};
 use super::integrity::{IntegrityError, integrity};
 use super::options::Options;
 use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
-use crate::envelope::{Format, Signature, SigningScheme, VerificationPlugin};
+use crate::envelope::{Format, ProvenChains, Signature, SigningScheme, VerificationPlugin};
 use crate::event::{Event, Observer};
 use crate::policy::hardsign::{HardwareRule, StatementRules};
 use crate::policy::{Action, Check, Rules};
@@ -153,7 +153,11 @@ pub fn judge(
     grounds: &Grounds<'_>,
     mut answers: Answers,
 ) -> Result<VerifiedSignature, Rejected> {
-    let mut case = Case::new(grounds, integrity(format, envelope), target);
+    let mut case = Case::new(
+        grounds,
+        integrity(format, envelope, &ProvenChains::default()),
+        target,
+    );
     loop {
         let answer = match case.next() {
             Err(verdict) => return *verdict,

@@ -19,7 +19,7 @@ use super::window::Window;
 use crate::artifact::Descriptor;
 use crate::blob::{Digests, check_media_type, read_apart};
 use crate::budget::{self, Phase, during};
-use crate::envelope::{Format, Signature};
+use crate::envelope::{Format, ProvenChains, Signature};
 use crate::event::{Event, Observer};
 use crate::json;
 use crate::oci::{FetchedSignature, OciError, SignatureSource};
@@ -30,11 +30,13 @@ use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
 use crate::x509::Certificate;
 
 /// Verifies artifacts and files. One verifier serves a whole batch, also at once: trust stores are
-/// read once and looked at for changes between artifacts (TST-16, SEC-32).
+/// read once and looked at for changes between artifacts (TST-16, SEC-32); a signer's chain is proven
+/// once.
 pub struct Verifier<'v> {
     stores: Box<dyn TrustStores + 'v>,
     extension: Box<dyn Extension + 'v>,
     revocation: Box<dyn Checker + 'v>,
+    proven: ProvenChains,
 }
 
 /// One signature of a file, as it was read.
@@ -81,6 +83,7 @@ impl<'v> Verifier<'v> {
             stores: Box::new(stores),
             extension: Box::new(NoPlugins),
             revocation: Box::new(online),
+            proven: ProvenChains::default(),
         }
     }
 
@@ -219,7 +222,7 @@ impl<'v> Verifier<'v> {
         let mut intact = Vec::new();
         for BlobSignature { format, envelope } in tried {
             budget::check()?;
-            let integrity = integrity_apart(*format, envelope.to_vec()).await;
+            let integrity = integrity_apart(*format, envelope.to_vec(), &self.proven).await;
             intact.push((*format, integrity));
         }
         let digests = digests(
@@ -363,7 +366,8 @@ impl<'v> Verifier<'v> {
                     reference,
                     media_type: fetched.format.media_type(),
                 });
-                let integrity = integrity_apart(fetched.format, fetched.envelope).await;
+                let integrity =
+                    integrity_apart(fetched.format, fetched.envelope, &self.proven).await;
                 match self
                     .judge(grounds, integrity, Target::Artifact(artifact))
                     .await
@@ -520,11 +524,16 @@ impl<'a> Gathered<'a> {
 
 /// Whether an envelope is intact. A large one is looked at on a thread of its own, so that a deadline
 /// need not wait for the end of that.
-async fn integrity_apart(format: Format, envelope: Vec<u8>) -> Result<Signature, IntegrityError> {
+async fn integrity_apart(
+    format: Format,
+    envelope: Vec<u8>,
+    proven: &ProvenChains,
+) -> Result<Signature, IntegrityError> {
     if envelope.len() < LARGE {
-        return integrity(format, &envelope);
+        return integrity(format, &envelope, proven);
     }
-    budget::apart(move || integrity(format, &envelope)).await
+    let proven = proven.clone();
+    budget::apart(move || integrity(format, &envelope, &proven)).await
 }
 
 /// Envelopes from this size on take longer than a moment. Real ones have a few thousand bytes.
@@ -587,6 +596,9 @@ fn skipped(
 /// Puts the signatures first whose annotation names a trusted certificate. The annotation is
 /// unsigned, so it decides the order and nothing else (VER-29, DIF-14).
 fn order(candidates: &mut [Descriptor], stores: &LoadedStores) {
+    if candidates.len() < 2 {
+        return;
+    }
     let trusted: BTreeSet<_> = stores
         .usable()
         .filter(|store| store.store().store_type != StoreType::Tsa)
