@@ -4,7 +4,7 @@
 //! empty lines and lines that begin with `#` are left out. A line that can't be used is one failure of
 //! the batch; it is told by its number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -51,6 +51,9 @@ pub(super) struct BadLine {
     pub(super) fault: String,
 }
 
+/// A line, or why the list can't be read further.
+type ReadLine = io::Result<Result<Line, BadLine>>;
+
 /// What the lines of a list name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
@@ -65,7 +68,9 @@ pub(super) enum Kind {
 pub(super) struct Lines {
     /// Its name in messages.
     pub(super) name: String,
-    pub(super) lines: mpsc::Receiver<io::Result<Result<Line, BadLine>>>,
+    lines: mpsc::Receiver<Vec<ReadLine>>,
+    /// Those that have come.
+    ready: VecDeque<ReadLine>,
     pub(super) position: Arc<Position>,
 }
 
@@ -125,6 +130,18 @@ pub(super) fn is_of_another(shard: Option<Shard>, line: &str) -> bool {
     shard.is_some_and(|shard| !shard.has(line))
 }
 
+impl Lines {
+    /// The next line, or why it can't be used.
+    pub(super) async fn next(&mut self) -> Option<ReadLine> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            self.ready = self.lines.recv().await?.into();
+        }
+    }
+}
+
 /// Opens a list and begins to read it, not far ahead of who takes the lines.
 ///
 /// # Errors
@@ -143,18 +160,28 @@ pub(super) fn open(path: &str, kind: Kind, shard: Option<Shard>) -> Result<Lines
             (one_line(path), Box::new(file))
         }
     };
-    let (sender, lines) = mpsc::channel(AHEAD);
+    let (sender, lines) = mpsc::channel(AHEAD / TOGETHER);
     let position = Arc::new(Position::default());
     let read = Arc::clone(&position);
     thread::Builder::new()
         .spawn(move || {
-            let taken = |line| sender.blocking_send(line).is_ok();
+            // Several at a time where they are at hand: each handing over changes threads.
+            let mut ready = Vec::new();
+            let taken = |line| {
+                let at_hand = Option::is_some(&line);
+                ready.extend(line);
+                if ready.is_empty() || at_hand && ready.len() < TOGETHER {
+                    return true;
+                }
+                sender.blocking_send(std::mem::take(&mut ready)).is_ok()
+            };
             each(BufReader::new(source), kind, shard, &read, taken);
         })
         .map_err(Failure::error)?;
     Ok(Lines {
         name,
         lines,
+        ready: VecDeque::new(),
         position,
     })
 }
@@ -166,8 +193,8 @@ pub(super) fn count(path: &str, shard: Option<Shard>) -> Option<u64> {
         return None;
     }
     let mut count = 0;
-    let taken = |_| {
-        count += 1;
+    let taken = |line: Option<_>| {
+        count += u64::from(line.is_some());
         true
     };
     let position = Position::default();
@@ -182,17 +209,21 @@ pub(super) fn count(path: &str, shard: Option<Shard>) -> Option<u64> {
     Some(count)
 }
 
-/// Hands out lines until there is none left or nobody takes them.
+/// Hands out lines until there is none left or nobody takes them; and nothing, before what follows has to be
+/// waited for.
 fn each(
-    mut source: impl BufRead,
+    mut source: BufReader<impl Read>,
     kind: Kind,
     shard: Option<Shard>,
     position: &Position,
-    mut taken: impl FnMut(io::Result<Result<Line, BadLine>>) -> bool,
+    mut taken: impl FnMut(Option<ReadLine>) -> bool,
 ) {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
+        if !source.buffer().contains(&b'\n') && !taken(None) {
+            return;
+        }
         let read = source
             .by_ref()
             .take(MAX_LINE + 1)
@@ -202,14 +233,14 @@ fn each(
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                taken(Err(error));
+                let _over = taken(Some(Err(error))) && taken(None);
                 return;
             }
         }
         let number = position.read.fetch_add(1, Ordering::Relaxed) + 1;
         let too_long = bytes.len() > MAX_LINE as usize && bytes.last() != Some(&b'\n');
         if too_long && let Err(error) = skip_line(&mut source) {
-            taken(Err(error));
+            let _over = taken(Some(Err(error))) && taken(None);
             return;
         }
         let line = match too_long {
@@ -218,7 +249,7 @@ fn each(
         };
         let line = line.map(|line| line.map_err(|fault| BadLine { number, fault }));
         if let Some(line) = line
-            && !taken(Ok(line))
+            && !taken(Some(Ok(line)))
         {
             return;
         }
@@ -356,9 +387,13 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// Lines read before they are needed.
 const AHEAD: usize = 64;
+/// Lines that are handed over together.
+const TOGETHER: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn read(
@@ -371,7 +406,7 @@ mod tests {
         // A buffer that ends within lines.
         let source = BufReader::with_capacity(7, bytes);
         each(source, kind, shard, &position, |line| {
-            lines.push(line.unwrap());
+            lines.extend(line.map(io::Result::unwrap));
             true
         });
         (lines, position)
@@ -424,6 +459,48 @@ mod tests {
         let text = br#"{"blob":"f","signatures":["a","b"]}"#;
         let (lines, _) = read(text, Kind::FilesToVerify, None);
         assert_eq!(lines[0].as_ref().unwrap().more.signatures, ["a", "b"]);
+    }
+
+    /// A pipe that waits holds no line back that came before.
+    #[test]
+    fn lines_are_handed_over_before_the_next_is_waited_for() {
+        struct Pipe<'a> {
+            pieces: Vec<&'static [u8]>,
+            handed_over: &'a Cell<usize>,
+            wanted: Vec<usize>,
+        }
+        impl Read for Pipe<'_> {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                assert_eq!(self.handed_over.get(), self.wanted.remove(0));
+                let piece = self.pieces.remove(0);
+                to[..piece.len()].copy_from_slice(piece);
+                Ok(piece.len())
+            }
+        }
+        let handed_over = Cell::new(0);
+        let pipe = Pipe {
+            pieces: vec![b"a\nb\n\n#c\npa", b"rt\n", b"last", b"", b""],
+            handed_over: &handed_over,
+            wanted: vec![0, 2, 3, 3, 4],
+        };
+        let mut waiting = 0;
+        let mut most = 0;
+        let source = BufReader::new(pipe);
+        each(
+            source,
+            Kind::Artifacts,
+            None,
+            &Position::default(),
+            |line| {
+                match line {
+                    Some(_) => waiting += 1,
+                    None => handed_over.set(handed_over.get() + std::mem::take(&mut waiting)),
+                }
+                most = most.max(waiting);
+                true
+            },
+        );
+        assert_eq!((handed_over.get(), most), (4, 2));
     }
 
     /// A bad line is told by its number, and the next one is read as usual.

@@ -101,7 +101,7 @@ impl<T> Feed<T> {
             text,
             listed: Some((Arc::clone(&self.list), number)),
         };
-        Some(match self.lines.lines.recv().await? {
+        Some(match self.lines.next().await? {
             Ok(Ok(line)) => (named(line.name, line.number), Ok(line.more)),
             Ok(Err(bad)) => {
                 let name = named(String::new(), bad.number);
@@ -255,8 +255,9 @@ const ROUND_TRIPS: usize = 96;
 /// More than this many items under way help nobody.
 const MOST: usize = 512;
 
-/// Signatures that may wait to be written to a layout together.
-pub(super) const WAITING: usize = 4096;
+/// Signatures that may wait to be written to a layout together. Each costs a few thousand bytes of memory;
+/// at the rate of the fastest token they are those of a second, after which they are written anyway.
+pub(super) const WAITING: usize = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod content;
 mod current;
+mod desk;
 mod files;
 mod graph;
 mod index;
@@ -20,8 +21,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use async_trait::async_trait;
 
@@ -41,6 +40,7 @@ use crate::text::WithCauses;
 pub use checkpoint::{Announced, Many};
 use checkpoint::{Writer, Writing};
 use current::Current;
+use desk::Desk;
 use graph::Graph;
 use index::Change;
 
@@ -48,8 +48,6 @@ use index::Change;
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// Largest `oci-layout` file, in bytes.
 const MAX_MARKER: u64 = 64 * 1024;
-/// File work under way at a time: more threads than processors gain little, and each has a stack.
-const AT_A_TIME: usize = 8;
 
 /// An OCI layout directory. Cheap to clone; clones share one writer.
 #[derive(Clone, Debug)]
@@ -62,7 +60,7 @@ struct Inner {
     path: PathBuf,
     writer: Arc<Writer>,
     current: Arc<Current>,
-    turns: Semaphore,
+    desk: Arc<Desk>,
 }
 
 /// Why a layout could not be read or written.
@@ -285,7 +283,7 @@ impl Layout {
                 writer: Writer::new(path.clone(), Arc::clone(&current), LOCK_WAIT),
                 current,
                 path,
-                turns: Semaphore::new(AT_A_TIME),
+                desk: Arc::default(),
             }),
         }
     }
@@ -311,16 +309,14 @@ impl Layout {
         &self,
         work: impl FnOnce(&Inner) -> Result<T, OciError> + Send + 'static,
     ) -> Result<T, OciError> {
-        let interrupted = || LayoutError::Interrupted {
-            path: self.inner.path.clone(),
-        };
-        let turn = self.inner.turns.acquire().await;
-        let _turn = turn.map_err(|_| interrupted())?;
         let inner = Arc::clone(&self.inner);
         let _waiting = budget::waiting(|| Party::Directory(self.name()));
-        match tokio::task::spawn_blocking(move || work(&inner)).await {
-            Ok(result) => result,
-            Err(_) => Err(interrupted().into()),
+        match self.inner.desk.run(move || work(&inner)).await {
+            Some(result) => result,
+            None => Err(LayoutError::Interrupted {
+                path: self.inner.path.clone(),
+            }
+            .into()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! inode number is no other file's until then, so that a replaced file is always told from it.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -122,13 +122,16 @@ impl Current {
     /// writes the file that is to replace the index; `None` where nothing changed. The caller has
     /// the layout's lock, and calls [`Self::replace`] or [`Self::forget`] next.
     pub(super) fn change(&self, changes: &[Change]) -> Result<Option<Replacement>, LayoutError> {
-        let (bytes, file) = read(&self.root)?;
+        // As a rule it is what is known, and is not held in memory to see that.
+        let file = look_through(&self.root)?;
         let mut state = guard(&self.state);
         let mut known = match state.known.take() {
             Some(known) if known.file.hash == file.hash => Known { file, ..known },
-            _ => Known::parse(&self.root, &bytes, file)?,
+            _ => {
+                let (bytes, file) = read(&self.root)?;
+                Known::parse(&self.root, &bytes, file)?
+            }
         };
-        drop(bytes);
         let path = Index::path(&self.root);
         let mut changed = false;
         for change in changes {
@@ -225,24 +228,57 @@ impl Write for Hashed {
 }
 
 fn read(root: &Path) -> Result<(Vec<u8>, Seen), LayoutError> {
+    let (open, metadata) = open(root)?;
+    let bytes = files::read_open(&open, metadata.len(), &Index::path(root), MAX_INDEX)?;
+    let mut hasher = hasher();
+    hasher.update(&bytes);
+    Ok((bytes, seen(open, &metadata, hasher)))
+}
+
+/// The same, of which nothing but the hash is kept.
+fn look_through(root: &Path) -> Result<Seen, LayoutError> {
+    let (open, metadata) = open(root)?;
+    let path = Index::path(root);
+    let mut hasher = hasher();
+    let mut buffer = vec![0; BUFFER];
+    let mut left = (&open).take(MAX_INDEX.saturating_add(1));
+    loop {
+        let count = match left.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(LayoutError::io("read", &path, source)),
+        };
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+    if left.limit() == 0 {
+        return Err(LayoutError::TooLarge {
+            path,
+            limit: MAX_INDEX,
+        });
+    }
+    Ok(seen(open, &metadata, hasher))
+}
+
+/// Opens the index. The stamp is taken before it is read: a change in between is seen next time.
+fn open(root: &Path) -> Result<(File, std::fs::Metadata), LayoutError> {
     let path = Index::path(root);
     let absent = || LayoutError::NotALayout {
         path: root.to_owned(),
         missing: "index.json",
     };
     let (open, _) = files::open(&path)?.ok_or_else(absent)?;
-    // The stamp is taken before the file is read: a change in between is seen next time.
     let metadata = open.metadata();
     let metadata = metadata.map_err(|source| LayoutError::io("read", &path, source))?;
-    let bytes = files::read_open(&open, metadata.len(), &path, MAX_INDEX)?;
-    let mut hasher = hasher();
-    hasher.update(&bytes);
-    let file = Seen {
-        stamp: stamp(&metadata),
+    Ok((open, metadata))
+}
+
+fn seen(open: File, metadata: &std::fs::Metadata, hasher: Hasher) -> Seen {
+    Seen {
+        stamp: stamp(metadata),
         hash: hasher.finish(),
         _open: open,
-    };
-    Ok((bytes, file))
+    }
 }
 
 fn hasher() -> Hasher {

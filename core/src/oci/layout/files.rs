@@ -264,13 +264,26 @@ pub(super) fn sync_blobs(root: &Path) -> Result<(), LayoutError> {
 
 /// Makes sure that `path` is a directory and no link to one: nothing is written elsewhere.
 fn real_directory(path: &Path) -> Result<(), LayoutError> {
-    match fs::create_dir(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(LayoutError::io("create", path, source)),
+    match fs::symlink_metadata(path) {
+        // As a rule it is there: looking takes no lock, as making does even where it fails.
+        Ok(metadata) => return no_link(path, &metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(LayoutError::io("look at", path, source)),
     }
-    let metadata =
-        fs::symlink_metadata(path).map_err(|source| LayoutError::io("look at", path, source))?;
+    match fs::create_dir(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let metadata = fs::symlink_metadata(path);
+            no_link(
+                path,
+                &metadata.map_err(|source| LayoutError::io("look at", path, source))?,
+            )
+        }
+        Err(source) => Err(LayoutError::io("create", path, source)),
+    }
+}
+
+fn no_link(path: &Path, metadata: &fs::Metadata) -> Result<(), LayoutError> {
     if metadata.is_dir() {
         Ok(())
     } else {
