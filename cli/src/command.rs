@@ -158,21 +158,36 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(many::cores());
+        self.wait_on(runtime, work)
+    }
+
+    /// [`Self::wait`] for work on one thing, which gains nothing from other threads: without them nothing is
+    /// handed over from one to another.
+    pub(crate) fn wait_for_one<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.wait_on(Builder::new_current_thread(), work)
+    }
+
+    fn wait_on<T>(
+        &self,
+        mut runtime: Builder,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let interrupt = self.interrupts.interrupt();
         let attended = self.interrupts.attend(&self.console);
         if interrupt.is_raised() {
             return Err(Failure::error(interrupts::interrupted()));
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(many::cores())
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                Failure::failed(format!(
-                    "failed to start the runtime: {}",
-                    WithCauses(&error)
-                ))
-            })?;
+        let runtime = runtime.enable_all().build().map_err(|error| {
+            Failure::failed(format!(
+                "failed to start the runtime: {}",
+                WithCauses(&error)
+            ))
+        })?;
         let _busy = self.console.spinner("waiting");
         let result = runtime.block_on(async {
             tokio::pin!(work);

@@ -32,7 +32,7 @@ pub(super) fn run(args: InspectArgs, context: &Context) -> Result<(), Failure> {
         Opener::new(&args.registry, Access::Read, &dirs, context)?.open(&args.reference)?;
     let console = &context.console;
     let budget = args.deadline.budget();
-    context.wait(budget.run(Phase::Fetching, async {
+    context.wait_for_one(budget.run(Phase::Fetching, async {
         let artifact = during(Phase::Resolving, target.resolve("inspect", context)).await?;
         let list = target.place.list_signatures(&artifact, args.max_signatures);
         let listing = during(Phase::Listing, list).await?;

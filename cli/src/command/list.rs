@@ -25,7 +25,7 @@ pub(super) fn run(args: ListArgs, context: &Context) -> Result<(), Failure> {
         Ok::<_, Failure>((artifact, listing))
     };
     let budget = args.deadline.budget();
-    let (artifact, listing) = context.wait(budget.run(Phase::Listing, list))?;
+    let (artifact, listing) = context.wait_for_one(budget.run(Phase::Listing, list))?;
     let console = &context.console;
     for warning in &listing.warnings {
         console.warning(warning);

@@ -168,7 +168,18 @@ impl Target {
         verb: &str,
         context: &Context,
     ) -> Result<Descriptor, Failure> {
-        let descriptor = self.place.resolve(&self.target).await?;
+        let descriptor = self.resolve_untold().await?;
+        self.warn(verb, context);
+        Ok(descriptor)
+    }
+
+    /// [`Self::resolve`], the warning left to [`Self::warn`].
+    pub(super) async fn resolve_untold(&self) -> Result<Descriptor, Failure> {
+        Ok(self.place.resolve(&self.target).await?)
+    }
+
+    /// Warns where the reference is a tag.
+    pub(super) fn warn(&self, verb: &str, context: &Context) {
         if let TagOrDigest::Tag(tag) = &self.target {
             let why = if verb == "sign" {
                 "tags are mutable and a tag reference can point to a different artifact than the one signed."
@@ -179,7 +190,6 @@ impl Target {
                 "Always {verb} the artifact using digest(@sha256:...) rather than a tag(:{tag}) because {why}"
             ));
         }
-        Ok(descriptor)
     }
 }
 

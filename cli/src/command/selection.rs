@@ -32,6 +32,8 @@ pub(super) struct Item {
 enum Found {
     /// Where it is: it is resolved in its turn.
     Later(Target),
+    /// It was resolved ahead of its turn, in which that is told.
+    Ahead(Target, Result<Descriptor, Failure>),
     Already(Target, Descriptor),
     /// An index leads to it, and it is read in its turn.
     Walked(Target, Walked),
@@ -54,6 +56,19 @@ impl Item {
         Self { found, ..self }
     }
 
+    /// The same, resolved now; what is to be told of that is told in its turn.
+    pub(super) async fn resolved_ahead(self, budget: &Budget) -> Self {
+        let Found::Later(target) = self.found else {
+            return self;
+        };
+        let resolve = budget.run(Phase::Resolving, target.resolve_untold());
+        let found = resolve.await;
+        Self {
+            found: Found::Ahead(target, found),
+            ..self
+        }
+    }
+
     /// Where the artifact is, and the artifact, resolved now unless it was before.
     pub(super) async fn artifact(
         self,
@@ -69,6 +84,11 @@ impl Item {
             let (target, artifact) = match found {
                 Found::Later(target) => {
                     let artifact = target.resolve(verb, context).await?;
+                    (target, artifact)
+                }
+                Found::Ahead(target, found) => {
+                    let artifact = found?;
+                    target.warn(verb, context);
                     (target, artifact)
                 }
                 Found::Already(target, artifact) => (target, artifact),

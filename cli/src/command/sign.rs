@@ -25,7 +25,7 @@ use super::selection::{self, Item};
 use super::signer;
 use super::tally::{Tally, Telling};
 use crate::args::sign::SignArgs;
-use crate::args::{Deadline, Output};
+use crate::args::{Deadline, Output, Selection};
 use crate::failure::Failure;
 use crate::output::{json, one_line};
 
@@ -48,6 +48,8 @@ enum Done {
 struct Job {
     opened: signer::Opened,
     options: SignOptions,
+    /// There is one signature to make and no other.
+    one: bool,
     skip_signed: bool,
     deadline: Deadline,
     /// Artifacts that are looked at and signed now.
@@ -91,12 +93,38 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
         many::nothing_here(context);
         return Tally::new(telling(&args), false).finish(Rest::default(), context);
     }
-    context.wait(async {
+    let one = references.len() == 1 && list.is_none() && args.selection == Selection::Named;
+    let work = async {
         let open = signer::open(&args.signing, Kind::Oci, &dirs, context);
         let budget = args.signing.deadline.budget();
-        let opened = budget.run(Phase::OpeningKey, open).await?;
-        sign_all(&args, references, list, opened, &dirs, context).await
-    })
+        let open = budget.run(Phase::OpeningKey, open);
+        // While the plugin starts and logs in, the registry is asked for what is to be signed.
+        let find = find(&args, references, one, &dirs, context);
+        let (opened, found) = tokio::try_join!(open, async { Ok(find.await) })?;
+        sign_all(&args, found, list, one, opened, &dirs, context).await
+    };
+    match one {
+        true => context.wait_for_one(work),
+        false => context.wait(work),
+    }
+}
+
+/// The artifacts that were named, and what opens those of a list.
+async fn find(
+    args: &SignArgs,
+    references: Vec<Named>,
+    one: bool,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<(Arc<Opener>, Vec<Item>), Failure> {
+    let opener = Arc::new(Opener::new(&args.registry, Access::Write, dirs, context)?);
+    let (selection, deadline) = (&args.selection, &args.signing.deadline);
+    let items = selection::items(references, &opener, selection, "sign", deadline, context);
+    let mut items = items.await?;
+    if one && let Some(item) = items.pop() {
+        items.push(item.resolved_ahead(&deadline.budget()).await);
+    }
+    Ok((opener, items))
 }
 
 fn telling(args: &SignArgs) -> Telling {
@@ -112,24 +140,36 @@ fn telling(args: &SignArgs) -> Telling {
 
 async fn sign_all(
     args: &SignArgs,
-    references: Vec<Named>,
+    found: Result<(Arc<Opener>, Vec<Item>), Failure>,
     list: Option<Lines>,
+    one: bool,
     opened: signer::Opened,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<(), Failure> {
-    let prepared = prepare(args, references, list, &opened, dirs, context).await;
-    let (options, source, known) = match prepared {
+    let prepared = found.and_then(|(opener, items)| {
+        let format = signer::format(&args.signing, dirs)?;
+        let options = signer::options(&args.signing, format, &opened, dirs, context)?;
+        Ok((options, opener, items))
+    });
+    let (options, opener, items) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
             signer::close(&opened.signer, &args.signing.deadline).await;
             return Err(failure);
         }
     };
+    let known = items.len();
+    let listed = list.map(|list| {
+        let (selection, deadline) = (args.selection.clone(), args.signing.deadline.clone());
+        selection::listed(list, opener, selection, "sign", deadline, context.clone())
+    });
+    let source = Source::new(items, listed);
     let format = options.format;
     let job = Arc::new(Job {
         opened,
         options,
+        one,
         skip_signed: args.skip_signed,
         deadline: args.signing.deadline.clone(),
         taken: Taken::default(),
@@ -138,27 +178,6 @@ async fn sign_all(
     let result = sign_each(args, &job, source, known, format).await;
     signer::close(&job.opened.signer, &job.deadline).await;
     result
-}
-
-async fn prepare(
-    args: &SignArgs,
-    references: Vec<Named>,
-    list: Option<Lines>,
-    opened: &signer::Opened,
-    dirs: &Dirs,
-    context: &Context,
-) -> Result<(SignOptions, Source<Item>, usize), Failure> {
-    let opener = Arc::new(Opener::new(&args.registry, Access::Write, dirs, context)?);
-    let (selection, deadline) = (&args.selection, &args.signing.deadline);
-    let items = selection::items(references, &opener, selection, "sign", deadline, context).await?;
-    let format = signer::format(&args.signing, dirs)?;
-    let options = signer::options(&args.signing, format, opened, dirs, context)?;
-    let known = items.len();
-    let listed = list.map(|list| {
-        let (selection, deadline) = (selection.clone(), deadline.clone());
-        selection::listed(list, opener, selection, "sign", deadline, context.clone())
-    });
-    Ok((options, Source::new(items, listed), known))
 }
 
 async fn sign_each(
@@ -247,6 +266,10 @@ async fn sign_or_skip(
         return Ok(Done::Skipped(name, artifact, found.manifest.clone()));
     }
     let made = sign::make_signature(signer, &artifact, options).await?;
+    if job.one {
+        // The plugin logs out and ends while its signature is stored.
+        signer.finish().await;
+    }
     // A plugin without sessions tells its certificate with the signature.
     if let Some(found) = has(made.leaf_thumbprint()) {
         return Ok(Done::Skipped(name, artifact, found.manifest.clone()));

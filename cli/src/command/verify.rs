@@ -21,6 +21,7 @@ use super::revocation;
 use super::selection::{self, Item};
 use super::signer;
 use super::{Context, permissions};
+use crate::args::Selection;
 use crate::args::verify::VerifyArgs;
 use crate::failure::Failure;
 use crate::failure::verification::{Asked, Refusal, refusal};
@@ -67,7 +68,8 @@ pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure
         args,
         context: context.clone(),
     });
-    context.wait(async {
+    let one = !telling.many && job.args.selection == Selection::Named;
+    let work = async {
         let selection = &job.args.selection;
         let deadline = &job.args.deadline;
         let items =
@@ -95,7 +97,11 @@ pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure
         batch::spread(&mut source, window, stop, begin, done).await;
         drop(progress);
         finish(source, |item| item.name, report, printing, known, context)
-    })
+    };
+    match one {
+        true => context.wait_for_one(work),
+        false => context.wait(work),
+    }
 }
 
 /// Tells of one; nothing more once standard output takes nothing.

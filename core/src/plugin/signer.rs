@@ -133,6 +133,14 @@ impl PluginSigner {
         prefixed.then(|| format!("failed to sign with the plugin {plugin}: "))
     }
 
+    /// Says that nothing more will be signed: a session's plugin may log out and end, while the caller
+    /// goes on. [`Self::close`] waits for that.
+    pub async fn finish(&self) {
+        if let Self::Raw(signer) = self {
+            signer.finish().await;
+        }
+    }
+
     /// Ends the session: the plugin logs out and its process is reaped. Without a session there is
     /// nothing to do.
     pub async fn close(&self) {

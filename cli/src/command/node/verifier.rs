@@ -113,7 +113,7 @@ fn verdict(
         return Ok(excepted(&exception.reason, None, &dirs));
     }
     let checker = Checker::new(settings, &dirs, context)?;
-    let allowed = context.wait(checker.check(&question.repository, &descriptor))?;
+    let allowed = context.wait_for_one(checker.check(&question.repository, &descriptor))?;
     Ok(match allowed {
         Allowed::Verified(verified) => describe(&verified),
         Allowed::Skipped { statement } => format!(

@@ -114,6 +114,13 @@ impl RawSigner {
         signed.inspect_err(|error| self.holder.note_denial(error))
     }
 
+    /// Says that nothing more will be signed; [`Self::close`] waits for the end.
+    pub async fn finish(&self) {
+        if let Way::Session(session) = &self.way {
+            session.finish().await;
+        }
+    }
+
     /// Ends the session, if there is one: the plugin logs out and its process is reaped.
     pub async fn close(&self) {
         if let Way::Session(session) = &self.way {

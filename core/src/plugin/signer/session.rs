@@ -77,6 +77,13 @@ impl SigningSession {
         &self.chain
     }
 
+    /// Closes the plugin's stdin: it may end while nobody waits for it.
+    pub(super) async fn finish(&self) {
+        if let Some(live) = &self.slot.lock().await.live {
+            live.session().close();
+        }
+    }
+
     pub(super) async fn close(&self) {
         if let Some(live) = self.slot.lock().await.live.take() {
             live.end().await;

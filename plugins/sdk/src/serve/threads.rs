@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::thread::{Scope, Thread};
 
 use super::Engine;
-use super::session::{Incoming, QUEUE, Session, read_requests};
+use super::session::{Incoming, QUEUE, Request, Session, read_requests};
 use crate::asynchronous::AsyncPlugin;
 use crate::context::{Channel, Output};
 
@@ -51,17 +52,13 @@ impl Engine for Threads {
             }
         };
         if let Some(key) = &opened {
-            let work = || {
-                while let Some(request) = next() {
-                    self.wait(session.with_key(key, &request));
-                }
+            let crew = Crew {
+                next,
+                work: |request: &Request| self.wait(session.with_key(key, request)),
+                idle: AtomicU32::new(0),
+                to_come: AtomicU32::new(key.in_flight(MAX_WORKERS).saturating_sub(1)),
             };
-            std::thread::scope(|scope| {
-                for _ in 1..key.in_flight(MAX_WORKERS) {
-                    scope.spawn(work);
-                }
-                work();
-            });
+            std::thread::scope(|scope| crew.work(scope));
         }
         u8::from(session.is_broken())
     }
@@ -70,6 +67,44 @@ impl Engine for Threads {
 fn receive(requests: &Mutex<Receiver<Incoming>>) -> Option<Incoming> {
     let requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
     requests.recv().ok()
+}
+
+/// Threads that answer requests. One is started when a request is taken and none is left that waits for
+/// the next: who asks for a single signature has a single thread more.
+struct Crew<N, W> {
+    next: N,
+    work: W,
+    /// Threads that wait for a request.
+    idle: AtomicU32,
+    /// Threads that may be started yet.
+    to_come: AtomicU32,
+}
+
+impl<N, W> Crew<N, W>
+where
+    N: Fn() -> Option<Request> + Sync,
+    W: Fn(&Request) + Sync,
+{
+    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        loop {
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            let request = (self.next)();
+            let was_last = self.idle.fetch_sub(1, Ordering::SeqCst) == 1;
+            let Some(request) = request else { return };
+            if was_last && self.may_start() {
+                scope.spawn(|| self.work(scope));
+            }
+            (self.work)(&request);
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        let taken = self
+            .to_come
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        taken.is_ok()
+    }
 }
 
 /// Wakes the thread that waits.
