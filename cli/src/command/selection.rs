@@ -77,7 +77,7 @@ impl Item {
         context: &Context,
     ) -> Result<(Arc<dyn Repository>, Descriptor), Failure> {
         let found = match self.found {
-            Found::Not(failure) => return Err(failure),
+            Found::Not(failure) | Found::Ahead(_, Err(failure)) => return Err(failure),
             found => found,
         };
         let find = async {
