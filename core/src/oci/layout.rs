@@ -407,6 +407,17 @@ impl Inner {
         })
     }
 
+    /// The manifest with a digest, if the index leads to it and it was read and compared with its digest
+    /// when who refers to whom was found out. Nothing is read for this.
+    fn read_before(&self, digest: &Digest) -> Result<Option<Descriptor>, LayoutError> {
+        self.current.look(|known| {
+            Ok(known
+                .read_graph()
+                .and_then(|graph| graph.manifest(digest))
+                .cloned())
+        })
+    }
+
     /// The artifact that a tag names (OCI-36).
     fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, LayoutError> {
         self.current
@@ -428,6 +439,9 @@ impl Inner {
                 }
             },
             TagOrDigest::Digest(digest) => {
+                if let Some(read) = self.read_before(digest)? {
+                    return Ok(read);
+                }
                 let listed = self.manifest(digest)?;
                 let found = match listed {
                     Some(descriptor) => Some(descriptor),

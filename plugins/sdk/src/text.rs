@@ -106,6 +106,10 @@ pub fn escaped(text: &str) -> String {
 
 /// [`escaped`], in which the characters of `kept` stay as they are.
 pub fn escaped_but(text: &str, kept: &str) -> String {
+    // Nearly all text is such.
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_dangerous(c) && !kept.contains(c) {

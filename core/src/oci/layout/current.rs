@@ -69,6 +69,11 @@ impl Known {
         Ok(self.graph.insert(graph))
     }
 
+    /// The same as far as it was read before.
+    pub(super) fn read_graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+
     fn parse(root: &Path, bytes: &[u8], file: Seen) -> Result<Self, LayoutError> {
         Ok(Self {
             index: Index::parse(root, bytes)?,
