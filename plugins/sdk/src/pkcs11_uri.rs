@@ -355,7 +355,9 @@ pub fn pin_sources(text: &str) -> impl Iterator<Item = String> + '_ {
                 let escape = (*first == b'%').then(|| after.get(..2)).flatten();
                 let byte = escape
                     .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-                    .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+                    .and_then(|digits| {
+                        u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+                    });
                 bytes.push(byte.unwrap_or(*first));
                 rest = match byte {
                     Some(_) => after.get(2..).unwrap_or_default(),

@@ -154,9 +154,8 @@ impl Certificate {
     /// outside the signed part, and malformed values of the extensions that are read here. A
     /// public key of an unsupported kind is no error; see [`Certificate::public_key`].
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        if let Some(wrapping) = Wrapping::of(der)
-            && wrapping != Wrapping::PrivateKey
-        {
+        let wrapping = Wrapping::of(der).filter(|wrapping| *wrapping != Wrapping::PrivateKey);
+        if let Some(wrapping) = wrapping {
             return Err(CertificateError::Wrapped(wrapping));
         }
         if der.len() > MAX_CERTIFICATE_LEN {

@@ -322,7 +322,7 @@ fn is_printable(b: u8) -> bool {
 
 /// UCS-2 without surrogates and noncharacters; a final NUL is dropped.
 fn bmp(bytes: &[u8]) -> Option<String> {
-    if !bytes.len().is_multiple_of(2) {
+    if bytes.len() % 2 != 0 {
         return None;
     }
     let bytes = bytes.strip_suffix(&[0, 0]).unwrap_or(bytes);

@@ -137,9 +137,8 @@ impl Certificate {
             .basic_constraints()
             .filter(|b| b.ca && b.critical)
             .ok_or(RuleError::NotCa)?;
-        if let Some(allowed) = constraints.path_len
-            && usize::try_from(allowed).is_ok_and(|allowed| allowed < below)
-        {
+        let is_short = |length: &u32| usize::try_from(*length).is_ok_and(|length| length < below);
+        if let Some(allowed) = constraints.path_len.filter(is_short) {
             return Err(RuleError::PathTooLong { below, allowed });
         }
         if !self.usage(profile)?.allows(KeyUsage::KEY_CERT_SIGN) {

@@ -93,8 +93,7 @@ impl Time {
             minute: two(10)?,
             second: two(12)?,
         };
-        let leap = time.year.is_multiple_of(4)
-            && (!time.year.is_multiple_of(100) || time.year.is_multiple_of(400));
+        let leap = time.year % 4 == 0 && (time.year % 100 != 0 || time.year % 400 == 0);
         let days = match time.month {
             4 | 6 | 9 | 11 => 30,
             2 if leap => 29,

@@ -5,8 +5,9 @@
 )]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::ptr::NonNull;
@@ -314,9 +315,9 @@ const MOST_DESCRIPTORS: RawFd = 4096;
 #[derive(Debug)]
 pub(crate) struct Cancellation {
     raised: AtomicBool,
-    reader: PipeReader,
+    reader: UnixStream,
     /// Open as long as the process, so that the signal handler can write to it.
-    writer: PipeWriter,
+    writer: UnixStream,
 }
 
 /// The longest wait for a person (five minutes).
@@ -339,9 +340,9 @@ impl Cancellation {
         if let Some(cancellation) = ONLY.get() {
             return Ok(cancellation);
         }
-        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = UnixStream::pair()?;
         // A signal handler must never block.
-        rustix::io::ioctl_fionbio(&writer, true)?;
+        writer.set_nonblocking(true)?;
         let cancellation = ONLY.get_or_init(|| Self {
             raised: AtomicBool::new(false),
             reader,
@@ -355,7 +356,7 @@ impl Cancellation {
     pub(crate) fn raise(&self) {
         if !self.raised.swap(true, Ordering::SeqCst) {
             use io::Write as _;
-            // One byte always fits into the pipe; waiters also look at the flag.
+            // One byte always fits; waiters also look at the flag.
             drop((&self.writer).write(&[0]));
         }
     }
@@ -603,7 +604,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_when_cancelled() {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = UnixStream::pair().unwrap();
         let (source, mut sink) = io::pipe().unwrap();
         let cancellation = Cancellation {
             raised: AtomicBool::new(false),

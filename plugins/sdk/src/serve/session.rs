@@ -181,9 +181,8 @@ impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
             .handler
             .answer(&command, request.bytes(), open, &context);
         let answer = guarded(answering).await;
-        if let Err(error) = &answer
-            && *error.code() == ErrorCode::AccessDenied
-        {
+        let denied = |error: &&Error| *error.code() == ErrorCode::AccessDenied;
+        if let Some(error) = answer.as_ref().err().filter(denied) {
             self.failure.get_or_init(|| error.clone());
         }
         answer
