@@ -35,6 +35,18 @@ fast_curves() {
     export AWS_LC_SYS_SMALL=0 AWS_LC_SYS_CFLAGS="${AWS_LC_SYS_CFLAGS:-} -DMY_ASSEMBLER_IS_TOO_OLD_FOR_512AVX"
 }
 
+# no_c_compiler DIRECTORY: puts a C compiler into it, cc, that writes empty files: enough to type-check Rust.
+no_c_compiler() {
+    cat >"$1/cc" <<'CC'
+#!/bin/sh
+for argument; do
+    [ "$last" != -o ] || : >"$argument"
+    last=$argument
+done
+CC
+    chmod +x "$1/cc"
+}
+
 # plugins [local]: prints the name of each plugin of the box, one a line; with "local" those alone that bring
 # no client of a service in the cloud.
 plugins() {

@@ -34,7 +34,6 @@ pub use draft::{Draft, DraftAttributes, Signed, ToBeSigned};
 pub use error::{CborError, EnvelopeError};
 pub use payload::{PAYLOAD_CONTENT_TYPE, Payload, PayloadError};
 pub use proven::ProvenChains;
-pub(crate) use signature::chain_fault;
 pub use signature::{
     Content, Envelope, MAX_ENVELOPE_LEN, MAX_HEADERS, Signature, SignerChain, Unverified,
 };

@@ -8,6 +8,7 @@
 //!
 //! It does not read streams, comments or any relaxed dialect.
 
+#[cfg(feature = "files")]
 pub mod go;
 mod parser;
 mod strict;

@@ -82,26 +82,35 @@
 
 pub mod artifact;
 pub mod attestation;
+#[cfg(feature = "runtime")]
 pub mod batch;
 pub mod blob;
+#[cfg(feature = "runtime")]
 pub mod budget;
+#[cfg(feature = "certify")]
 pub mod certify;
+#[cfg(feature = "files")]
 pub mod config;
 pub mod crypto;
+#[cfg(feature = "files")]
 pub mod dirs;
 pub mod envelope;
 pub mod event;
 pub mod json;
+#[cfg(feature = "http")]
 pub mod net;
 pub mod oci;
+#[cfg(feature = "plugin-host")]
 pub mod plugin;
 pub mod policy;
 pub mod revocation;
+#[cfg(feature = "runtime")]
 pub mod sign;
 pub mod timestamp;
 pub mod trust;
 pub mod verify;
 pub mod x509;
+#[cfg(feature = "registry")]
 pub mod yaml;
 
 pub use hardsign_plugin::{algorithm, text};

@@ -18,6 +18,8 @@ mod document;
 pub mod edit;
 pub mod hardsign;
 mod level;
+#[cfg(feature = "files")]
+mod load;
 pub mod oci;
 pub mod position;
 mod reader;
@@ -28,8 +30,10 @@ mod statement;
 pub use crate::artifact::Kind;
 pub use document::{Applicability, Document, Statement};
 pub use level::{Action, Actions, Check, Level, LevelFault, VerifyTimestamp};
+#[cfg(feature = "files")]
+pub use load::check_together;
 pub use reader::{MalformedPolicy, Place, UnknownMember};
-pub use run::{Policy, PolicyFile, PolicyLoadError, check_together};
+pub use run::{Policy, PolicyFile, PolicyLoadError};
 pub use scope::{InvalidScope, Scope, Scopes};
 pub use statement::{Rules, StatementError, StatementFault, Verification};
 

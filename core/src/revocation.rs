@@ -18,19 +18,27 @@ use crate::x509::{Certificate, Chain};
 
 mod asn1;
 mod attempt;
+#[cfg(feature = "revocation-online")]
 mod bundles;
+#[cfg(feature = "revocation-online")]
 mod cache;
 pub mod crl;
+#[cfg(feature = "revocation-online")]
 mod fetch;
 pub mod ocsp;
+#[cfg(feature = "revocation-online")]
 mod online;
 mod points;
+#[cfg(feature = "revocation-online")]
 mod shared;
 
 pub use asn1::NotSigned;
 pub use attempt::{Attempt, ServerError};
+#[cfg(feature = "revocation-online")]
 pub use cache::CacheError;
+#[cfg(feature = "revocation-online")]
 pub use fetch::FetchError;
+#[cfg(feature = "revocation-online")]
 pub use online::{Online, OnlineOptions};
 pub use points::{DistributionPoint, OutOfScope, Reasons, distribution_points};
 
@@ -95,6 +103,9 @@ pub enum Unknown {
         /// Who was asked, and why that was in vain.
         attempts: Vec<Attempt>,
     },
+    /// Nobody was asked: see [`Offline`].
+    #[error("nobody was asked")]
+    NotAsked,
     /// The time for all certificates of the chain ran out (REV-12).
     #[error("no answer within {} seconds", after.as_secs())]
     TimeLimit {
@@ -178,6 +189,22 @@ impl<'a> Inquiry<'a> {
 impl<T: Checker + ?Sized> Checker for Arc<T> {
     async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
         (**self).check(inquiry).await
+    }
+}
+
+/// Asks nobody: what names addresses to ask is not known to be good, and fails wherever the policy wants to know (SEC-08).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offline;
+
+#[async_trait]
+impl Checker for Offline {
+    async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
+        let status = |certificate| match names_addresses(certificate) {
+            true => Status::Unknown(Unknown::NotAsked),
+            false => Status::NotRevocable,
+        };
+        let certificates = inquiry.certificates.iter();
+        certificates.map(|c| status(c).into()).collect()
     }
 }
 

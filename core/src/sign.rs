@@ -29,10 +29,14 @@ use crate::text::plural;
 use crate::timestamp::{OutsideValidity, Token, TokenError};
 use crate::x509::Name;
 
+#[cfg(feature = "timestamp-client")]
+pub use authority::TimestampAuthority;
 pub use evidence::{ProveError, ProvenEvidence};
 pub use existing::{Existing, existing, makes_needless};
-pub use timestamp::{Countersigner, TimestampAuthority, TimestampError};
+pub use timestamp::{Countersigner, TimestampError};
 
+#[cfg(feature = "timestamp-client")]
+mod authority;
 mod evidence;
 mod existing;
 mod timestamp;

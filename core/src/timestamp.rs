@@ -11,6 +11,7 @@
 //! Everything is bounded: bytes, nesting, certificates, attributes, signature checks.
 
 mod ber;
+#[cfg(feature = "timestamp-client")]
 mod client;
 mod cms;
 mod error;
@@ -24,6 +25,7 @@ mod token;
 use der::{Tag, TagNumber};
 
 pub use ber::BerError;
+#[cfg(feature = "timestamp-client")]
 pub use client::{Client, ClientError};
 pub use error::{InfoError, OutsideValidity, ResponseError, RootError, TokenError};
 pub use info::{Info, Range};

@@ -10,14 +10,18 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::artifact::Quoted;
+#[cfg(feature = "files")]
 use crate::config;
 use crate::text::did_you_mean;
 use crate::x509::{self, Certificate};
 
+#[cfg(feature = "files")]
 pub mod edit;
+#[cfg(feature = "files")]
 mod load;
 mod loaded;
 
+#[cfg(feature = "files")]
 pub use load::{Loader, MAX_ENTRIES, MAX_FILE_LEN};
 pub use loaded::{LoadedStore, LoadedStores, TrustStores};
 
@@ -161,6 +165,7 @@ pub enum TrustError {
         file: String,
     },
     /// A file can't be read.
+    #[cfg(feature = "files")]
     #[error("failed to read the trusted certificate {} in trust store {} of type {}", file.escape_debug(), store.name, store.store_type)]
     ReadFile {
         /// The store.
@@ -354,35 +359,6 @@ impl TrustStore {
             store,
             certificates,
             warnings: Vec::new(),
-        })
-    }
-
-    /// Makes a store from the files of its directory.
-    fn from_files(store: StoreRef, files: load::Files) -> Result<Self, TrustError> {
-        let mut certificates = Vec::new();
-        for (file, bytes) in files.files {
-            let parsed =
-                Certificate::parse_file(&bytes).map_err(|source| TrustError::ParseFile {
-                    store: store.clone(),
-                    file: file.clone(),
-                    source,
-                })?;
-            if parsed.is_empty() {
-                let file = Some(file);
-                return Err(TrustError::Empty { store, file });
-            }
-            for certificate in &parsed {
-                check_suitable(certificate, &store, &file)?;
-            }
-            certificates.extend(parsed);
-        }
-        if certificates.is_empty() {
-            return Err(TrustError::Empty { store, file: None });
-        }
-        Ok(Self {
-            store,
-            certificates,
-            warnings: files.warnings,
         })
     }
 

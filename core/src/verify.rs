@@ -10,6 +10,7 @@
 //! allowed, a [`Verified`] only after the policy's demands on the whole artifact were met. Nothing
 //! else says yes (DIF-45).
 
+#[cfg(feature = "runtime")]
 mod attached;
 mod authentic_timestamp;
 mod authenticity;
@@ -22,12 +23,17 @@ mod hardware;
 mod integrity;
 mod judge;
 mod options;
+#[cfg(feature = "runtime")]
 mod outcome;
 mod report;
+#[cfg(feature = "runtime")]
 mod verifier;
+#[cfg(feature = "runtime")]
 mod window;
 
-pub use crate::policy::{Policy, PolicyFile, PolicyLoadError, check_together};
+#[cfg(feature = "files")]
+pub use crate::policy::check_together;
+pub use crate::policy::{Policy, PolicyFile, PolicyLoadError};
 pub use authentic_timestamp::{Need, TimestampFailure};
 pub use authenticity::AuthenticityError;
 pub use compared::{Compared, Difference, Holder};
@@ -42,9 +48,11 @@ pub use hardware::{HardwareError, hardware};
 pub use integrity::IntegrityError;
 pub use judge::{Answers, Grounds, VerifiedSignature, judge};
 pub use options::Options;
+#[cfg(feature = "runtime")]
 pub use outcome::{
     Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Outcome, PassedOver, SignatureName,
     Skipped, Verified, VerifyError,
 };
 pub use report::{Finding, Logged, Rejected, Report, RevocationFailure, Step};
+#[cfg(feature = "runtime")]
 pub use verifier::{Blob, BlobSignature, Verifier};

@@ -163,7 +163,7 @@ impl Envelope {
     ///
     /// # Errors
     /// [`EnvelopeError`].
-    pub(crate) fn verify_made(self) -> Result<Signature, EnvelopeError> {
+    pub fn verify_made(self) -> Result<Signature, EnvelopeError> {
         let leaf = self.leaf()?;
         self.check_signature(&leaf).map_err(|error| {
             let fault = prove(leaf.clone(), &self.parts.certificates).err();
@@ -396,11 +396,6 @@ impl PartialEq for SignerChain {
 }
 
 impl Eq for SignerChain {}
-
-/// The rule that a signer's chain breaks by itself, whatever was signed; `None` for a good one.
-pub(crate) fn chain_fault(chain: &SignerChain) -> Option<EnvelopeError> {
-    chain.prove().err()
-}
 
 fn prove(leaf: Certificate, ders: &[Vec<u8>]) -> Result<Chain<CodeSigning>, EnvelopeError> {
     if ders.len() > MAX_CHAIN_LEN {

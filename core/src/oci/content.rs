@@ -6,10 +6,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 
+use super::manifest::{Manifest, SignatureForm};
 use super::{OciError, SignatureSource, manifest};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::crypto::Hasher;
+use crate::envelope::Format;
+#[cfg(feature = "registry")]
 use crate::net::Streaming;
 
 /// Bytes read from a file at a time.
@@ -55,6 +58,7 @@ pub struct BlobReader {
 #[derive(Debug)]
 enum ContentSource {
     File(tokio::fs::File),
+    #[cfg(feature = "registry")]
     Http(Box<Streaming>),
     Memory(Option<Bytes>),
 }
@@ -74,6 +78,7 @@ impl BlobReader {
         Self::new(wanted, ContentSource::File(tokio::fs::File::from_std(file)))
     }
 
+    #[cfg(feature = "registry")]
     pub(super) fn http(wanted: &Descriptor, streaming: Streaming) -> Self {
         Self::new(wanted, ContentSource::Http(Box::new(streaming)))
     }
@@ -89,9 +94,11 @@ impl BlobReader {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, OciError> {
         let chunk = match &mut self.source {
             ContentSource::Memory(bytes) => bytes.take().filter(|b| !b.is_empty()),
-            ContentSource::Http(streaming) => {
-                streaming.chunk().await.map_err(super::RegistryError::Net)?
-            }
+            #[cfg(feature = "registry")]
+            ContentSource::Http(streaming) => streaming
+                .chunk()
+                .await
+                .map_err(super::registry::RegistryError::Net)?,
             ContentSource::File(file) => {
                 let mut buffer = vec![0; CHUNK];
                 let count = file
@@ -163,14 +170,14 @@ impl BlobReader {
 pub async fn parsed_manifest(
     repository: &dyn SignatureSource,
     wanted: &Descriptor,
-) -> Result<(manifest::Manifest, Vec<u8>), OciError> {
+) -> Result<(Manifest, Vec<u8>), OciError> {
     let bytes = repository.fetch_manifest(wanted).await?;
     Ok((parse_as(wanted, &bytes)?, bytes))
 }
 
 /// Parses the bytes of a manifest as what its descriptor says.
-pub(super) fn parse_as(wanted: &Descriptor, bytes: &[u8]) -> Result<manifest::Manifest, OciError> {
-    manifest::Manifest::parse(&wanted.media_type, bytes).map_err(|source| OciError::Manifest {
+pub(super) fn parse_as(wanted: &Descriptor, bytes: &[u8]) -> Result<Manifest, OciError> {
+    Manifest::parse(&wanted.media_type, bytes).map_err(|source| OciError::Manifest {
         digest: wanted.digest.clone(),
         source,
     })
@@ -179,4 +186,73 @@ pub(super) fn parse_as(wanted: &Descriptor, bytes: &[u8]) -> Result<manifest::Ma
 /// The reference by digest of a descriptor.
 pub(super) fn by_digest(descriptor: &Descriptor) -> TagOrDigest {
     TagOrDigest::Digest(descriptor.digest.clone())
+}
+
+/// Checks a signature's manifest and says where its envelope is (OCI-10 to OCI-13, VER-30).
+pub(super) fn envelope_of(
+    manifest: &Descriptor,
+    parsed: &Manifest,
+) -> Result<(Format, Descriptor), OciError> {
+    if parsed.signature_form() != SignatureForm::Signature {
+        return Err(OciError::NotASignature {
+            digest: manifest.digest.clone(),
+        });
+    }
+    let [layer] = parsed.layers.as_slice() else {
+        return Err(OciError::LayerCount {
+            count: parsed.layers.len(),
+        });
+    };
+    let envelope = layer.descriptor.clone();
+    let format =
+        Format::from_media_type(&envelope.media_type).ok_or_else(|| OciError::EnvelopeFormat {
+            media_type: envelope.media_type.clone(),
+        })?;
+    if envelope.size > manifest::MAX_SIGNATURE_BLOB {
+        return Err(OciError::SignatureBlobTooLarge {
+            size: envelope.size,
+        });
+    }
+    Ok((format, envelope))
+}
+
+/// Makes sure that a manifest is that of a signature of `subject`.
+pub(super) fn check_is_signature(
+    digest: &Digest,
+    parsed: &Manifest,
+    subject: &Descriptor,
+) -> Result<(), OciError> {
+    if parsed.signature_form() != SignatureForm::Signature {
+        return Err(OciError::NotASignature {
+            digest: digest.clone(),
+        });
+    }
+    match &parsed.subject {
+        Some(named) if named.descriptor.digest == subject.digest => Ok(()),
+        _ => Err(OciError::NotAReferrer {
+            digest: digest.clone(),
+            subject: subject.digest.clone(),
+        }),
+    }
+}
+
+/// Compares content with its descriptor (OCI-14).
+pub(super) fn check_content(descriptor: &Descriptor, content: &[u8]) -> Result<(), OciError> {
+    let found = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    if found != descriptor.size {
+        return Err(OciError::SizeMismatch {
+            digest: descriptor.digest.clone(),
+            expected: descriptor.size,
+            found,
+        });
+    }
+    let found = manifest::digest(descriptor.digest.algorithm(), content);
+    if found == descriptor.digest {
+        Ok(())
+    } else {
+        Err(OciError::DigestMismatch {
+            expected: descriptor.digest.clone(),
+            found,
+        })
+    }
 }

@@ -37,7 +37,6 @@ use crate::artifact::{Descriptor, Digest};
 use crate::budget::{self, Party, Unsettled};
 use crate::envelope::Format;
 use crate::text::WithCauses;
-pub use checkpoint::{Announced, Many};
 use checkpoint::{Writer, Writing};
 use current::Current;
 use desk::Desk;

@@ -239,7 +239,10 @@ impl Entry {
     }
 
     /// Reads one element of a `manifests` array from its text, which is JSON without duplicate names.
-    pub(crate) fn from_json(text: &str) -> Result<Self, ManifestError> {
+    ///
+    /// # Errors
+    /// [`ManifestError`], if it is no such element.
+    pub fn from_json(text: &str) -> Result<Self, ManifestError> {
         match serde_json::from_str::<WireEntry>(text) {
             Ok(entry) => Ok(entry.into()),
             // An error that names no line and column of a text that was never one file.

@@ -25,7 +25,7 @@ use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
 use super::text::{last_lines, without_pin};
 use super::{Host, PluginFile, messages};
 use crate::budget::{self, Party};
-use crate::envelope::{SignerChain, chain_fault};
+use crate::envelope::SignerChain;
 use crate::event::{Event, Observer as _};
 use crate::json::{self, JsonError};
 
@@ -159,7 +159,7 @@ impl Plugin {
     /// What a chain says of itself, where it breaks a rule: a root in the leaf's place makes the
     /// algorithm and the length of a signature look wrong, which they are not.
     pub(super) fn chain_first(&self, error: PluginError, chain: &SignerChain) -> PluginError {
-        match chain_fault(chain) {
+        match chain.prove().err() {
             Some(source) => self.error(AnswerFault::Chain(Box::new(source))),
             None => error,
         }

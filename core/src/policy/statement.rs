@@ -148,7 +148,8 @@ impl Rules {
     /// The same rules for what `signers` alone may have signed: their stores in place of the
     /// statement's, but for those of timestamps. Who of those whom the stores vouch for is one of the
     /// signers, is for [`Signers::tally`].
-    pub(crate) fn for_signers(&self, signers: &Signers) -> Self {
+    #[must_use]
+    pub fn for_signers(&self, signers: &Signers) -> Self {
         let mut stores: Vec<_> = self.stores_of(StoreType::Tsa).cloned().collect();
         for party in signers.parties() {
             let own = party.stores();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::crl::CrlError;
+#[cfg(feature = "revocation-online")]
 use super::fetch::FetchError;
 use super::ocsp::OcspError;
 use super::{Method, RevocationServer};
@@ -27,6 +28,7 @@ pub struct Attempt {
 #[non_exhaustive]
 pub enum ServerError {
     /// There is no answer.
+    #[cfg(feature = "revocation-online")]
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// The OCSP answer is of no use.

@@ -317,7 +317,7 @@ impl Crl {
     }
 
     /// Whether its number is greater than another's; that of one without a number is smallest.
-    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+    pub fn is_newer_than(&self, other: &Self) -> bool {
         match (&self.number, &other.number) {
             (Some(number), Some(other)) => number.is_greater(other),
             (number, _) => number.is_some(),

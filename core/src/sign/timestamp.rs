@@ -9,15 +9,11 @@ use jiff::Timestamp;
 
 use crate::crypto::NoRandomness;
 use crate::envelope::Signature;
-use crate::event::Listener;
-use crate::revocation::Checker;
-use crate::timestamp::{
-    AuthorityRevocation, Client, ClientError, OutsideValidity, Request, ResponseError, TokenError,
-    check_revocation,
-};
-use crate::x509::Certificate;
+#[cfg(feature = "timestamp-client")]
+use crate::timestamp::ClientError;
+use crate::timestamp::{AuthorityRevocation, OutsideValidity, ResponseError};
 
-/// Where timestamps come from: [`TimestampAuthority`], whatever checks revocation for it.
+/// Where timestamps come from: `TimestampAuthority`, whatever checks revocation for it.
 pub trait Countersigner: fmt::Debug + Send + Sync {
     /// A token over the primitive signature, good in every respect, to be stored as it is.
     fn countersign<'a>(
@@ -25,14 +21,6 @@ pub trait Countersigner: fmt::Debug + Send + Sync {
         signature: &'a Signature,
         now: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, TimestampError>> + Send + 'a>>;
-}
-
-/// A timestamping authority that the user names, with the root that its chain must end in.
-pub struct TimestampAuthority {
-    client: Client,
-    roots: [Certificate; 1],
-    checker: Box<dyn Checker>,
-    listener: Listener,
 }
 
 /// Why a signature has no timestamp; it is not stored then.
@@ -43,6 +31,7 @@ pub enum TimestampError {
     #[error(transparent)]
     Nonce(#[from] NoRandomness),
     /// There is no answer.
+    #[cfg(feature = "timestamp-client")]
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The answer carries no token that can be relied on.
@@ -62,59 +51,10 @@ pub enum TimestampError {
 impl TimestampError {
     /// Whether the authority could not be used at all, so that the next request will fail too.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Client(_))
-    }
-}
-
-impl TimestampAuthority {
-    /// An authority whose chain must end in `root`, and whose revocation `checker` checks.
-    pub fn new(
-        client: Client,
-        root: Certificate,
-        checker: impl Checker + 'static,
-        listener: Listener,
-    ) -> Self {
-        Self {
-            client,
-            roots: [root],
-            checker: Box::new(checker),
-            listener,
+        match self {
+            #[cfg(feature = "timestamp-client")]
+            Self::Client(_) => true,
+            _ => false,
         }
-    }
-
-    /// The hash follows the signing key (TSA-02, TSA-14). The chain is judged at the time of the
-    /// token and now.
-    async fn ask(&self, signature: &Signature, now: Timestamp) -> Result<Vec<u8>, TimestampError> {
-        let message = signature.signature_bytes();
-        let request = Request::new(signature.algorithm().hash(), message)?;
-        let response = self.client.ask(&request).await?;
-        let answer = request.accept(&response, message, &self.roots)?;
-        let chain = answer.verified.chain();
-        let valid = chain.check_validity_at(now);
-        valid.map_err(|source| ResponseError::Token(TokenError::NotValidAt { source }))?;
-        answer
-            .verified
-            .range()
-            .check_inside(signature.chain().certificates())?;
-        check_revocation(&*self.checker, chain, now, &self.listener).await?;
-        Ok(answer.token)
-    }
-}
-
-impl Countersigner for TimestampAuthority {
-    fn countersign<'a>(
-        &'a self,
-        signature: &'a Signature,
-        now: Timestamp,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, TimestampError>> + Send + 'a>> {
-        Box::pin(self.ask(signature, now))
-    }
-}
-
-impl fmt::Debug for TimestampAuthority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimestampAuthority")
-            .field("client", &self.client)
-            .finish_non_exhaustive()
     }
 }

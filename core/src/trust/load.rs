@@ -17,10 +17,12 @@ use async_trait::async_trait;
 
 use super::{
     Ignored, LoadedStore, StoreRef, StoreType, TrustError, TrustStore, TrustStores, Warning,
+    check_suitable,
 };
 use crate::budget::apart;
 use crate::config;
 use crate::text::nearest;
+use crate::x509::Certificate;
 
 /// Most entries in the directory of one store.
 pub const MAX_ENTRIES: usize = 1024;
@@ -168,6 +170,37 @@ pub(super) struct Files {
     pub(super) warnings: Vec<Warning>,
 }
 
+impl TrustStore {
+    /// Makes a store from the files of its directory.
+    fn from_files(store: StoreRef, files: Files) -> Result<Self, TrustError> {
+        let mut certificates = Vec::new();
+        for (file, bytes) in files.files {
+            let parsed =
+                Certificate::parse_file(&bytes).map_err(|source| TrustError::ParseFile {
+                    store: store.clone(),
+                    file: file.clone(),
+                    source,
+                })?;
+            if parsed.is_empty() {
+                let file = Some(file);
+                return Err(TrustError::Empty { store, file });
+            }
+            for certificate in &parsed {
+                check_suitable(certificate, &store, &file)?;
+            }
+            certificates.extend(parsed);
+        }
+        if certificates.is_empty() {
+            return Err(TrustError::Empty { store, file: None });
+        }
+        Ok(Self {
+            store,
+            certificates,
+            warnings: files.warnings,
+        })
+    }
+}
+
 fn read_directory(store: &StoreRef, directory: &Path) -> Result<Files, TrustError> {
     let access = |source| TrustError::Access {
         store: store.clone(),
@@ -294,7 +327,6 @@ mod tests {
 
     use super::*;
     use crate::trust::{StoreType, Untrusted, decide};
-    use crate::x509::Certificate;
 
     const ROOT: &[u8] = include_bytes!("../../tests/vectors/reference/certificates/root.crt");
     const INTERMEDIATE: &[u8] =

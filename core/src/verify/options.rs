@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+#[cfg(feature = "runtime")]
 use crate::budget::{Budget, UNLIMITED};
 use crate::event::{Listener, Observer};
 use crate::policy::hardsign::HardwareRule;
@@ -28,6 +29,7 @@ pub struct Options<'a> {
     /// Hears what happens.
     pub observer: &'a dyn Observer,
     /// What it may spend, attached artifacts included.
+    #[cfg(feature = "runtime")]
     pub budget: &'a Budget,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Options<'a> {
             hardware: None,
             now,
             observer: &Listener::NOBODY,
+            #[cfg(feature = "runtime")]
             budget: &UNLIMITED,
         }
     }
@@ -95,6 +98,7 @@ impl<'a> Options<'a> {
     }
 
     /// The same with what it may spend.
+    #[cfg(feature = "runtime")]
     #[must_use]
     pub fn budget(self, budget: &'a Budget) -> Self {
         Self { budget, ..self }

@@ -25,7 +25,11 @@ use crate::json;
 use crate::oci::{FetchedSignature, OciError, SignatureSource};
 use crate::policy::hardsign::{HardwareRule, Signer, Signers, Tally};
 use crate::policy::{Level, Policy, PolicyFile, Rules, Verification, blob, oci};
-use crate::revocation::{Checker, Inquiry, Online, OnlineOptions};
+#[cfg(not(feature = "revocation-online"))]
+use crate::revocation::Offline;
+use crate::revocation::{Checker, Inquiry};
+#[cfg(feature = "revocation-online")]
+use crate::revocation::{Online, OnlineOptions};
 use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
 use crate::x509::Certificate;
 
@@ -76,13 +80,17 @@ const FETCHES: usize = 4;
 
 impl<'v> Verifier<'v> {
     /// A verifier with these trust stores, without verification plugins, that checks revocation
-    /// without a CRL cache on disk.
+    /// without a CRL cache on disk. Without the feature `revocation-online` it asks nobody about revocation, as
+    /// [`Offline`](crate::revocation::Offline) does.
     pub fn new(stores: impl TrustStores + 'v) -> Self {
-        let online = Online::new(OnlineOptions::default());
+        #[cfg(feature = "revocation-online")]
+        let checker = Online::new(OnlineOptions::default());
+        #[cfg(not(feature = "revocation-online"))]
+        let checker = Offline;
         Self {
             stores: Box::new(stores),
             extension: Box::new(NoPlugins),
-            revocation: Box::new(online),
+            revocation: Box::new(checker),
             proven: ProvenChains::default(),
         }
     }

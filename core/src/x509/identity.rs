@@ -346,7 +346,7 @@ impl TrustedIdentities {
     }
 
     /// Whoever the trust stores vouch for: `*` alone.
-    pub(crate) fn any() -> Self {
+    pub fn any() -> Self {
         Self {
             items: vec![TrustedIdentity::Any],
         }

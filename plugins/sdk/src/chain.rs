@@ -7,22 +7,26 @@
 //! identifiers (RFC 5280 §4.1.2.4, §4.2.1.1). It proves nothing: the host checks the chain rules
 //! and every signature. Needs the feature `chain`.
 
-use crate::Error;
-
 pub use certificate::{Certificate, CertificateError, Flaw, MAX_CERTIFICATE_LEN};
 pub use choice::{Choice, PassedOver, WhyNot, choose};
 pub use extension::{BasicConstraints, Extension, KeyUsage};
-pub use file::{FileError, LoadError, MAX_FILE_LEN, load, read_file};
+pub use file::{FileError, MAX_FILE_LEN, read_file};
+#[cfg(feature = "serve")]
+pub use load::{LoadError, load};
 pub use name::{Attribute, Name, Shown};
 pub use public_key::PublicKey;
 pub use rules::{Profile, RuleError};
 pub use time::Time;
 pub use wrapping::{UTF8_MARK, Wrapping};
 
+#[cfg(feature = "serve")]
+mod answer;
 mod certificate;
 mod choice;
 mod extension;
 mod file;
+#[cfg(feature = "serve")]
+mod load;
 mod name;
 mod public_key;
 mod rules;
@@ -98,35 +102,6 @@ pub enum ChainError {
     /// A public key that is not encoded as it should be.
     #[error("public key is malformed")]
     PublicKey(#[source] der::Error),
-}
-
-impl From<ChainError> for Error {
-    fn from(error: ChainError) -> Self {
-        let hint = match &error {
-            ChainError::NoIssuer { issuer, .. } => Some(format!(
-                "add the certificate of {issuer:?}, and those above it up to the root"
-            )),
-            ChainError::NoMatch { .. } | ChainError::NoCertificate => {
-                Some("name a certificate file for this key, leaf first".to_owned())
-            }
-            ChainError::NoneFits { .. } => Some(
-                "renew the certificate of this key, or name a file with its chain, leaf first"
-                    .to_owned(),
-            ),
-            _ => None,
-        };
-        let answer = Self::from_error(crate::error::ErrorCode::ValidationError, &error);
-        match hint {
-            Some(hint) => answer.with_hint(hint),
-            None => answer,
-        }
-    }
-}
-
-impl From<LoadError> for Error {
-    fn from(error: LoadError) -> Self {
-        Self::from_error(crate::error::ErrorCode::ValidationError, &error)
-    }
 }
 
 /// Reads a certificate file: PEM blocks, or certificates in DER one after the other.

@@ -134,31 +134,52 @@
 #![cfg_attr(feature = "chain", doc = "```")]
 
 pub mod algorithm;
+#[cfg(feature = "serve")]
 mod asynchronous;
 #[cfg(feature = "chain")]
 pub mod chain;
+#[cfg(feature = "serve")]
 mod context;
 pub mod ecdsa;
+#[cfg(feature = "serve")]
 pub mod error;
+#[cfg(feature = "serve")]
 pub mod frame;
+#[cfg(feature = "serve")]
 pub mod host;
+#[cfg(feature = "serve")]
 mod once;
+#[cfg(feature = "serve")]
 mod os;
+#[cfg(feature = "serve")]
 pub mod pkcs11_uri;
+#[cfg(feature = "serve")]
 mod plugin;
+#[cfg(feature = "serve")]
 pub mod proto;
+#[cfg(feature = "serve")]
 pub mod pss;
+#[cfg(feature = "serve")]
 pub mod secret;
+#[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
 pub mod settings;
 pub mod text;
 
+#[cfg(feature = "serve")]
 pub use asynchronous::{AsyncKey, AsyncPlugin};
+#[cfg(feature = "serve")]
 pub use context::Context;
+#[cfg(feature = "serve")]
 pub use error::Error;
+#[cfg(feature = "serve")]
 pub use once::Once;
+#[cfg(feature = "serve")]
 pub use plugin::{Key, KeyRequest, Plugin};
+#[cfg(feature = "serve")]
 pub use proto::Purpose;
+#[cfg(feature = "serve")]
 pub use serve::{serve, serve_on};
 #[cfg(feature = "tokio")]
 pub use serve::{serve_async, serve_async_on};

@@ -6,9 +6,7 @@
 //! does, no final dot, no zeros in front of the port, and Docker Hub as `docker.io` (REG-08).
 //! Nothing is looked up: two names that lead to one machine stay two names.
 
-use std::net::Ipv6Addr;
-
-use reqwest::Url;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Docker Hub, as users write it.
 const DOCKER_HUB: &str = "docker.io";
@@ -70,9 +68,47 @@ fn normal_host(text: &str) -> Option<String> {
     if !host.split('.').all(is_label) {
         return None;
     }
-    // The same reading as that of the address to which requests are sent.
-    let url: Url = format!("http://{host}/").parse().ok()?;
-    url.host_str().map(str::to_owned)
+    if is_number(host.rsplit('.').next().unwrap_or(host)) {
+        return ipv4(host).map(|address| address.to_string());
+    }
+    Some(host.to_ascii_lowercase())
+}
+
+/// A host whose last part is a number is an IPv4 address or nothing (URL standard §3.5, "ends in a number"),
+/// so that it is read here as where requests are sent.
+fn is_number(part: &str) -> bool {
+    let hexadecimal = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => part.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+/// The IPv4 address in any of its spellings (URL standard §3.5, "IPv4 parser"): decimal, octal and hexadecimal
+/// numbers, the last of which stands for all bytes that are left.
+fn ipv4(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+        Some("") => Some(0),
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let mut address: u32 = 0;
+    let mut bytes_left: u32 = 4;
+    let mut parts = host.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let value = number(part)?;
+        let (taken, last) = match parts.peek() {
+            Some(_) => (1, false),
+            None => (bytes_left, true),
+        };
+        bytes_left = bytes_left.checked_sub(taken)?;
+        if u64::from(value) >= 1u64 << (8 * taken) || (!last && bytes_left == 0) {
+            return None;
+        }
+        address |= value << (8 * bytes_left);
+    }
+    Some(Ipv4Addr::from_bits(address))
 }
 
 /// A registry's name in its one form, as it is where HTTPS is spoken: without the port of HTTPS.
@@ -186,6 +222,58 @@ mod tests {
                 registry,
                 "{address}"
             );
+        }
+    }
+
+    /// REG-08: hosts are read as they are where requests are sent. Only names in Punycode that stand for nothing are
+    /// left to be refused there.
+    #[test]
+    fn reg_08_hosts_are_those_of_urls() {
+        let parts = [
+            "0",
+            "1",
+            "00",
+            "01",
+            "08",
+            "9",
+            "127",
+            "255",
+            "256",
+            "65535",
+            "65536",
+            "16777215",
+            "16777216",
+            "4294967295",
+            "4294967296",
+            "99999999999999999999",
+            "0x",
+            "0X7f",
+            "0xg",
+            "0x100000000",
+            "0377",
+            "0400",
+            "a",
+            "A1",
+            "1a",
+            "x-y",
+            "_",
+        ];
+        let mut hosts: Vec<String> = parts.map(str::to_owned).to_vec();
+        for depth in 1..5 {
+            let longer = hosts.iter().filter(|h| h.matches('.').count() + 1 == depth);
+            // All of two parts, and some of more.
+            let step = if depth == 1 { 1 } else { 7 };
+            let longer = longer.enumerate().flat_map(|(i, host)| {
+                let tails = parts.iter().skip(i % step).step_by(step);
+                tails.map(move |part| format!("{host}.{part}"))
+            });
+            let longer: Vec<_> = longer.collect();
+            hosts.extend(longer);
+        }
+        for host in hosts {
+            let url = format!("http://{host}/").parse::<reqwest::Url>();
+            let expected = url.ok().and_then(|url| url.host_str().map(str::to_owned));
+            assert_eq!(normal_host(&host), expected, "{host}");
         }
     }
 

@@ -75,17 +75,9 @@ pub(super) struct Writing(Arc<Writer>);
 #[derive(Debug)]
 struct Busy(Arc<Writer>);
 
-/// Work that may end with a signature in the layout, until this is dropped. What is done while
-/// others are announced may wait for them, up to a second, so that it is written together.
+/// Work that may end with a signature in the layout, until this is dropped.
 #[derive(Debug)]
-pub struct Announced(Arc<Writer>);
-
-/// Many writers will come, one after the other, until this is dropped: what is written may wait for the
-/// next of them, up to a second.
-#[derive(Debug)]
-pub struct Many {
-    _the_next: Writing,
-}
+pub(super) struct Working(Arc<Writer>);
 
 impl Queue {
     /// When the next checkpoint is due, if anybody waits for one.
@@ -120,16 +112,9 @@ impl Writer {
     }
 
     /// Work begins that may end with a writer.
-    pub(super) fn announce(self: &Arc<Self>) -> Announced {
+    pub(super) fn announce(self: &Arc<Self>) -> Working {
         guard(&self.queue).announced += 1;
-        Announced(Arc::clone(self))
-    }
-
-    /// Work begins that will end with many writers.
-    pub(super) fn announce_many(self: &Arc<Self>) -> Many {
-        Many {
-            _the_next: self.begin(),
-        }
+        Working(Arc::clone(self))
     }
 
     /// Waits until a checkpoint is due and nobody writes one; the caller is to write it.
@@ -268,7 +253,7 @@ impl Drop for Writing {
     }
 }
 
-impl Drop for Announced {
+impl Drop for Working {
     fn drop(&mut self) {
         guard(&self.0.queue).announced -= 1;
         self.0.wake_if_due();

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 
 use super::index::Change;
-use super::{Announced, Layout, LayoutError, Many, files, graph};
+use super::{Layout, LayoutError, files, graph};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::oci::content::{BlobReader, Place, Stored};
 use crate::oci::manifest::{self, Entry};
-use crate::oci::{OciError, Repository, Warning};
+use crate::oci::{Announced, Many, OciError, Repository, Warning};
 
 #[async_trait]
 impl Repository for Layout {
@@ -38,7 +38,7 @@ impl Repository for Layout {
     }
 
     fn announce(&self) -> Option<Announced> {
-        Some(self.inner.writer.announce())
+        Some(Announced::new(self.inner.writer.announce()))
     }
 
     async fn open_blob(&self, wanted: &Descriptor) -> Result<BlobReader, OciError> {
@@ -135,7 +135,8 @@ impl Repository for Layout {
     }
 
     fn announce_many(&self) -> Option<Many> {
-        Some(self.inner.writer.announce_many())
+        // The next of them.
+        Some(Many::new(self.inner.writer.begin()))
     }
 }
 

@@ -3,15 +3,11 @@
 //! PEM (RFC 7468) is read leniently: text around blocks and any line length are fine, as
 //! certificate files in the wild have both.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-
 use base64::Engine as _;
 use der::{Reader as _, SliceReader};
 
 use super::wrapping::UTF8_MARK;
-use super::{Certificate, CertificateError, ChainError, Wrapping};
+use super::{Certificate, CertificateError, Wrapping};
 
 /// Longest certificate file accepted, in bytes.
 pub const MAX_FILE_LEN: usize = 4 * 1024 * 1024;
@@ -80,69 +76,6 @@ fn place(number: usize) -> String {
         0 => String::new(),
         number => format!(" (certificate {number} of the file)"),
     }
-}
-
-/// A certificate file that a plugin can't use, with its path.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// It is not there, or must not be read.
-    #[error("certificate file {path:?} can't be read")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A directory, a pipe or a device: one of these might never end.
-    #[error("certificate file {path:?} is not a regular file")]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Longer than [`MAX_FILE_LEN`].
-    #[error("certificate file {path:?} is larger than {MAX_FILE_LEN} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// What is in it is no chain.
-    #[error("certificate file {path:?} can't be used")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ChainError,
-    },
-}
-
-/// Reads a certificate file as [`parse_file`](super::parse_file) does, in DER and in its order: a
-/// regular file of at most [`MAX_FILE_LEN`] bytes.
-///
-/// # Errors
-/// It can't be read, or what is in it is no certificate; the message names the file.
-pub fn load(path: &Path) -> Result<Vec<Vec<u8>>, LoadError> {
-    let failed = |source| LoadError::Open {
-        path: path.into(),
-        source,
-    };
-    // Before opening, which waits on a pipe.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(LoadError::NotAFile { path: path.into() });
-    }
-    let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_FILE_LEN).unwrap_or(u64::MAX);
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() > MAX_FILE_LEN {
-        return Err(LoadError::TooLarge { path: path.into() });
-    }
-    super::parse_file(&bytes).map_err(|source| LoadError::Content {
-        path: path.into(),
-        source,
-    })
 }
 
 /// Reads the certificates of a file, at most `limit`, in its order: PEM, one or more blocks, or

@@ -7,6 +7,7 @@ use der::Encode as _;
 use der::asn1::ObjectIdentifier;
 
 use super::*;
+use crate::Error;
 use crate::algorithm::KeySpec;
 
 /// A time at which all of them are valid: 2027-01-15.
