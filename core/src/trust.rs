@@ -15,6 +15,8 @@ use crate::config;
 use crate::text::did_you_mean;
 use crate::x509::{self, Certificate};
 
+#[cfg(all(feature = "files", feature = "runtime"))]
+mod apart;
 #[cfg(feature = "files")]
 pub mod edit;
 #[cfg(feature = "files")]

@@ -13,13 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use async_trait::async_trait;
-
 use super::{
-    Ignored, LoadedStore, StoreRef, StoreType, TrustError, TrustStore, TrustStores, Warning,
-    check_suitable,
+    Ignored, LoadedStore, StoreRef, StoreType, TrustError, TrustStore, Warning, check_suitable,
 };
-use crate::budget::apart;
 use crate::config;
 use crate::text::nearest;
 use crate::x509::Certificate;
@@ -84,7 +80,7 @@ impl Loader {
     }
 
     /// The same, with the store's warnings where it was read now and not at hand.
-    fn read(&self, store: &StoreRef) -> LoadedStore {
+    pub(super) fn read(&self, store: &StoreRef) -> LoadedStore {
         let directory = self.directory(store);
         // Taken before reading: a change in between is then seen the next time.
         let stamp = Stamp::of(&directory);
@@ -154,20 +150,12 @@ fn directories(parent: &Path) -> Vec<String> {
 /// Stores of a type that are looked at for one with a name like that of a missing one.
 const MAX_NAMES: usize = 1000;
 
-#[async_trait]
-impl TrustStores for Loader {
-    async fn load(&self, store: &StoreRef) -> LoadedStore {
-        let (loader, store) = (self.clone(), store.clone());
-        apart(move || loader.read(&store)).await
-    }
-}
-
 /// The contents of a store's directory.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+struct Files {
     /// Name and bytes of each file, sorted by name.
-    pub(super) files: Vec<(String, Vec<u8>)>,
-    pub(super) warnings: Vec<Warning>,
+    files: Vec<(String, Vec<u8>)>,
+    warnings: Vec<Warning>,
 }
 
 impl TrustStore {

@@ -304,10 +304,6 @@ pub(super) struct Plugin {
 /// What a plugin is asked, apart from the signature.
 #[derive(Debug)]
 pub(super) struct Errand {
-    #[cfg_attr(
-        not(feature = "runtime"),
-        expect(dead_code, reason = "only a verifier asks")
-    )]
     pub(super) identities: Vec<String>,
     pub(super) checks: Vec<PluginCheck>,
 }

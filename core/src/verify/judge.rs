@@ -42,10 +42,6 @@ pub struct Grounds<'a> {
     pub(super) hardware: Option<&'a Arc<HardwareRule>>,
     pub(super) stores: &'a LoadedStores,
     pub(super) user_metadata: &'a BTreeMap<String, String>,
-    #[cfg_attr(
-        not(feature = "runtime"),
-        expect(dead_code, reason = "only a verifier asks")
-    )]
     pub(super) plugin_config: &'a BTreeMap<String, String>,
     pub(super) now: Timestamp,
     pub(super) observer: &'a dyn Observer,
@@ -73,10 +69,6 @@ pub struct VerifiedSignature {
 }
 
 /// What only somebody else can answer.
-#[cfg_attr(
-    not(feature = "runtime"),
-    expect(dead_code, reason = "only a verifier asks")
-)]
 pub(super) enum Question<'a> {
     /// What the plugin can do that the signature names.
     Plugin(&'a VerificationPlugin),
