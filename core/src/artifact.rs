@@ -38,7 +38,8 @@ pub enum DigestError {
     Length,
 }
 
-/// The descriptor of a piece of content: what the payload of a signature binds (ENV-04).
+/// The descriptor of a piece of content: what the payload of a signature binds.
+// ENV-04
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Descriptor {
     /// Media type of the content.
@@ -48,7 +49,8 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Size of the content in bytes.
     pub size: u64,
-    /// Annotations; in a signature's payload these are the user metadata (ENV-13).
+    /// Annotations; in a signature's payload these are the user metadata.
+    // ENV-13
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -145,8 +147,9 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 impl Descriptor {
-    /// Whether both describe the same content: media type, digest and size (VER-19); annotations
+    /// Whether both describe the same content: media type, digest and size; annotations
     /// play no part.
+    // VER-19
     pub fn same_content(&self, other: &Self) -> bool {
         self.media_type == other.media_type
             && self.digest == other.digest

@@ -1,9 +1,11 @@
 //! Files: their digests, the media type that a signature gives them, and the names of their
 //! signature files.
 //!
-//! Implements "Blob Signatures" of the signature specification (BLOB-01, BLOB-03, BLOB-06,
-//! BLOB-07, BLOB-10, BLOB-16). A file is read in one pass and constant memory, whatever its size.
-//! Signing is for [`crate::sign`], verification for [`crate::verify`]; neither opens the file.
+//! Implements "Blob Signatures" of the signature specification. A file is read in one pass and
+//! constant memory, whatever its size. Signing is for [`crate::sign`], verification for
+//! [`crate::verify`]; neither opens the file.
+
+// Requirements: BLOB-01, BLOB-03, BLOB-06, BLOB-07, BLOB-10, BLOB-16.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -28,7 +30,8 @@ pub struct Digests {
     size: u64,
 }
 
-/// A file name that does not say which format a signature has (BLOB-07).
+/// A file name that does not say which format a signature has.
+// BLOB-07
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureNameError {
@@ -105,10 +108,11 @@ impl Digests {
     }
 }
 
-/// The descriptor of a file, by the hash of the key that signs it (ENV-12).
+/// The descriptor of a file, by the hash of the key that signs it.
 ///
 /// # Errors
 /// Any error of the reader.
+// ENV-12
 pub fn describe(
     reader: impl Read,
     algorithm: HashAlgorithm,
@@ -125,7 +129,8 @@ pub fn describe(
 }
 
 /// Where the signature of a file goes: `<file name>.<format>.sig`, beside the file or in
-/// `directory` (BLOB-01, DIF-25). Nothing for a path without a file name.
+/// `directory`. Nothing for a path without a file name.
+// BLOB-01, DIF-25
 pub fn signature_path(blob: &Path, format: Format, directory: Option<&Path>) -> Option<PathBuf> {
     let mut name = blob.file_name()?.to_owned();
     name.push(format!(".{}.sig", format.name()));
@@ -135,10 +140,11 @@ pub fn signature_path(blob: &Path, format: Format, directory: Option<&Path>) -> 
     })
 }
 
-/// The format that the name of a signature file promises (BLOB-06).
+/// The format that the name of a signature file promises.
 ///
 /// # Errors
-/// [`SignatureNameError`]; nothing is guessed from the contents (BLOB-08, DIF-11).
+/// [`SignatureNameError`]; nothing is guessed from the contents.
+// BLOB-06, BLOB-08, DIF-11
 pub fn signature_format(path: &Path) -> Result<Format, SignatureNameError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut parts = name.rsplit('.');

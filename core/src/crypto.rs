@@ -1,12 +1,14 @@
 //! Hashes and signature checks: the only module that names a cryptographic library.
 //!
-//! Implements "Algorithm Selection" of the Notary Project signature specification (ENV-32) and,
+//! Implements "Algorithm Selection" of the Notary Project signature specification and,
 //! for certificates, the signature algorithms of RFC 4055, RFC 5758 and RFC 8410. The primitives
 //! are a [`Provider`]'s: aws-lc's, or those of RustCrypto. Nothing here can load, make or use a private key.
 //!
 //! Envelope signatures are checked over a digest with the one algorithm that the key decides:
-//! RSASSA-PSS with a salt as long as the hash (ENV-35, ENV-36), ECDSA as r‖s of fixed length
-//! (ENV-37, ENV-38). SHA-1 and MD5 are never accepted (X509-15).
+//! RSASSA-PSS with a salt as long as the hash, ECDSA as r‖s of fixed length.
+//! SHA-1 and MD5 are never accepted.
+
+// Requirements: ENV-32, ENV-35, ENV-36, ENV-37, ENV-38, X509-15.
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc;
@@ -32,7 +34,8 @@ pub use rustcrypto::RustCrypto;
 
 use crate::algorithm::{HashAlgorithm, KeySpec};
 
-/// Lengths of an RSA modulus, in bits, with which signatures are verified (X509-16). Others are keys, but verify nothing.
+/// Lengths of an RSA modulus, in bits, with which signatures are verified (X509-16). Others are
+/// keys, but verify nothing.
 const RSA_MIN_BITS: usize = 2048;
 const RSA_MAX_BITS: usize = 8192;
 
@@ -76,7 +79,8 @@ pub enum KeyError {
 }
 
 /// The signature does not belong to this key and these bytes. The texts are those that users of
-/// the reference know (JWS-27).
+/// the reference know.
+// JWS-27
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureInvalid {
@@ -108,7 +112,8 @@ impl SignatureInvalid {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignedDataError {
-    /// SHA-1 or MD5 (X509-15).
+    /// SHA-1 or MD5.
+    // X509-15
     #[error("insecure signature algorithm {algorithm}")]
     InsecureAlgorithm {
         /// The algorithm.
@@ -123,7 +128,8 @@ pub enum SignedDataError {
     /// The AlgorithmIdentifier is not well-formed.
     #[error("malformed signature algorithm")]
     Malformed,
-    /// An RSA key of fewer than 2048 bits (X509-16).
+    /// An RSA key of fewer than 2048 bits.
+    // X509-16
     #[error("RSA key of {bits} bits is too weak")]
     WeakKey {
         /// Length of its modulus.
@@ -145,7 +151,8 @@ pub fn hash(algorithm: HashAlgorithm, data: &[u8]) -> Vec<u8> {
     provider().hash(algorithm, data)
 }
 
-/// SHA-256, as thumbprints use it (X509-24).
+/// SHA-256, as thumbprints use it.
+// X509-24
 pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(&hash(HashAlgorithm::Sha256, data));
@@ -163,12 +170,14 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
 }
 
 /// Reads the DER AlgorithmIdentifier of a hash. Parameters that are absent and parameters NULL
-/// are the same (RFC 5754 §2, TSA-15).
+/// are the same (RFC 5754 §2).
+// TSA-15
 pub fn hash_algorithm(der: &[u8]) -> Option<HashAlgorithm> {
     hash_of(spki::AlgorithmIdentifierRef::from_der(der).ok()?)
 }
 
-/// The DER AlgorithmIdentifier of a hash, parameters NULL (TSA-03).
+/// The DER AlgorithmIdentifier of a hash, parameters NULL.
+// TSA-03
 pub fn hash_identifier(algorithm: HashAlgorithm) -> Vec<u8> {
     let oid = match algorithm {
         HashAlgorithm::Sha256 => SHA256,
@@ -234,11 +243,12 @@ thread_local! {
 }
 
 impl PublicKey {
-    /// Reads a DER SubjectPublicKeyInfo. Points must be uncompressed and lie on the curve
-    /// (ENV-38); RSA parameters must be NULL, modulus and exponent odd.
+    /// Reads a DER SubjectPublicKeyInfo. Points must be uncompressed and lie on the curve;
+    /// RSA parameters must be NULL, modulus and exponent odd.
     ///
     /// # Errors
     /// [`KeyError`].
+    // ENV-38
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         Self::from_spki_der_by(provider(), der)
     }
@@ -291,7 +301,7 @@ impl PublicKey {
     }
 
     /// Type and size as the algorithm table knows them; none for a key that may not sign
-    /// envelopes (ENV-32, ENV-34: RSA by the exact length of the modulus).
+    /// envelopes (RSA by the exact length of the modulus).
     pub fn key_spec(&self) -> Option<KeySpec> {
         self.kind.key_spec()
     }
@@ -522,8 +532,9 @@ fn bit_length(number: UintRef<'_>) -> usize {
     bytes.len().saturating_mul(8).saturating_sub(leading)
 }
 
-/// Whether the bytes may be an Ed25519 key: y, little-endian under the sign of x, less than 2²⁵⁵ − 19 (RFC 8032 §5.1.3), and x not 0.
-/// Libraries differ on the others, and there is no private key for x = 0 (y is 1 or −1).
+/// Whether the bytes may be an Ed25519 key: y, little-endian under the sign of x, less than 2²⁵⁵ −
+/// 19 (RFC 8032 §5.1.3), and x not 0. Libraries differ on the others, and there is no private key
+/// for x = 0 (y is 1 or −1).
 fn is_ed25519(bytes: &[u8]) -> bool {
     let Ok(mut y) = <[u8; 32]>::try_from(bytes) else {
         return false;

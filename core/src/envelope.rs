@@ -38,7 +38,8 @@ pub use signature::{
     Content, Envelope, MAX_ENVELOPE_LEN, MAX_HEADERS, Signature, SignerChain, Unverified,
 };
 
-/// The form of an envelope (JWS-01, COSE-01).
+/// The form of an envelope.
+// JWS-01, COSE-01
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Format {
     /// JWS in the JSON serialization (RFC 7515).

@@ -1,12 +1,14 @@
 //! JSON from untrusted sources: a strict reader to a tree, and the few pieces of a writer that
 //! envelopes need.
 //!
-//! Implements RFC 8259 with the choices that close parser differentials (ENV-16, JWS-25, SEC-26):
+//! Implements RFC 8259 with the choices that close parser differentials:
 //! duplicate names, trailing data, unpaired surrogates, invalid UTF-8 and a byte order mark are
-//! errors; names compare byte for byte; numbers keep their text, so no value is rounded (ENV-10).
-//! Size, nesting and number of values are bounded (ENV-42).
+//! errors; names compare byte for byte; numbers keep their text, so no value is rounded.
+//! Size, nesting and number of values are bounded.
 //!
 //! It does not read streams, comments or any relaxed dialect.
+
+// Requirements: ENV-16, JWS-25, SEC-26, ENV-10, ENV-42.
 
 #[cfg(feature = "files")]
 pub mod go;
@@ -100,7 +102,8 @@ pub enum JsonError {
         /// Byte offset from the start of the text, from 0.
         offset: usize,
     },
-    /// A name occurs twice in one object (ENV-16).
+    /// A name occurs twice in one object.
+    // ENV-16
     #[error("duplicate name {name:?} in JSON object")]
     DuplicateName {
         /// The name, or its beginning.
@@ -254,8 +257,9 @@ impl Value {
     }
 }
 
-/// Appends `text` as a JSON string, escaped as Go's encoder does it (ENV-09): besides what JSON
+/// Appends `text` as a JSON string, escaped as Go's encoder does it: besides what JSON
 /// requires, `<`, `>`, `&`, U+2028 and U+2029 become `\u` escapes.
+// ENV-09
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

@@ -1,9 +1,11 @@
 //! Where artifacts and their signatures are: registries (OCI distribution specification) and OCI
 //! layout directories (OCI image specification, "OCI Image Layout").
 //!
-//! Everything read is bounded and compared with the digest and size of its descriptor
-//! (OCI-13, OCI-14). Nothing here decides whether a signature is good: a repository hands out
-//! candidates in its own order, and one that cannot be read never hides the others (VER-28).
+//! Everything read is bounded and compared with the digest and size of its descriptor.
+//! Nothing here decides whether a signature is good: a repository hands out
+//! candidates in its own order, and one that cannot be read never hides the others.
+
+// Requirements: OCI-13, OCI-14, VER-28.
 
 #[cfg(feature = "repositories")]
 pub mod attach;

@@ -1,13 +1,15 @@
 //! Trust policies: read once into types, then asked which statement applies.
 //!
-//! Implements "Trust Policy" of the Notary Project trust store and trust policy specification
-//! (TP-05 to TP-45): one [`Document`] for both kinds, of which [`oci`] is that for
+//! Implements "Trust Policy" of the Notary Project trust store and trust policy specification:
+//! one [`Document`] for both kinds, of which [`oci`] is that for
 //! `trustpolicy.oci.json` and `trustpolicy.json`, [`blob`] that for `trustpolicy.blob.json`. A document that was read satisfies every rule, so nothing after the
 //! reader can meet an unknown level, a malformed scope or an identity that can't be matched; one
-//! fault anywhere fails the whole document (TP-07). [`hardsign`] reads the policy of our own,
+//! fault anywhere fails the whole document. [`hardsign`] reads the policy of our own,
 //! which stands in a file beside them.
 //!
 //! What is read are bytes. [`Policy`], the one of a run, also takes them from the files that [`crate::config`] finds.
+
+// Requirements: TP-05 to TP-45, TP-07.
 
 use std::fmt;
 
@@ -41,22 +43,25 @@ pub use statement::{Rules, StatementError, StatementFault, Verification};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// Not a policy document at all (TP-04).
+    /// Not a policy document at all.
+    // TP-04
     #[error("malformed trust policy. To create a trust policy, see: {}", LINK)]
     Malformed(#[source] MalformedPolicy),
-    /// Hardsign's own rules in a file that the reference reads, where nobody would enforce them
-    /// (REQ-13).
+    /// Hardsign's own rules in a file that the reference reads, where nobody would enforce them.
+    // REQ-13
     #[error(
         "trust policy has a member \"hardsign\": hardsign's own rules belong in policy.hardsign.json beside it, or in a file given with --policy"
     )]
     Misplaced,
-    /// No version (TP-08).
+    /// No version.
+    // TP-08
     #[error("{kind} trust policy document has empty version, version must be specified")]
     EmptyVersion {
         /// The kind of document.
         kind: Kind,
     },
-    /// A version other than 1.0 (TP-08).
+    /// A version other than 1.0.
+    // TP-08
     #[error(
         "{kind} trust policy document uses unsupported version {}",
         Quoted(version)
@@ -67,13 +72,15 @@ pub enum PolicyError {
         /// The version as written.
         version: String,
     },
-    /// No statement (TP-09).
+    /// No statement.
+    // TP-09
     #[error("{kind} trust policy document can not have zero trust policy statements")]
     NoStatements {
         /// The kind of document.
         kind: Kind,
     },
-    /// Two statements with one name (TP-11).
+    /// Two statements with one name.
+    // TP-11
     #[error(
         "multiple {kind} trust policy statements use the same name {}, statement names must be unique",
         Quoted(name)
@@ -84,7 +91,8 @@ pub enum PolicyError {
         /// The name.
         name: String,
     },
-    /// A fault of one statement (TP-12).
+    /// A fault of one statement.
+    // TP-12
     #[error("{kind} trust policy")]
     Statement {
         /// The kind of document.
@@ -93,7 +101,8 @@ pub enum PolicyError {
         #[source]
         error: StatementError,
     },
-    /// A statement without scopes (TP-35).
+    /// A statement without scopes.
+    // TP-35
     #[error(
         "oci trust policy statement {} has zero registry scopes, it must specify registry scopes with at least one value",
         Quoted(statement)
@@ -102,7 +111,8 @@ pub enum PolicyError {
         /// The statement.
         statement: String,
     },
-    /// `*` beside other scopes (TP-36).
+    /// `*` beside other scopes.
+    // TP-36
     #[error(
         "oci trust policy statement {} uses wildcard registry scope '*', a wildcard scope cannot be used in conjunction with other scope values",
         Quoted(statement)
@@ -111,7 +121,8 @@ pub enum PolicyError {
         /// The statement.
         statement: String,
     },
-    /// A scope that occurs twice (TP-37).
+    /// A scope that occurs twice.
+    // TP-37
     #[error(
         "registry scope {} is present in multiple oci trust policy statements, one registry scope value can only be associated with one statement",
         Quoted(scope)
@@ -120,7 +131,8 @@ pub enum PolicyError {
         /// The scope.
         scope: String,
     },
-    /// Two scopes that are one repository (TP-37).
+    /// Two scopes that are one repository.
+    // TP-37
     #[error(
         "registry scopes {} and {} are one repository in two spellings, one registry scope value can only be associated with one statement",
         Quoted(first),
@@ -132,10 +144,12 @@ pub enum PolicyError {
         /// The other, as written.
         second: String,
     },
-    /// A scope that is not one (TP-39).
+    /// A scope that is not one.
+    // TP-39
     #[error(transparent)]
     Scope(#[from] InvalidScope),
-    /// Two global statements (TP-43).
+    /// Two global statements.
+    // TP-43
     #[error(
         "multiple blob trust policy statements have globalPolicy set to true. Only one trust policy statement can be marked as global policy"
     )]
@@ -143,7 +157,8 @@ pub enum PolicyError {
         /// The second global statement.
         statement: String,
     },
-    /// A global statement that skips verification (TP-44, DIF-07).
+    /// A global statement that skips verification.
+    // TP-44, DIF-07
     #[error("global blob trust policy statement cannot have verification level set to skip")]
     GlobalSkip {
         /// The statement.
@@ -165,7 +180,8 @@ impl PolicyError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectionError {
-    /// No statement has the artifact's repository or `*` among its scopes (TP-41).
+    /// No statement has the artifact's repository or `*` among its scopes.
+    // TP-41
     #[error(
         "artifact {} has no applicable oci trust policy statement. Trust policy applicability for a given artifact is determined by registryScopes. To create a trust policy, see: {}",
         Quoted(reference),
@@ -186,13 +202,16 @@ pub enum SelectionError {
         /// The reference.
         reference: String,
     },
-    /// A reference whose repository can't be a scope (TP-40).
+    /// A reference whose repository can't be a scope.
+    // TP-40
     #[error(transparent)]
     Scope(#[from] InvalidScope),
-    /// A blank policy name (TP-45).
+    /// A blank policy name.
+    // TP-45
     #[error("policy name cannot be empty")]
     EmptyName,
-    /// No blob statement with that name (TP-45).
+    /// No blob statement with that name.
+    // TP-45
     #[error("no applicable blob trust policy with name {}", Quoted(name))]
     NoSuchName {
         /// The name.
@@ -200,7 +219,8 @@ pub enum SelectionError {
         /// The statement that was probably meant.
         nearest: Option<String>,
     },
-    /// No global blob statement (TP-45).
+    /// No global blob statement.
+    // TP-45
     #[error("no global blob trust policy")]
     NoGlobal,
 }
@@ -209,10 +229,11 @@ pub enum SelectionError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A member that has no effect, perhaps a misspelling (TP-06).
+    /// A member that has no effect, perhaps a misspelling.
+    // TP-06
     UnknownMember(UnknownMember),
-    /// A statement that skips verification of every artifact without a statement of its own
-    /// (TP-42, DIF-07).
+    /// A statement that skips verification of every artifact without a statement of its own.
+    // TP-42, DIF-07
     WildcardSkip {
         /// The statement.
         statement: String,

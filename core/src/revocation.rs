@@ -2,8 +2,10 @@
 //!
 //! Implements "Certificate Revocation Evaluation" of the trust policy specification: [`ocsp`] and
 //! [`crl`] judge answers and open nothing, [`Online`] asks for them, and [`conclude`] says what the
-//! statuses of a chain add up to. Whoever can't be asked leaves a status unknown, and never good
-//! (SEC-08); what that means is the policy's choice alone (REV-11).
+//! statuses of a chain add up to. Whoever can't be asked leaves a status unknown, and never good;
+//! what that means is the policy's choice alone.
+
+// Requirements: SEC-08, REV-11.
 
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +87,8 @@ impl fmt::Display for Method {
 pub enum Status {
     /// A valid answer says that it is not revoked.
     Good,
-    /// The root, or a certificate without any address to ask (REV-01, REV-02).
+    /// The root, or a certificate without any address to ask.
+    // REV-01, REV-02
     NotRevocable,
     /// No answer, and why.
     Unknown(Unknown),
@@ -106,7 +109,8 @@ pub enum Unknown {
     /// Nobody was asked: see [`Offline`].
     #[error("nobody was asked")]
     NotAsked,
-    /// The time for all certificates of the chain ran out (REV-12).
+    /// The time for all certificates of the chain ran out.
+    // REV-12
     #[error("no answer within {} seconds", after.as_secs())]
     TimeLimit {
         /// The limit.
@@ -114,7 +118,8 @@ pub enum Unknown {
     },
 }
 
-/// A chain that is not known to be good (REV-06). The texts are those of a signing chain.
+/// A chain that is not known to be good. The texts are those of a signing chain.
+// REV-06
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotGood {
@@ -160,7 +165,8 @@ pub trait Checker: Send + Sync {
 pub struct Inquiry<'a> {
     /// Its certificates, leaf first.
     pub certificates: &'a [Certificate],
-    /// When it signed, where a signing authority vouches for that (REV-25, REV-44).
+    /// When it signed, where a signing authority vouches for that.
+    // REV-25, REV-44
     pub authentic_signing_time: Option<Timestamp>,
     /// The time of the check.
     pub now: Timestamp,
@@ -169,7 +175,8 @@ pub struct Inquiry<'a> {
 }
 
 impl<'a> Inquiry<'a> {
-    /// About a chain that keeps the rules of its purpose, which is what its type says (REV-08).
+    /// About a chain that keeps the rules of its purpose, which is what its type says.
+    // REV-08
     pub fn about<P>(
         chain: &'a Chain<P>,
         authentic_signing_time: Option<Timestamp>,
@@ -192,7 +199,8 @@ impl<T: Checker + ?Sized> Checker for Arc<T> {
     }
 }
 
-/// Asks nobody: what names addresses to ask is not known to be good, and fails wherever the policy wants to know (SEC-08).
+/// Asks nobody: what names addresses to ask is not known to be good, and fails wherever the policy wants to know.
+// SEC-08
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offline;
 
@@ -240,16 +248,18 @@ impl From<Status> for Checked {
     }
 }
 
-/// Whether the certificate says where its revocation is published (REV-02).
+/// Whether the certificate says where its revocation is published.
+// REV-02
 pub fn names_addresses(certificate: &Certificate) -> bool {
     !certificate.ocsp_urls().is_empty() || !certificate.crl_urls().is_empty()
 }
 
 /// What the statuses of a chain add up to: revoked before unknown, the certificate nearest the
-/// leaf first (REV-06, REV-09).
+/// leaf first.
 ///
 /// # Errors
 /// [`NotGood`], also where a status is missing.
+// REV-06, REV-09
 pub fn conclude(certificates: &[Certificate], checked: &[Checked]) -> Result<(), NotGood> {
     let subject = |c: &Certificate| c.subject().to_string();
     let pairs = || {

@@ -2,11 +2,13 @@
 //!
 //! Implements "Signing Steps" of the Notary Project signing workflow. The private key is behind
 //! [`Signer`]; this module sees digests go out and signatures come back, and stores nothing that
-//! did not verify (ENV-39). Where a timestamp is asked for, a signature without one is not stored
-//! either (TSA-01).
+//! did not verify. Where a timestamp is asked for, a signature without one is not stored
+//! either.
 //!
 //! What must hold: an envelope leaves this module only after [`Draft::assemble`] (or the parsing of
 //! a plugin's envelope) verified it over the bytes that are stored.
+
+// Requirements: ENV-39, TSA-01.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -86,7 +88,8 @@ pub trait MakeSignature: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct WholeEnvelopes<E>(pub E);
 
-/// What an envelope-generating signer is given (PLG-32).
+/// What an envelope-generating signer is given.
+// PLG-32
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct EnvelopeRequest<'a> {
@@ -98,17 +101,20 @@ pub struct EnvelopeRequest<'a> {
     pub format: Format,
     /// Time from signing to expiry, if any.
     pub expiry: Option<Duration>,
-    /// What is signed (BLOB-13).
+    /// What is signed.
+    // BLOB-13
     pub kind: Kind,
 }
 
-/// What an envelope-generating signer answers (PLG-33), unchecked.
+/// What an envelope-generating signer answers, unchecked.
+// PLG-33
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GeneratedEnvelope {
     /// The envelope's bytes.
     pub bytes: Vec<u8>,
-    /// Annotations for the signature manifest (OCI-07).
+    /// Annotations for the signature manifest.
+    // OCI-07
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -153,11 +159,14 @@ pub fn advice_on_refused(cause: &EnvelopeError) -> &'static str {
 pub struct SignOptions {
     /// The envelope format.
     pub format: Format,
-    /// Time from signing to expiry, whole seconds, if any (ENV-23).
+    /// Time from signing to expiry, whole seconds, if any.
+    // ENV-23
     pub expiry: Option<Duration>,
-    /// User metadata: annotations of the signed payload (ENV-13).
+    /// User metadata: annotations of the signed payload.
+    // ENV-13
     pub user_metadata: BTreeMap<String, String>,
-    /// Who countersigns each signature with a timestamp, if anybody (TSA-01).
+    /// Who countersigns each signature with a timestamp, if anybody.
+    // TSA-01
     pub timestamp: Option<Arc<dyn Countersigner>>,
     /// Evidence of where the signer's key lives, which each signature is to carry.
     pub evidence: Option<Arc<ProvenEvidence>>,
@@ -183,13 +192,15 @@ pub struct SignedArtifact {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
-    /// ENV-13.
+    /// User metadata under the prefix that the Notary Project keeps for itself.
+    // ENV-13
     #[error("error adding user metadata: metadata key {key} has reserved prefix io.cncf.notary")]
     ReservedMetadata {
         /// The key as given.
         key: String,
     },
-    /// ENV-14.
+    /// User metadata that the artifact has as an annotation already.
+    // ENV-14
     #[error(
         "error adding user metadata: metadata key {key} is already present in the target artifact"
     )]
@@ -206,10 +217,12 @@ pub enum SignError {
     /// The to-be-signed bytes could not be built, or what came back does not verify.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// A timestamp was asked for and there is none that holds (TSA-01, TSA-09).
+    /// A timestamp was asked for and there is none that holds.
+    // TSA-01, TSA-09
     #[error("timestamp")]
     Timestamp(#[from] TimestampError),
-    /// PLG-39: an envelope plugin makes its own timestamps.
+    /// An envelope plugin makes its own timestamps.
+    // PLG-39
     #[error("timestamp: the plugin makes whole envelopes, to which no timestamp can be added")]
     TimestampUnsupported,
     /// Evidence was asked for, and an envelope plugin makes envelopes without it.
@@ -221,13 +234,16 @@ pub enum SignError {
         /// Subject of the signing certificate.
         signer: Name,
     },
-    /// PLG-37: the timestamp in a plugin's envelope is not over its signature, or not signed.
+    /// The timestamp in a plugin's envelope is not over its signature, or not signed.
+    // PLG-37
     #[error("the timestamp in the plugin's envelope can't be relied on")]
     GeneratedTimestamp(#[source] TokenError),
-    /// PLG-37: the timestamp in a plugin's envelope does not show that the chain was valid.
+    /// The timestamp in a plugin's envelope does not show that the chain was valid.
+    // PLG-37
     #[error("the timestamp in the plugin's envelope can't be relied on")]
     GeneratedTimestampOutside(#[source] OutsideValidity),
-    /// PLG-36: an envelope plugin signed something else.
+    /// An envelope plugin signed something else.
+    // PLG-36
     #[error("during signing descriptor subject has changed from {requested} to {signed}")]
     SubjectChanged {
         /// What was to be signed.
@@ -235,7 +251,8 @@ pub enum SignError {
         /// What was signed.
         signed: String,
     },
-    /// PLG-36: an envelope plugin added members to the payload.
+    /// An envelope plugin added members to the payload.
+    // PLG-36
     #[error(
         "during signing, following unknown attributes were added to subject descriptor: {added:?}"
     )]
@@ -243,13 +260,15 @@ pub enum SignError {
         /// Their names.
         added: Vec<String>,
     },
-    /// PLG-38: an envelope plugin left the expiry out or changed it.
+    /// An envelope plugin left the expiry out or changed it.
+    // PLG-38
     #[error("the plugin's envelope does not have the requested expiry of {} after signing", plural(requested.as_secs(), "second"))]
     ExpiryChanged {
         /// What was asked for.
         requested: Duration,
     },
-    /// OCI-08: an envelope plugin returned an annotation under the reserved prefix.
+    /// An envelope plugin returned an annotation under the reserved prefix.
+    // OCI-08
     #[error("the plugin returned the annotation {key:?}, whose prefix io.cncf.notary is reserved")]
     ReservedAnnotation {
         /// The annotation's name.
@@ -258,7 +277,8 @@ pub enum SignError {
     /// Whether there is a signature already can't be seen.
     #[error("failed to look for a signature that is there already")]
     Lookup(#[source] OciError),
-    /// OCI-26.
+    /// The signature was not stored.
+    // OCI-26
     #[error("failed to push signature to registry with error")]
     Push(#[source] OciError),
     /// What it may spend is used up. Nothing was stored, unless [`Overspent::unsettled`] names it.
@@ -460,11 +480,11 @@ impl Made {
     }
 }
 
-/// Signs the descriptor of a file; the envelope of what is returned is the signature file
-/// (BLOB-02).
+/// Signs the descriptor of a file; the envelope of what is returned is the signature file.
 ///
 /// # Errors
 /// [`SignError`].
+// BLOB-02
 pub async fn sign_blob(
     signer: &dyn MakeSignature,
     blob: &Descriptor,
@@ -700,11 +720,12 @@ fn manifest_annotations(
     Ok(annotations)
 }
 
-/// Annotation with the SHA-256 thumbprints of the signing chain, leaf first, as a JSON array
-/// (OCI-05).
+/// Annotation with the SHA-256 thumbprints of the signing chain, leaf first, as a JSON array.
+// OCI-05
 pub const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
 
-/// Annotation with the time of signing (OCI-06).
+/// Annotation with the time of signing.
+// OCI-06
 pub const CREATED: &str = "org.opencontainers.image.created";
 
 const RESERVED_PREFIX: &str = "io.cncf.notary";

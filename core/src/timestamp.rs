@@ -3,12 +3,14 @@
 //! Implements RFC 3161 with RFC 5816 (ESS signing-certificate-v2) over the CMS of RFC 5652, as
 //! "Timestamp" of the Notary Project signature specification and "Timestamp Countersignature
 //! Verification" of the trust policy specification narrow them. A token is over the bytes of the
-//! primitive signature (TSA-02).
+//! primitive signature.
 //!
 //! [`Token::verify`] is the judgement: pure, over bytes, with the trusted roots as an argument. It
-//! does not look at revocation, which is asked separately and always enforced (TSA-08, TSA-32).
+//! does not look at revocation, which is asked separately and always enforced.
 //! [`Request`] is a request with its nonce, and judges the answer; [`Client`] carries both.
 //! Everything is bounded: bytes, nesting, certificates, attributes, signature checks.
+
+// Requirements: TSA-02, TSA-08, TSA-32.
 
 mod ber;
 #[cfg(feature = "timestamp-client")]

@@ -1,9 +1,11 @@
 //! Trust stores: named sets of trusted certificates, and the decision whether a chain is trusted.
 //!
-//! Implements "Trust Store" of the trust policy specification (TST-01 to TST-14). A store confers
-//! trust only where a policy statement names it; nothing falls back to the system's roots
-//! (SEC-06). The decision is pure. Where stores are is the business of a [`TrustStores`]: [`Loader`] reads the
+//! Implements "Trust Store" of the trust policy specification. A store confers
+//! trust only where a policy statement names it; nothing falls back to the system's roots.
+//! The decision is pure. Where stores are is the business of a [`TrustStores`]: [`Loader`] reads the
 //! directory, and [`LoadedStores`] holds certificates that are at hand.
+
+// Requirements: TST-01 to TST-14, SEC-06.
 
 use std::fmt;
 use std::io;
@@ -27,7 +29,8 @@ mod loaded;
 pub use load::{Loader, MAX_ENTRIES, MAX_FILE_LEN};
 pub use loaded::{LoadedStore, LoadedStores, TrustStores};
 
-/// What a store is for, and the directory it stands in (TST-01).
+/// What a store is for, and the directory it stands in.
+// TST-01
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum StoreType {
     /// `ca`: signers under the scheme `notary.x509`.
@@ -51,7 +54,8 @@ pub struct StoreRef {
     pub name: StoreName,
 }
 
-/// A text that is not a store name (TST-04, TST-05).
+/// A text that is not a store name.
+// TST-04, TST-05
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("trust store name needs to follow [a-zA-Z0-9_.-]+ format, {} is invalid", name.escape_debug())]
 #[non_exhaustive]
@@ -60,7 +64,8 @@ pub struct InvalidStoreName {
     pub name: String,
 }
 
-/// A text that does not name a store. The texts follow `trust policy statement "<n>" ` (TP-21).
+/// A text that does not name a store. The texts follow `trust policy statement "<n>" `.
+// TP-21
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreRefFault {
@@ -119,11 +124,13 @@ pub struct TrustStore {
     warnings: Vec<Warning>,
 }
 
-/// Why a store can't be used. Any of these fails the check that needs the store (TST-12).
+/// Why a store can't be used. Any of these fails the check that needs the store.
+// TST-12
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
-    /// No such directory (TST-06).
+    /// No such directory.
+    // TST-06
     #[error("the trust store {} of type {} does not exist", Quoted(store.name.as_str()), Quoted(store.store_type.name()))]
     NotFound {
         /// The store.
@@ -131,7 +138,8 @@ pub enum TrustError {
         /// The store that was probably meant, as `type:name`.
         nearest: Option<String>,
     },
-    /// A file or symbolic link in its place (TST-06).
+    /// A file or symbolic link in its place.
+    // TST-06
     #[error(
         "the trust store {} of type {} with path {} is not a regular directory (symlinks are not supported)",
         store.name,
@@ -153,7 +161,8 @@ pub enum TrustError {
         #[source]
         source: io::Error,
     },
-    /// A symbolic link, device or pipe among the files (TST-07).
+    /// A symbolic link, device or pipe among the files.
+    // TST-07
     #[error(
         "trusted certificate {} in trust store {} of type {} is not a regular file (directories or symlinks are not supported)",
         file.escape_debug(),
@@ -189,7 +198,8 @@ pub enum TrustError {
         #[source]
         source: x509::FileError,
     },
-    /// A certificate that no store may hold (TST-10).
+    /// A certificate that no store may hold.
+    // TST-10
     #[error("failed to validate the trusted certificate {} in trust store {} of type {}", file.escape_debug(), store.name, store.store_type)]
     Unsuitable {
         /// The store.
@@ -200,7 +210,8 @@ pub enum TrustError {
         #[source]
         source: Box<Unsuitable>,
     },
-    /// A certificate that no `tsa` store may hold (TST-11).
+    /// A certificate that no `tsa` store may hold.
+    // TST-11
     #[error("trusted certificate {} in trust store {} of type {} is invalid", file.escape_debug(), store.name, store.store_type)]
     UnsuitableForTsa {
         /// The store.
@@ -211,7 +222,8 @@ pub enum TrustError {
         #[source]
         source: Box<Unsuitable>,
     },
-    /// No certificate at all, or a file without one (TST-12).
+    /// No certificate at all, or a file without one.
+    // TST-12
     #[error("no x509 certificates were found in trust store {} of type {}", Quoted(store.name.as_str()), Quoted(store.store_type.name()))]
     Empty {
         /// The store.
@@ -225,7 +237,8 @@ pub enum TrustError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsuitable {
-    /// Neither CA nor self-signed (TST-10).
+    /// Neither CA nor self-signed.
+    // TST-10
     #[error(
         "certificate with subject {} is not a CA certificate or self-signed signing certificate",
         Quoted(subject)
@@ -234,7 +247,8 @@ pub enum Unsuitable {
         /// The subject.
         subject: String,
     },
-    /// Not a root: its own key does not verify it, or names differ (TST-11).
+    /// Not a root: its own key does not verify it, or names differ.
+    // TST-11
     #[error(
         "certificate with subject {} is not a root CA certificate",
         Quoted(subject)
@@ -246,7 +260,8 @@ pub enum Unsuitable {
         #[source]
         source: x509::NotIssued,
     },
-    /// Self-signed but no CA (TST-11).
+    /// Self-signed but no CA.
+    // TST-11
     #[error(
         "certificate with subject {} is not a root CA certificate: it is not a CA",
         Quoted(subject)
@@ -261,14 +276,16 @@ pub enum Unsuitable {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A directory among the files, not looked into (TST-08, DIF-09).
+    /// A directory among the files, not looked into.
+    // TST-08, DIF-09
     Directory {
         /// The store.
         store: StoreRef,
         /// The directory's name.
         directory: String,
     },
-    /// A file that is passed over (TST-12).
+    /// A file that is passed over.
+    // TST-12
     File {
         /// The store.
         store: StoreRef,
@@ -289,14 +306,17 @@ pub enum Ignored {
     Empty,
 }
 
-/// A chain that no consulted store trusts (TST-13, TST-14).
+/// A chain that no consulted store trusts.
+// TST-13, TST-14
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Untrusted {
-    /// The stores of the needed type hold no certificate, or there are none (TST-14).
+    /// The stores of the needed type hold no certificate, or there are none.
+    // TST-14
     #[error("no trusted certificates are found to verify authenticity")]
     NoCertificates,
-    /// No certificate of the chain stands in a store (TST-13).
+    /// No certificate of the chain stands in a store.
+    // TST-13
     #[error("the signature's certificate chain does not contain any trusted certificate")]
     NotFound,
 }
@@ -311,11 +331,12 @@ pub struct Anchor {
 }
 
 /// Decides whether a chain is trusted: it is when one of its certificates, whichever, is
-/// identical to one of a store (TST-13). `stores` are those of the scheme's type only (TST-02).
+/// identical to one of a store. `stores` are those of the scheme's type only.
 /// Returns an anchor for each store that trusts the chain, in the order of `stores`; never empty.
 ///
 /// # Errors
 /// [`Untrusted`].
+// TST-13, TST-02
 pub fn decide<'a>(
     chain: &[Certificate],
     stores: impl Iterator<Item = &'a TrustStore>,
@@ -337,7 +358,8 @@ pub fn decide<'a>(
 }
 
 impl TrustError {
-    /// Whether there is no store, or nothing in it: the user can add certificates (CLI-41).
+    /// Whether there is no store, or nothing in it: the user can add certificates.
+    // CLI-41
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Empty { .. })
     }
@@ -462,7 +484,8 @@ impl StoreName {
     ///
     /// # Errors
     /// [`InvalidStoreName`] for a name with any other character, and for `.` and `..`, which the
-    /// reference accepts although they lead out of the store's directory (TST-05, SEC-27).
+    /// reference accepts although they lead out of the store's directory.
+    // TST-05, SEC-27
     pub fn parse(text: &str) -> Result<Self, InvalidStoreName> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
         if text.is_empty() || matches!(text, "." | "..") || !text.bytes().all(allowed) {
@@ -480,10 +503,11 @@ impl StoreName {
 }
 
 impl StoreRef {
-    /// Reads `<type>:<name>` (TP-20).
+    /// Reads `<type>:<name>`.
     ///
     /// # Errors
-    /// The first fault, with the text that policies have for it (TP-21).
+    /// The first fault, with the text that policies have for it.
+    // TP-20, TP-21
     pub fn parse(text: &str) -> Result<Self, StoreRefFault> {
         let value = || text.to_owned();
         let (store_type, name) = text

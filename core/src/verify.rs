@@ -1,14 +1,17 @@
 //! Verification: whether an artifact or a file satisfies its policy.
 //!
 //! Implements "Signature Verification" of the Notary Project trust store and trust policy
-//! specification (VER-01 to VER-43). Each check is one pure function in a file of its own; each
-//! fills one field of a [`Report`]; one place enforces what the level says ([`Report`], VER-06).
+//! specification. Each check is one pure function in a file of its own; each
+//! fills one field of a [`Report`]; one place enforces what the level says ([`Report`]).
 //! [`judge()`] is all of them for one signature, by what is at hand. [`Verifier`] drives a repository or a
-//! file through the same, asks what has to be asked, and decides when enough signatures are good. Time is an argument; what happens is told to an [`Observer`](crate::event::Observer).
+//! file through the same, asks what has to be asked, and decides when enough signatures are good.
+//! Time is an argument; what happens is told to an [`Observer`](crate::event::Observer).
 //!
 //! What must hold for safety: a [`VerifiedSignature`] exists only after every check was reached and
 //! allowed, a [`Verified`] only after the policy's demands on the whole artifact were met. Nothing
-//! else says yes (DIF-45).
+//! else says yes.
+
+// Requirements: VER-01 to VER-43, DIF-45, VER-06.
 
 #[cfg(feature = "runtime")]
 mod attached;

@@ -17,7 +17,8 @@ use crate::crypto;
 use crate::json::Limits;
 use crate::x509::{Certificate, Chain, ChainError, CodeSigning, MAX_CHAIN_LEN};
 
-/// Longest envelope accepted, in bytes (ENV-42).
+/// Longest envelope accepted, in bytes.
+// ENV-42
 pub const MAX_ENVELOPE_LEN: usize = 32 * 1024 * 1024;
 
 /// Most values in the JSON or CBOR of an envelope, of its protected header, or of its payload, each
@@ -32,7 +33,8 @@ pub(super) const JSON_LIMITS: Limits = Limits {
     values: MAX_VALUES,
 };
 
-/// Most members of a protected or unprotected header, and most entries of `crit` (ENV-42).
+/// Most members of a protected or unprotected header, and most entries of `crit`.
+// ENV-42
 pub const MAX_HEADERS: usize = 128;
 
 /// A parsed envelope. Nothing in it is to be believed.
@@ -67,7 +69,8 @@ pub struct Content {
     pub payload_bytes: Vec<u8>,
     /// The signed attributes.
     pub attributes: SignedAttributes,
-    /// The unsigned attributes: untrusted (SEC-30).
+    /// The unsigned attributes: untrusted.
+    // SEC-30
     pub unsigned: UnsignedAttributes,
     /// The certificate chain.
     pub chain: Chain<CodeSigning>,
@@ -132,11 +135,12 @@ impl Envelope {
     }
 
     /// Checks the signature with the leaf's key over the bytes as received, then everything that
-    /// an intact envelope must be: algorithm (ENV-33), content type (ENV-03), attributes, payload
-    /// (ENV-08), certificate rules (X509-01). Validity in time is not looked at (X509-20).
+    /// an intact envelope must be: algorithm, content type, attributes, payload,
+    /// certificate rules. Validity in time is not looked at.
     ///
     /// # Errors
     /// [`EnvelopeError`].
+    // ENV-33, ENV-03, ENV-08, X509-01, X509-20
     pub fn verify_integrity(self) -> Result<Signature, EnvelopeError> {
         let leaf = self.leaf()?;
         self.check_signature(&leaf)?;
@@ -309,7 +313,8 @@ impl Signature {
         &self.content.attributes
     }
 
-    /// The unsigned attributes: untrusted (SEC-30).
+    /// The unsigned attributes: untrusted.
+    // SEC-30
     pub fn unsigned(&self) -> &UnsignedAttributes {
         &self.content.unsigned
     }
@@ -362,11 +367,12 @@ impl SignerChain {
         &self.0.ders
     }
 
-    /// The chain, which meets every rule of code-signing chains (X509-01). Validity in time is not
+    /// The chain, which meets every rule of code-signing chains. Validity in time is not
     /// looked at.
     ///
     /// # Errors
     /// [`EnvelopeError`]: a certificate that can't be read, or the rule that is broken.
+    // X509-01
     pub fn prove(&self) -> Result<&Chain<CodeSigning>, EnvelopeError> {
         if let Some(proven) = self.0.proven.get() {
             return Ok(proven);

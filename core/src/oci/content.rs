@@ -45,8 +45,9 @@ pub enum Place<'a> {
     },
 }
 
-/// Content that is compared with its descriptor while it is read (OCI-14): whoever reads to the
+/// Content that is compared with its descriptor while it is read: whoever reads to the
 /// end without an error has read what the descriptor describes.
+// OCI-14
 #[derive(Debug)]
 pub struct BlobReader {
     wanted: Descriptor,

@@ -20,7 +20,8 @@ pub enum OciError {
         /// What was looked for.
         reference: String,
     },
-    /// The digest that the user gave is not that of the content (OCI-18).
+    /// The digest that the user gave is not that of the content.
+    // OCI-18
     #[error("user input digest {given} does not match the resolved digest {resolved}")]
     UserDigest {
         /// What the user gave.
@@ -28,7 +29,8 @@ pub enum OciError {
         /// What the repository answered.
         resolved: Digest,
     },
-    /// Content that does not have the digest of its descriptor (OCI-14).
+    /// Content that does not have the digest of its descriptor.
+    // OCI-14
     #[error("content of {expected} has the digest {found}")]
     DigestMismatch {
         /// The descriptor's digest.
@@ -36,7 +38,8 @@ pub enum OciError {
         /// The content's.
         found: Digest,
     },
-    /// Content that does not have the size of its descriptor (OCI-14).
+    /// Content that does not have the size of its descriptor.
+    // OCI-14
     #[error("content of {digest} has {found} bytes where its descriptor says {expected}")]
     SizeMismatch {
         /// The descriptor's digest.
@@ -54,25 +57,29 @@ pub enum OciError {
         /// Its size in bytes.
         size: u64,
     },
-    /// A signature's manifest larger than [`MAX_MANIFEST`](super::manifest::MAX_MANIFEST) (OCI-13).
+    /// A signature's manifest larger than [`MAX_MANIFEST`](super::manifest::MAX_MANIFEST).
+    // OCI-13
     #[error("signature manifest too large: {size} bytes")]
     SignatureManifestTooLarge {
         /// Its size in bytes.
         size: u64,
     },
-    /// An envelope larger than [`MAX_SIGNATURE_BLOB`](super::manifest::MAX_SIGNATURE_BLOB) (OCI-13).
+    /// An envelope larger than [`MAX_SIGNATURE_BLOB`](super::manifest::MAX_SIGNATURE_BLOB).
+    // OCI-13
     #[error("signature blob too large: {size} bytes")]
     SignatureBlobTooLarge {
         /// Its size in bytes.
         size: u64,
     },
-    /// A signature's manifest with no or several layers (OCI-13; spelt as the reference does).
+    /// A signature's manifest with no or several layers (spelt as the reference does).
+    // OCI-13
     #[error("signature manifest requries exactly one signature envelope blob, got {count}")]
     LayerCount {
         /// How many it has.
         count: usize,
     },
-    /// A layer that is in no envelope format (ENV-02, VER-30).
+    /// A layer that is in no envelope format.
+    // ENV-02, VER-30
     #[error("signature envelope format with media type {} is not supported", Quoted(.media_type))]
     EnvelopeFormat {
         /// The layer's media type.

@@ -1,12 +1,13 @@
 //! Artifacts and signatures in an OCI layout directory (OCI image specification, "OCI Image
-//! Layout"; OCI-34 to OCI-40): local work without a registry, and the air-gapped way between two
-//! (REQ-06, REQ-07).
+//! Layout"): local work without a registry, and the air-gapped way between two.
 //!
 //! Every file read is bounded and compared with its digest and size. Writing follows
 //! [`files`](self): content first, then `index.json`, each in one rename, under a lock that other
 //! processes of ours respect. See [`checkpoint`](self) for how a batch shares one rewrite, and
 //! [`current`](self) for what is kept between them. Image layers are not opened; a damaged layer is
 //! found by whoever reads it.
+
+// Requirements: REQ-06, REQ-07, OCI-34 to OCI-40.
 
 mod checkpoint;
 mod content;
@@ -66,7 +67,8 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// The path is no directory (OCI-35).
+    /// The path is no directory.
+    // OCI-35
     #[error("failed to resolve user input reference: input path is not a dir")]
     NotADirectory {
         /// The path.
@@ -243,8 +245,9 @@ impl Layout {
     /// Opens an existing layout.
     ///
     /// # Errors
-    /// [`LayoutError::NotADirectory`] (OCI-35), [`LayoutError::NotALayout`],
+    /// [`LayoutError::NotADirectory`], [`LayoutError::NotALayout`],
     /// [`LayoutError::Version`].
+    // OCI-35
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let path = path.into();
         if !path.is_dir() {

@@ -1,9 +1,11 @@
 //! Manifests and indexes (OCI image specification, "Image Manifest" and "Image Index"), as far as
 //! signing, listing and copying read them, and the two manifests that are written: that of a
-//! signature (OCI-01 to OCI-09), and that of a file which is attached to an artifact.
+//! signature, and that of a file which is attached to an artifact.
 //!
 //! Nothing here is trusted: a manifest's bytes were compared with a digest before they come here,
 //! and what they say is unsigned. Layers and configurations are not looked into.
+
+// Requirements: OCI-01 to OCI-09.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,22 +26,26 @@ pub const SIGNATURE_ARTIFACT_TYPE: &str = "application/vnd.cncf.notary.signature
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The withdrawn OCI artifact manifest (OCI-11).
+/// The withdrawn OCI artifact manifest.
+// OCI-11
 pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 /// Docker image manifest, version 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker manifest list.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// Media type of the empty descriptor (OCI-02).
+/// Media type of the empty descriptor.
+// OCI-02
 pub const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// Content of the empty descriptor.
 pub const EMPTY_CONTENT: &[u8] = b"{}";
 /// The same as `data` of a descriptor has it.
 const EMPTY_BASE64: &str = "e30=";
 
-/// Largest manifest or index that is read, in bytes (OCI-13, REG-12).
+/// Largest manifest or index that is read, in bytes.
+// OCI-13, REG-12
 pub const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
-/// Largest signature envelope that is read, in bytes (OCI-13).
+/// Largest signature envelope that is read, in bytes.
+// OCI-13
 pub const MAX_SIGNATURE_BLOB: u64 = 32 * 1024 * 1024;
 
 /// A descriptor inside a manifest or index, with the members that only stand there.
@@ -129,7 +135,8 @@ pub enum SignatureForm {
     Signature,
     /// Something else.
     Other,
-    /// A signature's artifact type with the configuration of something else (OCI-12).
+    /// A signature's artifact type with the configuration of something else.
+    // OCI-12
     Contradictory {
         /// `artifactType`.
         artifact_type: String,
@@ -326,8 +333,8 @@ impl Manifest {
         })
     }
 
-    /// Whether it is a signature, in the present form, the legacy form or as an artifact manifest
-    /// (OCI-01, OCI-10 to OCI-12).
+    /// Whether it is a signature, in the present form, the legacy form or as an artifact manifest.
+    // OCI-01, OCI-10 to OCI-12
     pub fn signature_form(&self) -> SignatureForm {
         let config = self
             .config
@@ -350,7 +357,8 @@ impl Manifest {
     }
 
     /// The artifact type by which a referrers listing shows it: its own, else the configuration's
-    /// media type (distribution specification, "Listing Referrers"; OCI-33).
+    /// media type (distribution specification, "Listing Referrers").
+    // OCI-33
     pub fn listed_artifact_type(&self) -> Option<&str> {
         self.artifact_type.as_deref().or_else(|| {
             self.config
@@ -374,15 +382,17 @@ pub fn is_index(media_type: &str) -> bool {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WrittenForm {
-    /// With an artifact type and the empty configuration, for registries (OCI-01, OCI-02).
+    /// With an artifact type and the empty configuration, for registries.
+    // OCI-01, OCI-02
     ArtifactType,
-    /// With a configuration of the signature's type and no artifact type, for layouts (OCI-10):
+    /// With a configuration of the signature's type and no artifact type, for layouts:
     /// versions of the reference before 2 find nothing else there.
+    // OCI-10
     ConfigType,
 }
 
 /// The bytes of a signature's manifest: the same input gives the same bytes, and so the same
-/// digest, as in the reference (OCI-01 to OCI-04, OCI-09).
+/// digest, as in the reference.
 ///
 /// ```json
 /// {"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
@@ -392,6 +402,7 @@ pub enum WrittenForm {
 ///
 /// # Errors
 /// None for any input that can be made; the type is that of the serializer.
+// OCI-01 to OCI-04, OCI-09
 pub fn signature_manifest(
     form: WrittenForm,
     subject: &Descriptor,
@@ -456,7 +467,8 @@ pub fn attachment_manifest(
     })
 }
 
-/// The descriptor of `{}` (OCI-02).
+/// The descriptor of `{}`.
+// OCI-02
 pub fn empty_descriptor() -> Descriptor {
     describe(EMPTY_MEDIA_TYPE, EMPTY_CONTENT)
 }

@@ -14,12 +14,14 @@ use crate::artifact::{Descriptor, Digest};
 #[async_trait]
 pub trait Repository: SignatureSource + SignatureStore {
     /// Finds the manifest that a tag or digest names. The descriptor has no annotations. A digest
-    /// given by the user is compared with the content (OCI-18).
+    /// given by the user is compared with the content.
+    // OCI-18
     async fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError>;
 
     /// Fetches a manifest that an index lists and compares it with what the index says of it:
-    /// size, media type, digest, and that it is a manifest (OCI-14). A repository of
+    /// size, media type, digest, and that it is a manifest. A repository of
     /// `registry::Access::Read` asks for its signatures at the same time.
+    // OCI-14
     async fn read_child(&self, wanted: &Descriptor) -> Result<(), OciError> {
         let bytes = self.fetch_manifest(wanted).await?;
         check_content(wanted, &bytes)?;

@@ -18,7 +18,8 @@ pub trait SignatureSource: Send + Sync {
     fn name(&self) -> String;
 
     /// Lists the manifests of at most `limit` signatures of `subject`, in the repository's own
-    /// order (OCI-32).
+    /// order.
+    // OCI-32
     async fn list_signatures(
         &self,
         subject: &Descriptor,
@@ -41,8 +42,9 @@ pub trait SignatureSource: Send + Sync {
         })
     }
 
-    /// Fetches a manifest of at most [`MAX_MANIFEST`](super::manifest::MAX_MANIFEST) bytes, compared with its descriptor
-    /// (OCI-14). A source that holds signatures alone has none.
+    /// Fetches a manifest of at most [`MAX_MANIFEST`](super::manifest::MAX_MANIFEST) bytes,
+    /// compared with its descriptor. A source that holds signatures alone has none.
+    // OCI-14
     async fn fetch_manifest(&self, wanted: &Descriptor) -> Result<Vec<u8>, OciError> {
         Err(OciError::NotFound {
             reference: wanted.digest.to_string(),
@@ -54,7 +56,8 @@ pub trait SignatureSource: Send + Sync {
 #[async_trait]
 pub trait SignatureStore: Send + Sync {
     /// Stores a signature of `subject`: envelope, configuration, and last the manifest that makes
-    /// it visible (OCI-21).
+    /// it visible.
+    // OCI-21
     async fn push_signature(
         &self,
         subject: &Descriptor,
@@ -151,7 +154,8 @@ impl Pushed {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A referrer whose artifact type and configuration disagree (OCI-12).
+    /// A referrer whose artifact type and configuration disagree.
+    // OCI-12
     NotASignature {
         /// The referrer's manifest.
         digest: Digest,
@@ -167,7 +171,8 @@ pub enum Warning {
         /// The causes, on one line.
         reason: String,
     },
-    /// The index that listed an artifact's referrers before could not be deleted (OCI-25).
+    /// The index that listed an artifact's referrers before could not be deleted.
+    // OCI-25
     OutdatedIndex,
     /// An index that listed an artifact's referrers before, or seemed to, and was not deleted,
     /// since it is not known to be a list and nothing else.

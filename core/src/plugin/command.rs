@@ -47,10 +47,11 @@ impl Plugin {
         &self.file
     }
 
-    /// Asks the plugin who it is and checks the answer (PLG-17 to PLG-20).
+    /// Asks the plugin who it is and checks the answer.
     ///
     /// # Errors
     /// If it can't be run, or its metadata is not as the contract asks.
+    // PLG-17 to PLG-20
     pub async fn metadata(&self, config: &PluginConfig) -> Result<Metadata, PluginError> {
         let request = GetMetadataRequest {
             plugin_config: config.clone(),
@@ -109,10 +110,11 @@ impl Plugin {
         Ok((self.metadata(config).await?, None))
     }
 
-    /// `verify-signature` (PLG-40 to PLG-46). What the answer means is decided elsewhere.
+    /// `verify-signature`. What the answer means is decided elsewhere.
     ///
     /// # Errors
     /// If the plugin can't be run, refuses, or breaks the contract.
+    // PLG-40 to PLG-46
     pub async fn verify_signature(
         &self,
         request: &VerifySignatureRequest,

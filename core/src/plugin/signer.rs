@@ -60,12 +60,12 @@ impl PluginSigner {
     /// where the login happens.
     ///
     /// The kind is that of what will be signed. For OCI artifacts, whatever goes wrong once the plugin
-    /// has said who it is, here and later, is told as [`PluginErrorKind::Signing`] (PLG-31). Not so for
-    /// the `local` plugin of the box: the reference has no plugin there, and its texts name files
-    /// (CFG-20).
+    /// has said who it is, here and later, is told as [`PluginErrorKind::Signing`]. Not so for
+    /// the `local` plugin of the box: the reference has no plugin there, and its texts name files.
     ///
     /// # Errors
     /// If the plugin can't be run, breaks the contract, refuses, or can't sign.
+    // PLG-31, CFG-20
     pub async fn open(host: &Host, key: PluginKey, kind: Kind) -> Result<Self, PluginError> {
         UnopenedSigner::connect(host, key, kind).await?.open().await
     }
@@ -124,8 +124,9 @@ impl PluginSigner {
         }
     }
 
-    /// What stands before a failure to sign, where something does (PLG-31): for what is found wrong
+    /// What stands before a failure to sign, where something does: for what is found wrong
     /// with the plugin's answers elsewhere.
+    // PLG-31
     pub fn failure_prefix(&self) -> Option<String> {
         let holder = self.holder();
         let plugin = &holder.plugin().file.name;

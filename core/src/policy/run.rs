@@ -36,7 +36,8 @@ pub struct PolicyFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyLoadError {
-    /// The trust policy can't be read (TP-03, TP-04).
+    /// The trust policy can't be read.
+    // TP-03, TP-04
     #[cfg(feature = "files")]
     #[error(transparent)]
     File(#[from] PolicyFileError),

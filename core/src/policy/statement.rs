@@ -14,7 +14,8 @@ use crate::x509::identity::{IdentityError, TrustedIdentities};
 /// What a statement demands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verification {
-    /// Level `skip`: nothing is verified (VER-04).
+    /// Level `skip`: nothing is verified.
+    // VER-04
     Skip,
     /// Any other level.
     Verify(Rules),
@@ -31,11 +32,13 @@ pub struct Rules {
     identities: TrustedIdentities,
 }
 
-/// A statement and what is wrong with it (TP-12).
+/// A statement and what is wrong with it.
+// TP-12
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementError {
-    /// No name (TP-11).
+    /// No name.
+    // TP-11
     #[error("a trust policy statement is missing a name, every statement requires a name")]
     MissingName,
     /// A fault of a named statement.
@@ -52,21 +55,26 @@ pub enum StatementError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementFault {
-    /// A fault in `signatureVerification` (TP-13 to TP-17).
+    /// A fault in `signatureVerification`.
+    // TP-13 to TP-17
     #[error("has invalid signatureVerification: {0}")]
     SignatureVerification(LevelFault),
-    /// Level skip with stores or identities (TP-18).
+    /// Level skip with stores or identities.
+    // TP-18
     #[error(
         "is set to skip signature verification but configured with trust stores and/or trusted identities, remove them if signature verification needs to be skipped"
     )]
     SkipWithTrust,
-    /// Stores or identities are missing (TP-19).
+    /// Stores or identities are missing.
+    // TP-19
     #[error("is either missing trust stores or trusted identities, both must be specified")]
     Incomplete,
-    /// A value that names no store (TP-21).
+    /// A value that names no store.
+    // TP-21
     #[error(transparent)]
     Store(#[from] StoreRefFault),
-    /// A value that is no identity (TP-22, TP-24).
+    /// A value that is no identity.
+    // TP-22, TP-24
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
@@ -133,7 +141,8 @@ impl Rules {
         &self.stores
     }
 
-    /// The stores of one type (TST-02).
+    /// The stores of one type.
+    // TST-02
     pub fn stores_of(&self, store_type: StoreType) -> impl Iterator<Item = &StoreRef> {
         self.stores
             .iter()

@@ -34,22 +34,26 @@ pub enum ServerError {
     /// The OCSP answer is of no use.
     #[error(transparent)]
     Ocsp(#[from] OcspError),
-    /// The responder does not know the certificate (REV-19).
+    /// The responder does not know the certificate.
+    // REV-19
     #[error("certificate has unknown status via OCSP")]
     UnknownStatus,
-    /// The certificate is revoked (REV-05).
+    /// The certificate is revoked.
+    // REV-05
     #[error("certificate is revoked via {method}")]
     Revoked {
         /// Who says so.
         method: Method,
     },
-    /// The responder's own certificate is revoked (REV-28).
+    /// The responder's own certificate is revoked.
+    // REV-28
     #[error("the certificate of the OCSP responder, {responder}, is revoked")]
     ResponderRevoked {
         /// Its subject.
         responder: String,
     },
-    /// Nothing is known about the responder's own certificate (REV-28).
+    /// Nothing is known about the responder's own certificate.
+    // REV-28
     #[error(
         "the revocation status of the OCSP responder's certificate, {responder}, is unknown: {}",
         list(attempts)
@@ -63,7 +67,8 @@ pub enum ServerError {
     /// The CRL is of no use.
     #[error(transparent)]
     Crl(#[from] CrlError),
-    /// No delta CRL could be had (REV-40).
+    /// No delta CRL could be had.
+    // REV-40
     #[error("failed to get the delta CRL from {url}")]
     Delta {
         /// The last address that was tried.
@@ -72,10 +77,12 @@ pub enum ServerError {
         #[source]
         source: Arc<Self>,
     },
-    /// The certificate's CRLs leave out reasons (REV-38).
+    /// The certificate's CRLs leave out reasons.
+    // REV-38
     #[error("the CRLs of the certificate do not cover every reason for a revocation")]
     ReasonsLeftOut,
-    /// The certificate names more places than are asked (REV-12).
+    /// The certificate names more places than are asked.
+    // REV-12
     #[error("the certificate has more than {MAX_POINTS} distribution points")]
     TooManyPoints,
 }

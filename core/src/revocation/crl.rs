@@ -1,4 +1,4 @@
-//! CRLs and delta CRLs, judged (REV-33 to REV-46).
+//! CRLs and delta CRLs, judged.
 //!
 //! Implements "Revocation Checking with CRL" of the trust policy specification over RFC 5280 §5 and
 //! §6.3.3. Takes bytes and a time, opens nothing.
@@ -25,6 +25,8 @@
 //! says "not revoked" only for a certificate in their scope while both are current. Indirect CRLs
 //! are not supported.
 
+// Requirements: REV-33 to REV-46.
+
 mod entry;
 
 use std::fmt;
@@ -40,7 +42,8 @@ use super::asn1::{INTEGER, NotSigned, SEQUENCE, Signed, optional_time};
 use super::points::{self, DistributionPoint, OutOfScope, Reasons, Scope};
 use crate::x509::{Certificate, KeyUsage, Name, extensions, malformed, optional_context, time};
 
-/// Longest CRL accepted, in bytes: less than 32 MiB (REV-31).
+/// Longest CRL accepted, in bytes: less than 32 MiB.
+// REV-31
 pub const MAX_CRL_LEN: usize = (32 << 20) - 1;
 /// Longest issuer name, and longest list of extensions, in bytes.
 const MAX_PART_LEN: usize = 64 << 10;
@@ -91,14 +94,16 @@ pub struct Number(Vec<u8>);
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrlError {
-    /// Not the DER of a CRL; PEM is none (REV-31).
+    /// Not the DER of a CRL; PEM is none.
+    // REV-31
     #[error("x509: malformed crl")]
     Malformed {
         /// What the DER decoder met.
         #[source]
         source: der::Error,
     },
-    /// Something else than DER, known by its first bytes (REV-31).
+    /// Something else than DER, known by its first bytes.
+    // REV-31
     #[error("x509: malformed crl: the server's answer is {wrapping}, not a CRL in DER")]
     Wrapped {
         /// What it is.
@@ -110,7 +115,8 @@ pub enum CrlError {
     /// Longer than [`MAX_CRL_LEN`].
     #[error("CRL size exceeds the limit: {}", MAX_CRL_LEN + 1)]
     TooLarge,
-    /// Another issuer's (REV-35).
+    /// Another issuer's.
+    // REV-35
     #[error("the CRL is issued by {}, not by CA {}", found.quoted(), expected.quoted())]
     OtherIssuer {
         /// The issuer that it names.
@@ -118,13 +124,15 @@ pub enum CrlError {
         /// The certificate's issuer.
         expected: Name,
     },
-    /// The issuer may not sign CRLs (REV-33).
+    /// The issuer may not sign CRLs.
+    // REV-33
     #[error("CRL is not signed by CA {}: its key usage has no bit for CRLSign", issuer.quoted())]
     NoCrlSign {
         /// The issuer.
         issuer: Name,
     },
-    /// The issuer's key did not sign it (REV-33, REV-34).
+    /// The issuer's key did not sign it.
+    // REV-33, REV-34
     #[error("CRL is not signed by CA {}", issuer.quoted())]
     NotSigned {
         /// The issuer.
@@ -133,10 +141,12 @@ pub enum CrlError {
         #[source]
         source: NotSigned,
     },
-    /// It never expires (REV-36).
+    /// It never expires.
+    // REV-36
     #[error("CRL NextUpdate is not set")]
     NoNextUpdate,
-    /// It has expired (REV-36).
+    /// It has expired.
+    // REV-36
     #[error(
         "expired CRL. Current time {} is after CRL NextUpdate {}", go_time(*now), go_time(*next_update)
     )]
@@ -146,28 +156,35 @@ pub enum CrlError {
         /// Its end.
         next_update: Timestamp,
     },
-    /// It or one of its entries has a critical extension that is not understood (REV-36).
+    /// It or one of its entries has a critical extension that is not understood.
+    // REV-36
     #[error("unsupported critical extension found in CRL: {oid}")]
     Critical {
         /// The extension.
         oid: ObjectIdentifier,
     },
-    /// It does not cover the certificate (REV-38).
+    /// It does not cover the certificate.
+    // REV-38
     #[error(transparent)]
     Scope(#[from] OutOfScope),
-    /// A delta in place of a base CRL (REV-39).
+    /// A delta in place of a base CRL.
+    // REV-39
     #[error("a delta CRL was found in place of a base CRL")]
     DeltaAsBase,
-    /// The base CRL names a delta, and there is none (REV-40).
+    /// The base CRL names a delta, and there is none.
+    // REV-40
     #[error("the base CRL has a delta CRL, which is missing")]
     DeltaMissing,
-    /// A base CRL in place of a delta (REV-41).
+    /// A base CRL in place of a delta.
+    // REV-41
     #[error("delta CRL indicator extension is not found")]
     NotADelta,
-    /// A CRL without a number can't be combined with another (REV-42).
+    /// A CRL without a number can't be combined with another.
+    // REV-42
     #[error("a CRL that is used with a delta CRL must have a number")]
     NoNumber,
-    /// The delta is not newer than its base (REV-41).
+    /// The delta is not newer than its base.
+    // REV-41
     #[error("delta CRL number {delta} is not greater than the base CRL number {base}")]
     DeltaNotNewer {
         /// Number of the delta.
@@ -175,7 +192,8 @@ pub enum CrlError {
         /// Number of the base.
         base: Number,
     },
-    /// The delta builds on a newer base (REV-41).
+    /// The delta builds on a newer base.
+    // REV-41
     #[error(
         "delta CRL indicator {indicator} is not less than or equal to the base CRL number {base}"
     )]
@@ -188,7 +206,8 @@ pub enum CrlError {
     /// Base and delta cover different parts (RFC 5280 §6.3.3 (c)).
     #[error("the delta CRL has another scope than the base CRL")]
     DeltaOfOtherScope,
-    /// Only the certificate says where the delta is (REV-43).
+    /// Only the certificate says where the delta is.
+    // REV-43
     #[error("freshest CRL from certificate extension is not supported")]
     FreshestInCertificate,
 }
@@ -247,12 +266,14 @@ impl Crl {
         self.next_update
     }
 
-    /// When its issuer means to publish the next one, where it says so (REV-46).
+    /// When its issuer means to publish the next one, where it says so.
+    // REV-46
     pub fn next_publish(&self) -> Option<Timestamp> {
         self.next_publish
     }
 
-    /// Where its delta is, in the order in which to try (REV-40).
+    /// Where its delta is, in the order in which to try.
+    // REV-40
     pub fn freshest_urls(&self) -> &[String] {
         &self.freshest
     }
@@ -411,12 +432,13 @@ impl Bundle {
     /// What the CRLs say about a certificate of their issuer that names them at `point`.
     ///
     /// `authentic_signing_time` is what a signing authority vouches for: a certificate that became
-    /// invalid after it counts as good (REV-44). A timestamp countersignature does not take its
-    /// place (REV-45, DIF-34), as in the reference.
+    /// invalid after it counts as good. A timestamp countersignature does not take its
+    /// place, as in the reference.
     ///
     /// # Errors
     /// [`CrlError`]: they are out of scope or expired. An expired one still says that a
-    /// certificate is revoked for good (REV-37).
+    /// certificate is revoked for good.
+    // REV-44, REV-45, DIF-34, REV-37
     pub fn judge(
         &self,
         certificate: &Certificate,

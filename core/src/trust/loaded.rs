@@ -27,7 +27,8 @@ pub struct LoadedStore {
 }
 
 /// Stores in memory: those of a statement as they were when it was looked up, so that all signatures
-/// meet the same state (SEC-32), or certificates that never were in a directory.
+/// meet the same state, or certificates that never were in a directory.
+// SEC-32
 #[derive(Clone, Debug, Default)]
 pub struct LoadedStores(BTreeMap<StoreRef, Result<Arc<TrustStore>, Arc<TrustError>>>);
 

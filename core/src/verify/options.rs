@@ -15,11 +15,14 @@ use crate::policy::hardsign::HardwareRule;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Options<'a> {
-    /// Most signatures that are tried (VER-25).
+    /// Most signatures that are tried.
+    // VER-25
     pub max_signatures: NonZeroUsize,
-    /// Pairs that the payload's annotations must contain (VER-20).
+    /// Pairs that the payload's annotations must contain.
+    // VER-20
     pub user_metadata: &'a BTreeMap<String, String>,
-    /// Settings for a verification plugin (PLG-16).
+    /// Settings for a verification plugin.
+    // PLG-16
     pub plugin_config: &'a BTreeMap<String, String>,
     /// In what kind of hardware the key of each signature must live, where the policy has no rule of
     /// its own on that: what is demanded for this run.
@@ -52,7 +55,8 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The same with another limit of signatures that are tried (VER-25).
+    /// The same with another limit of signatures that are tried.
+    // VER-25
     #[must_use]
     pub fn max_signatures(self, max_signatures: NonZeroUsize) -> Self {
         Self {
@@ -61,7 +65,8 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The same with user metadata that must be signed (VER-20).
+    /// The same with user metadata that must be signed.
+    // VER-20
     #[must_use]
     pub fn user_metadata(self, user_metadata: &'a BTreeMap<String, String>) -> Self {
         Self {
@@ -70,7 +75,8 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The same with settings for a verification plugin (PLG-16).
+    /// The same with settings for a verification plugin.
+    // PLG-16
     #[must_use]
     pub fn plugin_config(self, plugin_config: &'a BTreeMap<String, String>) -> Self {
         Self {

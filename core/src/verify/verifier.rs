@@ -59,7 +59,8 @@ pub struct Blob<'a, F> {
     pub reference: &'a str,
     /// Its bytes; read to the end at most once.
     pub reader: F,
-    /// The media type that the signature must give it (BLOB-09).
+    /// The media type that the signature must give it.
+    // BLOB-09
     pub media_type: Option<&'a str>,
 }
 
@@ -191,10 +192,11 @@ impl<'v> Verifier<'v> {
     }
 
     /// Verifies a file against the signatures that the user names. The file is read on a thread that
-    /// may block. `statement` is the policy statement's name, or none for the global one (TP-45).
+    /// may block. `statement` is the policy statement's name, or none for the global one.
     ///
     /// # Errors
-    /// [`VerifyError`]. There is no success but the value (DIF-45).
+    /// [`VerifyError`]. There is no success but the value.
+    // TP-45, DIF-45
     pub async fn verify_blob<F: Read + Send + 'static>(
         &self,
         policy: &Policy<blob::Document>,

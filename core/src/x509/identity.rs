@@ -1,8 +1,10 @@
-//! Trusted identities of a trust policy and their match against the leaf's subject (TP-22 to TP-34).
+//! Trusted identities of a trust policy and their match against the leaf's subject.
 //!
-//! The grammar is RFC 4514 as the reference reads it (TP-25). The match is on the parsed X.500
-//! name, never on its text (TP-33), with the reference's outcome: a subject with a repeated or
-//! unusual attribute, or without C, ST or O, matches only `*` (TP-31).
+//! The grammar is RFC 4514 as the reference reads it. The match is on the parsed X.500
+//! name, never on its text, with the reference's outcome: a subject with a repeated or
+//! unusual attribute, or without C, ST or O, matches only `*`.
+
+// Requirements: TP-22 to TP-34, TP-25, TP-33, TP-31.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +32,8 @@ pub enum TrustedIdentity {
         /// Its distinguished name.
         name: DistinguishedName,
     },
-    /// Another prefix: meant for a verification plugin (TP-23).
+    /// Another prefix: meant for a verification plugin.
+    // TP-23
     Other {
         /// The item as written.
         text: String,
@@ -54,27 +57,32 @@ pub struct DistinguishedName {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// `*` beside others (TP-22).
+    /// `*` beside others.
+    // TP-22
     #[error(
         "uses a wildcard trusted identity '*', a wildcard identity cannot be used in conjunction with other values"
     )]
     WildcardNotAlone,
-    /// An empty item (TP-22).
+    /// An empty item.
+    // TP-22
     #[error("has an empty trusted identity")]
     Empty,
-    /// No `:` (TP-22).
+    /// No `:`.
+    // TP-22
     #[error("has trusted identity {} missing separator", quote(identity))]
     MissingSeparator {
         /// The item.
         identity: String,
     },
-    /// Nothing after `x509.subject:` (TP-22).
+    /// Nothing after `x509.subject:`.
+    // TP-22
     #[error("has trusted identity {} without an identity value", quote(identity))]
     MissingValue {
         /// The item.
         identity: String,
     },
-    /// Not a distinguished name of the required form (TP-22).
+    /// Not a distinguished name of the required form.
+    // TP-22
     #[error(
         "has trusted identity {} with invalid identity value: {fault}",
         quote(identity)
@@ -85,7 +93,8 @@ pub enum IdentityError {
         /// What is wrong with the name.
         fault: NameError,
     },
-    /// One item is a subset of another (TP-24).
+    /// One item is a subset of another.
+    // TP-24
     #[error(
         "has overlapping x509 trustedIdentities, {} overlaps with {}",
         quote(identity),
@@ -103,7 +112,8 @@ pub enum IdentityError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Not the grammar (TP-25).
+    /// Not the grammar.
+    // TP-25
     #[error(
         "parsing distinguished name (DN) {} failed with err: {fault}. A valid DN must contain 'C', 'ST' or 'S', and 'O' RDN attributes at a minimum, and follow RFC 4514 standard",
         quote(name)
@@ -114,7 +124,8 @@ pub enum NameError {
         /// What is wrong with the syntax (RFC 4514).
         fault: SyntaxFault,
     },
-    /// `=#` somewhere (TP-26).
+    /// `=#` somewhere.
+    // TP-26
     #[error(
         "unsupported distinguished name (DN) {}: notation does not support x509.subject identities containing \"=#\"",
         quote(name)
@@ -123,7 +134,8 @@ pub enum NameError {
         /// The name as written.
         name: String,
     },
-    /// An RDN with several attributes (TP-27).
+    /// An RDN with several attributes.
+    // TP-27
     #[error(
         "distinguished name (DN) {} has multi-valued RDN attributes, remove multi-valued RDN attributes as they are not supported",
         quote(name)
@@ -132,7 +144,8 @@ pub enum NameError {
         /// The name as written.
         name: String,
     },
-    /// A type occurs twice (TP-27).
+    /// A type occurs twice.
+    // TP-27
     #[error(
         "distinguished name (DN) {} has duplicate RDN attribute for {}, DN can only have unique RDN attributes",
         quote(name),
@@ -144,7 +157,8 @@ pub enum NameError {
         /// The type.
         attribute: String,
     },
-    /// C, ST or O is missing (TP-29).
+    /// C, ST or O is missing.
+    // TP-29
     #[error(
         "distinguished name (DN) {} has no mandatory RDN attribute for {}, it must contain 'C', 'ST' or 'S', and 'O' RDN attributes at a minimum",
         quote(name),
@@ -156,7 +170,8 @@ pub enum NameError {
         /// The type.
         attribute: &'static str,
     },
-    /// A type without a value (TP-32).
+    /// A type without a value.
+    // TP-32
     #[error(
         "distinguished name (DN) {} has an empty value for RDN attribute {}",
         quote(name),
@@ -194,7 +209,8 @@ pub enum SyntaxFault {
     },
 }
 
-/// Why no `x509.subject` identity can be a certificate's subject (TP-31). The texts say what to do.
+/// Why no `x509.subject` identity can be a certificate's subject. The texts say what to do.
+// TP-31
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubjectFault {
@@ -230,7 +246,8 @@ pub enum SubjectFault {
         /// The type.
         attribute: &'static str,
     },
-    /// C, ST or O is missing (TP-29).
+    /// C, ST or O is missing.
+    // TP-29
     #[error(
         "the subject {subject} has no {attribute} attribute, and x509.subject identities must have C, ST and O; {ONLY_ANY}"
     )]
@@ -284,7 +301,8 @@ fn attribute_name(oid: &str) -> String {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityMismatch {
-    /// Only identities for plugins are configured (TP-23).
+    /// Only identities for plugins are configured.
+    // TP-23
     #[error(
         "no x509 trusted identities are configured in the trust policy {}",
         quote(policy)
@@ -293,13 +311,15 @@ pub enum IdentityMismatch {
         /// Name of the policy statement.
         policy: String,
     },
-    /// The subject can match nothing but `*` (TP-31).
+    /// The subject can match nothing but `*`.
+    // TP-31
     #[error("error while parsing the certificate subject from the digital signature. error : {}", quote(&fault.to_string()))]
     Subject {
         /// What is wrong with the subject.
         fault: SubjectFault,
     },
-    /// None of the identities is the subject's (TP-34).
+    /// None of the identities is the subject's.
+    // TP-34
     #[error(
         "signing certificate from the digital signature does not match the X.509 trusted identities [{}] defined in the trust policy {}",
         quoted(identities),
@@ -314,10 +334,11 @@ pub enum IdentityMismatch {
 }
 
 impl TrustedIdentities {
-    /// Parses the items of one statement and checks them together (TP-22, TP-24).
+    /// Parses the items of one statement and checks them together.
     ///
     /// # Errors
-    /// [`IdentityError`]. An empty list is no error here; TP-19 says when it is one.
+    /// [`IdentityError`]. An empty list is no error here; whether it is one, the policy's level says.
+    // TP-22, TP-24
     pub fn parse<S: AsRef<str>>(items: &[S]) -> Result<Self, IdentityError> {
         if items.len() > 1 && items.iter().any(|item| item.as_ref() == "*") {
             return Err(IdentityError::WildcardNotAlone);
@@ -412,7 +433,8 @@ impl TrustedIdentity {
     /// others only if they have the same attributes at least.
     ///
     /// # Errors
-    /// No such identity can be this subject (TP-31).
+    /// No such identity can be this subject.
+    // TP-31
     pub fn of(leaf: &Certificate) -> Result<Self, SubjectFault> {
         DistinguishedName::from_subject(leaf.subject())?;
         let text = format!("{X509_SUBJECT}: {}", leaf.subject());
@@ -486,7 +508,8 @@ impl fmt::Display for TrustedIdentity {
 impl FromStr for DistinguishedName {
     type Err = NameError;
 
-    /// TP-25 to TP-29 and TP-32.
+    /// Reads attributes as policies write them.
+    // TP-25 to TP-29 and TP-32
     fn from_str(text: &str) -> Result<Self, NameError> {
         let name = || text.to_owned();
         if text.len() > MAX_IDENTITY_LEN {

@@ -2,10 +2,10 @@
 //! half is known.
 //!
 //! [`Certificate`] is one parsed certificate, with the rules that it must meet; [`load`] reads a file
-//! of them from disk, [`read_file`] its bytes. Tokens hold certificates in no order, among others that have nothing to do with
-//! the key: [`choose`] finds the leaf that can sign and orders its chain by names and key
-//! identifiers (RFC 5280 §4.1.2.4, §4.2.1.1). It proves nothing: the host checks the chain rules
-//! and every signature. Needs the feature `chain`.
+//! of them from disk, [`read_file`] its bytes. Tokens hold certificates in no order, among others
+//! that have nothing to do with the key: [`choose`] finds the leaf that can sign and orders its
+//! chain by names and key identifiers (RFC 5280 §4.1.2.4, §4.2.1.1). It proves nothing: the host
+//! checks the chain rules and every signature. Needs the feature `chain`.
 
 pub use certificate::{Certificate, CertificateError, Flaw, MAX_CERTIFICATE_LEN};
 pub use choice::{Choice, PassedOver, WhyNot, choose};
@@ -107,10 +107,11 @@ pub enum ChainError {
 /// Reads a certificate file: PEM blocks, or certificates in DER one after the other.
 ///
 /// Gives DER in the order of the file. PEM labels other than `CERTIFICATE` and `X509
-/// CERTIFICATE` are refused, a private key with a message that says so (X509-21, X509-22).
+/// CERTIFICATE` are refused, a private key with a message that says so.
 ///
 /// # Errors
 /// What is wrong with the file; its name is the caller's to add.
+// X509-21, X509-22
 pub fn parse_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, ChainError> {
     let certificates = read_file(bytes, MAX_CERTIFICATES)?;
     if certificates.is_empty() {

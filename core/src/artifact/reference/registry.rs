@@ -142,7 +142,8 @@ pub fn registry_of_address(address: &str) -> Option<String> {
 }
 
 /// `<host>[:<port>]` to connect to for a registry whose name in its one form is `registry`: Docker
-/// Hub's API is not at the name that users write (REG-08).
+/// Hub's API is not at the name that users write.
+// REG-08
 pub fn api_host(registry: &str) -> &str {
     match registry {
         DOCKER_HUB => "registry-1.docker.io",

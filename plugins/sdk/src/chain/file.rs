@@ -28,7 +28,8 @@ pub enum FileError {
         /// The most that are read.
         limit: usize,
     },
-    /// A private key stands among the certificates (X509-22).
+    /// A private key stands among the certificates.
+    // X509-22
     #[error(
         "certificate file contains a private key (PEM block {label:?}); remove it and keep the key elsewhere"
     )]
@@ -36,7 +37,8 @@ pub enum FileError {
         /// The label of the PEM block.
         label: String,
     },
-    /// A PEM block that holds no certificate (X509-22).
+    /// A PEM block that holds no certificate.
+    // X509-22
     #[error(
         "certificate file contains a PEM block {label:?}, which is not a certificate; only CERTIFICATE is accepted"
     )]
@@ -79,11 +81,12 @@ fn place(number: usize) -> String {
 }
 
 /// Reads the certificates of a file, at most `limit`, in its order: PEM, one or more blocks, or
-/// DER, one or several concatenated (X509-21). A byte order mark and text around PEM blocks are
+/// DER, one or several concatenated. A byte order mark and text around PEM blocks are
 /// passed over; an empty file gives an empty list.
 ///
 /// # Errors
 /// The first fault makes the whole file unusable.
+// X509-21
 pub fn read_file(bytes: &[u8], limit: usize) -> Result<Vec<Certificate>, FileError> {
     if bytes.len() > MAX_FILE_LEN {
         return Err(FileError::TooLarge {
