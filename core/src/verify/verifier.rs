@@ -34,8 +34,8 @@ use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
 use crate::x509::Certificate;
 
 /// Verifies artifacts and files. One verifier serves a whole batch, also at once: trust stores are
-/// read once and looked at for changes between artifacts (TST-16, SEC-32); a signer's chain is proven
-/// once.
+/// read once and looked at for changes between artifacts; a signer's chain is proven once.
+// TST-16, SEC-32
 pub struct Verifier<'v> {
     stores: Box<dyn TrustStores + 'v>,
     extension: Box<dyn Extension + 'v>,
