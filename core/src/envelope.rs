@@ -34,6 +34,7 @@ pub use draft::{Draft, DraftAttributes, Signed, ToBeSigned};
 pub use error::{CborError, EnvelopeError};
 pub use payload::{PAYLOAD_CONTENT_TYPE, Payload, PayloadError};
 pub use proven::ProvenChains;
+pub use semver::Version;
 pub use signature::{
     Content, Envelope, MAX_ENVELOPE_LEN, MAX_HEADERS, Signature, SignerChain, Unverified,
 };

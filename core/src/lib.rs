@@ -126,4 +126,7 @@ pub mod x509;
 #[cfg(feature = "registry")]
 pub mod yaml;
 
+pub use async_trait::async_trait;
 pub use hardsign_plugin::{algorithm, text};
+pub use jiff::Timestamp;
+pub use jiff::civil::DateTime;

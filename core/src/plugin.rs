@@ -40,6 +40,8 @@ mod text;
 
 use crate::event::Listener;
 pub use command::Plugin;
+pub use hardsign_plugin::proto::{self, Metadata, PluginConfig};
+
 pub use error::{AnswerFault, MetadataFault, PluginError, PluginErrorKind, ProcessEnd, SessionEnd};
 pub use find::{Finder, Listed, Origin, PluginFile, PluginName};
 pub use go::platform;

@@ -23,6 +23,9 @@ pub mod identity;
 mod name;
 mod profile;
 
+pub use der::Error as DerError;
+pub use der::asn1::ObjectIdentifier;
+
 pub use certificate::{Certificate, NotIssued};
 pub(crate) use certificate::{rfc1123, time, utc};
 #[cfg(test)]
