@@ -127,3 +127,21 @@ require_go() {
         export PATH
     fi
 }
+
+# wasm_cargo COMMAND ARGUMENT...: cargo for wasm32-unknown-unknown, by the toolchain in use if it has that target, else by Debian's
+# for browsers, which has the sources of the standard library and builds it.
+wasm_cargo() {
+    local target=wasm32-unknown-unknown llvm
+    if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
+        cargo "$@" --target "$target"
+        return
+    fi
+    install_packages rustc-web cargo-web rust-web-src || {
+        echo "Hint: rustup target add $target" >&2
+        return 1
+    }
+    llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    install_packages "lld-$llvm" || return
+    PATH=/usr/bin:$PATH RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-$llvm \
+        /usr/bin/cargo "$@" --target "$target" -Zbuild-std=std,panic_abort
+}
