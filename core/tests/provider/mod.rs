@@ -1,6 +1,10 @@
 //! Lets the tests of an executable run with the other provider: `HARDSIGN_TEST_PROVIDER=rustcrypto`, as scripts/test does.
 
-#![allow(unsafe_code, reason = "code before main, in tests alone")]
+#![allow(
+    clippy::disallowed_methods,
+    unsafe_code,
+    reason = "code before main that reads a variable, in tests alone"
+)]
 
 use hardsign_core::crypto::{RustCrypto, set_provider};
 
