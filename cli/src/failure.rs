@@ -8,8 +8,9 @@ use hardsign_core::envelope::EnvelopeError;
 use hardsign_core::oci::OciError;
 use hardsign_core::plugin::{PluginError, PluginErrorKind};
 use hardsign_core::sign::{SignError, TimestampError, advice_on_refused};
-use hardsign_core::text::{WithCauses, meant};
+use hardsign_core::text::WithCauses;
 use hardsign_core::timestamp::{AuthorityRevocation, ResponseError, TokenError};
+use hardsign_plugin::text::meant;
 
 use crate::args::Usage;
 use crate::output::{one_line, own_lines};

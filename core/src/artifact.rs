@@ -17,7 +17,7 @@ pub use kind::Kind;
 pub use quote::Quoted;
 
 /// An OCI digest, `<algorithm>:<lower-case hex>`, of SHA-256, SHA-384 or SHA-512.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Digest {
     algorithm: HashAlgorithm,
     bytes: Vec<u8>,
@@ -104,6 +104,13 @@ impl fmt::Display for Digest {
     }
 }
 
+/// As it is written everywhere else.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl FromStr for Digest {
     type Err = DigestError;
 
@@ -160,6 +167,20 @@ impl Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_prints_as_one() {
+        let text = format!("sha256:{}", "0a".repeat(32));
+        let digest: Digest = text.parse().unwrap();
+        assert_eq!(format!("{digest:?}"), text);
+        let descriptor = Descriptor {
+            media_type: "text/plain".to_owned(),
+            digest,
+            size: 3,
+            annotations: BTreeMap::new(),
+        };
+        assert!(format!("{descriptor:?}").contains(&format!("digest: {text}, size: 3")));
+    }
 
     #[test]
     fn digest_text_is_strict() {

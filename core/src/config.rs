@@ -20,6 +20,7 @@ use crate::json::{self, JsonError};
 
 pub mod exceptions;
 mod file;
+pub mod formats;
 mod keys;
 pub mod permissions;
 mod policy;

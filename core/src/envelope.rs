@@ -24,6 +24,7 @@ mod signature;
 
 use std::str::FromStr;
 
+pub use crate::json::{JsonError, Value as JsonValue};
 pub use attributes::{
     AttributeError, AttributeKey, AttributeValue, ExtendedAttribute, SignedAttributes,
     SigningScheme, UnsignedAttributes, VERIFICATION_PLUGIN, VERIFICATION_PLUGIN_MIN_VERSION,

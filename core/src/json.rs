@@ -260,7 +260,7 @@ impl Value {
 /// Appends `text` as a JSON string, escaped as Go's encoder does it: besides what JSON
 /// requires, `<`, `>`, `&`, U+2028 and U+2029 become `\u` escapes.
 // ENV-09
-pub fn write_string(out: &mut String, text: &str) {
+pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -90,7 +90,7 @@
         feature = "revocation-online",
         feature = "timestamp-client"
     )),
-    allow(dead_code, unused_imports)
+    allow(dead_code, unreachable_pub, unused_imports)
 )]
 
 pub mod artifact;
@@ -109,9 +109,11 @@ pub mod crypto;
 pub mod dirs;
 pub mod envelope;
 pub mod event;
-pub mod json;
 #[cfg(feature = "http")]
-pub mod net;
+pub mod http;
+mod json;
+#[cfg(feature = "http")]
+mod net;
 pub mod oci;
 #[cfg(feature = "plugin-host")]
 pub mod plugin;
@@ -119,14 +121,15 @@ pub mod policy;
 pub mod revocation;
 #[cfg(feature = "runtime")]
 pub mod sign;
+pub mod text;
 pub mod timestamp;
 pub mod trust;
 pub mod verify;
 pub mod x509;
 #[cfg(feature = "registry")]
-pub mod yaml;
+mod yaml;
 
 pub use async_trait::async_trait;
-pub use hardsign_plugin::{algorithm, text};
+pub use hardsign_plugin::algorithm;
 pub use jiff::Timestamp;
 pub use jiff::civil::DateTime;

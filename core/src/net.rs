@@ -26,13 +26,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+pub(crate) use reqwest::header::{ACCEPT, CONTENT_TYPE};
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 use zeroize::Zeroizing;
 
 use pace::Paces;
 pub use proxy::Via;
-pub use retry::jitter;
+pub(crate) use retry::jitter;
 
 use crate::artifact::Quoted;
 use crate::budget::{self, Party, Spending};
@@ -542,7 +543,7 @@ impl Client {
     ///
     /// # Errors
     /// [`NetError`]; no status is an error here.
-    pub async fn upload(
+    pub(crate) async fn upload(
         &self,
         request: &Request,
         body: reqwest::Body,
@@ -873,7 +874,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 }
 
 /// Whether a URL leads to this machine.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
         Some(host) => address(host).is_some_and(|address| address.is_loopback()),
@@ -888,7 +889,7 @@ fn address(host: &str) -> Option<IpAddr> {
 }
 
 /// A URL as it may be shown and logged: without user, query and fragment, which can hold secrets.
-pub fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);

@@ -200,6 +200,14 @@ impl<T: Checker + ?Sized> Checker for Arc<T> {
 }
 
 /// Asks nobody: what names addresses to ask is not known to be good, and fails wherever the policy wants to know.
+///
+/// ```
+/// use hardsign_core::revocation::Offline;
+/// use hardsign_core::trust::LoadedStores;
+/// use hardsign_core::verify::Verifier;
+///
+/// let verifier = Verifier::new(LoadedStores::default()).with_revocation(Offline);
+/// ```
 // SEC-08
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offline;

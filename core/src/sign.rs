@@ -45,7 +45,42 @@ mod timestamp;
 
 /// A key that signs digests, wherever it lives.
 ///
-/// Implemented by the plugin host; a test implements it in ten lines.
+/// Implemented by the plugin host; a test implements it in ten lines. What it answers is checked before anything is made of it.
+///
+/// ```
+/// use hardsign_core::algorithm::KeySpec;
+/// use hardsign_core::async_trait;
+/// use hardsign_core::blob;
+/// use hardsign_core::envelope::{Format, Signed, ToBeSigned};
+/// use hardsign_core::sign::{SignOptions, Signer, SignerError, sign_blob};
+///
+/// /// A service that is asked for signatures, and has a bad day.
+/// struct Service;
+///
+/// #[async_trait]
+/// impl Signer for Service {
+///     async fn key_spec(&self) -> Result<KeySpec, SignerError> {
+///         Ok(KeySpec::Ec256)
+///     }
+///
+///     async fn sign(&self, message: &ToBeSigned) -> Result<Signed, SignerError> {
+///         assert_eq!(message.digest().len(), 32);
+///         Ok(Signed {
+///             signature: vec![0; 64],
+///             certificate_chain: vec![b"no certificate".to_vec()].into(),
+///             signing_agent: "example/1.0".into(),
+///         })
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let file = blob::describe(&b"hello"[..], KeySpec::Ec256.hash(), "text/plain")?;
+/// let options = SignOptions::new(Format::Cose, "2026-06-01T00:00:00Z".parse()?);
+/// assert!(sign_blob(&Service, &file, &options).await.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Signer: Send + Sync {
     /// Type and size of the key, which decide algorithm and hash. Asked once per batch.

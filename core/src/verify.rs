@@ -53,8 +53,8 @@ pub use judge::{Answers, Grounds, VerifiedSignature, judge};
 pub use options::Options;
 #[cfg(feature = "runtime")]
 pub use outcome::{
-    Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Outcome, PassedOver, SignatureName,
-    Skipped, Verified, VerifyError,
+    Accepted, Attached, AttachedFault, Attempt, AttemptFailure, Attempts, Outcome, PassedOver,
+    SignatureName, Skipped, Verified, VerifyError,
 };
 pub use report::{Finding, Logged, Rejected, Report, RevocationFailure, Step};
 #[cfg(feature = "runtime")]

@@ -6,10 +6,10 @@
 mod provider;
 
 use hardsign_core::algorithm::{HashAlgorithm, KeySpec};
+use hardsign_core::config::formats::json::{self, Limits, Value};
 use hardsign_core::crypto::{
     self, AwsLc, KeyError, Provider, PublicKey, RustCrypto, SignatureInvalid, SignedDataError,
 };
-use hardsign_core::json::{self, Limits, Value};
 use hardsign_test_support::Key;
 use hardsign_test_support::asn1::{bit_string, oid, sequence, tlv};
 use hardsign_test_support::key::{REFUSED_SPKI, Salt, X509Scheme, pss_algorithm};

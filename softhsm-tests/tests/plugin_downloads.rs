@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use hardsign_core::dirs::Dirs;
-use hardsign_core::net::{Client, ClientOptions};
+use hardsign_core::http::{Client, ClientOptions};
 use hardsign_core::plugin::{
     Finder, Host, InstallOrder, Installer, PackageSource, download_limits,
 };

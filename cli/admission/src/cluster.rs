@@ -8,7 +8,7 @@ use std::time::Duration;
 use hardsign_core::artifact::reference::RepositoryName;
 use hardsign_core::config::{ConfigFile, read_named};
 use hardsign_core::crypto;
-use hardsign_core::net::{Client, ClientOptions, HeaderValue, Method, Request, StatusCode, Url};
+use hardsign_core::http::{Client, ClientOptions, HeaderValue, Method, Request, StatusCode, Url};
 use hardsign_core::oci::auth::{Credential, credentials};
 use hardsign_core::text::WithCauses;
 use serde::Deserialize;

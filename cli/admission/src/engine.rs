@@ -105,7 +105,7 @@ enum Fault {
     NoPolicy,
     #[error("{0}")]
     NoTurn(String),
-    #[error("{platform}: {}", WithCauses(&**.fault))]
+    #[error("{platform}: {}", headline(.fault))]
     Platform { platform: Digest, fault: Box<Fault> },
 }
 
@@ -400,9 +400,17 @@ impl Fault {
     }
 }
 
+/// A fault without what is told of each signature.
+fn headline(fault: &Fault) -> String {
+    match fault {
+        Fault::Verify(error) if !error.attempts().is_empty() => error.to_string(),
+        _ => WithCauses(fault).to_string(),
+    }
+}
+
 /// A fault in one line, with the reason for each of the first signatures.
 fn told(fault: &Fault) -> String {
-    let mut text = WithCauses(fault).to_string();
+    let mut text = headline(fault);
     for attempt in fault.attempts().iter().take(SHOWN) {
         let name = match &attempt.signature {
             SignatureName::Manifest(digest) => format!("signature {digest}"),

@@ -5,7 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::arrange::{Arranged, arrange};
 use super::flags::{Reader, switches};
 use super::{ArgMatches, Command, Usage, help};
-use hardsign_core::text::nearest;
+use hardsign_plugin::text::nearest;
 
 /// What came of the command line.
 pub(crate) enum Parsed {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use hardsign_core::oci::auth::Secret;
 use hardsign_core::oci::walk::{PlatformError, PlatformSelector};
-use hardsign_core::text::did_you_mean;
+use hardsign_plugin::text::did_you_mean;
 
 use super::deadline::{Deadline, Spending};
 use super::{Arg, ArgAction, ArgMatches, BTreeMap, Command, Duration, duration};

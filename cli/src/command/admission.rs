@@ -12,7 +12,7 @@ use hardsign_core::config::ConfigFile;
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::auth::Credentials;
 use hardsign_core::oci::registry::ConnectorOptions;
-use hardsign_core::text::io_text;
+use hardsign_plugin::text::io_text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;

@@ -7,7 +7,7 @@ use hardsign_core::oci::Repository;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy};
 use hardsign_core::oci::manifest::SIGNATURE_ARTIFACT_TYPE;
 
-use hardsign_core::text::plural;
+use hardsign_plugin::text::plural;
 use serde_json::{Value, json};
 
 use super::Context;

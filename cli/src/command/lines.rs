@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use hardsign_core::algorithm::HashAlgorithm;
+use hardsign_core::config::formats::json;
 use hardsign_core::crypto;
-use hardsign_core::json;
 use hardsign_core::text::WithCauses;
 use serde::Deserialize;
 use tokio::sync::mpsc;

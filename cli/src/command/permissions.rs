@@ -7,7 +7,7 @@ use std::path::Path;
 use hardsign_core::config::permissions::{Exposed, exposed, exposed_below};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::Finder;
-use hardsign_core::text::plural;
+use hardsign_plugin::text::plural;
 
 use super::Context;
 

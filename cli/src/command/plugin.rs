@@ -1,6 +1,6 @@
 //! `hardsign plugin`: which plugins the user has (PLI-01 to PLI-22, CLI-91 to CLI-93).
 
-use hardsign_core::net::{Client, ClientOptions};
+use hardsign_core::http::{Client, ClientOptions};
 use hardsign_core::plugin::{
     Candidacy, InstallError, InstallOrder, Installer, PackageSource, PinState, PluginError,
     PluginErrorKind, download_limits,

@@ -4,7 +4,7 @@
 use std::error::Error as _;
 
 use hardsign_core::artifact::Quoted;
-use hardsign_core::net::{Method, NetError};
+use hardsign_core::http::{Method, NetError};
 use hardsign_core::oci::OciError;
 use hardsign_core::oci::auth::{AuthError, CredentialError};
 use hardsign_core::oci::layout::LayoutError;

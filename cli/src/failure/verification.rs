@@ -7,12 +7,13 @@ use std::error::Error;
 use hardsign_core::attestation::AttestationError;
 use hardsign_core::plugin::PluginError;
 use hardsign_core::policy::SelectionError;
-use hardsign_core::text::{WithCauses, meant};
+use hardsign_core::text::WithCauses;
 use hardsign_core::trust::TrustError;
 use hardsign_core::verify::{
     AttachedFault, Attempt, AttemptFailure, ExtensionError, HardwareError, Rejected, SignatureName,
     Step, VerifyError,
 };
+use hardsign_plugin::text::meant;
 use serde_json::{Map, Value, json};
 
 use super::{Exit, Failure, budget, plugin, registry};
@@ -54,7 +55,7 @@ pub(crate) fn refusal(
     let not_accepted = match error {
         VerifyError::Attached { passed_over, .. } => passed_over
             .iter()
-            .map(|p| json!({"digest": p.digest, "error": WithCauses(&p.fault).to_string()}))
+            .map(|p| json!({"digest": p.digest, "error": attached_fault(&p.fault)}))
             .collect(),
         VerifyError::Rejected(rejected) => {
             let name = asked.files().first().cloned().unwrap_or_default();
@@ -91,6 +92,14 @@ pub(crate) fn not_accepted(attempts: &[Attempt], files: &[String]) -> Vec<Value>
     attempts.iter().map(one).collect()
 }
 
+/// Why an attached artifact does not count, without what is the matter with each of its signatures.
+pub(crate) fn attached_fault(fault: &AttachedFault) -> String {
+    match fault {
+        AttachedFault::NotVerified(error) if !error.attempts().is_empty() => error.to_string(),
+        _ => WithCauses(fault).to_string(),
+    }
+}
+
 fn described(name: String, error: &(dyn Error + 'static), rejected: &Rejected) -> Value {
     let mut record = Map::new();
     record.insert("signature".to_owned(), name.into());
@@ -104,7 +113,11 @@ fn failure(error: &VerifyError, asked: &Asked<'_>, program: &str) -> Failure {
         return of_store(fault, program);
     }
     let message = match error {
+        // Why each was not accepted stands below.
         VerifyError::AllFailed { .. } => error.to_string(),
+        VerifyError::LimitReached { .. } | VerifyError::Signers { .. } => {
+            format!("signature verification failed: {error}")
+        }
         _ => format!("signature verification failed: {}", WithCauses(error)),
     };
     let mut hints = Vec::new();
@@ -195,7 +208,7 @@ fn below(error: &VerifyError, asked: &Asked<'_>, width: Option<usize>) -> Vec<St
     match error {
         VerifyError::Rejected(rejected) => fields(&compared::rows(rejected), 2, width),
         VerifyError::Attached { passed_over, .. } => first_few(passed_over, |p| {
-            (p.digest.to_string(), WithCauses(&p.fault).to_string())
+            (p.digest.to_string(), attached_fault(&p.fault))
         }),
         _ => {
             let attempts = error.attempts();

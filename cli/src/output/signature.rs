@@ -8,11 +8,11 @@ use std::error::Error;
 
 use hardsign_core::artifact::Digest;
 use hardsign_core::attestation::{AttestationError, Device, Evidence};
+use hardsign_core::config::formats::json::go::is_named;
 use hardsign_core::envelope::{
     AttributeValue, CarriedEvidence, CarriedFault, Content, ExtendedAttribute, Format,
     PAYLOAD_CONTENT_TYPE,
 };
-use hardsign_core::json::go::is_named;
 use hardsign_core::text::WithCauses;
 use hardsign_core::timestamp::{Range, Token, TokenError};
 use hardsign_core::x509::Certificate;
@@ -290,7 +290,7 @@ const STANDARD: [&str; 4] = ["contentType", "expiry", "signingScheme", "signingT
 
 fn extended(attribute: &ExtendedAttribute) -> (String, String) {
     let value = match &attribute.value {
-        AttributeValue::Json(hardsign_core::json::Value::String(text)) => text.clone(),
+        AttributeValue::Json(hardsign_core::envelope::JsonValue::String(text)) => text.clone(),
         other => other
             .to_json()
             .map_or_else(|| format!("{other:?}"), |value| value.to_json()),

@@ -78,7 +78,7 @@ fn date(text: &str) -> Option<jiff::Timestamp> {
 }
 
 /// A random part of `most`, so that many who wait do not come back together.
-pub fn jitter(most: Duration) -> Duration {
+pub(crate) fn jitter(most: Duration) -> Duration {
     // The standard library seeds each hasher with random keys; nothing here is secret.
     let random = RandomState::new().hash_one(0_u8) >> 32;
     let nanos = most.as_nanos().saturating_mul(u128::from(random)) >> 32;

@@ -50,6 +50,23 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 const MAX_MARKER: u64 = 64 * 1024;
 
 /// An OCI layout directory. Cheap to clone; clones share one writer.
+///
+/// ```
+/// use hardsign_core::artifact::reference::TagOrDigest;
+/// use hardsign_core::oci::Repository;
+/// use hardsign_core::oci::layout::Layout;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("images");
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let layout = Layout::open_or_create(&path)?;
+/// let error = layout.resolve(&TagOrDigest::Tag("v1".to_owned())).await.unwrap_err();
+/// println!("nothing here yet: {error}");
+/// assert!(Layout::open(&path).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Layout {
     inner: Arc<Inner>,

@@ -127,6 +127,29 @@ struct Shared {
 }
 
 /// A repository in a registry.
+///
+/// ```
+/// # use hardsign_test_support::registry::{Behaviour, FakeRegistry};
+/// use hardsign_core::artifact::reference::{RepositoryName, TagOrDigest};
+/// use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
+/// use hardsign_core::oci::{Repository, SignatureSource};
+///
+/// # let fake = FakeRegistry::start(Behaviour::default());
+/// # let manifest = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/x","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+/// # fake.put_blob("app", b"{}");
+/// # fake.put_manifest("app", Some("v1"), "application/vnd.oci.image.manifest.v1+json", manifest);
+/// # let registry = fake.name();
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let name = RepositoryName::new(&registry, "app")?;
+/// let repository = Connector::new(ConnectorOptions::default())?.repository(name, Access::Read)?;
+/// let artifact = repository.resolve(&TagOrDigest::Tag("v1".to_owned())).await?;
+/// let listed = repository.list_signatures(&artifact, 100).await?;
+/// println!("{} has {} signatures", artifact.digest, listed.signatures.len());
+/// # assert!(listed.signatures.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
     connector: Connector,

@@ -13,6 +13,27 @@ use crate::config::{FileError, PolicyFileError};
 use crate::crypto;
 
 /// A trust policy document, hardsign's own rules for it, and where both came from.
+///
+/// ```
+/// use hardsign_core::policy::{Level, Policy, oci};
+///
+/// let policy = Policy::<oci::Document>::from_bytes(
+///     "mine",
+///     br#"{"version": "1.0", "trustPolicies": [{
+///         "name": "apps", "registryScopes": ["registry.example.com/app"],
+///         "signatureVerification": {"level": "strict"},
+///         "trustStores": ["ca:mine"], "trustedIdentities": ["x509.subject: CN=release, O=Example, ST=WA, C=US"]
+///     }]}"#,
+/// )?;
+/// let scope = "registry.example.com/app";
+/// let statement = policy.document().statement_for_repository(scope, || scope.to_owned())?;
+/// assert_eq!((statement.name(), statement.verification().level()), ("apps", Level::Strict));
+///
+/// // Nothing is trusted that no statement names.
+/// let other = "registry.example.com/other";
+/// assert!(policy.document().statement_for_repository(other, || other.to_owned()).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy<D> {
     pub(super) document: D,

@@ -7,9 +7,37 @@ use async_trait::async_trait;
 
 use super::{StoreRef, TrustError, TrustStore, Warning};
 
-/// Where trust stores are: a directory ([`Loader`](super::Loader)), memory ([`LoadedStores`]), or a
+/// Where trust stores are: a directory (`Loader`), memory ([`LoadedStores`]), or a
 /// place of a program's own. One that can't be reached is a [`TrustError::Access`], whose cause is
 /// made of any error by [`io::Error::other`](std::io::Error::other); it fails what needs the store.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use hardsign_core::async_trait;
+/// use hardsign_core::trust::{LoadedStore, StoreRef, TrustStore, TrustStores};
+/// use hardsign_core::x509::Certificate;
+///
+/// /// Certificates that came with the program.
+/// struct BuiltIn(Vec<Certificate>);
+///
+/// #[async_trait]
+/// impl TrustStores for BuiltIn {
+///     async fn load(&self, store: &StoreRef) -> LoadedStore {
+///         let found = TrustStore::new(store.clone(), self.0.clone());
+///         LoadedStore::new(found.map(Arc::new).map_err(Arc::new))
+///     }
+/// }
+///
+/// # let root = hardsign_test_support::Pki::new().root.der;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let stores = BuiltIn(Certificate::parse_file(&root)?);
+/// let loaded = stores.load(&StoreRef::parse("ca:mine")?).await;
+/// assert_eq!(loaded.store?.certificates().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait TrustStores: Send + Sync {
     /// The store as it is now. It does not block the task that asks.

@@ -124,24 +124,49 @@ struct Refused(Step);
 /// stores, and answers about revocation. Nothing is opened, nobody is asked, and no clock is read.
 ///
 /// ```
-/// # use hardsign_core::artifact::Descriptor;
-/// # use hardsign_core::envelope::Format;
-/// # use hardsign_core::policy::{Kind, Verification, oci};
-/// # use hardsign_core::trust::LoadedStores;
-/// # use hardsign_core::verify::{Answers, Grounds, Options, Policy, Target, judge};
-/// # fn f(policy: &[u8], envelope: &[u8], artifact: &Descriptor, stores: &LoadedStores, answers: Answers)
-/// # -> Result<(), Box<dyn std::error::Error>> {
-/// let policy = Policy::<oci::Document>::from_bytes("the policy", policy)?;
+/// # use hardsign_test_support::{Key, Pki, certificate, jws};
+/// # use hardsign_core::algorithm::KeySpec;
+/// use hardsign_core::envelope::Format;
+/// use hardsign_core::policy::{Verification, oci};
+/// use hardsign_core::trust::{LoadedStores, StoreRef, TrustStore};
+/// use hardsign_core::verify::{Answers, Grounds, Options, Policy, Target, judge};
+/// use hardsign_core::x509::Certificate;
+///
+/// # let pki = Pki::new();
+/// # let (root, chain) = (pki.root.der.clone(), pki.chain(&pki.signer(KeySpec::Ec256)));
+/// # let artifact = hardsign_core::blob::describe(&b"{}"[..], KeySpec::Ec256.hash(), "application/x")?;
+/// # let payload = format!(r#"{{"targetArtifact":{{"mediaType":"application/x","digest":"{}","size":2}}}}"#, artifact.digest);
+/// # let key = Key::of(KeySpec::Ec256);
+/// # let protected = jws::protected(&key).to_json();
+/// # let envelope = jws::Jws::sign(&protected, payload.as_bytes(), jws::header(&chain), &key).to_bytes();
+/// # let now = certificate::now();
+/// let policy = Policy::<oci::Document>::from_bytes(
+///     "mine",
+///     br#"{"version": "1.0", "trustPolicies": [{
+///         "name": "mine", "registryScopes": ["registry.example.com/app"],
+///         "signatureVerification": {"level": "strict", "override": {"revocation": "skip"}},
+///         "trustStores": ["ca:mine"], "trustedIdentities": ["*"]
+///     }]}"#,
+/// )?;
+/// let store = TrustStore::new(StoreRef::parse("ca:mine")?, Certificate::parse_file(&root)?)?;
+/// let stores = LoadedStores::default().with(store);
+///
 /// let scope = "registry.example.com/app";
 /// let statement = policy.document().statement_for_repository(scope, || scope.to_owned())?;
-/// if let Verification::Verify(rules) = statement.verification() {
-///     let options = Options::new("2026-06-01T00:00:00Z".parse()?);
-///     let grounds = Grounds::new(statement.name(), rules, stores, options)
-///         .with_rules(policy.rules(statement.name()));
-///     let verified = judge(Format::Jws, envelope, Target::Artifact(artifact), &grounds, answers)?;
-///     println!("signed by {}", verified.signature().chain().leaf().subject());
-/// }
-/// # Ok(()) }
+/// let Verification::Verify(rules) = statement.verification() else {
+///     return Ok(()); // The policy verifies nothing here.
+/// };
+/// let grounds = Grounds::new(statement.name(), rules, &stores, Options::new(now))
+///     .with_rules(policy.rules(statement.name()));
+/// let target = Target::Artifact(&artifact);
+/// let verified = judge(Format::Jws, &envelope, target, &grounds, Answers::default())?;
+/// println!("signed by {}", verified.signature().chain().leaf().subject());
+///
+/// // Another artifact is refused.
+/// let other = hardsign_core::artifact::Descriptor { size: 3, ..artifact.clone() };
+/// let target = Target::Artifact(&other);
+/// assert!(judge(Format::Jws, &envelope, target, &grounds, Answers::default()).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors

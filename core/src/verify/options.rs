@@ -18,6 +18,9 @@ pub struct Options<'a> {
     /// Most signatures that are tried.
     // VER-25
     pub max_signatures: NonZeroUsize,
+    /// Whether every signature is tried, up to the limit, and not only as many as are needed: each of them is then
+    /// among those of the outcome that count or among its attempts.
+    pub all_signatures: bool,
     /// Pairs that the payload's annotations must contain.
     // VER-20
     pub user_metadata: &'a BTreeMap<String, String>,
@@ -45,6 +48,7 @@ impl<'a> Options<'a> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         Self {
             max_signatures: MAX_SIGNATURES,
+            all_signatures: false,
             user_metadata: &NONE,
             plugin_config: &NONE,
             hardware: None,
@@ -61,6 +65,16 @@ impl<'a> Options<'a> {
     pub fn max_signatures(self, max_signatures: NonZeroUsize) -> Self {
         Self {
             max_signatures,
+            ..self
+        }
+    }
+
+    /// The same, where every signature is tried, up to the limit, and reported: it counts, or it does not and why. The
+    /// verdict is the same.
+    #[must_use]
+    pub fn all_signatures(self) -> Self {
+        Self {
+            all_signatures: true,
             ..self
         }
     }

@@ -1,5 +1,8 @@
 //! What comes out of verifying an artifact or a file.
 
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::judge::VerifiedSignature;
@@ -10,7 +13,9 @@ use crate::budget::Overspent;
 use crate::oci::OciError;
 use crate::policy::hardsign::{HardwareRule, Tally};
 use crate::policy::{Level, PolicyFile, SelectionError};
+use crate::text::WithCauses;
 use crate::trust::TrustError;
+use crate::x509::Certificate;
 
 /// The answer where there is no error.
 #[derive(Debug)]
@@ -123,6 +128,12 @@ pub struct Attempt {
     pub failure: AttemptFailure,
 }
 
+/// Signatures that were tried in vain, in the order in which they were: the reasons of a [`VerifyError`], and where
+/// none counts its [`source`](Error::source). The text names each signature with all that is the matter with it; where there is one alone, its
+/// failure is the source in turn.
+#[derive(Debug, Default)]
+pub struct Attempts(Vec<Attempt>);
+
 /// Which signature.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SignatureName {
@@ -183,7 +194,8 @@ pub enum VerifyError {
         /// The artifact.
         reference: String,
         /// Every signature that was tried.
-        attempts: Vec<Attempt>,
+        #[source]
+        attempts: Attempts,
     },
     /// No signature among the first ones verified, and there are more.
     // VER-25, DIF-44, DIF-52
@@ -196,7 +208,8 @@ pub enum VerifyError {
         /// How many were tried.
         limit: usize,
         /// Every signature that was tried.
-        attempts: Vec<Attempt>,
+        #[source]
+        attempts: Attempts,
     },
     /// Signatures verified, but not by enough parties.
     // VER-31
@@ -214,7 +227,7 @@ pub enum VerifyError {
         /// Whether there are more signatures than were tried.
         truncated: bool,
         /// Every signature that was tried in vain.
-        attempts: Vec<Attempt>,
+        attempts: Attempts,
     },
     /// What is attached could not be listed.
     #[error("unable to list what is attached to {reference}")]
@@ -298,6 +311,83 @@ pub enum VerifyError {
     },
 }
 
+impl fmt::Display for SignatureName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest(digest) => write!(f, "signature {digest}"),
+            Self::Position(position) => {
+                write!(f, "signature number {}", position.saturating_add(1))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.signature.fmt(f)
+    }
+}
+
+impl Error for Attempt {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.failure)
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [attempt] = self.0.as_slice() {
+            return attempt.fmt(f);
+        }
+        for (number, attempt) in self.0.iter().enumerate() {
+            let mark = if number == 0 { "" } else { "; " };
+            write!(f, "{mark}{}", WithCauses(attempt))?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Attempts {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.0.as_slice() {
+            [attempt] => attempt.source(),
+            _ => None,
+        }
+    }
+}
+
+impl Deref for Attempts {
+    type Target = [Attempt];
+
+    fn deref(&self) -> &[Attempt] {
+        &self.0
+    }
+}
+
+impl From<Vec<Attempt>> for Attempts {
+    fn from(attempts: Vec<Attempt>) -> Self {
+        Self(attempts)
+    }
+}
+
+impl IntoIterator for Attempts {
+    type Item = Attempt;
+    type IntoIter = std::vec::IntoIter<Attempt>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Attempts {
+    type Item = &'a Attempt;
+    type IntoIter = std::slice::Iter<'a, Attempt>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 impl Verified {
     /// The artifact or file, as the user knows it.
     pub fn reference(&self) -> &str {
@@ -329,6 +419,27 @@ impl Verified {
     /// The signatures that verified, in the order in which they were tried; never empty.
     pub fn signatures(&self) -> &[Accepted] {
         &self.signatures
+    }
+
+    /// Who signed: the certificate of each signature that counts, each certificate once, in the order in which they were tried. A
+    /// signature whose authenticity failed, and that a lenient statement merely lets pass, is nobody's, so that
+    /// there may be none.
+    ///
+    /// These are the signers that were looked for: with [`Options::all_signatures`](super::Options::all_signatures) all of them.
+    // VER-31
+    pub fn signers(&self) -> impl Iterator<Item = &Certificate> {
+        let mut seen: Vec<&Certificate> = Vec::new();
+        self.signatures
+            .iter()
+            .filter(|accepted| accepted.signature.report().authenticity.is_passed())
+            .map(|accepted| accepted.signature.signature().chain().leaf())
+            .filter(move |leaf| {
+                let new = !seen.iter().any(|other| other.der() == leaf.der());
+                if new {
+                    seen.push(leaf);
+                }
+                new
+            })
     }
 
     /// The signatures that were tried in vain.
@@ -368,7 +479,7 @@ impl VerifyError {
         match self {
             Self::AllFailed {
                 reference,
-                mut attempts,
+                attempts: Attempts(mut attempts),
             } if attempts.len() == 1 => match attempts.pop() {
                 Some(Attempt {
                     failure: AttemptFailure::Rejected(rejected),
@@ -376,7 +487,7 @@ impl VerifyError {
                 }) => Self::Rejected(rejected),
                 other => Self::AllFailed {
                     reference,
-                    attempts: other.into_iter().collect(),
+                    attempts: Attempts(other.into_iter().collect()),
                 },
             },
             other => other,

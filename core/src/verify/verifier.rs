@@ -34,7 +34,52 @@ use crate::trust::{LoadedStores, StoreType, TrustStore, TrustStores};
 use crate::x509::Certificate;
 
 /// Verifies artifacts and files. One verifier serves a whole batch, also at once: trust stores are
-/// read once and looked at for changes between artifacts; a signer's chain is proven once.
+/// read once and looked at for changes between artifacts; a signer's chain is proven
+/// once. It needs a Tokio runtime.
+///
+/// ```
+/// # use hardsign_test_support::{Key, Pki, certificate, jws};
+/// # use hardsign_core::algorithm::KeySpec;
+/// use hardsign_core::envelope::Format;
+/// use hardsign_core::policy::blob::Document;
+/// use hardsign_core::trust::{LoadedStores, StoreRef, TrustStore};
+/// use hardsign_core::verify::{Blob, BlobSignature, Options, Outcome, Policy, Verifier};
+/// use hardsign_core::x509::Certificate;
+///
+/// # let pki = Pki::new();
+/// # let (root, chain) = (pki.root.der.clone(), pki.chain(&pki.signer(KeySpec::Ec256)));
+/// # let file = hardsign_core::blob::describe(&b"hello"[..], KeySpec::Ec256.hash(), "text/plain")?;
+/// # let payload = format!(r#"{{"targetArtifact":{{"mediaType":"text/plain","digest":"{}","size":5}}}}"#, file.digest);
+/// # let key = Key::of(KeySpec::Ec256);
+/// # let protected = jws::protected(&key).to_json();
+/// # let envelope = jws::Jws::sign(&protected, payload.as_bytes(), jws::header(&chain), &key).to_bytes();
+/// # let now = certificate::now();
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let policy = Policy::<Document>::from_bytes(
+///     "mine",
+///     br#"{"version": "1.0", "trustPolicies": [{
+///         "name": "mine", "globalPolicy": true, "signatureVerification": {"level": "strict"},
+///         "trustStores": ["ca:mine"], "trustedIdentities": ["*"]
+///     }]}"#,
+/// )?;
+/// let store = TrustStore::new(StoreRef::parse("ca:mine")?, Certificate::parse_file(&root)?)?;
+/// let verifier = Verifier::new(LoadedStores::default().with(store));
+///
+/// let file = Blob { reference: "hello.txt", reader: &b"hello"[..], media_type: None };
+/// let signature = BlobSignature { format: Format::Jws, envelope: &envelope };
+/// match verifier.verify_blob(&policy, None, file, &[signature], Options::new(now)).await? {
+///     Outcome::Verified(verified) => {
+///         for signer in verified.signers() {
+///             println!("signed by {}", signer.subject());
+///         }
+/// #       assert_eq!(verified.signers().count(), 1);
+///     }
+///     Outcome::Skipped(_) => println!("the policy verifies nothing here"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 // TST-16, SEC-32
 pub struct Verifier<'v> {
     stores: Box<dyn TrustStores + 'v>,
@@ -184,7 +229,7 @@ impl<'v> Verifier<'v> {
             budget::check()?;
             let tried = self.try_artifact(&grounds, &reference, artifact, manifest, fetched);
             let tried = tried.await;
-            if gathered.add(tried) && !all {
+            if gathered.add(tried) && !all && !options.all_signatures {
                 break;
             }
         }
@@ -269,7 +314,7 @@ impl<'v> Verifier<'v> {
                     failure: rejected.into(),
                 }),
             };
-            if gathered.add(tried) {
+            if gathered.add(tried) && !options.all_signatures {
                 break;
             }
         }
@@ -494,12 +539,12 @@ impl<'a> Gathered<'a> {
                 VerifyError::LimitReached {
                     reference,
                     limit: attempts.len(),
-                    attempts,
+                    attempts: attempts.into(),
                 }
             } else {
                 VerifyError::AllFailed {
                     reference,
-                    attempts,
+                    attempts: attempts.into(),
                 }
             });
         };
@@ -513,7 +558,7 @@ impl<'a> Gathered<'a> {
                     statement: statement.to_owned(),
                     tally: Box::new(tally.unwrap_or_else(|| demanded.tally(&[]))),
                     truncated: self.truncated,
-                    attempts,
+                    attempts: attempts.into(),
                 });
             }
         };

@@ -1,7 +1,7 @@
 //! What is inside a JWS envelope: extended attributes and the payload.
 
+use hardsign_core::config::formats::json::Value;
 use hardsign_core::envelope::{AttributeError, Envelope, EnvelopeError, Format, Signature};
-use hardsign_core::json::Value;
 use hardsign_test_support::jws::{Jws, Object, header, payload, protected};
 use hardsign_test_support::{Builder, Key, Pki, Told};
 

@@ -2,8 +2,8 @@
 
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::artifact::Descriptor;
+use hardsign_core::config::formats::json::{self, Limits};
 use hardsign_core::envelope::{Draft, DraftAttributes, Envelope, Format, Payload, Signed};
-use hardsign_core::json::{self, Limits};
 use hardsign_core::x509::Certificate;
 use hardsign_core::x509::identity::{DistinguishedName, TrustedIdentity};
 use hardsign_test_support::asn1::{self, attribute};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use hardsign_core::config::formats::json::{self, Limits, Value};
 use hardsign_core::envelope::{Envelope, Format};
-use hardsign_core::json::{self, Limits, Value};
 use hardsign_core::x509::{Certificate, Chain, ChainError, CodeSigning, Profile, Timestamping};
 
 /// The arm of an error enum, without its fields.

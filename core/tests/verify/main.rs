@@ -8,6 +8,7 @@ mod blobs;
 mod hardware;
 mod judged;
 mod levels;
+mod names;
 mod policies;
 #[path = "../provider/mod.rs"]
 mod provider;

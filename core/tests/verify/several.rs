@@ -1,17 +1,21 @@
 //! Several signatures of one artifact: which are tried, and what hides what.
 
+use std::error::Error as _;
 use std::fs;
 use std::sync::atomic::Ordering;
 
 use hardsign_core::envelope::Format;
+use hardsign_core::event::Event;
 use hardsign_core::oci::Warning;
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{AttemptFailure, SignatureName, Verifier, VerifyError};
+use hardsign_core::verify::{
+    AttemptFailure, Attempts, SignatureName, Verified, Verifier, VerifyError,
+};
 use hardsign_test_support::{Builder, Key, Pki, Told};
 
 use crate::world::{
-    REPOSITORY, Shelf, World, artifact, descriptor, payload, sign, sign_with, signer, strict,
-    verified,
+    REPOSITORY, Shelf, World, artifact, descriptor, level, payload, sign, sign_with, signer,
+    strict, verified,
 };
 
 fn reference() -> String {
@@ -138,12 +142,12 @@ async fn limits() {
         assert_eq!(error.attempts().len(), count.min(3), "{count}");
         if limited {
             assert_eq!(
-                error.told(),
+                error.to_string(),
                 "signature evaluation stopped. The configured limit of 3 signatures to verify per artifact exceeded"
             );
         } else {
             assert_eq!(
-                error.told(),
+                error.to_string(),
                 format!(
                     "signature verification failed for all the signatures associated with {}",
                     reference()
@@ -182,7 +186,7 @@ async fn no_statement() {
     let pki = Pki::new();
     let world = trusting(&pki);
     let other = "registry.test/other";
-    let observer = |_: &hardsign_core::event::Event<'_>| ();
+    let observer = |_: &Event<'_>| ();
     let error = world
         .verifier()
         .verify_artifact(
@@ -248,7 +252,7 @@ async fn trust_is_by_statement() {
     let verifier = world.verifier();
     let policy = world.policy();
     let shelf = Shelf::of(&[good(&pki)]);
-    let observer = |_: &hardsign_core::event::Event<'_>| ();
+    let observer = |_: &Event<'_>| ();
     for _ in 0..2 {
         for (repository, trusted) in [(REPOSITORY, true), ("registry.test/there", false)] {
             let options = world.options(&observer);
@@ -304,7 +308,7 @@ async fn other_artifacts_stop_early() {
 async fn malformed_payloads_never_succeed() {
     let pki = Pki::new();
     let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
-    let audit = crate::world::level(r#""level":"audit""#);
+    let audit = level(r#""level":"audit""#);
     let world = World::new().trust("ca:t", &pki.root).statement(&audit);
     let whole = payload(&artifact());
     let digest = artifact().digest.to_string();
@@ -361,4 +365,110 @@ async fn stores_are_looked_at_between_artifacts() {
     ));
     fs::write(&file, &pki.root.der).unwrap();
     verified(world.verify_by(&verifier, &shelf).await);
+}
+
+/// Every signature is tried and reported where that is asked for, and the verdict is the same: VER-24, VER-25.
+#[tokio::test]
+async fn all_signatures_are_reported_where_asked_for() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let other = {
+        let chain = pki.chain(&signer(&pki, "other", &Key::P384));
+        sign(Format::Cose, &artifact(), &chain, &Key::P384)
+    };
+    let good = good(&pki);
+    let mut shelf = Shelf::of(&[good.clone(), bad(), good]);
+    shelf.add(Format::Cose, &other, None);
+    shelf.add(Format::Jws, b"rubbish", None);
+    let one = verified(world.verify(&shelf).await);
+    assert_eq!((one.signatures().len(), one.attempts().len()), (1, 0));
+
+    let observer = |event: &Event<'_>| world.note(event);
+    let verifier = world.verifier();
+    let policy = world.policy();
+    let options = world.options(&observer).all_signatures();
+    let artifact = artifact();
+    let all = verifier.verify_artifact(&policy, &shelf, REPOSITORY, &artifact, options);
+    let all = verified(all.await);
+    let accepted: Vec<_> = all
+        .signatures()
+        .iter()
+        .map(|a| a.manifest.clone().unwrap())
+        .collect();
+    assert_eq!(accepted, [0, 2, 3].map(|n| shelf.digest(n)));
+    let failed: Vec<_> = all.attempts().iter().map(|a| a.signature.clone()).collect();
+    assert_eq!(
+        failed,
+        [1, 4].map(|n| SignatureName::Manifest(shelf.digest(n)))
+    );
+    // Who signed, each once.
+    let names = |v: &Verified| {
+        v.signers()
+            .map(|c| c.subject().to_string())
+            .collect::<Vec<_>>()
+    };
+    let [first, second] = &names(&all)[..] else {
+        panic!("{:?}", names(&all));
+    };
+    assert!(
+        first.contains("CN=signer") && second.contains("CN=other"),
+        "{first}, {second}"
+    );
+    assert_eq!(names(&one), [first.clone()]);
+}
+
+/// DIF-45: the error tells the reason of each signature, in its chain of sources.
+#[tokio::test]
+async fn all_failed_has_its_reasons_as_source() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let mut shelf = Shelf::of(&[bad()]);
+    shelf.add(Format::Jws, b"rubbish", None);
+    let error = world.verify(&shelf).await.unwrap_err();
+    let source = error.source().unwrap();
+    let attempts = source.downcast_ref::<Attempts>().unwrap();
+    assert_eq!(attempts.len(), 2);
+    let told = source.to_string();
+    for (number, reason) in [
+        (0, "does not contain any trusted certificate"),
+        (1, "malformed"),
+    ] {
+        assert!(
+            told.contains(&format!("signature {}: ", shelf.digest(number))),
+            "{told}"
+        );
+        assert!(told.contains(reason), "{told}");
+    }
+    assert!(error.told().ends_with(&told), "{}", error.told());
+    assert!(source.source().is_none(), "told already");
+
+    // One alone is a chain down to its cause.
+    let error = world.verify(&Shelf::of(&[bad()])).await.unwrap_err();
+    let told = error.source().unwrap().to_string();
+    assert_eq!(told, format!("signature {}", shelf.digest(0)));
+    let failure = error.source().unwrap().source().unwrap();
+    assert!(
+        failure
+            .to_string()
+            .contains("does not contain any trusted certificate"),
+        "{failure}"
+    );
+    assert!(
+        error
+            .told()
+            .contains("does not contain any trusted certificate")
+    );
+    assert_eq!(error.told().matches("trusted certificate").count(), 1);
+}
+
+/// A signature that a lenient statement lets pass though nobody vouches for it is nobody's (VER-31).
+#[tokio::test]
+async fn signers_are_those_whom_somebody_vouches_for() {
+    let pki = Pki::new();
+    let world = World::new()
+        .trust("ca:t", &pki.root)
+        .statement(&level(r#""level":"audit""#));
+    let outcome = verified(world.verify(&Shelf::of(&[bad()])).await);
+    assert_eq!(outcome.signatures().len(), 1);
+    assert_eq!(outcome.signers().count(), 0);
 }

@@ -325,8 +325,8 @@ pub(crate) fn verified(result: Result<Outcome, VerifyError>) -> Verified {
 /// Why the only signature was refused.
 pub(crate) fn rejected(result: Result<Outcome, VerifyError>) -> Rejected {
     match result {
-        Err(VerifyError::AllFailed { mut attempts, .. }) if attempts.len() == 1 => {
-            match attempts.remove(0).failure {
+        Err(VerifyError::AllFailed { attempts, .. }) if attempts.len() == 1 => {
+            match attempts.into_iter().next().unwrap().failure {
                 AttemptFailure::Rejected(rejected) => rejected,
                 other => panic!("{other:?}"),
             }

@@ -2,9 +2,10 @@
 //! chain is one that signatures can have, and whether a trust policy statement of this machine trusts it.
 
 use hardsign_core::policy::Rules;
-use hardsign_core::text::{WithCauses, plural};
+use hardsign_core::text::WithCauses;
 use hardsign_core::trust::{Loader, StoreType, decide};
 use hardsign_core::x509::{Certificate, Chain, CodeSigning};
+use hardsign_plugin::text::plural;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Finding, Status};

@@ -16,8 +16,9 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::auth::provider::CredentialProviders;
 use hardsign_core::oci::hosts;
 use hardsign_core::policy::{Level, Scopes, oci};
-use hardsign_core::text::{WithCauses, io_text};
+use hardsign_core::text::WithCauses;
 use hardsign_core::verify::Policy;
+use hardsign_plugin::text::io_text;
 
 use super::super::node::containerd::{self, Configuration};
 use super::super::node::crictl::{self, Image};

@@ -8,11 +8,12 @@ use hardsign_core::certify::{self, ImportError, arrange};
 use hardsign_core::config::{ConfigError, SigningKeys, create_private_directory, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, PluginKey};
-use hardsign_core::text::{WithCauses, plural};
+use hardsign_core::text::WithCauses;
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{
     Capability, CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme,
 };
+use hardsign_plugin::text::plural;
 use serde_json::{Value, json};
 
 use super::super::{Context, Unanswered, certificate_file, signer};

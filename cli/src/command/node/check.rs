@@ -13,7 +13,7 @@ use hardsign_core::budget::{Budget, Party, Phase};
 use hardsign_core::config::ConfigFile;
 use hardsign_core::config::exceptions::{Exception, When};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
-use hardsign_core::net::NetError;
+use hardsign_core::http::NetError;
 use hardsign_core::oci::auth::provider::{CredentialProviders, ImageCredentials};
 use hardsign_core::oci::auth::{CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::hosts::{self, RegistryHost};

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hardsign_core::config::formats::json::go;
 use hardsign_core::config::read_named;
 use hardsign_core::dirs::search_path;
-use hardsign_core::json::go;
 use toml::{Table, Value};
 
 use super::run;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hardsign_core::config::exceptions::Exception;
 use hardsign_core::config::permissions::exposed;
 use hardsign_core::dirs::Dirs;
-use hardsign_core::text::io_text;
+use hardsign_plugin::text::io_text;
 use serde_json::{Value, json};
 
 use super::containerd::{self, Configuration};

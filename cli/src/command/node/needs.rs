@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use hardsign_core::artifact::Digest;
 use hardsign_core::artifact::reference::{Reference, RepositoryName, TagOrDigest};
 use hardsign_core::config::exceptions::{Exception, When};
+use hardsign_core::config::formats::yaml;
 use hardsign_core::config::read_named;
-use hardsign_core::text::io_text;
-use hardsign_core::yaml;
+use hardsign_plugin::text::io_text;
 use serde_json::Value;
 
 use super::containerd::Configuration;

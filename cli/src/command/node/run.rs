@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use hardsign_core::text::io_text;
+use hardsign_plugin::text::io_text;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 

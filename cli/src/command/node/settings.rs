@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hardsign_core::config::exceptions::Exceptions;
+use hardsign_core::config::formats::json::{self, go};
 use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::json::{self, go};
 use hardsign_core::text::WithCauses;
 use serde::{Deserialize, Serialize};
 

@@ -23,10 +23,11 @@ use std::time::Duration;
 use hardsign_core::artifact::reference::{Reference, RepositoryName, TagOrDigest};
 use hardsign_core::artifact::{Descriptor, Digest, Quoted};
 use hardsign_core::config::exceptions::When;
+use hardsign_core::config::formats::json;
 use hardsign_core::dirs::Dirs;
-use hardsign_core::json;
-use hardsign_core::text::{WithCauses, io_text};
+use hardsign_core::text::WithCauses;
 use hardsign_core::verify::Verified;
+use hardsign_plugin::text::io_text;
 
 use super::settings::Settings;
 use super::{Allowed, Checker};

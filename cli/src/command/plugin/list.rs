@@ -137,7 +137,7 @@ fn of_listed(name: &str, error: &PluginError, program: &str) -> String {
         PluginErrorKind::Start { path, source } => format!(
             "fork/exec {}: {}",
             path.display(),
-            hardsign_core::text::io_text(source)
+            hardsign_plugin::text::io_text(source)
         ),
         _ => WithCauses(error).to_string(),
     }

@@ -16,11 +16,12 @@ use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::edit::{self, Applies, Changed, EditError, Role, Signer};
 use hardsign_core::policy::{Applicability, Document, Statement, blob, hardsign, oci};
-use hardsign_core::text::{WithCauses, did_you_mean};
+use hardsign_core::text::WithCauses;
 use hardsign_core::trust::{StoreRef, StoreType, edit as stores};
 use hardsign_core::verify::check_together;
 use hardsign_core::x509::identity::TrustedIdentity;
 use hardsign_core::x509::{Certificate, Chain, CodeSigning, MAX_FILE_LEN};
+use hardsign_plugin::text::did_you_mean;
 use serde_json::json;
 
 use super::super::repository::Opener;

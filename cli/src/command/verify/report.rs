@@ -14,7 +14,7 @@ use super::super::many::{Name, Rest};
 use super::super::tally::{MAX_TOLD, line, nothing_listed};
 use crate::args::Output;
 use crate::failure::Failure;
-use crate::failure::verification::{Refusal, not_accepted};
+use crate::failure::verification::{Refusal, attached_fault, not_accepted};
 use crate::output::{Mark, device, one_line, signer};
 
 /// What became of one artifact or file: its name, and the answer.
@@ -388,7 +388,7 @@ fn attached(attached: &Attached) -> Value {
         "notAccepted": attached
             .passed_over
             .iter()
-            .map(|p| json!({"digest": p.digest, "error": WithCauses(&p.fault).to_string()}))
+            .map(|p| json!({"digest": p.digest, "error": attached_fault(&p.fault)}))
             .collect::<Vec<_>>(),
     })
 }
