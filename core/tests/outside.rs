@@ -39,10 +39,13 @@ impl fmt::Display for Mishap {
 
 impl Error for Mishap {}
 
+/// The digest of what is signed, the format, the manifest and the envelope of a signature.
+type Row = (Digest, Format, Descriptor, Vec<u8>);
+
 /// A database of signatures, by the digest of what is signed.
 #[derive(Default)]
 struct Database {
-    rows: Mutex<Vec<(Digest, Format, Descriptor, Vec<u8>)>>,
+    rows: Mutex<Vec<Row>>,
     down: bool,
 }
 

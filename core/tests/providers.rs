@@ -99,6 +99,10 @@ fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
 }
 
 /// The runs of scripts/test with the variable do use the other provider.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the variable is that of the tests"
+)]
 #[test]
 fn the_variable_chooses_the_provider() {
     let expected = match std::env::var("HARDSIGN_TEST_PROVIDER") {

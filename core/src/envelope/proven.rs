@@ -88,7 +88,8 @@ mod tests {
         let chain = pki.chain(&pki.signer(KeySpec::Ec256));
         let envelopes: Vec<_> = (0..100).map(|number| envelope(&chain, number)).collect();
         let proven = ProvenChains::default();
-        (PROVEN.set(0), VERIFIED.set(0));
+        PROVEN.set(0);
+        VERIFIED.set(0);
         for bytes in &envelopes {
             let signature = read(bytes, &proven).unwrap();
             assert_eq!(signature.chain().certificates().len(), chain.len());

@@ -414,7 +414,7 @@ async fn all_signatures_are_reported_where_asked_for() {
         first.contains("CN=signer") && second.contains("CN=other"),
         "{first}, {second}"
     );
-    assert_eq!(names(&one), [first.clone()]);
+    assert_eq!(names(&one), std::slice::from_ref(first));
 }
 
 /// DIF-45: the error tells the reason of each signature, in its chain of sources.

@@ -84,7 +84,7 @@ fn to_der(signature: &[u8]) -> Vec<u8> {
 }
 
 fn text(bytes: &[u8]) -> &str {
-    str::from_utf8(bytes).unwrap()
+    std::str::from_utf8(bytes).unwrap()
 }
 
 /// A stray print is in no answer; RSA and ECDSA signatures are right.
