@@ -217,7 +217,7 @@ impl Value {
             .map(|(_, value)| value)
     }
 
-    /// Compact JSON text in the style of [`write_string`]; numbers and order as they were read.
+    /// Compact JSON text in the style of `write_string`; numbers and order as they were read.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);
