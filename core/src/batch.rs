@@ -3,19 +3,22 @@
 //! succeed.
 //!
 //! [`in_order`] is for work that waits for others, and borrows what it works with. [`spread`] is for
-//! a stream of any length and work that also keeps the processor busy: each piece is a task of its
-//! own, so that all cores have a share.
+//! a stream of any length. So that all cores have a share, each piece is a [`task`] of its own there, or, where it
+//! reads local files, is done by one of a few [`Threads`].
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream, StreamExt as _};
+use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+
+use crate::budget::{Budget, Overspent, Party, Phase};
+use crate::desk::{Desk, Task};
 
 /// How much of a batch may be under way. All of it costs memory, however long the batch is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,8 +65,67 @@ pub struct Ended {
     pub handed_over: usize,
 }
 
-/// Does `work` for every item that `items` gives, each in a task of its own within the bounds of
-/// `window`, and hands results with the number of their item, from 0, to `done`.
+/// Work as a task of its own, begun at once, on whichever core is free. It ends when nobody waits for it any
+/// more.
+///
+/// # Panics
+/// With the panic of the work.
+pub fn task<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> {
+    Task::new(work)
+}
+
+/// Threads for work that reads local files: one of them does all of one piece, so that nothing is handed from one
+/// to another. Work that has to wait for somebody else goes on as a task.
+#[derive(Clone, Debug)]
+pub struct Threads(Arc<Desk>);
+
+impl Threads {
+    /// So many threads, for as many processors; a few more where a disk is slow.
+    pub fn new(count: usize) -> Self {
+        Self(Arc::new(Desk::of(count)))
+    }
+
+    /// Does `work`, which keeps to its budget by itself, on one of the threads. If it is still not back a moment after the
+    /// end of that budget, it is held up by the disk of `party`, and is given up.
+    ///
+    /// # Errors
+    /// It was given up.
+    ///
+    /// # Panics
+    /// With the panic of the work.
+    pub async fn run<T, F>(
+        &self,
+        budget: &Budget,
+        phase: Phase,
+        party: Party,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, Overspent>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let work = async {
+            let mut work = pin!(self.0.begin(work));
+            loop {
+                tokio::select! {
+                    biased;
+                    result = &mut work => return result,
+                    () = tokio::time::sleep(SLOW) => self.0.more(),
+                }
+            }
+        };
+        budget.overdue(phase, party, work).await
+    }
+}
+
+/// What takes longer than this on a thread makes room for another one.
+const SLOW: Duration = Duration::from_millis(20);
+
+/// Does `work` for every item that `items` gives, within the bounds of `window`, and hands results with the
+/// number of their item, from 0, to `done`. What `work` returns is polled where this is: see [`task`] and
+/// [`Threads`].
 ///
 /// When `done` breaks, or `stop` is raised, nothing further begins. What is under way is finished
 /// and handed over all the same, since a signature that is stored must not go unreported; after a
@@ -80,12 +142,11 @@ pub async fn spread<S, T, Fut>(
 ) -> Ended
 where
     S: Stream + Unpin,
-    T: Send + 'static,
-    Fut: Future<Output = T> + Send + 'static,
+    Fut: Future<Output = T>,
 {
     let turns = Arc::new(Semaphore::new(window.working.max(1)));
     let most = window.begun.max(window.working).max(1);
-    let mut running = JoinSet::new();
+    let mut running = FuturesUnordered::new();
     let mut early = BTreeMap::new();
     let mut ended = Ended {
         begun: 0,
@@ -112,12 +173,8 @@ where
                 }
             }
             () = &mut deadline, if waiting.is_none() => break,
-            Some(result) = running.join_next() => {
-                // The turn ends with this block.
-                let (number, result, _turn) = match result {
-                    Ok(result) => result,
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                };
+            // The turn ends with this block.
+            Some((number, result, _turn)) = running.next() => {
                 early.insert(number, result);
                 while let Some(result) = next(&mut early, &ended, window.in_order) {
                     ended.handed_over += 1;
@@ -135,7 +192,7 @@ where
                     let number = ended.begun;
                     let turn = Arc::new(Mutex::new(Some(turn)));
                     let work = work(number, item, Turn(Arc::clone(&turn)));
-                    running.spawn(async move { (number, work.await, turn) });
+                    running.push(async move { (number, work.await, turn) });
                     ended.begun += 1;
                 }
                 _ => open = false,
@@ -384,5 +441,44 @@ mod tests {
         assert_eq!((ended.begun, ended.handed_over), (4, 3));
         assert_eq!(results, [1, 2, 3]);
         assert_eq!(waited_for, 1);
+    }
+
+    /// All threads are held up, and there are more for what comes after.
+    #[tokio::test]
+    async fn threads_that_are_held_up_are_not_the_last() {
+        let threads = Threads::new(1);
+        let together = Arc::new(std::sync::Barrier::new(4));
+        let all = (0..4).map(|number| {
+            let together = Arc::clone(&together);
+            let work = async move || {
+                together.wait();
+                number
+            };
+            let party = Party::Directory("images".to_owned());
+            let budget = Budget::within(Duration::from_secs(60));
+            let threads = threads.clone();
+            async move { threads.run(&budget, Phase::Verifying, party, work).await }
+        });
+        let done = futures_util::future::join_all(all).await;
+        assert_eq!(done, [Ok(0), Ok(1), Ok(2), Ok(3)]);
+    }
+
+    /// Work that a disk holds up is given up a moment after its deadline, and told of with the directory's name.
+    #[tokio::test]
+    async fn work_that_is_held_up_is_given_up() {
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        let work = async move || held.recv().is_ok();
+        let party = Party::Directory("images".to_owned());
+        let budget = Budget::within(Duration::from_millis(100));
+        let threads = Threads::new(1);
+        let given_up = threads.run(&budget, Phase::Verifying, party, work);
+        let told = given_up.await.unwrap_err().to_string();
+        let begins = "the deadline of 0.1 seconds passed while checking the signatures: waited 0.";
+        assert!(told.starts_with(begins), "{told}");
+        assert!(
+            told.ends_with(" seconds for the directory images"),
+            "{told}"
+        );
+        drop(free);
     }
 }

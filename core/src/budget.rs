@@ -261,9 +261,43 @@ impl Budget {
         };
         Err(scope.overspent(spending).into())
     }
+
+    /// Waits for work that keeps to this budget by itself, but may be held up in a call of the operating system: a moment
+    /// after the time is over it is given up.
+    pub(crate) async fn overdue<T>(
+        &self,
+        phase: Phase,
+        party: Party,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Overspent> {
+        let Some(account) = &self.0 else {
+            return Ok(work.await);
+        };
+        let begun = Instant::now();
+        let over = async {
+            match account.deadline() {
+                Some(deadline) => sleep_until(deadline + MOMENT).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = work => Ok(result),
+            () = over => Err(Overspent {
+                spending: Spending::Time(account.time.unwrap_or_default()),
+                phase: Some(phase),
+                waited: Some((party, begun.elapsed())),
+                unsettled: None,
+            }),
+        }
+    }
 }
 
 impl Account {
+    fn deadline(&self) -> Option<Instant> {
+        self.time.and_then(|time| self.opened.checked_add(time))
+    }
+
     fn time_left(&self) -> Option<Duration> {
         Some(self.time?.saturating_sub(self.opened.elapsed()))
     }
@@ -292,7 +326,7 @@ impl Account {
         if let Some(spending) = self.counted() {
             return spending;
         }
-        let deadline = self.time.and_then(|time| self.opened.checked_add(time));
+        let deadline = self.deadline();
         let late = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -611,6 +645,9 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Time that is kept for storing what can't be taken back.
 const RESERVE: Duration = Duration::from_secs(2);
+
+/// Time in which work tells by itself that its time is over.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Whom one run keeps apart in its account of the time; hostile certificates can name thousands.
 const MAX_PARTIES: usize = 256;

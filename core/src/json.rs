@@ -12,6 +12,7 @@
 
 #[cfg(feature = "files")]
 pub mod go;
+mod names;
 mod parser;
 mod strict;
 
@@ -125,6 +126,25 @@ pub enum JsonError {
 /// # Errors
 /// [`JsonError`], see its arms. Nothing is allocated beyond a small multiple of the input.
 pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
+    parser::document(text(bytes, limits)?, limits, None)
+}
+
+/// [`parse`] of an object with a long list: the elements of the list `name` are handed over one by one as they are read, so that
+/// there is never a tree of all of them. In the value it is empty. What follows an element may still be wrong.
+///
+/// # Errors
+/// [`JsonError`].
+#[cfg(feature = "layout")]
+pub(crate) fn parse_list(
+    bytes: &[u8],
+    limits: Limits,
+    name: &str,
+    mut each: impl FnMut(Value),
+) -> Result<Value, JsonError> {
+    parser::document(text(bytes, limits)?, limits, Some((name, &mut each)))
+}
+
+fn text(bytes: &[u8], limits: Limits) -> Result<&str, JsonError> {
     if bytes.len() > limits.bytes {
         return Err(too_large(bytes, limits));
     }
@@ -133,8 +153,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     {
         return Err(JsonError::Wrapped { wrapping });
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Utf8)?;
-    parser::document(text, limits)
+    std::str::from_utf8(bytes).map_err(|_| JsonError::Utf8)
 }
 
 /// Reads a `T` from one strict JSON document within [`Limits::default`]. The text is read once:
@@ -262,7 +281,17 @@ impl Value {
 // ENV-09
 pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
+    let mut rest = text;
+    // What stands for itself is taken as it is: all bytes but these, of which the last begins U+2028 and U+2029.
+    while let Some(plain) = rest
+        .bytes()
+        .position(|b| matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&' | 0..=0x1f | 0xe2))
+    {
+        let (before, from) = rest.split_at(plain);
+        out.push_str(before);
+        let mut chars = from.chars();
+        let Some(c) = chars.next() else { break };
+        rest = chars.as_str();
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -278,6 +307,7 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
             _ => out.push(c),
         }
     }
+    out.push_str(rest);
     out.push('"');
 }
 

@@ -105,6 +105,8 @@ pub mod certify;
 #[cfg(feature = "files")]
 pub mod config;
 pub mod crypto;
+#[cfg(feature = "runtime")]
+mod desk;
 #[cfg(feature = "files")]
 pub mod dirs;
 pub mod envelope;

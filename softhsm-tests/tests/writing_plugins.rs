@@ -236,7 +236,7 @@ fn plg_51_documented_session() {
         let mut answered = in_order(stdout.lines().map(json).collect());
         if name == "go-example" {
             assert_eq!(answered[0]["response"]["maxInFlight"], 1);
-            answered[0]["response"]["maxInFlight"] = 4.into();
+            answered[0]["response"]["maxInFlight"] = 8.into();
         }
         same(&Value::Array(documented), &Value::Array(answered));
     }

@@ -215,7 +215,7 @@ async fn sign_each(
     let window = many::window(&args.batch, work.opened.signer.max_in_flight(), 0);
     let begin = |number, job: Job, turn| {
         tally.borrow_mut().begun(number, job.name.clone());
-        sign_one(Arc::clone(work), job, turn)
+        batch::task(sign_one(Arc::clone(work), job, turn))
     };
     let done = |number, result: Result<Done, Unsigned>| {
         progress.step();

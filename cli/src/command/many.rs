@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::task::{Context as Task, Poll, ready};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ impl fmt::Display for Name {
 
 /// The items of a batch: those that were typed, and then those of a list as it is read.
 pub(super) struct Source<T> {
+    /// Those whose turn is next.
     known: VecDeque<T>,
     listed: Option<Listed<T>>,
 }
@@ -180,10 +181,15 @@ impl<T: Unpin> Stream for Source<T> {
         if let Some(item) = self.known.pop_front() {
             return Poll::Ready(Some(item));
         }
-        match &mut self.listed {
-            Some(listed) => listed.items.poll_recv(task),
-            None => Poll::Ready(None),
-        }
+        let Self { known, listed } = &mut *self;
+        let Some(listed) = listed else {
+            return Poll::Ready(None);
+        };
+        // All that is there: whoever makes them ready is woken once, and not for each.
+        let mut items = Vec::new();
+        ready!(listed.items.poll_recv_many(task, &mut items, AHEAD));
+        known.extend(items);
+        Poll::Ready(known.pop_front())
     }
 }
 
@@ -201,6 +207,17 @@ pub(super) fn window(batch: &Batch, in_flight: usize, waiting: usize) -> Window 
         working,
         begun: working.saturating_mul(2).saturating_add(waiting),
         in_order: !batch.json_lines,
+    }
+}
+
+/// The same for work that keeps the processor busy on as many threads as there are processors: enough for them to go on
+/// while results are printed.
+pub(super) fn window_of_threads(batch: &Batch) -> Window {
+    let window = window(batch, 0, 0);
+    let most = cores().saturating_mul(AHEAD);
+    Window {
+        working: window.working.min(most),
+        ..window
     }
 }
 

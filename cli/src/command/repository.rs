@@ -97,7 +97,8 @@ impl Opener {
 
     fn find(&self, reference: &str) -> Result<Target, Unopened> {
         let Some(connector) = &self.connector else {
-            let LayoutReference { path, target } = layout_reference(reference)?;
+            let known = |path: &Path| self.layouts.lock().is_ok_and(|l| l.contains_key(path));
+            let LayoutReference { path, target } = layout_reference_among(reference, known)?;
             return Ok(Target {
                 place: Arc::new(self.layout(path)?),
                 target,
@@ -152,7 +153,15 @@ impl From<Failure> for Unopened {
 
 /// What the user typed for an OCI layout; of the ways to read it the one whose directory is there.
 pub(super) fn layout_reference(text: &str) -> Result<LayoutReference, Failure> {
-    let read = LayoutReference::find(text, |path| path.is_dir());
+    layout_reference_among(text, |_| false)
+}
+
+/// The same, where some directories are known to be there.
+fn layout_reference_among(
+    text: &str,
+    is_known: impl Fn(&Path) -> bool,
+) -> Result<LayoutReference, Failure> {
+    let read = LayoutReference::find(text, |path| is_known(path) || path.is_dir());
     read.map_err(|error: LayoutReferenceError| Failure::error(error))
 }
 

@@ -56,6 +56,17 @@ impl Item {
         Self { found, ..self }
     }
 
+    /// The directory of the layout that it is in, or the registry's name of the repository, as far as that is known.
+    pub(super) fn place(&self) -> Option<String> {
+        match &self.found {
+            Found::Later(target)
+            | Found::Ahead(target, _)
+            | Found::Already(target, _)
+            | Found::Walked(target, _) => Some(target.place.name()),
+            Found::Not(_) => None,
+        }
+    }
+
     /// The same, resolved now; what is to be told of that is told in its turn.
     pub(super) async fn resolved_ahead(self, budget: &Budget) -> Self {
         let Found::Later(target) = self.found else {

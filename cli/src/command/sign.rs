@@ -203,7 +203,7 @@ async fn sign_each(
     let window = many::window(&args.batch, job.opened.signer.max_in_flight(), waiting);
     let begin = |number, item: Item, turn| {
         report.borrow_mut().tally.begun(number, item.name.clone());
-        sign_one(Arc::clone(job), item, turn)
+        batch::task(sign_one(Arc::clone(job), item, turn))
     };
     let done = |number, outcome| {
         progress.step();

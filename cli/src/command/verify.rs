@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hardsign_core::batch::{self, Turn};
+use hardsign_core::batch::{self, Threads, Turn};
+use hardsign_core::budget::{Budget, Party, Phase};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{Options, Policy, PolicyLoadError, Verifier};
+use hardsign_core::verify::{Options, Outcome, Policy, PolicyLoadError, Verifier};
 
 use super::lines::{self, Kind};
 use super::many::{self, Name, Source};
@@ -84,15 +85,19 @@ pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure
         let report = RefCell::new(Report::new(Telling { many, ..telling }));
         let printing = RefCell::new(Ok(()));
         let progress = many::progress("verifying", known, &batch, context);
+        let threads = (many && job.args.registry.oci_layout).then(|| Threads::new(many::cores()));
         let begin = |number, item: Item, turn| {
             report.borrow_mut().begun(number, item.name.clone());
-            check(Arc::clone(&job), item, turn)
+            check(Arc::clone(&job), item, turn, threads.clone())
         };
         let done = |number, checked| {
             progress.step();
             tell(&report, &printing, number, checked, context)
         };
-        let window = many::window(&batch, 0, 0);
+        let window = match threads {
+            Some(_) => many::window_of_threads(&batch),
+            None => many::window(&batch, 0, 0),
+        };
         let stop = many::stop("verifications", context);
         batch::spread(&mut source, window, stop, begin, done).await;
         drop(progress);
@@ -140,13 +145,35 @@ fn finish<T>(
     report.finish(rest, context)
 }
 
-/// Verifies one artifact.
-async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
+/// Verifies one artifact: all of it on one of the `threads`, where there are any, and else in a task of its own.
+async fn check(job: Arc<Job>, item: Item, turn: Turn, threads: Option<Threads>) -> Checked {
+    let (warned, budget) = (item.by_tag, job.args.deadline.budget());
+    let place = item.place().map(Party::Directory);
+    let spent = budget.clone();
+    let work = move || verdict(job, item, spent, turn);
+    let result = match (threads, place) {
+        (Some(threads), Some(place)) => threads
+            .run(&budget, Phase::Verifying, place, work)
+            .await
+            .unwrap_or_else(|overspent| Err(Failure::from(overspent).into())),
+        _ => batch::task(work()).await,
+    };
+    Checked {
+        warned,
+        files: vec![],
+        result,
+    }
+}
+
+async fn verdict(
+    job: Arc<Job>,
+    item: Item,
+    budget: Budget,
+    _turn: Turn,
+) -> Result<Outcome, Refusal> {
     let (context, args) = (&job.context, &job.args);
-    let warned = item.by_tag;
     let mut user_metadata = args.user_metadata.clone();
     user_metadata.extend(item.user_metadata.clone());
-    let budget = args.deadline.budget();
     let options = Options::new(context.now())
         .max_signatures(args.max_signatures)
         .user_metadata(&user_metadata)
@@ -154,29 +181,21 @@ async fn check(job: Arc<Job>, item: Item, _turn: Turn) -> Checked {
         .hardware(job.hardware.as_ref())
         .observer(&*context.console)
         .budget(&budget);
-    let result = async {
-        let found = item.artifact("verify", &budget, context).await;
-        let (place, artifact) = found.map_err(Refusal::from)?;
-        let name = place.name();
-        let scope = args.scope.as_deref().unwrap_or(&name);
-        let (policy, attached) = (&job.policy, &args.attached);
-        job.verifier
-            .verify_with_attached(policy, &*place, scope, &artifact, attached, options)
-            .await
-            .map_err(|error| {
-                let asked = Asked::Artifact {
-                    layout: args.registry.oci_layout,
-                    insecure: args.registry.insecure,
-                };
-                refusal(&error, &asked, context.program, context.console.err_width())
-            })
-    }
-    .await;
-    Checked {
-        warned,
-        files: vec![],
-        result,
-    }
+    let found = item.artifact("verify", &budget, context).await;
+    let (place, artifact) = found.map_err(Refusal::from)?;
+    let name = place.name();
+    let scope = args.scope.as_deref().unwrap_or(&name);
+    let (policy, attached) = (&job.policy, &args.attached);
+    job.verifier
+        .verify_with_attached(policy, &*place, scope, &artifact, attached, options)
+        .await
+        .map_err(|error| {
+            let asked = Asked::Artifact {
+                layout: args.registry.oci_layout,
+                insecure: args.registry.insecure,
+            };
+            refusal(&error, &asked, context.program, context.console.err_width())
+        })
 }
 
 /// `--require-hardware`: what is demanded where the policy has no rule on hardware.

@@ -1,16 +1,21 @@
 //! The recursive-descent reader behind [`super::parse`] (RFC 8259).
 
-use std::collections::HashSet;
-
+use super::names::Names;
 use super::{JsonError, Limits, Value};
 
-/// Reads one document with nothing but white space around it.
-pub(super) fn document(text: &str, limits: Limits) -> Result<Value, JsonError> {
+/// Reads one document with nothing but white space around it. The elements of the list that is the member `taken.0` of the
+/// outermost object are handed over as they are read, and the list is empty in the end.
+pub(super) fn document<'a>(
+    text: &'a str,
+    limits: Limits,
+    taken: Option<(&'a str, &'a mut dyn FnMut(Value))>,
+) -> Result<Value, JsonError> {
     let mut parser = Parser {
         text,
         at: 0,
         limits,
         values: 0,
+        taken,
     };
     let value = parser.value(0)?;
     parser.white_space();
@@ -25,6 +30,7 @@ struct Parser<'a> {
     at: usize,
     limits: Limits,
     values: usize,
+    taken: Option<(&'a str, &'a mut dyn FnMut(Value))>,
 }
 
 impl Parser<'_> {
@@ -58,17 +64,27 @@ impl Parser<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn count(&mut self) -> Result<(), JsonError> {
         self.values = self.values.saturating_add(1);
-        if self.values > self.limits.values {
-            return Err(JsonError::TooManyValues {
+        match self.values > self.limits.values {
+            true => Err(JsonError::TooManyValues {
                 limit: self.limits.values,
-            });
+            }),
+            false => Ok(()),
         }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+        self.count()?;
         self.white_space();
         match self.peek() {
             Some(b'{') => self.object(self.deeper(depth)?),
-            Some(b'[') => self.array(self.deeper(depth)?),
+            Some(b'[') => {
+                let depth = self.deeper(depth)?;
+                let mut items = Vec::new();
+                self.array(depth, &mut |item| items.push(item))?;
+                Ok(Value::Array(items))
+            }
             Some(b'"') => Ok(Value::String(self.string()?)),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true", Value::Bool(true)),
@@ -97,7 +113,7 @@ impl Parser<'_> {
     fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
         self.expect(b'{')?;
         let mut members: Vec<(String, Value)> = Vec::new();
-        let mut names = HashSet::new();
+        let mut names = Names::default();
         self.white_space();
         if self.peek() == Some(b'}') {
             self.bump();
@@ -106,13 +122,16 @@ impl Parser<'_> {
         loop {
             self.white_space();
             let name = self.string()?;
-            if !names.insert(name.clone()) {
+            if !names.is_new(&name, members.iter().map(|(name, _)| name.as_str())) {
                 let name = name.chars().take(200).collect();
                 return Err(JsonError::DuplicateName { name });
             }
             self.white_space();
             self.expect(b':')?;
-            let value = self.value(depth)?;
+            let value = match self.takes(depth, &name) {
+                true => self.taken_list(depth)?,
+                false => self.value(depth)?,
+            };
             members.push((name, value));
             self.white_space();
             if self.peek() == Some(b',') {
@@ -124,23 +143,40 @@ impl Parser<'_> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+    /// Whether this member of an object at `depth` is the list whose elements are handed over.
+    fn takes(&mut self, depth: usize, name: &str) -> bool {
+        if depth != 1 || self.taken.as_ref().is_none_or(|(taken, _)| *taken != name) {
+            return false;
+        }
+        self.white_space();
+        self.peek() == Some(b'[')
+    }
+
+    fn taken_list(&mut self, depth: usize) -> Result<Value, JsonError> {
+        self.count()?;
+        let depth = self.deeper(depth)?;
+        // The same name is not read twice.
+        if let Some((_, each)) = self.taken.take() {
+            self.array(depth, each)?;
+        }
+        Ok(Value::Array(Vec::new()))
+    }
+
+    fn array(&mut self, depth: usize, each: &mut dyn FnMut(Value)) -> Result<(), JsonError> {
         self.expect(b'[')?;
-        let mut items = Vec::new();
         self.white_space();
         if self.peek() == Some(b']') {
             self.bump();
-            return Ok(Value::Array(items));
+            return Ok(());
         }
         loop {
-            items.push(self.value(depth)?);
+            each(self.value(depth)?);
             self.white_space();
             if self.peek() == Some(b',') {
                 self.bump();
                 continue;
             }
-            self.expect(b']')?;
-            return Ok(Value::Array(items));
+            return self.expect(b']');
         }
     }
 

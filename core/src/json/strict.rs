@@ -3,16 +3,16 @@
 //! over too. The text is read once, by `serde_json`.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::value::StringDeserializer;
+use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer as _,
     MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
 use super::Limits;
+use super::names::Names;
 
 /// Reads a `T` from all of `bytes`.
 ///
@@ -215,7 +215,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, V> {
         self.inner.visit_map(Members {
             inner,
             bounds,
-            names: HashSet::new(),
+            earlier: Vec::new(),
+            names: Names::default(),
         })
     }
 
@@ -252,7 +253,8 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, T> {
 struct Members<'b, A> {
     inner: A,
     bounds: Bounds<'b>,
-    names: HashSet<String>,
+    earlier: Vec<String>,
+    names: Names,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
@@ -265,12 +267,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
         let Some(name) = self.inner.next_key::<String>()? else {
             return Ok(None);
         };
-        if self.names.contains(&name) {
+        let earlier = self.earlier.iter().map(String::as_str);
+        if !self.names.is_new(&name, earlier) {
             return Err(A::Error::custom("duplicate name"));
         }
-        self.names.insert(name.clone());
-        let name: StringDeserializer<A::Error> = name.into_deserializer();
-        seed.deserialize(name).map(Some)
+        let key: StrDeserializer<'_, A::Error> = name.as_str().into_deserializer();
+        let key = seed.deserialize(key)?;
+        self.earlier.push(name);
+        Ok(Some(key))
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {

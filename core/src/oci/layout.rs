@@ -12,7 +12,6 @@
 mod checkpoint;
 mod content;
 mod current;
-mod desk;
 mod files;
 mod graph;
 mod index;
@@ -36,12 +35,12 @@ use super::{
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
 use crate::budget::{self, Party, Unsettled};
+use crate::desk::Desk;
 use crate::envelope::Format;
 use crate::text::WithCauses;
 use checkpoint::{Writer, Writing};
 use current::Current;
-use desk::Desk;
-use graph::Graph;
+use graph::{Graph, plain};
 use index::Change;
 
 /// How long to wait for another process that writes to the same layout.
@@ -421,26 +420,22 @@ impl Inner {
     /// The manifest with a digest that the index leads to, as it is described there.
     fn manifest(&self, digest: &Digest) -> Result<Option<Descriptor>, LayoutError> {
         self.current.look(|known| match known.index.find(digest) {
-            Some(listed) => Ok(Some(plain(listed))),
-            None => Ok(known.graph(&self.path)?.manifest(digest).cloned()),
+            Some(listed) => Ok(Some(plain(&listed))),
+            None => Ok(known.graph(&self.path)?.manifest(digest)),
         })
     }
 
     /// The manifest with a digest, if the index leads to it and it was read and compared with its digest
     /// when who refers to whom was found out. Nothing is read for this.
     fn read_before(&self, digest: &Digest) -> Result<Option<Descriptor>, LayoutError> {
-        self.current.look(|known| {
-            Ok(known
-                .read_graph()
-                .and_then(|graph| graph.manifest(digest))
-                .cloned())
-        })
+        self.current
+            .look(|known| Ok(known.read_graph().and_then(|graph| graph.manifest(digest))))
     }
 
     /// The artifact that a tag names (OCI-36).
     fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, LayoutError> {
         self.current
-            .look(|known| Ok(known.index.tagged(tag)?.map(plain)))
+            .look(|known| Ok(known.index.tagged(tag)?.as_ref().map(plain)))
     }
 
     fn resolve(&self, target: &TagOrDigest) -> Result<Descriptor, OciError> {
@@ -505,6 +500,9 @@ impl Inner {
                 size: descriptor.size,
             });
         }
+        if let Some(fetched) = self.fetch_listed(descriptor)? {
+            return Ok(fetched);
+        }
         let manifest: Manifest = graph::read_manifest(&self.path, descriptor)?;
         let (format, envelope) = envelope_of(descriptor, &manifest)?;
         Ok(FetchedSignature {
@@ -514,6 +512,27 @@ impl Inner {
             annotations: manifest.annotations,
             subject: manifest.subject.map(|s| s.descriptor),
         })
+    }
+
+    /// A signature whose manifest was read and compared with its digest when it was listed.
+    fn fetch_listed(&self, manifest: &Descriptor) -> Result<Option<FetchedSignature>, OciError> {
+        let known = self.current.look(|known| {
+            let graph = known.read_graph();
+            Ok::<_, LayoutError>(graph.and_then(|graph| graph.referrer(manifest)).cloned())
+        })?;
+        let Some((referrer, (format, envelope))) = known
+            .as_ref()
+            .and_then(|referrer| Some((referrer, referrer.envelope.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(FetchedSignature {
+            format: *format,
+            envelope: files::read_blob(&self.path, envelope)?,
+            manifest: manifest.clone(),
+            annotations: referrer.descriptor.annotations.clone(),
+            subject: Some(referrer.subject.clone()),
+        }))
     }
 
     /// Stores envelope and manifest of a signature; nothing leads to them yet.
@@ -624,13 +643,6 @@ fn referrers(
         listing.entries.push(entry);
     }
     listing
-}
-
-fn plain(descriptor: Descriptor) -> Descriptor {
-    Descriptor {
-        annotations: BTreeMap::new(),
-        ..descriptor
-    }
 }
 
 fn layout_version(path: &Path, bytes: &[u8]) -> Result<String, LayoutError> {

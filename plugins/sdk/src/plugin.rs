@@ -184,7 +184,8 @@ pub trait Key: Send + Sync {
         None
     }
 
-    /// How many signatures may be under way at once.
+    /// How many signatures may be under way at once. Up to eight more digests wait in the process for their turn, unless
+    /// [`interaction`](Self::interaction) needs a person.
     fn max_in_flight(&self) -> u32 {
         1
     }

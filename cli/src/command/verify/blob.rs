@@ -104,7 +104,7 @@ pub(in crate::command) fn run(mut args: VerifyArgs, context: &Context) -> Result
         let progress = many::progress("verifying", known, &batch, context);
         let begin = |number, item: Item, turn| {
             report.borrow_mut().begun(number, item.name.clone());
-            check(Arc::clone(&job), item, turn)
+            batch::task(check(Arc::clone(&job), item, turn))
         };
         let done = |number, checked| {
             progress.step();

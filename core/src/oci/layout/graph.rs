@@ -6,20 +6,29 @@
 //! (VER-28). The walk is bounded in manifests and bytes; since content is named by its hash,
 //! nothing is visited twice.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
 use super::index::Index;
 use super::{LayoutError, files};
 use crate::artifact::{Descriptor, Digest};
+use crate::envelope::Format;
 use crate::oci::manifest::{self, MAX_MANIFEST, Manifest, SignatureForm};
-use crate::oci::{OciError, Warning};
+use crate::oci::{OciError, Warning, envelope_of};
 use crate::text::WithCauses;
 
 /// Most manifests that are read in one layout.
 const MAX_MANIFESTS: usize = 100_000;
 /// Most bytes of manifests that are read in one layout.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+/// Manifests that are read together.
+const TOGETHER: usize = 1024;
+/// Manifests for which another thread is worth its while.
+const SHARE: usize = 64;
+/// Threads that read manifests at a time.
+const MOST: usize = 8;
 
 /// What is reachable from a layout's index.
 #[derive(Debug, Default)]
@@ -28,13 +37,20 @@ pub(super) struct Graph {
     looked_at: usize,
     seen: HashSet<Digest>,
     bytes: u64,
-    referrers: HashMap<Digest, Vec<Referrer>>,
-    known: HashMap<Digest, Descriptor>,
+    referrers: HashMap<Digest, Vec<Arc<Referrer>>>,
+    known: HashMap<Digest, Known>,
     unreadable: Vec<Warning>,
 }
 
+/// A manifest that was read.
+#[derive(Debug)]
+enum Known {
+    Referrer(Arc<Referrer>),
+    Other(Descriptor),
+}
+
 /// A manifest with a subject.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Referrer {
     /// The referrer, with the annotations of its manifest.
     pub(super) descriptor: Descriptor,
@@ -42,7 +58,9 @@ pub(super) struct Referrer {
     pub(super) artifact_type: Option<String>,
     /// Whether it is a signature.
     pub(super) form: SignatureForm,
-    subject: Descriptor,
+    /// Format and descriptor of the envelope, of a signature without fault.
+    pub(super) envelope: Option<(Format, Descriptor)>,
+    pub(super) subject: Descriptor,
 }
 
 impl Graph {
@@ -68,57 +86,70 @@ impl Graph {
     }
 
     fn walk(&mut self, root: &Path, mut queue: VecDeque<Descriptor>) -> Result<(), LayoutError> {
-        while let Some(mut descriptor) = queue.pop_front() {
-            if !manifest::is_manifest(&descriptor.media_type)
-                || !self.seen.insert(descriptor.digest.clone())
-            {
-                continue;
-            }
-            descriptor.annotations.clear();
-            self.bytes = self.bytes.saturating_add(descriptor.size.min(MAX_MANIFEST));
-            if self.seen.len() > MAX_MANIFESTS || self.bytes > MAX_BYTES {
-                return Err(LayoutError::TooMuch {
-                    path: root.to_owned(),
-                    manifests: MAX_MANIFESTS,
-                    bytes: MAX_BYTES,
-                });
-            }
-            match read_manifest(root, &descriptor) {
-                Ok(manifest) => {
-                    queue.extend(manifest.manifests.iter().map(|e| e.descriptor.clone()));
-                    queue.extend(manifest.subject.iter().map(|e| e.descriptor.clone()));
-                    self.add(descriptor, manifest);
+        while !queue.is_empty() {
+            let mut wanted = Vec::new();
+            while let Some(mut descriptor) = queue.pop_front() {
+                if !manifest::is_manifest(&descriptor.media_type)
+                    || !self.seen.insert(descriptor.digest.clone())
+                {
+                    continue;
                 }
-                Err(OciError::Layout(LayoutError::AbsentBlob { .. })) => {}
-                Err(error) => self.unreadable.push(Warning::Unreadable {
-                    referrer: descriptor.digest.to_string(),
-                    reason: WithCauses(&error).to_string(),
-                }),
+                descriptor.annotations.clear();
+                self.bytes = self.bytes.saturating_add(descriptor.size.min(MAX_MANIFEST));
+                if self.seen.len() > MAX_MANIFESTS || self.bytes > MAX_BYTES {
+                    return Err(LayoutError::TooMuch {
+                        path: root.to_owned(),
+                        manifests: MAX_MANIFESTS,
+                        bytes: MAX_BYTES,
+                    });
+                }
+                wanted.push(descriptor);
+                if wanted.len() == TOGETHER {
+                    break;
+                }
+            }
+            for (descriptor, read) in read_manifests(root, wanted) {
+                match read {
+                    Ok(manifest) => {
+                        queue.extend(manifest.manifests.iter().map(|e| e.descriptor.clone()));
+                        queue.extend(manifest.subject.iter().map(|e| e.descriptor.clone()));
+                        self.add(descriptor, manifest);
+                    }
+                    Err(OciError::Layout(LayoutError::AbsentBlob { .. })) => {}
+                    Err(error) => self.unreadable.push(Warning::Unreadable {
+                        referrer: descriptor.digest.to_string(),
+                        reason: WithCauses(&error).to_string(),
+                    }),
+                }
             }
         }
         Ok(())
     }
 
     fn add(&mut self, descriptor: Descriptor, manifest: Manifest) {
-        self.known
-            .insert(descriptor.digest.clone(), descriptor.clone());
+        let digest = descriptor.digest.clone();
         let form = manifest.signature_form();
         let artifact_type = manifest.listed_artifact_type().map(str::to_owned);
+        let envelope = envelope_of(&descriptor, &manifest).ok();
         let Some(subject) = manifest.subject else {
+            self.known.insert(digest, Known::Other(descriptor));
             return;
         };
+        let referrer = Arc::new(Referrer {
+            descriptor: Descriptor {
+                annotations: manifest.annotations,
+                ..descriptor
+            },
+            artifact_type,
+            form,
+            envelope,
+            subject: subject.descriptor,
+        });
         self.referrers
-            .entry(subject.descriptor.digest.clone())
+            .entry(referrer.subject.digest.clone())
             .or_default()
-            .push(Referrer {
-                descriptor: Descriptor {
-                    annotations: manifest.annotations,
-                    ..descriptor
-                },
-                artifact_type,
-                form,
-                subject: subject.descriptor,
-            });
+            .push(Arc::clone(&referrer));
+        self.known.insert(digest, Known::Referrer(referrer));
     }
 
     /// The manifests whose subject is exactly `subject`, in the order of the index.
@@ -127,6 +158,7 @@ impl Graph {
             .get(&subject.digest)
             .into_iter()
             .flatten()
+            .map(Arc::as_ref)
             .filter(|r| r.subject.same_content(subject))
     }
 
@@ -136,9 +168,67 @@ impl Graph {
     }
 
     /// The manifest with a digest, as what leads to it describes it.
-    pub(super) fn manifest(&self, digest: &Digest) -> Option<&Descriptor> {
-        self.known.get(digest)
+    pub(super) fn manifest(&self, digest: &Digest) -> Option<Descriptor> {
+        Some(match self.known.get(digest)? {
+            Known::Other(descriptor) => descriptor.clone(),
+            Known::Referrer(referrer) => plain(&referrer.descriptor),
+        })
     }
+
+    /// The manifest with exactly this descriptor, if it has a subject.
+    pub(super) fn referrer(&self, descriptor: &Descriptor) -> Option<&Arc<Referrer>> {
+        match self.known.get(&descriptor.digest)? {
+            Known::Referrer(referrer) if referrer.descriptor.same_content(descriptor) => {
+                Some(referrer)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A descriptor without annotations.
+pub(super) fn plain(descriptor: &Descriptor) -> Descriptor {
+    Descriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.clone(),
+        size: descriptor.size,
+        annotations: BTreeMap::new(),
+    }
+}
+
+type Read = (Descriptor, Result<Manifest, OciError>);
+
+/// Reads manifests, in their order, on several threads where there are many.
+fn read_manifests(root: &Path, wanted: Vec<Descriptor>) -> Vec<Read> {
+    let read = |wanted: Vec<Descriptor>| -> Vec<Read> {
+        let read_one = |descriptor: Descriptor| {
+            let read = read_manifest(root, &descriptor);
+            (descriptor, read)
+        };
+        wanted.into_iter().map(read_one).collect()
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = wanted.len().div_ceil(threads.min(MOST)).max(SHARE);
+    let mut own = wanted;
+    let mut shares = Vec::new();
+    while own.len() > share {
+        shares.push(own.split_off(own.len() - share));
+    }
+    thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .into_iter()
+            .rev()
+            .map(|share| scope.spawn(|| read(share)))
+            .collect();
+        let mut manifests = read(own);
+        for other in others {
+            match other.join() {
+                Ok(more) => manifests.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        manifests
+    })
 }
 
 /// Reads a manifest and compares it with its descriptor.

@@ -74,14 +74,6 @@ impl Index {
             path: path.clone(),
             source,
         };
-        let read = json::parse(bytes, LIMITS).map_err(|error| fail(ManifestError::Json(error)))?;
-        let Value::Object(members) = read else {
-            let tree = manifest::parse_json::<serde_json::Map<String, Tree>>(bytes);
-            return Err(match tree {
-                Err(error) => fail(error),
-                Ok(_) => LayoutError::IndexShape { path },
-            });
-        };
         let mut index = Self {
             head: "{".to_owned(),
             tail: String::new(),
@@ -91,41 +83,47 @@ impl Index {
             by_digest: HashMap::new(),
             by_tag: HashMap::new(),
         };
-        let mut list = None;
-        for (name, value) in members {
-            let text = match list {
-                None => &mut index.head,
-                Some(_) => &mut index.tail,
-            };
-            if text.len() > 1 || list.is_some() {
-                text.push(',');
-            }
-            json::write_string(text, &name);
-            text.push(':');
-            match value {
-                Value::Array(elements) if name == "manifests" => list = Some(elements),
-                // Go writes an empty list as null.
-                Value::Null if name == "manifests" => list = Some(Vec::new()),
-                _ if name == "manifests" => return Err(LayoutError::IndexShape { path }),
-                other => text.push_str(&other.to_json()),
-            }
-        }
-        let list = list.unwrap_or_else(|| {
-            if index.head.len() > 1 {
-                index.head.push(',');
-            }
-            index.head.push_str("\"manifests\":");
-            Vec::new()
-        });
-        index.head.push('[');
-        index.tail = format!("]{}}}", index.tail);
-        for element in list {
+        let read = json::parse_list(bytes, LIMITS, "manifests", |element| {
             let digest = element.get("digest").and_then(Value::as_str);
             let digest = digest.and_then(|digest| digest.parse().ok());
             let annotations = element.get("annotations");
             let tag = annotations.and_then(|a| a.get(REF_NAME)?.as_str());
             index.push(digest, tag.map(str::to_owned), element.to_json());
+        });
+        let read = read.map_err(|error| fail(ManifestError::Json(error)))?;
+        let Value::Object(members) = read else {
+            let tree = manifest::parse_json::<serde_json::Map<String, Tree>>(bytes);
+            return Err(match tree {
+                Err(error) => fail(error),
+                Ok(_) => LayoutError::IndexShape { path },
+            });
+        };
+        let mut is_there = false;
+        for (name, value) in members {
+            let text = match is_there {
+                false => &mut index.head,
+                true => &mut index.tail,
+            };
+            if text.len() > 1 || is_there {
+                text.push(',');
+            }
+            json::write_string(text, &name);
+            text.push(':');
+            match value {
+                // Go writes an empty list as null.
+                Value::Array(_) | Value::Null if name == "manifests" => is_there = true,
+                _ if name == "manifests" => return Err(LayoutError::IndexShape { path }),
+                other => text.push_str(&other.to_json()),
+            }
         }
+        if !is_there {
+            if index.head.len() > 1 {
+                index.head.push(',');
+            }
+            index.head.push_str("\"manifests\":");
+        }
+        index.head.push('[');
+        index.tail = format!("]{}}}", index.tail);
         Ok(index)
     }
 

@@ -94,6 +94,73 @@ fn created(text: &str) -> BTreeMap<String, String> {
     )])
 }
 
+/// More manifests than are read together, in the order of the index.
+#[tokio::test]
+async fn oci_38_many_referrers_keep_their_order() {
+    let fixture = Fixture::new();
+    let attached: Vec<_> = (0..2500)
+        .map(|number| {
+            let members = format!(r#""artifactType":"x/{number}","layers":[]"#);
+            fixture.referrer(&members)
+        })
+        .collect();
+    let entries = attached.iter().map(|attached| entry(attached, ""));
+    let entries: Vec<_> = std::iter::once(fixture.tagged()).chain(entries).collect();
+    fixture.index(&entries);
+    let layout = fixture.layout();
+    let listing = layout.list_referrers(&fixture.artifact, None, 5000);
+    let listing = listing.await.unwrap();
+    let listed = listing.entries.iter();
+    let listed: Vec<_> = listed
+        .map(|entry| (entry.descriptor.digest.clone(), entry.artifact_type.clone()))
+        .collect();
+    let expected = attached.iter().zip(0..);
+    let expected: Vec<_> = expected
+        .map(|(attached, number): (_, u32)| (attached.digest.clone(), Some(format!("x/{number}"))))
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+/// A signature's manifest was read, and compared with its digest, to list it. It is not read again; the envelope is read
+/// and compared each time.
+#[tokio::test]
+async fn a_listed_signature_is_read_once() {
+    let fixture = Fixture::new();
+    let layout = fixture.layout();
+    let artifact = fixture.artifact.clone();
+    let pushed = layout.push_signature(&artifact, Format::Cose, b"one", created("2026"));
+    let manifest = pushed.await.unwrap().manifest;
+    let listing = layout.list_signatures(&artifact, 10).await.unwrap();
+    let blob = files::blob_path(fixture.path(), &manifest.digest);
+    fs::remove_file(&blob).unwrap();
+    let fetched = layout
+        .fetch_signature(&listing.signatures[0])
+        .await
+        .unwrap();
+    assert_eq!(
+        (fetched.format, &*fetched.envelope),
+        (Format::Cose, &b"one"[..])
+    );
+    assert_eq!(fetched.subject.as_ref(), Some(&artifact));
+    assert_eq!(fetched.manifest, listing.signatures[0]);
+    // Another size is another thing, whatever its digest.
+    let other = Descriptor {
+        size: 1,
+        ..manifest
+    };
+    assert!(layout.fetch_signature(&other).await.is_err());
+    let envelope = describe("application/cose", b"one");
+    fs::write(files::blob_path(fixture.path(), &envelope.digest), b"two").unwrap();
+    let error = layout
+        .fetch_signature(&listing.signatures[0])
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, OciError::DigestMismatch { .. }),
+        "{error:?}"
+    );
+}
+
 #[tokio::test]
 async fn signs_and_lists() {
     // OCI-21, OCI-32, OCI-37, REQ-03, REQ-04

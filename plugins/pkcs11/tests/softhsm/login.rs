@@ -204,11 +204,12 @@ fn tokens_that_need_no_login() {
 #[test]
 fn sessions_as_the_token_allows() {
     let token = Shimmed::new();
+    // As many requests wait for each session as there are sessions.
     for (environment, most) in [
-        (&[("SHIM_SESSIONS", "1")][..], 1),
-        (&[("SHIM_SESSIONS", "3")], 3),
-        (&[("SHIM_NO_LOCK", "1")], 1),
-        (&[], 8),
+        (&[("SHIM_SESSIONS", "1")][..], 1 + 1),
+        (&[("SHIM_SESSIONS", "3")], 3 + 3),
+        (&[("SHIM_NO_LOCK", "1")], 1 + 1),
+        (&[], 8 + 8),
     ] {
         let mut session = token.session(environment);
         session.open(&token.uri_with_pin());

@@ -44,7 +44,7 @@ fn signs(kind: usize) {
         signed["certificateChain"]
     );
     assert_eq!(opened["response"]["interaction"], "none");
-    assert_eq!(opened["response"]["maxInFlight"], 8);
+    assert_eq!(opened["response"]["maxInFlight"], 8 + 8);
     assert_eq!(opened["response"]["publicKey"], described["publicKey"]);
     assert_eq!(opened["response"]["token"]["label"], "T");
     let digest = token.digest(kind);

@@ -216,7 +216,7 @@ mod tests {
         }
         let (code, answers, closed) = session(&lines);
         assert_eq!((code, closed), (0, 1));
-        assert_eq!(answers[0]["response"]["maxInFlight"], TOGETHER);
+        assert_eq!(answers[0]["response"]["maxInFlight"], TOGETHER + 8);
         let failed: Vec<_> = answers
             .iter()
             .filter(|answer| answer["error"] != Value::Null)

@@ -15,9 +15,9 @@ use crate::plugin::KeyRequest;
 use crate::proto::{
     AttestKeyRequest, Base64, CONTRACT_VERSION, Command, CreateKeyRequest, DescribeKeyRequest,
     DescribeKeyResponse, GenerateSignatureRequest, GenerateSignatureResponse, GetMetadataRequest,
-    ImportCertificatesRequest, Metadata, OpenRequest, OpenResponse, PinPolicy, PluginConfig,
-    Purpose, SessionSignRequest, SessionSignResponse, SignDigestRequest, SignatureScheme,
-    TouchPolicy,
+    ImportCertificatesRequest, Interaction, Metadata, OpenRequest, OpenResponse, PinPolicy,
+    PluginConfig, Purpose, SessionSignRequest, SessionSignResponse, SignDigestRequest,
+    SignatureScheme, TouchPolicy,
 };
 
 /// A plugin, and what it says of itself.
@@ -25,6 +25,9 @@ pub(super) struct Handler<'p, P> {
     plugin: &'p P,
     pub(super) metadata: Metadata,
 }
+
+/// Requests that wait for their turn at most.
+const AHEAD: u32 = 8;
 
 /// A key that is open, and how it was asked for.
 pub(super) struct Opened<K> {
@@ -37,6 +40,16 @@ impl<K: AsyncKey> Opened<K> {
     /// How many signatures may be under way: no more than `most`.
     pub(super) fn in_flight(&self, most: u32) -> u32 {
         self.key.max_in_flight().clamp(1, most)
+    }
+
+    /// How many requests the host may have under way: some more, which wait here, so that whoever has made a signature need
+    /// not wait for the host. Where a person has to do something for each, none wait.
+    fn requests(&self, most: u32) -> u32 {
+        let in_flight = self.in_flight(most);
+        match self.key.interaction() {
+            Interaction::None => in_flight.saturating_add(in_flight.min(AHEAD)),
+            _ => in_flight,
+        }
     }
 }
 
@@ -163,7 +176,7 @@ impl<'p, P: AsyncPlugin> Handler<'p, P> {
             key_spec: Some(key.key_spec()),
             public_key: public_key(key, purpose)?,
             certificate_chain: certificate_chain(key, purpose)?,
-            max_in_flight: opened.in_flight(most),
+            max_in_flight: opened.requests(most),
             interaction: key.interaction(),
             signature_schemes: pkcs1v15
                 .then_some(SignatureScheme::RsassaPkcs1V15)

@@ -255,7 +255,7 @@ async fn a_key_store_that_is_far_away() {
         .unwrap()
         .raw()
         .unwrap();
-    assert_eq!(signer.max_in_flight(), 200);
+    assert_eq!(signer.max_in_flight(), 200 + 8);
     let digest = sha256(b"x");
     let key = PublicKey::from_spki_der(&public_key()).unwrap();
     let signing = (0..400).map(|_| signer.sign_bytes(b"x", &digest));
