@@ -362,7 +362,7 @@ fn slow_clients_and_wrong_tls_hold_nobody_up() {
     let begun = Instant::now();
     while server.metric("connections") > 1 {
         assert!(
-            begun.elapsed() < Duration::from_secs(30),
+            begun.elapsed() < Duration::from_secs(120),
             "{}",
             server.metric("connections")
         );

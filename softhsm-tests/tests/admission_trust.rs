@@ -405,8 +405,13 @@ fn silent_connections_keep_nobody_out() {
         assert!(allowed, "{told}");
     }
     assert!(begun.elapsed() < Duration::from_secs(9), "{begun:?}");
+    // The last of those that were made may not be taken yet.
+    let begun = Instant::now();
+    while server.metric("connections_closed_total") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120));
+        thread::sleep(Duration::from_millis(100));
+    }
     assert!(server.metric("connections") <= 1000);
-    assert!(server.metric("connections_closed_total") > 0);
     // Those were the longest idle.
     let mut rest = Vec::new();
     drop(kept[0].read_to_end(&mut rest));
