@@ -17,6 +17,10 @@ pub(crate) struct Seats {
     next: Arc<AtomicU64>,
 }
 
+/// A free seat, for the next connection.
+#[derive(Debug)]
+pub(crate) struct Free(OwnedSemaphorePermit);
+
 /// A seat; it is free again when this value ends.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -57,8 +61,8 @@ impl Seats {
         self.lock().len()
     }
 
-    /// A seat, as soon as there is one.
-    pub(crate) async fn take(&self) -> Seat {
+    /// A free seat, as soon as there is one. It counts as taken, and as idle, once somebody sits down.
+    pub(crate) async fn free(&self) -> Free {
         loop {
             let free = Arc::clone(&self.free);
             let one = match Arc::clone(&free).try_acquire_owned() {
@@ -70,12 +74,13 @@ impl Seats {
                 }
             };
             if let Some(one) = one {
-                return self.sit(one);
+                return Free(one);
             }
         }
     }
 
-    fn sit(&self, one: OwnedSemaphorePermit) -> Seat {
+    /// A connection takes a seat.
+    pub(crate) fn sit(&self, Free(one): Free) -> Seat {
         let sitting = Arc::new(Sitting {
             state: Mutex::new(State::Idle(Instant::now())),
             leave: Notify::new(),
@@ -162,10 +167,14 @@ mod tests {
     #[tokio::test]
     async fn the_longest_idle_leaves_and_the_busy_stay() {
         let seats = Seats::new(3);
-        let (first, second, third) = (seats.take().await, seats.take().await, seats.take().await);
+        let (first, second, third) = (
+            seats.sit(seats.free().await),
+            seats.sit(seats.free().await),
+            seats.sit(seats.free().await),
+        );
         let busy = first.busy();
         let wants = seats.clone();
-        let fourth = tokio::spawn(async move { wants.take().await });
+        let fourth = tokio::spawn(async move { wants.sit(wants.free().await) });
         // Of the two that are idle, the one that has been for longer.
         second.wanted().await;
         drop(second);
@@ -174,26 +183,44 @@ mod tests {
         drop(busy);
         // Now the first has been idle for the shortest time.
         let wants = seats.clone();
-        let fifth = tokio::spawn(async move { wants.take().await });
+        let fifth = tokio::spawn(async move { wants.sit(wants.free().await) });
         third.wanted().await;
         drop(third);
         drop((fifth.await.unwrap(), fourth, first));
         assert_eq!(seats.taken(), 0);
     }
 
+    /// A seat that is kept ready is nobody's: it is not counted, and whoever comes late has not been idle since.
+    #[tokio::test]
+    async fn a_seat_is_taken_when_somebody_sits_down() {
+        let seats = Seats::new(2);
+        let kept = seats.free().await;
+        assert_eq!(seats.taken(), 0);
+        let early = seats.sit(seats.free().await);
+        let late = seats.sit(kept);
+        assert_eq!(seats.taken(), 2);
+        let wants = seats.clone();
+        let third = tokio::spawn(async move { wants.free().await });
+        early.wanted().await;
+        drop(early);
+        third.await.unwrap();
+        assert_eq!(seats.taken(), 1);
+        drop(late);
+    }
+
     #[tokio::test]
     async fn where_all_are_busy_it_is_waited() {
         let seats = Seats::new(1);
-        let only = seats.take().await;
+        let only = seats.sit(seats.free().await);
         let busy = only.busy();
         assert!(
-            timeout(Duration::from_millis(200), seats.take())
+            timeout(Duration::from_millis(200), seats.free())
                 .await
                 .is_err()
         );
         drop(busy);
         let wants = seats.clone();
-        let next = tokio::spawn(async move { wants.take().await });
+        let next = tokio::spawn(async move { wants.sit(wants.free().await) });
         only.wanted().await;
         drop(only);
         next.await.unwrap();

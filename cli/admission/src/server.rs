@@ -194,14 +194,15 @@ async fn accept(
     let mut ending = std::pin::pin!(ending);
     loop {
         while connections.try_join_next().is_some() {}
-        let seat = async { (shared.seats.take().await, listener.accept().await) };
-        let (seat, accepted) = tokio::select! {
+        let next = async { (shared.seats.free().await, listener.accept().await) };
+        let (free, accepted) = tokio::select! {
             biased;
             () = &mut ending => break,
-            accepted = seat => accepted,
+            accepted = next => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
+                let seat = shared.seats.sit(free);
                 let (tls, shared, stopped) = (tls.clone(), Arc::clone(shared), stopped.clone());
                 connections.spawn(async move {
                     tokio::select! {
