@@ -131,7 +131,7 @@ require_go() {
 # wasm_cargo COMMAND ARGUMENT...: cargo for wasm32-unknown-unknown, by the toolchain in use if it has that target, else by Debian's
 # for browsers, which has the sources of the standard library and builds it.
 wasm_cargo() {
-    local target=wasm32-unknown-unknown llvm
+    local target=wasm32-unknown-unknown llvm have needed
     if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
         cargo "$@" --target "$target"
         return
@@ -140,6 +140,13 @@ wasm_cargo() {
         echo "Hint: rustup target add $target" >&2
         return 1
     }
+    have=$(/usr/bin/rustc -vV | sed -n 's/^release: //p')
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    if [ "$(printf '%s\n' "$needed" "$have" | sort -V | head -n 1)" != "$needed" ]; then
+        echo "Error: Debian's Rust with the sources of its standard library is $have, and $needed is needed." >&2
+        echo "Hint: add Debian's security archive to apt's sources, which has a newer one, or rustup target add $target" >&2
+        return 1
+    fi
     llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
     install_packages "lld-$llvm" || return
     PATH=/usr/bin:$PATH RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-$llvm \
