@@ -56,6 +56,13 @@ fn sign(bench: &Workbench, flags: &[&str], references: &[String]) -> std::proces
     command
 }
 
+/// Else the terminal itself throws away what was told and not read yet when Ctrl-C is typed.
+fn keep_what_is_told(tty: &File) {
+    let mut settings = tcgetattr(tty).unwrap();
+    settings.local_modes |= LocalModes::NOFLSH;
+    tcsetattr(tty, OptionalActions::Now, &settings).unwrap();
+}
+
 /// The references that a run said it signed; each verifies, and no other does.
 fn signed_and_stored(bench: &Workbench, references: &[String], shown: &str) -> usize {
     let mut count = 0;
@@ -150,6 +157,7 @@ fn cli_16_in_the_middle_of_a_batch() {
         };
         let terminal = Terminal::new(200);
         let tty = terminal.open();
+        keep_what_is_told(&tty);
         let usual = settings(&tty);
         let mut child = terminal.run(&sign(&bench, &flags, &references));
         while logged("sign") <= 4 {
@@ -185,11 +193,8 @@ fn cli_16_with_a_token() {
     let uri = token.slow_uri("signing");
     let flags = ["--plugin", "pkcs11", "--id", &uri];
     let terminal = Terminal::new(200);
-    // Else the terminal itself throws away what was told and not read yet when Ctrl-C is typed.
     let tty = terminal.open();
-    let mut settings = tcgetattr(&tty).unwrap();
-    settings.local_modes |= LocalModes::NOFLSH;
-    tcsetattr(&tty, OptionalActions::Now, &settings).unwrap();
+    keep_what_is_told(&tty);
     let mut child = terminal.run(&sign(&bench, &flags, &references));
     terminal.wait_for("a signature", |shown| {
         shown.contains("Successfully signed ")
