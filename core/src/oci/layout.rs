@@ -500,39 +500,34 @@ impl Inner {
                 size: descriptor.size,
             });
         }
-        if let Some(fetched) = self.fetch_listed(descriptor)? {
-            return Ok(fetched);
-        }
-        let manifest: Manifest = graph::read_manifest(&self.path, descriptor)?;
-        let (format, envelope) = envelope_of(descriptor, &manifest)?;
+        // Its manifest was read and compared with its digest when it was listed, as a rule.
+        let listed = self.current.look(|known| {
+            let graph = known.read_graph();
+            Ok::<_, LayoutError>(graph.and_then(|graph| graph.referrer(descriptor)).cloned())
+        })?;
+        let listed = listed.as_deref();
+        let (format, envelope, annotations, subject) =
+            match listed.and_then(|referrer| Some((referrer, referrer.envelope.clone()?))) {
+                Some((referrer, (format, envelope))) => (
+                    format,
+                    envelope,
+                    referrer.descriptor.annotations.clone(),
+                    Some(referrer.subject.clone()),
+                ),
+                None => {
+                    let manifest: Manifest = graph::read_manifest(&self.path, descriptor)?;
+                    let (format, envelope) = envelope_of(descriptor, &manifest)?;
+                    let subject = manifest.subject.map(|s| s.descriptor);
+                    (format, envelope, manifest.annotations, subject)
+                }
+            };
         Ok(FetchedSignature {
             format,
             envelope: files::read_blob(&self.path, &envelope)?,
             manifest: descriptor.clone(),
-            annotations: manifest.annotations,
-            subject: manifest.subject.map(|s| s.descriptor),
+            annotations,
+            subject,
         })
-    }
-
-    /// A signature whose manifest was read and compared with its digest when it was listed.
-    fn fetch_listed(&self, manifest: &Descriptor) -> Result<Option<FetchedSignature>, OciError> {
-        let known = self.current.look(|known| {
-            let graph = known.read_graph();
-            Ok::<_, LayoutError>(graph.and_then(|graph| graph.referrer(manifest)).cloned())
-        })?;
-        let Some((referrer, (format, envelope))) = known
-            .as_ref()
-            .and_then(|referrer| Some((referrer, referrer.envelope.as_ref()?)))
-        else {
-            return Ok(None);
-        };
-        Ok(Some(FetchedSignature {
-            format: *format,
-            envelope: files::read_blob(&self.path, envelope)?,
-            manifest: manifest.clone(),
-            annotations: referrer.descriptor.annotations.clone(),
-            subject: Some(referrer.subject.clone()),
-        }))
     }
 
     /// Stores envelope and manifest of a signature; nothing leads to them yet.
