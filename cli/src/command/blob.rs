@@ -215,10 +215,9 @@ async fn sign_each(
     let window = many::window(&args.batch, work.opened.signer.max_in_flight(), 0);
     let begin = |number, job: Job, turn| {
         tally.borrow_mut().begun(number, job.name.clone());
-        batch::task(sign_one(Arc::clone(work), job, turn))
+        progress.count(batch::task(sign_one(Arc::clone(work), job, turn)))
     };
     let done = |number, result: Result<Done, Unsigned>| {
-        progress.step();
         let mut tally = tally.borrow_mut();
         let line = match result {
             Ok(done) => {
@@ -558,6 +557,7 @@ pub(super) fn inspect(args: InspectArgs, context: &Context) -> Result<(), Failur
         .map_err(|error| {
             let causes = WithCauses(&error);
             Failure::failed(format!("failed to parse signature: {causes}"))
+                .hint("check that this is a signature, as `hardsign blob sign` writes it next to the signed file")
         })?;
     let content = parsed.danger_content();
     match args.output {

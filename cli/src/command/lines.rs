@@ -64,6 +64,16 @@ pub(super) enum Kind {
     FilesToVerify,
 }
 
+impl Kind {
+    /// What a line begins with.
+    fn item(self) -> &'static str {
+        match self {
+            Self::Artifacts => "reference",
+            Self::FilesToSign | Self::FilesToVerify => "file name",
+        }
+    }
+}
+
 /// A list that is being read.
 pub(super) struct Lines {
     /// Its name in messages.
@@ -151,7 +161,12 @@ pub(super) fn open(path: &str, kind: Kind, shard: Option<Shard>) -> Result<Lines
         "-" => ("standard input".to_owned(), Box::new(io::stdin())),
         path => {
             let failed = |error: io::Error| {
-                Failure::failed(format!("failed to read {path}: {}", WithCauses(&error)))
+                Failure::failed(format!("failed to read {path}: {}", WithCauses(&error))).hint(
+                    format!(
+                        "give a file with one {} per line, or - for standard input",
+                        kind.item()
+                    ),
+                )
             };
             let file = File::open(Path::new(path)).map_err(failed)?;
             if file.metadata().map_err(failed)?.is_dir() {

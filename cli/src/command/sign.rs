@@ -203,12 +203,9 @@ async fn sign_each(
     let window = many::window(&args.batch, job.opened.signer.max_in_flight(), waiting);
     let begin = |number, item: Item, turn| {
         report.borrow_mut().tally.begun(number, item.name.clone());
-        batch::task(sign_one(Arc::clone(job), item, turn))
+        progress.count(batch::task(sign_one(Arc::clone(job), item, turn)))
     };
-    let done = |number, outcome| {
-        progress.step();
-        report.borrow_mut().add(number, outcome, context)
-    };
+    let done = |number, outcome| report.borrow_mut().add(number, outcome, context);
     let stop = many::stop("signatures", context);
     let ended = batch::spread(&mut source, window, stop, begin, done).await;
     drop(progress);

@@ -88,12 +88,9 @@ pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure
         let threads = (many && job.args.registry.oci_layout).then(|| Threads::new(many::cores()));
         let begin = |number, item: Item, turn| {
             report.borrow_mut().begun(number, item.name.clone());
-            check(Arc::clone(&job), item, turn, threads.clone())
+            progress.count(check(Arc::clone(&job), item, turn, threads.clone()))
         };
-        let done = |number, checked| {
-            progress.step();
-            tell(&report, &printing, number, checked, context)
-        };
+        let done = |number, checked| tell(&report, &printing, number, checked, context);
         let window = match threads {
             Some(_) => many::window_of_threads(&batch),
             None => many::window(&batch, 0, 0),

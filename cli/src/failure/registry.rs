@@ -193,6 +193,13 @@ fn hint_of_layout(error: &LayoutError) -> Option<String> {
         }
         LayoutError::NotEmpty { .. } => "name an empty directory, or one that does not exist",
         LayoutError::UnknownTag { tags, .. } => return Some(tags_there_are(tags)),
+        LayoutError::Json { .. } | LayoutError::IndexShape { .. } => {
+            "the index of the layout is damaged: restore it, or copy the artifacts to a new layout with `hardsign copy --to-oci-layout`"
+        }
+        LayoutError::Link { .. } => "replace it with what it leads to",
+        LayoutError::Locked { .. } => {
+            "wait until the other program is done, then run the same command again"
+        }
         LayoutError::AbsentBlob { .. } => {
             "the layout is incomplete, as after an interrupted copy or a copy of some platforms: copy the artifact to it again"
         }

@@ -295,11 +295,13 @@ pub(super) fn columns<T>(_: &T) -> Option<usize> {
 }
 
 impl Busy {
-    /// One item is done.
-    pub(crate) fn step(&self) {
+    /// Counts an item once it is done, which may be long before it is told of: results are told in order.
+    pub(crate) async fn count<T>(&self, item: impl Future<Output = T>) -> T {
+        let result = item.await;
         if let Some(progress) = &self.progress {
             progress.advance(self.number, 1);
         }
+        result
     }
 }
 

@@ -77,8 +77,8 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
         let (mut count, mut results) = (Count::default(), Vec::new());
         let progress = context.console.progress("testing", total);
         let mut printing = Ok(());
+        let judge = |named| progress.count(judge(named));
         batch::in_order(references, IN_FLIGHT, judge, |judged| {
-            progress.step();
             printing = count.print(&judged, context);
             results.push(document(&judged));
             match printing {

@@ -104,12 +104,9 @@ pub(in crate::command) fn run(mut args: VerifyArgs, context: &Context) -> Result
         let progress = many::progress("verifying", known, &batch, context);
         let begin = |number, item: Item, turn| {
             report.borrow_mut().begun(number, item.name.clone());
-            batch::task(check(Arc::clone(&job), item, turn))
+            progress.count(batch::task(check(Arc::clone(&job), item, turn)))
         };
-        let done = |number, checked| {
-            progress.step();
-            super::tell(&report, &printing, number, checked, context)
-        };
+        let done = |number, checked| super::tell(&report, &printing, number, checked, context);
         let window = many::window(&batch, 0, 0);
         let stop = many::stop("verifications", context);
         batch::spread(&mut source, window, stop, begin, done).await;
