@@ -146,11 +146,27 @@ async function check() {
 
 function end(code) {
   clearTimeout(give_up);
-  chromium.on("exit", () => {
-    rmSync(work, { recursive: true, force: true, maxRetries: 5 });
+  process.exitCode = code;
+  const clear = (tries) => {
+    try {
+      rmSync(work, { recursive: true, force: true });
+    } catch (error) {
+      // Other processes of the browser outlive it by a moment, and write to its profile.
+      if (tries > 0) {
+        setTimeout(clear, 100, tries - 1);
+        return;
+      }
+      console.error(`${work} was not removed: ${error.message}`);
+    }
     process.exit(code);
-  });
+  };
+  if (chromium.exitCode !== null || chromium.signalCode !== null) {
+    clear(50);
+    return;
+  }
+  chromium.on("exit", () => clear(50));
   chromium.kill();
+  setTimeout(() => chromium.kill("SIGKILL"), 20_000);
 }
 
 function fail(text) {

@@ -241,7 +241,9 @@ fn cfg_20_faults() {
     ] {
         let text = text(key, certificate);
         assert!(text.contains(part), "{key} {certificate}: {text}");
-        assert!(!text.contains("MII"), "{text}");
+        // The directory's name is random letters.
+        let told = text.replace(place.path("").to_str().unwrap(), "");
+        assert!(!told.contains("MII"), "{text}");
     }
     let cut = fs::read_to_string(place.path("k.pem")).unwrap();
     fs::write(place.path("cut"), &cut[..cut.len() / 2]).unwrap();

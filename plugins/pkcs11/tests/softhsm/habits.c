@@ -70,8 +70,11 @@ enum { CLASS = 0, LABEL = 3, CERTIFICATE_TYPE = 0x80, KEY_TYPE = 0x100, MODULUS 
 #define NEXT(at, ...) ((ulong (*)(__VA_ARGS__))real.function[at])
 
 static function_list real, list;
-static int signs, certificates, logged_in_for_use, begun;
-static ulong last_slot, current_mechanism;
+static int signs;
+static ulong last_slot;
+/* Of one operation, which one thread begins and ends while others are at theirs. */
+static __thread int certificates, logged_in_for_use, begun;
+static __thread ulong current_mechanism;
 static struct timespec lost_at;
 static int lost;
 

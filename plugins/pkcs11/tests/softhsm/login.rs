@@ -361,8 +361,11 @@ fn a_pin_from_pinentry() {
          case $line in GETPIN) echo 'D {PIN}';; esac\n  echo OK\ndone\n"
     );
     fs::create_dir(token.file("bin")).unwrap();
-    fs::write(token.file("bin/pinentry"), script).unwrap();
-    run(token.tool("chmod").args(["+x", "bin/pinentry"]));
+    fs::write(token.file("pinentry.sh"), script).unwrap();
+    // Another test's child may hold what this process has open for writing, which then can't be run.
+    run(token
+        .tool("install")
+        .args(["-m", "755", "pinentry.sh", "bin/pinentry"]));
     let path = format!("{}:/usr/bin:/bin", token.file("bin").display());
     let mut plugin = token.plugin("session");
     plugin.env("PATH", path);

@@ -13,7 +13,7 @@ use hardsign_core::plugin::{
 use hardsign_core::sign::Signer as _;
 use hardsign_core::text::WithCauses;
 
-use crate::stage::{DIGEST, HASTY, ONE_SHOT, PATIENT, RUDE, SESSION, Stage, draft, rude, sign};
+use crate::stage::{DIGEST, ONE_SHOT, PATIENT, RUDE, SESSION, Stage, draft, rude, sign};
 
 /// A hundred signatures: one process for metadata, one session.
 #[tokio::test]
@@ -223,7 +223,11 @@ async fn interrupted() {
 /// A plugin that ignores the end of its stdin is killed after the farewell.
 #[tokio::test]
 async fn deaf_plugins_are_killed() {
-    let stage = Stage::new(HASTY);
+    // All of it is waited for, and a busy plugin needs some of it to note that its stdin ended.
+    let stage = Stage::new(Clocks {
+        farewell: Duration::from_secs(3),
+        ..PATIENT
+    });
     let signer = stage.open(&[("fault", "deaf")]).await.unwrap();
     sign(&signer).await.unwrap();
     signer.close().await;
