@@ -434,7 +434,7 @@ fn help(path: &[&str], definition: &Command, context: &Context) -> Result<(), Fa
 const MAX_ANSWER: u64 = 1024;
 
 /// How far a signal may come behind what it caused.
-const TOGETHER: Duration = Duration::from_millis(20);
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Time for plugins to log out after an interruption; then they are killed.
 const FAREWELL: Duration = Duration::from_secs(3);

@@ -62,6 +62,9 @@ fn after<'a>(text: Option<&'a str>, part: &str) -> Option<&'a str> {
     text?.split_once(part).map(|(_, after)| after)
 }
 
+/// Enough to come to where it is held up, on a busy machine too.
+const DEADLINE: Duration = Duration::from_secs(2);
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn run(machine: &Machine, words: &[&str]) -> Ran {
@@ -177,7 +180,7 @@ fn a_registry_that_drips() {
         let slow = Slow::new(&machine, true, true, move |r| r.path.contains(part), drip);
         let name = slow.registry.name();
         let waited = format!("{phase}: waited for {name}");
-        let told = ["the deadline of 1 second passed while", &*waited];
+        let told = ["the deadline of 2 seconds passed while", &*waited];
         let words: &[&[&str]] = match part {
             "/blobs/" => &[&["verify"], &["inspect"]],
             "/referrers/" => &[&["verify"], &["list"], &["inspect"]],
@@ -189,19 +192,19 @@ fn a_registry_that_drips() {
             ],
         };
         for words in words {
-            let words = [words, &["--deadline", "1s", &slow.reference][..]].concat();
-            run(&machine, &words).ended(SECOND, 3, &told);
+            let words = [words, &["--deadline", "2s", &slow.reference][..]].concat();
+            run(&machine, &words).ended(DEADLINE, 3, &told);
         }
         if part == "/referrers/" {
-            let deadline = ["delete", "--yes", "--deadline", "1s"];
+            let deadline = ["delete", "--yes", "--deadline", "2s"];
             let words = [&deadline[..], &[&slow.reference, &slow.signature]].concat();
-            run(&machine, &words).ended(SECOND, 3, &told);
+            run(&machine, &words).ended(DEADLINE, 3, &told);
         }
         if part == "/blobs/" {
-            let copy = ["copy", "--to-oci-layout", "--deadline", "1s"];
+            let copy = ["copy", "--to-oci-layout", "--deadline", "2s"];
             let words = [&copy[..], &[&slow.reference, "taken:v1"]].concat();
             let told = [told[0], &format!("copying: waited for {name}")];
-            run(&machine, &words).ended(SECOND, 3, &told);
+            run(&machine, &words).ended(DEADLINE, 3, &told);
         }
     }
     // A registry that is only logged in to.
@@ -210,10 +213,10 @@ fn a_registry_that_drips() {
         ..Behaviour::default()
     });
     let mut login = machine.command("hardsign");
-    login.args(["login", "--deadline", "1s", "-u", "u", "-p", "p"]);
+    login.args(["login", "--deadline", "2s", "-u", "u", "-p", "p"]);
     let name = registry.name();
-    let told = ["the deadline of 1 second passed while logging in", &*name];
-    finish(login.arg(&name)).ended(SECOND, 3, &told);
+    let told = ["the deadline of 2 seconds passed while logging in", &*name];
+    finish(login.arg(&name)).ended(DEADLINE, 3, &told);
 }
 
 /// A deadline that strikes while signing leaves no signature, whichever request it strikes; and where the
@@ -234,10 +237,14 @@ fn nothing_is_half_pushed() {
             let hangs = move |r: &Request| r.method == method && r.path.contains(part);
             let slow = Slow::new(&machine, false, referrers_api, hangs, hang);
             let before = slow.registry.manifest_count("app");
-            let words = ["sign", "--deadline", "1s", &slow.reference];
+            let words = ["sign", "--deadline", "2s", &slow.reference];
             let ran = run(&machine, &words);
             let name = slow.registry.name();
-            ran.ended(SECOND, 3, &["the deadline of 1 second passed while", &name]);
+            ran.ended(
+                DEADLINE,
+                3,
+                &["the deadline of 2 seconds passed while", &name],
+            );
             assert!(!ran.stdout.contains("Successfully"), "{ran:?}");
             assert_eq!(slow.registry.manifest_count("app"), before, "{ran:?}");
             let unsettled = ran.stderr.contains("was being stored: it may be there");
@@ -301,7 +308,7 @@ fn an_authority_that_drips() {
     let before = slow.registry.manifest_count("app");
     let flags = [
         "--deadline",
-        "1s",
+        "2s",
         "--timestamp-root-cert",
         "root.crt",
         "--timestamp-url",
@@ -310,10 +317,10 @@ fn an_authority_that_drips() {
     let name = url.trim_start_matches("http://").trim_end_matches("/tsa");
     let waited = format!("getting the timestamp: waited for {name}");
     let words = [&["sign"][..], &flags, &[&slow.reference]].concat();
-    run(&machine, &words).ended(SECOND, 3, &[&waited]);
+    run(&machine, &words).ended(DEADLINE, 3, &[&waited]);
     assert_eq!(slow.registry.manifest_count("app"), before);
     let words = [&["blob", "sign"][..], &flags, &["root.crt"]].concat();
-    run(&machine, &words).ended(SECOND, 3, &[&waited]);
+    run(&machine, &words).ended(DEADLINE, 3, &[&waited]);
     assert!(!machine.path().join("root.crt.jws.sig").exists());
 }
 
@@ -330,11 +337,11 @@ fn a_plugin_that_never_answers() {
     ] {
         fs::write(&silent, SILENT.replace("ANSWERED", answers)).unwrap();
         fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
-        let sign = ["blob", "sign", "--deadline", "1s", "--plugin", "silent"];
+        let sign = ["blob", "sign", "--deadline", "2s", "--plugin", "silent"];
         let words = [&sign[..], &["--id", "k", "artifact.bin", "--force"]].concat();
         let before = fs::read(machine.path().join("artifact.bin.jws.sig")).unwrap();
         let waited = format!("{phase}: waited for the plugin silent");
-        run(&machine, &words).ended(SECOND, 3, &[&waited]);
+        run(&machine, &words).ended(DEADLINE, 3, &[&waited]);
         let after = fs::read(machine.path().join("artifact.bin.jws.sig")).unwrap();
         assert_eq!(before, after);
         let process = fs::read_to_string(machine.path().join("silent.pid")).unwrap();
@@ -412,12 +419,12 @@ fn a_responder_that_drips() {
             "blob",
             "verify",
             "--deadline",
-            "1s",
+            "2s",
             "-s",
             "file.jws.sig",
             "file",
         ];
-        run(&machine, &words).ended(SECOND, 3, &["signature verification failed: ", &waited]);
+        run(&machine, &words).ended(DEADLINE, 3, &["signature verification failed: ", &waited]);
     }
 }
 
@@ -430,23 +437,27 @@ fn a_file_that_never_comes() {
         "blob",
         "verify",
         "--deadline",
-        "1s",
+        "2s",
         "-s",
         "artifact.bin.jws.sig",
     ];
     let ran = run(&machine, &[&verify[..], &["pipe"]].concat());
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.time < Duration::from_secs(5), "{ran:?}");
+    assert!(ran.time < Duration::from_secs(6), "{ran:?}");
     let told = "failed to open pipe: nothing came of it before the deadline";
     assert!(ran.stderr.contains(told), "{ran:?}");
     // Somebody has it open, and says nothing.
     let held = machine.path().join("held");
     let _held = fs::OpenOptions::new().read(true).write(true).open(held);
     let told = ["reading the file: waited for the file held"];
-    run(&machine, &[&verify[..], &["held"]].concat()).ended(SECOND, 3, &told);
-    let sign = ["blob", "sign", "--deadline", "1s", "held"];
+    run(&machine, &[&verify[..], &["held"]].concat()).ended(DEADLINE, 3, &told);
+    let sign = ["blob", "sign", "--deadline", "2s", "held"];
     let ran = run(&machine, &sign);
-    ran.ended(SECOND * 2, 3, &["reading the file: ", "for the file held"]);
+    ran.ended(
+        DEADLINE + SECOND,
+        3,
+        &["reading the file: ", "for the file held"],
+    );
 }
 
 /// A hundred signatures of 16 MiB: the time is kept, and they are never in memory together.
@@ -480,12 +491,12 @@ fn a_hundred_large_signatures() {
     }
     let reference = format!("{}/app@{subject}", registry.name());
     for verb in ["verify", "inspect"] {
-        let ran = run(&machine, &[verb, "--deadline", "1s", &reference]);
+        let ran = run(&machine, &[verb, "--deadline", "2s", &reference]);
         assert!(matches!(ran.code, Some(1 | 3)), "{ran:?}");
         assert!(ran.time < Duration::from_secs(6), "{ran:?}");
         let told = ran
             .stderr
-            .contains("the deadline of 1 second passed while ");
+            .contains("the deadline of 2 seconds passed while ");
         assert!(told && ran.stderr.contains(" signatures: "), "{ran:?}");
         // Four at a time, and what is made of them.
         assert!(

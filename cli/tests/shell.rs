@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -326,8 +327,22 @@ fn interrupt(machine: &Machine, line: &str) {
         .args(["-c", &format!("umask 077; exec {line}")])
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
     let id = endless.id().to_string();
+    // Until it listens, the signal itself would end it.
+    let read = |file| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+    let listens = || {
+        let status = read("status");
+        let mut caught = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("SigCgt:"));
+        let catches = |set: &str| u64::from_str_radix(set.trim(), 16).unwrap() & 0b10 != 0;
+        read("comm").trim() == "hardsign" && caught.any(catches)
+    };
+    let begun = Instant::now();
+    while !listens() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{line}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let mut kill = machine.command("kill");
     assert!(kill.args(["-INT", &id]).status().unwrap().success());
     assert_eq!(endless.wait().unwrap().code(), Some(1), "{line}");

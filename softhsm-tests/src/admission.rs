@@ -17,9 +17,9 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::binaries;
-use crate::openbao::free_port;
 use crate::peers::installed;
 use crate::peers::registry::{CERTIFICATE, KEY, Registry, make_certificate};
+use crate::ports::free_port;
 use crate::workbench::Workbench;
 
 /// What a server answered.
@@ -369,12 +369,15 @@ impl Server {
             &key,
             "--policy-dir",
             &policy,
-            "--drain",
-            "1s",
         ];
-        let command = stage
-            .bench
-            .command(&binaries().join("hardsign"), fixed.iter().chain(more));
+        let drain: &[&str] = match more.contains(&"--drain") {
+            true => &[],
+            false => &["--drain", "1s"],
+        };
+        let command = stage.bench.command(
+            &binaries().join("hardsign"),
+            fixed.iter().chain(drain).chain(more),
+        );
         Self::spawn(command, &stage.bench.path().join(CERTIFICATE))
     }
 

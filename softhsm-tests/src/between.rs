@@ -280,3 +280,12 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         known.eq_ignore_ascii_case(name).then(|| value.trim())
     })
 }
+
+impl Drop for Between {
+    /// What the rule holds, a server for instance, ends with it.
+    fn drop(&mut self) {
+        if let Ok(mut rule) = self.shared.rule.lock() {
+            *rule = Box::new(|_| Fate::Pass);
+        }
+    }
+}

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::admission::{Answer, Client};
-use crate::openbao::free_port;
 use crate::peers::registry::{CERTIFICATE, KEY, make_certificate};
 use crate::peers::{installed, program};
+use crate::ports::free_port;
 use crate::run;
 
 /// The token of the administrator.
@@ -90,6 +90,8 @@ impl Kubernetes {
             port,
             admin,
         };
+        // Long before it is run: while a test beside this one starts something, what was just written is busy.
+        cluster.kubectl();
         cluster.wait();
         cluster
     }

@@ -35,6 +35,7 @@ pub mod package;
 pub mod pages;
 pub mod pair;
 pub mod peers;
+pub mod ports;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod scene;

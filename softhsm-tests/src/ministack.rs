@@ -12,7 +12,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::openbao::free_port;
+use crate::ports::free_port;
 use crate::{keys, peers};
 
 /// Where the keys are, unless a test says otherwise.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::between::{Between, Fate};
+use crate::ports::free_port;
 use crate::{keys, peers, run};
 
 /// The root token.
@@ -154,12 +155,6 @@ impl Drop for OpenBao {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// A port of the loopback interface that nothing listens on.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Waits until something listens on a port.

@@ -156,15 +156,13 @@ pub struct Daemon {
 #[cfg(target_os = "linux")]
 impl Daemon {
     pub fn start(mut card: VirtualYubiKey) -> Self {
-        use std::net::{Ipv4Addr, TcpListener};
         use std::process::{Command, Stdio};
 
         let directory = tempfile::tempdir().unwrap();
         let run = directory.path().join("run");
         fs::create_dir_all(run.join("pcscd")).unwrap();
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        // One for each of the driver's two slots.
+        let port = crate::ports::free_ports(2);
         let readers = directory.path().join("readers");
         fs::create_dir(&readers).unwrap();
         // The reader is found by its name, as a YubiKey's own is.

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use softhsm_tests::admission::{Client, Stage, distinct, review, verdict};
-use softhsm_tests::openbao::free_port;
 use softhsm_tests::peers::installed;
 use softhsm_tests::peers::registry::{CERTIFICATE, KEY, Registry};
+use softhsm_tests::ports::free_port;
 
 fn stage() -> Stage {
     Stage::new(Registry::ggcr().start())
@@ -249,17 +249,17 @@ fn the_answer_comes_before_the_api_server_gives_up() {
     let slow = format!("localhost:{port}/app@sha256:{}", "0".repeat(64));
     // By the server's own clock: the handshake of a busy machine is not its time.
     for (query, least, most) in [("?timeout=1s", 700, 1000), ("?timeout=3s", 2400, 3000)] {
-        let (allowed, told) = verdict(
-            &server
-                .client()
-                .post(&format!("/validate{query}"), &review(&[&slow])),
-        );
-        assert!(!allowed && told.contains("no verdict within"), "{told}");
-        let took = server.events("verdict").pop().unwrap()["milliseconds"].as_u64();
-        assert!(
-            (least..most).contains(&took.unwrap()),
-            "{query}: {took:?} ms"
-        );
+        // A busy machine may hold up the server itself: then it is asked again.
+        let on_time = (0..5).any(|_| {
+            let path = format!("/validate{query}");
+            let (allowed, told) = verdict(&server.client().post(&path, &review(&[&slow])));
+            assert!(!allowed && told.contains("no verdict within"), "{told}");
+            let line = server.events("verdict").pop().unwrap();
+            let took = line["milliseconds"].as_u64().unwrap();
+            assert!(took >= least, "{query}: {took} ms");
+            took < most
+        });
+        assert!(on_time, "{query}");
     }
     // Both asked about one verification.
     assert_eq!(server.metric("verifications_under_way"), 1);
@@ -402,13 +402,13 @@ fn a_new_certificate_is_served_at_once() {
 fn what_was_begun_is_answered_at_the_end() {
     let stage = stage();
     let good = stage.signed("app:v1", "good", "acme");
-    let mut server = stage.serve(&[]);
+    let mut server = stage.serve(&["--drain", "10s"]);
     let client = server.client();
     server.terminate();
     // Until the endpoint is taken out of the service, requests still come.
     let begun = Instant::now();
     while client.get("/readyz").status == 200 {
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
     assert!(verdict(&client.post("/validate?timeout=10s", &review(&[&good]))).0);
     assert_eq!(server.child.wait().unwrap().code(), Some(0));

@@ -8,11 +8,11 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use serde_json::{Value, json};
 use softhsm_tests::between::{Between, Fate};
 use softhsm_tests::cloud::{
@@ -26,15 +26,22 @@ use softhsm_tests::keys;
 use softhsm_tests::ministack::{ACCESS_KEY, KmsKey, Ministack, REGION, SECRET_KEY, SESSION_TOKEN};
 use softhsm_tests::workbench::Workbench;
 
-fn program(file: &Path, script: &str) {
-    fs::write(file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+fn script(file: &Path, text: &str) {
+    program::write(file, &format!("#!/bin/sh\n{text}\n"));
 }
 
 /// The command that was given up has been ended, and what it had started: `mark` is among its arguments.
 fn nothing_runs_on(bench: &Workbench, mark: &str) {
-    let left = bench.processes();
-    assert!(!left.iter().any(|line| line.contains(mark)), "{left:?}");
+    // One that was killed is there until it has had a processor once more.
+    let start = Instant::now();
+    loop {
+        let left = bench.processes();
+        if !left.iter().any(|line| line.contains(mark)) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{left:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn named(key: &KmsKey, id: impl Into<String>) -> CloudKey {
@@ -96,7 +103,7 @@ fn aws_profiles(server: &Ministack, key: &KmsKey) {
     fs::create_dir(&home).unwrap();
     let command = bench.path().join("credentials");
     let json = json!({"Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY});
-    program(&command, &format!("echo '{json}'"));
+    script(&command, &format!("echo '{json}'"));
     let config = format!(
         "[profile keys]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\nregion={REGION}\n\
          [profile command]\ncredential_process={}\nregion={REGION}\n\
@@ -346,7 +353,7 @@ fn every_google_credential_signs() {
         "token_type": "urn:ietf:params:oauth:token-type:jwt",
     });
     let command = bench.path().join("job-token");
-    program(&command, &format!("echo '{answer}'"));
+    script(&command, &format!("echo '{answer}'"));
     let json = json!({"tokens": {"old": 1}, "jwt": SUBJECT}).to_string();
     let sources = [
         ("text", json!({"file": file("subject", SUBJECT)})),
@@ -455,7 +462,7 @@ fn google_federation_that_fails_is_told() {
     wrong["format"]["subject_token_field_name"] = "jwt".into();
     told("another member", &wrong, "jwt", hint);
     let command = known.path().join("slow");
-    program(&command, "sleep 3333; true");
+    script(&command, "sleep 3333; true");
     let slow =
         json!({"executable": {"command": command.display().to_string(), "timeout_millis": 6000}});
     let bench = google_bench(&fake.federation("federation.json", &slow, false));
@@ -504,9 +511,9 @@ fn every_azure_credential_logs_in() {
         let answer = json!({"accessToken": fake.token(), "expires_on": 4_000_000_000_u64, "tokenType": "Bearer"});
         if name == "azd" {
             let answer = json!({"token": fake.token(), "expiresOn": "2099-01-01T00:00:00Z"});
-            program(&tools.join("azd"), &format!("echo '{answer}'"));
+            script(&tools.join("azd"), &format!("echo '{answer}'"));
         } else {
-            program(&tools.join("az"), &format!("echo '{answer}'"));
+            script(&tools.join("az"), &format!("echo '{answer}'"));
         }
         bench.set("PATH", format!("{}:{path}", tools.display()));
         signs_and_verifies(&bench, &key, name);
@@ -614,7 +621,7 @@ fn a_configured_azure_credential_is_the_only_one() {
 fn azure_tokens_that_do_not_come_or_do_not_do_are_told() {
     let (fake, _, key) = FakeKeyVault::with_release();
     let mut slow = new_bench(&fake.network());
-    program(&slow.path().join("az"), "sleep 3232; true");
+    script(&slow.path().join("az"), "sleep 3232; true");
     let path = std::env::var("PATH").unwrap();
     slow.set("PATH", format!("{}:{path}", slow.path().display()));
     let start = Instant::now();

@@ -7,8 +7,8 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
+use hardsign_test_support::program;
 use serde_json::json;
 use softhsm_tests::peers::framework;
 use softhsm_tests::peers::registry::Registry;
@@ -179,8 +179,7 @@ fn log_07_credential_helpers() {
     let script = format!(
         "#!/bin/sh\ncase $1 in get) test -e here && echo '{answer}' || {{ echo {password}; exit 1; }};; esac\n"
     );
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&helper, &script);
     let path = bench.path().to_owned();
     bench.set("PATH", path);
     fs::write(

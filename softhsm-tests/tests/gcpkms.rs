@@ -109,9 +109,10 @@ fn the_version_is_pinned_when_the_key_is_opened() {
         .chain(key.flags())
         .chain([reference.as_str()]);
     let hardsign = softhsm_tests::binaries().join("hardsign");
-    let child = bench.command(&hardsign, all).spawn().unwrap();
     fake.asked();
+    let mut child = bench.command(&hardsign, all).spawn().unwrap();
     while count(&fake.asked(), "publicKey") == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
         std::thread::sleep(Duration::from_millis(10));
     }
     fake.add("release", "", KeySpec::Ec256, &second.key);

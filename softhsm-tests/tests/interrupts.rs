@@ -162,7 +162,9 @@ fn cli_16_in_the_middle_of_a_batch() {
         let tty = terminal.open();
         keep_what_is_told(&tty);
         let usual = settings(&tty);
-        let mut child = terminal.run(&sign(&bench, &flags, &references));
+        // With progress, which not every terminal can show.
+        let mut command = sign(&bench, &flags, &references);
+        let mut child = terminal.run(command.env("TERM", "xterm"));
         // Results are told in the order of the input, so that the one that hangs may hold up the
         // telling of all; those that are stored are counted.
         terminal.wait_for("four stored", |shown| shown.contains("] 4/9 "));

@@ -11,7 +11,7 @@
 )]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use softhsm_tests::desk::{Desk, SUBJECT};
 use softhsm_tests::peers::registry::Registry;
+use softhsm_tests::ports::free_port;
 use softhsm_tests::scene::{Scene, Tool};
 
 /// Serves a directory over HTTP; ends with the value.
@@ -27,11 +28,7 @@ struct Server(Child, u16);
 
 impl Server {
     fn start(directory: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let child = Command::new("python3")
             .args([
                 "-m",

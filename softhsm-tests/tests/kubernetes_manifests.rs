@@ -373,8 +373,8 @@ fn the_page_is_followed() {
     let unsigned = stage.image("app:v2", "unsigned");
     let tag = format!("{}:v1", good.split_once('@').unwrap().0);
     installed.until("the webhook is called", || {
-        admitted(&installed.try_out("shop", &pod("probe", &unsigned)));
-        server.log().contains("\"verdict\"")
+        let answer = installed.try_out("shop", &pod("probe", &unsigned));
+        answer.status == 201 && server.log().contains("\"verdict\"")
     });
     let answer = installed.make("shop", &pod("audited", &unsigned));
     admitted(&answer);
@@ -538,6 +538,9 @@ fn pull_secrets_by_the_manifest() {
     fs::write(&settings, text).unwrap();
     // The address by which the webhook is called here would stay beside the Service.
     installed.ok(&commands("When it is down").remove(0));
+    installed.until("the webhook is gone", || {
+        installed.try_out("shop", &with("registry")).status == 201
+    });
     let changed = installed.apply();
     assert!(
         changed.contains("configmap/hardsign-policy configured"),
@@ -550,6 +553,9 @@ fn pull_secrets_by_the_manifest() {
         .as_array()
         .unwrap();
     installed.mount(&volumes[0], "..2");
+    installed.until("the webhook is called", || {
+        installed.try_out("shop", &with("registry")).status == 403
+    });
     refused(
         &installed.make("shop", &with("registry")),
         "credential required",

@@ -8,11 +8,10 @@
 #![allow(clippy::disallowed_methods, reason = "a test starts processes")]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use softhsm_tests::process::{holds, memory};
 use softhsm_tests::token::{Token, module};
@@ -31,12 +30,22 @@ fn asked(authority: &TcpListener) -> std::net::TcpStream {
 fn look(command: &mut Command, authority: &TcpListener, typed: Option<&str>) -> Vec<u8> {
     let mut child: Child = command
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     if let Some(typed) = typed {
-        std::thread::sleep(Duration::from_secs(4));
+        // The terminal throws away what is typed before the prompt.
+        let (mut shown, mut byte) = (Vec::new(), [0]);
+        while !shown.ends_with(b"PIN of token \"release\": ") {
+            child
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read_exact(&mut byte)
+                .unwrap();
+            shown.push(byte[0]);
+        }
         child
             .stdin
             .as_mut()

@@ -10,11 +10,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use hardsign_test_support::schemas::{Kind, faults};
 use serde_json::Value;
 use softhsm_tests::cloud::{CloudKey, Made, a_ca_issues_and_renews, artifact, sign};
@@ -212,8 +212,7 @@ fn messages_of_yubikey() {
 fn a_message_that_breaks_the_schemas_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let plugin = directory.path().join("wrong");
-    fs::write(&plugin, "#!/bin/sh\ncat >/dev/null; echo '{\"name\":7}'\n").unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&plugin, "#!/bin/sh\ncat >/dev/null; echo '{\"name\":7}'\n");
     let script = directory.path().join("script");
     let tap = Wiretap::new(&plugin, &script);
     let mut command = Command::new(&script);
@@ -273,8 +272,7 @@ impl Wiretap {
             log.path().display(),
             plugin.display()
         );
-        fs::write(file, script).unwrap();
-        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+        program::write(file, &script);
         Self { log }
     }
 

@@ -10,10 +10,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::token::{PIN, Token};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -28,8 +28,7 @@ fn watch(bench: &Workbench, name: &str, then: &str) -> PathBuf {
          echo \"$1 ${{fd##*/}} $(readlink \"$fd\")\" >>{}\ndone\n{then}\n",
         log.display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&script, &text);
     script
 }
 

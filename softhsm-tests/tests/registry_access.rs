@@ -357,7 +357,7 @@ fn credentials_leak_neither_to_plugins_nor_into_the_log() {
 /// upload's start; `notation` takes five and eight.
 #[test]
 fn few_requests_in_a_row() {
-    let registry = Registry::ggcr().latency(Duration::from_millis(60)).start();
+    let registry = Registry::ggcr().latency(Duration::from_millis(150)).start();
     let bench = bench();
     for signatures in 1..=3 {
         let image = registry.push(&format!("demo-{signatures}:v1"), b"hello");

@@ -8,13 +8,13 @@
 )]
 
 use std::fs;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use hardsign_plugin::algorithm::KeySpec;
 use softhsm_tests::keys;
 use softhsm_tests::pair::Pair;
 use softhsm_tests::peers::framework;
+use softhsm_tests::ports::free_port;
 use softhsm_tests::token::Token;
 use softhsm_tests::tsa::{Authority, Builder, Manner, Tsa};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -115,10 +115,7 @@ fn tsa_06_answers_that_are_none() {
         bench.refuses(&bench.stamp(), 3, &format!("{post}{error}"));
     }
     // Nobody listens.
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = format!("127.0.0.1:{}", free_port());
     let ran = bench.sign(&format!("http://{free}"), &root);
     bench.refuses(
         &ran,

@@ -189,7 +189,7 @@ fn tsa_31_a_timestamp_outlives_the_signing_certificate() {
     scene.bench.trust_store_of("tsa", "t", &authority.root());
     let artifacts = ["a:v1", "b:v1"].map(|name| scene.push(name, name));
     let root = authority.root().display().to_string();
-    let end = SystemTime::now() + Duration::from_secs(8);
+    let end = SystemTime::now() + Duration::from_secs(14);
     let signer = Builder::new(KeySpec::Ec256)
         .extensions("extendedKeyUsage = codeSigning\n")
         .valid("20200101000000Z", &openssl_time(end))
@@ -344,7 +344,8 @@ fn tsa_04_a_batch_has_a_token_for_each_signature() {
     words.extend(files.iter().map(String::as_str));
     bench.hardsign_ok(&words);
     assert_eq!(tsa.queries(), files.len());
-    assert!(tsa.connections() <= 4, "{} connections", tsa.connections());
+    // One that is free a moment late is replaced; without using them again there would be twelve.
+    assert!(tsa.connections() <= 8, "{} connections", tsa.connections());
     let mut tokens: Vec<_> = files
         .iter()
         .map(|file| stored_token(&bench, file))

@@ -9,7 +9,7 @@
 )]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use softhsm_tests::peers::{self, registry::Registry};
+use softhsm_tests::ports::free_ports;
 use softhsm_tests::run;
 use softhsm_tests::scene::{Scene, Tool};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -41,7 +42,8 @@ impl Tpm {
         let pin = directory.path().join("pin");
         fs::write(&pin, PIN).unwrap();
         fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
-        let port = two_free_ports();
+        // The next one is that of its control channel, where its clients look for it.
+        let port = free_ports(2);
         let state = format!("dir={}", directory.path().join("state").display());
         let child = Command::new(peers::installed("swtpm"))
             .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
@@ -124,17 +126,6 @@ impl Drop for Tpm {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-    }
-}
-
-/// The TPM's own port, and the next one for its control channel, where its clients look for it.
-fn two_free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok() {
-            return port;
-        }
     }
 }
 

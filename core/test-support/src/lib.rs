@@ -19,6 +19,8 @@ pub mod cose;
 pub mod device;
 pub mod jws;
 pub mod key;
+#[cfg(unix)]
+pub mod program;
 pub mod registry;
 pub mod revocation;
 pub mod schemas;

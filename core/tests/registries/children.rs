@@ -168,7 +168,7 @@ async fn a_nested_index_that_is_wrong_keeps_nothing_else_back() {
 async fn a_child_is_verified_in_three_requests_in_a_row() {
     // OCI-17: the child and the list of its signatures at once, then signature and envelope.
     let fake = FakeRegistry::start(Behaviour {
-        rounds: Some(Duration::from_millis(250)),
+        rounds: Some(Duration::from_millis(600)),
         ..Behaviour::default()
     });
     let child = artifact(&fake);

@@ -155,7 +155,7 @@ async fn twenty_writers_that_know_nothing_of_each_other_lose_nothing() {
     let mut tasks = Vec::new();
     for n in 0..20 {
         let mut options = options();
-        options.settle = Duration::from_millis(200);
+        options.settle = Duration::from_millis(600);
         let (registry, subject) = (open_with(&fake, Access::Write, options), subject.clone());
         tasks.push(tokio::spawn(async move {
             push(&registry, &subject, &n.to_string()).await.unwrap();

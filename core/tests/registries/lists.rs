@@ -307,7 +307,7 @@ async fn without_the_api_verifying_takes_no_more_in_a_row_once_that_is_known() {
     // OCI-29: the first artifact costs the question; for later ones the tag is read at once.
     let fake = FakeRegistry::start(Behaviour {
         referrers_api: false,
-        rounds: Some(Duration::from_millis(250)),
+        rounds: Some(Duration::from_millis(600)),
         ..Behaviour::default()
     });
     let subjects = artifacts(&fake);

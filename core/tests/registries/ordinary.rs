@@ -12,7 +12,7 @@ use crate::support::*;
 
 fn counting() -> FakeRegistry {
     FakeRegistry::start(Behaviour {
-        rounds: Some(Duration::from_millis(250)),
+        rounds: Some(Duration::from_millis(600)),
         ..Behaviour::default()
     })
 }
@@ -44,7 +44,7 @@ async fn signing_takes_six_requests_in_a_row_and_then_four() {
     // OCI-21 to OCI-23: the manifest last; the configuration is not sent again. The first time it is
     // looked whether the registry lists what it took, which is one more.
     let fake = FakeRegistry::start(Behaviour {
-        rounds: Some(Duration::from_millis(250)),
+        rounds: Some(Duration::from_millis(600)),
         ..Behaviour::default()
     });
     let subject = {

@@ -40,8 +40,8 @@ impl Scene {
 
     fn online(&self) -> Online {
         let mut options = OnlineOptions::default();
-        options.ocsp_timeout = Duration::from_millis(500);
-        options.crl_timeout = Duration::from_millis(500);
+        options.ocsp_timeout = Duration::from_millis(1500);
+        options.crl_timeout = Duration::from_millis(1500);
         Online::new(options)
     }
 
@@ -271,7 +271,7 @@ async fn fallback_to_crl() {
             Box::new(move || Response::bytes(200, forged.clone())),
         ),
         (
-            "exceeded timeout threshold of 0.50 seconds for OCSP check",
+            "exceeded timeout threshold of 1.50 seconds for OCSP check",
             Box::new(|| Response::status(200).body(Body::Hang(Duration::from_secs(5)))),
         ),
         (
@@ -537,7 +537,7 @@ async fn downloads_are_bounded() {
             }),
         ),
         (
-            "exceeded timeout threshold of 0.50 seconds for CRL download",
+            "exceeded timeout threshold of 1.50 seconds for CRL download",
             Box::new(move || {
                 let pause = Duration::from_millis(100);
                 Response::status(200).body(Body::Drip(crl.clone(), pause))

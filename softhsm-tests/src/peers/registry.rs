@@ -12,7 +12,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -22,6 +22,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Oras, installed, program, succeed};
+use crate::ports::free_port;
 
 mod ggcr;
 
@@ -283,12 +284,6 @@ impl Builder {
         }
         config
     }
-}
-
-/// A port that nothing listens on now. Another program may take it first: the caller tries again.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("free port");
-    listener.local_addr().expect("local address").port()
 }
 
 /// Waits until the registry answers an HTTP request. A TLS port answers plain HTTP too: with an error.

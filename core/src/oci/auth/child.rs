@@ -171,15 +171,14 @@ async fn read(
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use hardsign_test_support::program;
 
     use super::*;
 
     async fn run(script: &str) -> Ended {
         let place = tempfile::tempdir().unwrap();
         let program = place.path().join("program");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        program::write(&program, &format!("#!/bin/sh\n{script}\n"));
         let child = Child {
             program: &program,
             arguments: &["get".to_owned()],

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::future::{Future, ready};
-use std::os::unix::fs::PermissionsExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{self, StreamExt as _};
 use hardsign_plugin::algorithm::HashAlgorithm;
-use hardsign_test_support::{Key, Pki, certificate};
+use hardsign_test_support::{Key, Pki, certificate, program};
 use jiff::Timestamp;
 
 use super::*;
@@ -110,8 +109,7 @@ async fn env_39_a_thousand_signatures_in_one_session() {
         .replace("LOG", path("log").to_str().unwrap())
         .replace("SIGNATURES", path("signatures").to_str().unwrap())
         .replace("CHAIN", &chain.join(","));
-    fs::write(path("plugin"), plugin).unwrap();
-    fs::set_permissions(path("plugin"), fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&path("plugin"), &plugin);
     let file = PluginFile {
         name: PluginName::new("local").unwrap(),
         path: path("plugin"),

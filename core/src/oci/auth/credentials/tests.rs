@@ -1,8 +1,6 @@
-use std::os::unix::fs::PermissionsExt;
-
 use base64::engine::general_purpose::STANDARD;
 
-use hardsign_test_support::Told;
+use hardsign_test_support::{Told, program};
 
 use super::*;
 
@@ -33,8 +31,8 @@ impl Fixture {
              erase) rm -f {0};;\nesac\n",
             kept.display()
         );
-        let path = self.file(&format!("docker-credential-{name}"), &script);
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let name = format!("docker-credential-{name}");
+        program::write(&self.directory.path().join(name), &script);
     }
 
     fn store(&self) -> CredentialStore {

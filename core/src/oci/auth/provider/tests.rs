@@ -1,7 +1,6 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
-use hardsign_test_support::Told;
+use hardsign_test_support::{Told, program};
 use tempfile::TempDir;
 
 use super::*;
@@ -19,14 +18,13 @@ impl Node {
              apiVersion: credentialprovider.kubelet.k8s.io/v1\n  args: [get]\n",
         )
         .unwrap();
-        let program = place.path().join("p");
+        let path = place.path().join("p");
         let count = place.path().join("runs");
         let script = format!(
             "#!/bin/sh\ncat >>{count}\necho >>{count}\n{script}\n",
             count = count.display()
         );
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        program::write(&path, &script);
         Self(place)
     }
 
