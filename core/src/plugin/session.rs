@@ -253,7 +253,12 @@ impl Session {
         request: &Q,
         clock: Option<Duration>,
     ) -> SessionAnswer<A> {
+        if self.interrupt.is_raised() {
+            return Err(Arc::new(SessionError::Interrupted));
+        }
         let answer = tokio::select! {
+            // What was answered when the interrupt came is not lost.
+            biased;
             answer = self.exchange(command, request, clock) => answer?,
             () = self.interrupt.raised() => return Err(Arc::new(SessionError::Interrupted)),
         };

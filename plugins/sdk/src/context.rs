@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,6 +15,10 @@ use crate::text::escaped;
 
 /// Longest notice in characters; the host shows no more.
 const MAX_NOTICE: usize = 200;
+
+/// How long a question waits after the host was told of it. Nothing says that the host has heard, and when it has, it
+/// wipes the line that its progress was on, which must not have the question by then.
+const HEARD: Duration = Duration::from_millis(50);
 
 /// The way from a plugin to its user while it serves a request.
 #[derive(Clone, Copy)]
@@ -133,6 +138,9 @@ impl Context<'_> {
             .unwrap_or_else(PoisonError::into_inner);
         self.outlet.event(SessionEvent::Prompting);
         let _prompted = Prompted(self.outlet);
+        if self.is_session() {
+            thread::sleep(HEARD);
+        }
         ask()
     }
 
