@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::between::{Between, Fate};
-use crate::ports::free_port;
+use crate::ports::free_ports;
 use crate::{keys, peers, run};
 
 /// The root token.
@@ -27,7 +27,8 @@ pub struct OpenBao {
 impl OpenBao {
     pub fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let port = free_port();
+        // The next one is that of its cluster.
+        let port = free_ports(2);
         let child = Command::new(peers::program("bao"))
             .args(["server", "-dev", "-dev-no-store-token"])
             .arg(format!("-dev-root-token-id={ROOT}"))

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// before its server does.
 const FIRST: u16 = 12_000;
 const COUNT: u32 = 20_000;
+/// What lies between two that are given: some servers take the port after theirs as well.
+const APART: u16 = 4;
 
 /// A port of the loopback interface that nothing listens on, and that nobody else in this process is given.
 pub fn free_port() -> u16 {
@@ -20,7 +22,7 @@ pub fn free_ports(count: u16) -> u16 {
     // Processes side by side begin elsewhere.
     let begin = process::id().wrapping_mul(61);
     for _ in 0..COUNT {
-        let given = GIVEN.fetch_add(u32::from(count), Ordering::Relaxed);
+        let given = GIVEN.fetch_add(u32::from(count + APART), Ordering::Relaxed);
         let offset = begin.wrapping_add(given) % COUNT;
         let first = FIRST + u16::try_from(offset).unwrap();
         let mut all = first..first + count;
