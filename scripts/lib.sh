@@ -12,13 +12,20 @@ install_packages() {
         echo "Hint: install them by your system's means and run this again." >&2
         return 1
     }
+    echo "Installing ${missing[*]}"
+    as_root apt-get -o Acquire::Retries=3 install -y -q "${missing[@]}" >/dev/null 2>&1 || newest_packages "${missing[@]}"
+}
+
+# newest_packages PACKAGE...: installs the newest of these Debian packages, after a look at what there is.
+newest_packages() {
+    as_root apt-get -o Acquire::Retries=3 update -q >/dev/null
+    as_root apt-get -o Acquire::Retries=3 install -y -q "$@" >/dev/null
+}
+
+as_root() {
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-    echo "Installing ${missing[*]}"
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -q "${missing[@]}" >/dev/null 2>&1 || {
-        "${sudo[@]}" apt-get -o Acquire::Retries=3 update -q >/dev/null
-        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -q "${missing[@]}" >/dev/null
-    }
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 # require_cargo: fails with a next step where there is no Rust toolchain.
@@ -133,6 +140,11 @@ require_go() {
     fi
 }
 
+# debian_rust: the version of Debian's Rust.
+debian_rust() {
+    /usr/bin/rustc -vV | sed -n 's/^release: //p'
+}
+
 # wasm_cargo COMMAND ARGUMENT...: cargo for wasm32-unknown-unknown, by the toolchain in use if it has that target, else by Debian's
 # for browsers, which has the sources of the standard library and builds it.
 wasm_cargo() {
@@ -145,8 +157,13 @@ wasm_cargo() {
         echo "Hint: rustup target add $target" >&2
         return 1
     }
-    have=$(/usr/bin/rustc -vV | sed -n 's/^release: //p')
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    have=$(debian_rust)
+    if ! at_least "$needed" "$have"; then
+        # Those of the security archive are newer, and apt may not have looked at it yet.
+        newest_packages rustc-web cargo-web rust-web-src || true
+        have=$(debian_rust)
+    fi
     if ! at_least "$needed" "$have"; then
         echo "Error: Debian's Rust with the sources of its standard library is $have, and $needed is needed." >&2
         echo "Hint: add Debian's security archive to apt's sources, which has a newer one, or rustup target add $target" >&2
