@@ -11,7 +11,7 @@ const vector = (name) => join(vectors, name);
 const work = mkdtempSync(join(tmpdir(), "hardsign-page-"));
 
 const flags = ["--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-background-networking",
-  "--disable-component-update", `--user-data-dir=${work}/profile`];
+  "--disable-component-update", "--disable-dev-shm-usage", `--user-data-dir=${work}/profile`];
 // A sandbox can't be made by root, as whom tests run in containers.
 if (process.getuid() === 0) flags.push("--no-sandbox");
 const chromium = spawn("chromium", [...flags, "about:blank"], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
