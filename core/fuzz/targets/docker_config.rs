@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     };
     drop((config.credentials_store(), config.signature_format(), config.insecure_registries()));
     for (server, _) in config.credential_helpers() {
-        drop(config.credential_helper(server));
+        let _helper = config.credential_helper(server);
     }
     for (server, _) in config.auths() {
         drop(in_file(Path::new("config.json"), &config, server));
