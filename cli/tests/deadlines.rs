@@ -9,7 +9,6 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 use ciborium::Value as Cbor;
 use hardsign_test_support::certificate::{Builder, Pki};
 use hardsign_test_support::key::Key;
+use hardsign_test_support::program;
 use hardsign_test_support::registry::{Behaviour, Body, FakeRegistry, Request, Response};
 use hardsign_test_support::revocation::Publisher;
 use hardsign_test_support::{cose, jws, jws::Jws};
@@ -335,8 +335,7 @@ fn a_plugin_that_never_answers() {
         ("get-plugin-metadata", "opening the key"),
         ("get-plugin-metadata|describe-key", "making the signature"),
     ] {
-        fs::write(&silent, SILENT.replace("ANSWERED", answers)).unwrap();
-        fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
+        program::write(&silent, &SILENT.replace("ANSWERED", answers));
         let sign = ["blob", "sign", "--deadline", "2s", "--plugin", "silent"];
         let words = [&sign[..], &["--id", "k", "artifact.bin", "--force"]].concat();
         let before = fs::read(machine.path().join("artifact.bin.jws.sig")).unwrap();

@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_test_support::Key;
 use hardsign_test_support::certificate::Builder;
+use hardsign_test_support::program;
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 use serde_json::{Value, json};
 
@@ -463,8 +464,7 @@ fn sec_29_plugins() {
             file("stderr", &stderr),
             i32::from(stdout.is_empty())
         );
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        program::write(&program, &script);
         for words in [
             vec!["plugin", "list"],
             vec!["plugin", "list", "-o", "json"],

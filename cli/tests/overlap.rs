@@ -9,13 +9,13 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hardsign_test_support::program;
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Request, Response};
 
 mod support;
@@ -74,8 +74,7 @@ fn the_registry_and_the_plugin_are_waited_for_together() {
     assert!(copied.status.success(), "{copied:?}");
     let plugin = binaries.join("notation-local");
     fs::rename(&plugin, binaries.join("real")).unwrap();
-    fs::write(&plugin, PLUGIN).unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&plugin, PLUGIN);
     on.store(true, Ordering::SeqCst);
     let signed = run(&machine, &["sign", "--deadline", "50s", &reference]);
     assert!(signed.status.success(), "{signed:?}");

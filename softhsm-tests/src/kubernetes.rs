@@ -1,11 +1,11 @@
 //! A real kube-apiserver with Debian's etcd: no kubelet, scheduler or controllers, so that pods stay pending.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hardsign_test_support::program;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -90,8 +90,6 @@ impl Kubernetes {
             port,
             admin,
         };
-        // Long before it is run: while a test beside this one starts something, what was just written is busy.
-        cluster.kubectl();
         cluster.wait();
         cluster
     }
@@ -184,8 +182,7 @@ impl Kubernetes {
                 self.url(),
                 self.certificate().display(),
             );
-            fs::write(&wrapper, script).unwrap();
-            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+            program::write(&wrapper, &script);
         }
         directory
     }

@@ -5,12 +5,12 @@
 //! runc nor a CNI is needed. The configuration of the verifier is that of a [`Workbench`].
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hardsign_test_support::program;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -206,8 +206,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
     /// A program of the configuration: a script.
     pub fn script(&self, path: &str, text: &str) -> PathBuf {
         let path = self.path().join(path);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        program::write(&path, &format!("#!/bin/sh\n{text}\n"));
         path
     }
 

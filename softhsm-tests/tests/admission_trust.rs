@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hardsign_test_support::program;
 use serde_json::{Value, json};
 use softhsm_tests::admission::{Client, Server, Stage, review, verdict};
 use softhsm_tests::peers::framework;
@@ -115,8 +116,7 @@ fn a_private_registry_with_a_login() {
     // A helper, as the ones of clouds that ask a workload's identity.
     let helper = stage.bench.path().join("docker-credential-test");
     let answer = json!({"ServerURL": host, "Username": user, "Secret": password});
-    fs::write(&helper, format!("#!/bin/sh\necho '{answer}'\n")).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&helper, &format!("#!/bin/sh\necho '{answer}'\n"));
     let path = format!("{}:/usr/bin:/bin", stage.bench.path().display());
     stage.bench.set("PATH", path);
     let helped = json!({"credHelpers": {&host: "test"}}).to_string();

@@ -8,10 +8,10 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use softhsm_tests::token::{self, Token};
 use softhsm_tests::workbench::{Ran, Workbench};
 use softhsm_tests::{binaries, keys};
@@ -149,16 +149,14 @@ fn counting_plugin(bench: &Workbench) -> PathBuf {
     let log = bench.path().join("calls");
     let script = bench.path().join("wrapper");
     let real = binaries().join("notation-pkcs11");
-    fs::write(
+    program::write(
         &script,
-        format!(
+        &format!(
             "#!/bin/sh\necho \"$1\" >> {}\nexec {} \"$@\"\n",
             log.display(),
             real.display()
         ),
-    )
-    .unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    );
     bench.install_plugin("pkcs11", &script);
     log
 }

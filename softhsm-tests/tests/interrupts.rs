@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use hardsign_test_support::terminal::Terminal;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use softhsm_tests::token::{PIN, Token};
@@ -139,12 +140,10 @@ fn cli_16_in_the_middle_of_a_batch() {
         let bench = Workbench::new();
         let rude = binaries().join("notation-rude");
         let script = bench.path().join("plugin");
-        fs::write(
+        program::write(
             &script,
-            format!("#!/bin/sh\n{trap}exec {} \"$@\"\n", rude.display()),
-        )
-        .unwrap();
-        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            &format!("#!/bin/sh\n{trap}exec {} \"$@\"\n", rude.display()),
+        );
         bench.install_plugin("rude", &script);
         bench.trust(&root, "strict");
         let references = artifacts(&bench, 9);

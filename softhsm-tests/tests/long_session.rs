@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use hardsign_core::artifact::Kind;
 use hardsign_core::dirs::Dirs;
@@ -17,6 +16,7 @@ use hardsign_core::plugin::{
     Finder, Host, Origin, PluginFile, PluginKey, PluginName, PluginSigner,
 };
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use softhsm_tests::token::Token;
 use softhsm_tests::{binaries, keys};
 
@@ -41,8 +41,7 @@ async fn ten_thousand_signatures_of_a_token() {
         token.configuration().display(),
         binaries().join("notation-pkcs11").display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&script, &text);
     let file = PluginFile {
         name: PluginName::new("pkcs11").unwrap(),
         path: script,

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::program;
 use serde_json::Value;
 use softhsm_tests::token::Token;
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -36,8 +37,7 @@ impl Batch {
             "#!/bin/sh\necho 'reader 0: card removed' >&2\nexec {} \"$@\"\n",
             rude.display()
         );
-        fs::write(&script, text).unwrap();
-        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        program::write(&script, &text);
         bench.install_plugin("rude", &script);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/testkit/keys/root.der");
         bench.trust(&root, "strict");

@@ -8,9 +8,9 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use hardsign_test_support::program;
 use hardsign_test_support::terminal::Terminal;
 use serde_json::json;
 use softhsm_tests::binaries;
@@ -115,8 +115,7 @@ fn login_and_logout() {
         "#!/bin/sh\ncase $1 in\nget) test -f {0} && /bin/cat {0} || {{ echo credentials not found in native keychain; exit 1; }};;\nstore) /bin/cat > {0};;\nerase) /bin/rm -f {0};;\nesac\n",
         kept.display()
     );
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&helper, &script);
     fs::write(
         bench.config().join("config.json"),
         r#"{"credsStore":"test"}"#,

@@ -7,12 +7,13 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use hardsign_test_support::program;
 use serde_json::json;
 use softhsm_tests::binaries;
 use softhsm_tests::pair::without_signers;
@@ -286,8 +287,7 @@ fn telling_plugin(bench: &Workbench) -> PathBuf {
         bench.path().join("notation-framework"),
     )
     .unwrap();
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&script, &text);
     bench.install_plugin("framework", &script);
     log
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use hardsign_test_support::program;
 use serde_json::{Value, json};
 
 use crate::plugin::{Plugin, Session, bytes, texts};
@@ -361,11 +362,7 @@ fn a_pin_from_pinentry() {
          case $line in GETPIN) echo 'D {PIN}';; esac\n  echo OK\ndone\n"
     );
     fs::create_dir(token.file("bin")).unwrap();
-    fs::write(token.file("pinentry.sh"), script).unwrap();
-    // Another test's child may hold what this process has open for writing, which then can't be run.
-    run(token
-        .tool("install")
-        .args(["-m", "755", "pinentry.sh", "bin/pinentry"]));
+    program::write(&token.file("bin/pinentry"), &script);
     let path = format!("{}:/usr/bin:/bin", token.file("bin").display());
     let mut plugin = token.plugin("session");
     plugin.env("PATH", path);
