@@ -78,7 +78,8 @@ fn verify(
     };
     let store = TrustStore::new(StoreRef::parse("ca:mine")?, trusted)?;
     let stores = LoadedStores::default().with(store);
-    let grounds = Grounds::new(statement.name(), rules, &stores, Options::new(now));
+    let own = policy.rules(statement.name());
+    let grounds = Grounds::new(statement.name(), rules, own, &stores, Options::new(now))?;
 
     let digests = &Digests::of(file, &HashAlgorithm::ALL)?;
     let media_type = None; // Any.

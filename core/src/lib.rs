@@ -27,6 +27,24 @@
 //! too. Everything that decides is synchronous and opens nothing: [`verify::judge()`],
 //! [`envelope`], [`policy`], [`trust::LoadedStores`], [`x509`].
 //!
+//! # Features
+//!
+//! Whoever verifies bytes needs none of the default ones: with `default-features = false, features = ["aws-lc-rs"]` fewer than sixty
+//! crates are built, and neither Tokio nor an HTTP client is among them.
+//!
+//! | feature | what comes with it | default |
+//! |---|---|---|
+//! | `aws-lc-rs` | the cryptographic primitives, by aws-lc: C and assembly | yes |
+//! | `rustcrypto` | the same in Rust alone, as for `wasm32-unknown-unknown`; one of the two must be there, and where both are, aws-lc is used | |
+//! | `registry` | [`oci::Registry`], with the credentials of Docker's configuration and its helpers | yes |
+//! | `layout` | [`oci::Layout`], OCI layout directories | yes |
+//! | `revocation-online` | [`revocation::Online`], which asks OCSP responders and fetches CRLs | yes |
+//! | `timestamp-client` | [`timestamp::Client`], which asks timestamping authorities | yes |
+//! | `plugin-host` | [`plugin`]: signing and verification plugins are found, installed and run | yes |
+//! | `certify` | [`certify`]: certificates, requests for them, and CRLs | yes |
+//! | `files` | [`dirs`] and [`config`], policies and trust stores in the user's directories | with others |
+//! | `runtime` | [`verify::Verifier`], [`sign`], [`batch`], [`budget`], on Tokio | with others |
+//!
 //! # A file signed and verified in memory
 //!
 //! The signer here is a test key; [`plugin::PluginSigner`] is the one for tokens and clouds.
@@ -80,6 +98,7 @@
 //! expiry and revocation under a trust policy, and its [`verify::Verified`] is the one value that
 //! means yes.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // What features have in common is of no use where one of them is off. The build with all of them finds what nobody uses.
 #![cfg_attr(
     not(all(

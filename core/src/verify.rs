@@ -49,7 +49,7 @@ pub use extension::{
 };
 pub use hardware::{HardwareError, hardware};
 pub use integrity::IntegrityError;
-pub use judge::{Answers, Grounds, VerifiedSignature, judge};
+pub use judge::{Answers, Grounds, MoreThanOneSignature, VerifiedSignature, judge};
 pub use options::Options;
 #[cfg(feature = "runtime")]
 pub use outcome::{

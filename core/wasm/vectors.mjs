@@ -56,11 +56,26 @@ for (const { name } of directories) {
   expect(`${name}, one bit changed`, step([artifact, changed, root, policy], now), "integrity");
 }
 
+// The reference's signatures of an artifact, in its layout: the artifact's manifest is the file.
+const layout = (digest) => read("reference/layout/blobs", ...digest.split(":"));
+const signatures = JSON.parse(read("reference/layout/index.json"))
+  .manifests.map(({ digest }) => JSON.parse(layout(digest)))
+  .filter(({ subject }) => subject);
+expect("signatures in the layout of the reference", signatures.length, 12);
+for (const { subject, layers } of signatures) {
+  const envelope = layout(layers[0].digest);
+  const inputs = [layout(subject.digest), envelope, root, policy];
+  expect(`artifact, ${layers[0].digest}`, verify(inputs, "2027-01-01T00:00:00Z").message, "Successfully verified signature");
+  expect(`another, ${layers[0].digest}`, verify([artifact, envelope, root, policy], "2027-01-01T00:00:00Z").step, "content");
+}
+
 // Envelopes, each with its verdict on integrity in the manifest.
 for (const area of ["jws", "cose"]) {
   for (const { file, verdict } of JSON.parse(read(area, "manifest.json"))) {
     const answer = verify([artifact, read(area, file), root, none], "2027-01-01T00:00:00Z");
-    expect(`${area}/${file}`, answer.step === "integrity" ? "bad" : "good", verdict);
+    // A good one is refused by a later step: it is about another file, or its root is not trusted here.
+    const integrity = { integrity: "bad", content: "good", authenticity: "good" }[answer.step];
+    expect(`${area}/${file}`, integrity ?? `${answer.step}: ${answer.message}`, verdict);
     expect(`${area}/${file}, of another file`, answer.verified, false);
   }
 }
@@ -70,6 +85,16 @@ const strict = Buffer.from(JSON.stringify({ ...JSON.parse(policy), trustPolicies
   ...statement, signatureVerification: { level: "strict" } })) }));
 const p256 = read("reference/blob/p256-jws/artifact.bin.jws.sig");
 expect("strict", verify([artifact, p256, root, strict], "2027-01-01T00:00:00Z").verified, true);
+
+// Rules that one signature can't satisfy are never passed over, and those that it can are looked at.
+const ruled = (rules) => Buffer.from(JSON.stringify({ ...JSON.parse(policy), hardsign: { version: "1.0", blob: { vectors: rules } } }));
+const demanded = (rules) => verify([artifact, p256, root, ruled(rules)], "2027-01-01T00:00:00Z");
+const party = (name) => ({ name, trustedIdentities: [`x509.subject: C=US, ST=WA, O=Vectors, CN=${name}`] });
+const two = demanded({ signers: { atLeast: 2, of: [party("signer p256"), party("security")] } });
+expect("two signers", two.verified, false);
+expect("two signers", two.message.includes('the rule "signers" of trust policy statement "vectors" is about more than one signature'), true);
+expect("hardware", demanded({ hardware: {} }).step, "hardware");
+expect("an unknown rule", demanded({ signer: { atLeast: 2 } }).step, undefined);
 
 // Nothing given, and nonsense, is an error and no verdict.
 expect("nothing", verify([none, none, none, none], "2027-01-01").message, "there is no signature, or it is empty");

@@ -1,6 +1,6 @@
 // The page in Chromium: node check.mjs PAGE [SHOTS]. Speaks the DevTools protocol over a pipe; pictures go to the directory SHOTS.
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -55,16 +55,46 @@ async function choose(id, file) {
   await call("DOM.setFileInputFiles", { nodeId, files: [file] });
 }
 
-/** A new page with these files, and what it says once it has a verdict. */
-async function verdict(files) {
+/** Drops files on the place of an input, as a file manager does. */
+async function drop(id, files) {
+  const { x, y } = await evaluate(`(() => {
+    const label = document.querySelector("#drop-${id}");
+    for (let at = label; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    label.scrollIntoView({ block: "center" });
+    const { x, y, width, height } = label.getBoundingClientRect();
+    return { x: x + width / 2, y: y + height / 2 };
+  })()`);
+  const data = { items: [], files, dragOperationsMask: 1 };
+  for (const type of ["dragEnter", "dragOver", "drop"]) await call("Input.dispatchDragEvent", { type, x, y, data });
+}
+
+const now = () =>
+  evaluate(`({ state: document.querySelector("#result").dataset.state,
+    message: document.querySelector("#message").textContent,
+    text: document.querySelector("#result").innerText,
+    chosen: [...document.querySelectorAll(".drop.chosen")].map((label) => label.id),
+    rows: Object.fromEntries([...document.querySelectorAll("#rows tr")].map((row) => [...row.cells].map((c) => c.textContent))) })`);
+
+/** What the page says once that holds, or what it says after ten seconds. */
+async function until(holds) {
+  for (let tries = 0; ; tries += 1) {
+    const said = await now();
+    if (holds(said) || tries === 200) return said;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+async function fresh() {
   await call("Page.navigate", { url: pathToFileURL(resolve(page)).href });
   while (!(await evaluate("document.readyState === 'complete' && document.querySelector('#result') !== null").catch(() => false)));
+}
+
+/** A new page with these files, and what it says once it has a verdict. */
+async function verdict(files) {
+  await fresh();
   for (const [id, file] of Object.entries(files)) await choose(id, file);
   for (;;) {
-    const said = await evaluate(`({ state: document.querySelector("#result").dataset.state,
-      message: document.querySelector("#message").textContent,
-      text: document.querySelector("#result").innerText,
-      rows: Object.fromEntries([...document.querySelectorAll("#rows tr")].map((row) => [...row.cells].map((c) => c.textContent))) })`);
+    const said = await now();
     if (said.state !== "waiting") return said;
     await new Promise((done) => setTimeout(done, 50));
   }
@@ -118,11 +148,36 @@ async function check() {
   for (const [width, scheme] of [[1000, "light"], [360, "dark"]]) await shoot("tampered", width, scheme);
   // Mended on the same page.
   await choose("file", good.file);
-  let state;
-  for (let tries = 0; tries < 200 && state !== "good"; tries += 1) {
-    state = await evaluate("new Promise((done) => setTimeout(() => done(document.querySelector('#result').dataset.state), 50))");
-  }
-  expect("mended", state === "good", state);
+  said = await until(({ state }) => state === "good");
+  expect("mended", said.state === "good", said);
+
+  // Dropped: all at once on one place, then another file on its own; what is not clear is not guessed.
+  await fresh();
+  await drop("file", [good.certificates, good.file, good.signature]);
+  said = await until(({ state }) => state === "good");
+  expect("dropped together", said.state === "good" && said.message.endsWith(" for artifact.bin"), said);
+  await drop("file", [tampered]);
+  said = await until(({ state }) => state === "bad");
+  expect("a dropped file", said.state === "bad" && said.message.includes("does not match"), said);
+  await drop("file", [good.file]);
+  said = await until(({ state }) => state === "good");
+  expect("and the right one again", said.state === "good", said);
+  const policy = join(work, "policy.json");
+  writeFileSync(policy, readFileSync(vector("reference/trustpolicy.blob.json")));
+  await drop("file", [good.file, policy]);
+  said = await until(({ state }) => state === "bad");
+  expect("two that could be the file", said.state === "bad" && said.message.includes("one by one"), said);
+  await drop("policy", [policy]);
+  said = await until(({ state }) => state === "good");
+  expect("a policy on its own place", said.rows.policy === 'statement "vectors"' && said.chosen.length === 4, said);
+
+  // Too large is not taken, and not shown as if it were.
+  const huge = join(work, "huge.json");
+  writeFileSync(huge, "");
+  truncateSync(huge, 2 ** 30 + 1);
+  await drop("policy", [huge]);
+  said = await until(({ state }) => state === "bad");
+  expect("too large", said.message.includes("more than 1 GiB") && !said.chosen.includes("drop-policy"), said);
 
   said = await verdict({ ...good, certificates: vector("attestation/yubico-piv-root-ca-serial-263751-before-2018.pem") });
   expect("wrong root", said.state === "bad" && said.rows.root === "CN=Vectors Root,O=Vectors,ST=WA,C=US", said);

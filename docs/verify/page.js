@@ -59,30 +59,39 @@ function show(state, message, answer = { rows: [], metadata: {}, notes: [] }) {
   );
 }
 
+const labels = inputs.map((id) => found(`drop-${id}`));
+const texts = labels.map((label) => [...label.querySelector("span").childNodes]);
+
 function choose(number, file) {
-  const label = found(`drop-${inputs[number]}`);
+  // A verdict that is under way is about other files.
+  asked += 1;
   const fits = file.size <= LONGEST;
   chosen[number] = fits ? file : null;
+  labels[number].classList.toggle("chosen", fits);
+  labels[number].querySelector("span").replaceChildren(...(fits ? [plain(file.name)] : texts[number]));
   if (!fits) return show("bad", `${file.name} has more than 1 GiB: use hardsign blob verify`);
-  label.classList.add("chosen");
-  label.querySelector("span").textContent = plain(file.name);
   verify();
 }
 
-// Several files that are dropped together find their places by their names.
+function placeOf(name) {
+  if (name.endsWith(".sig")) return 1;
+  if (/\.(pem|crt|cer|der)$/.test(name)) return 2;
+  return name === "trustpolicy.blob.json" ? 3 : 0;
+}
+
+// Several files that are dropped together find their places by their names. Where two have the same, nothing is guessed.
 function place(files, number) {
   if (files.length === 1) return choose(number, files[0]);
-  for (const file of files) {
-    const name = file.name.toLowerCase();
-    if (name.endsWith(".sig")) choose(1, file);
-    else if (/\.(pem|crt|cer|der)$/.test(name)) choose(2, file);
-    else if (name === "trustpolicy.blob.json") choose(3, file);
-    else choose(0, file);
+  const places = [...files].map((file) => placeOf(file.name.toLowerCase()));
+  if (new Set(places).size < places.length) {
+    asked += 1;
+    return show("bad", "It is not clear what each of these files is: drop them one by one, each on its own place");
   }
+  places.forEach((at, which) => choose(at, files[which]));
 }
 
 inputs.forEach((id, number) => {
-  const label = found(`drop-${id}`);
+  const label = labels[number];
   found(id).addEventListener("change", (event) => place(event.target.files, number));
   label.addEventListener("dragover", () => label.classList.add("over"));
   label.addEventListener("dragleave", () => label.classList.remove("over"));

@@ -24,6 +24,7 @@ use super::hardware::{HardwareError, hardware};
 use super::integrity::{IntegrityError, integrity};
 use super::options::Options;
 use super::report::{Finding, Rejected, Report, RevocationFailure, Step};
+use crate::artifact::Quoted;
 use crate::envelope::{Format, ProvenChains, Signature, SigningScheme, VerificationPlugin};
 use crate::event::{Event, Observer};
 use crate::policy::hardsign::{HardwareRule, StatementRules};
@@ -45,6 +46,17 @@ pub struct Grounds<'a> {
     pub(super) plugin_config: &'a BTreeMap<String, String>,
     pub(super) now: Timestamp,
     pub(super) observer: &'a dyn Observer,
+}
+
+/// Rules of a policy that one signature can't satisfy, whatever it says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("the rule \"{rule}\" of trust policy statement {} is about more than one signature", Quoted(.statement))]
+pub struct MoreThanOneSignature {
+    /// The statement.
+    pub statement: String,
+    /// The member of the rules: `signers` or `attached`.
+    pub rule: &'static str,
 }
 
 /// Answers that are at hand. What is not answered is not known, and fails where the policy wants to
@@ -156,8 +168,8 @@ struct Refused(Step);
 /// let Verification::Verify(rules) = statement.verification() else {
 ///     return Ok(()); // The policy verifies nothing here.
 /// };
-/// let grounds = Grounds::new(statement.name(), rules, &stores, Options::new(now))
-///     .with_rules(policy.rules(statement.name()));
+/// let own = policy.rules(statement.name());
+/// let grounds = Grounds::new(statement.name(), rules, own, &stores, Options::new(now))?;
 /// let target = Target::Artifact(&artifact);
 /// let verified = judge(Format::Jws, &envelope, target, &grounds, Answers::default())?;
 /// println!("signed by {}", verified.signature().chain().leaf().subject());
@@ -205,34 +217,52 @@ pub fn judge(
 }
 
 impl<'a> Grounds<'a> {
-    /// The rules of a statement, and the stores that it names. Of the options, the limit of signatures and the
-    /// budget play no part.
+    /// The rules of a statement, hardsign's own rules for it if there are any (`Policy::rules`), and the stores that it names. A rule
+    /// on hardware of the policy goes before one of the options; the options' limit of signatures and budget play no part.
+    ///
+    /// # Errors
+    /// [`MoreThanOneSignature`] where the rules say who must have signed, or what must be attached: one signature that passes
+    /// would not mean that the policy is satisfied. Use a [`Verifier`](super::Verifier), or [`Grounds::of_several`].
     pub fn new(
         statement: &'a str,
         rules: &'a Rules,
+        own: Option<&'a StatementRules>,
+        stores: &'a LoadedStores,
+        options: Options<'a>,
+    ) -> Result<Self, MoreThanOneSignature> {
+        let rule = match own {
+            Some(own) if own.signers.is_some() => Some("signers"),
+            Some(own) if !own.attached.is_empty() => Some("attached"),
+            _ => None,
+        };
+        match rule {
+            Some(rule) => Err(MoreThanOneSignature {
+                statement: statement.to_owned(),
+                rule,
+            }),
+            None => Ok(Self::of_several(statement, rules, own, stores, options)),
+        }
+    }
+
+    /// The same for who judges several signatures one by one, and counts the signers and looks at what is attached by themselves: a
+    /// signature that passes is one of those that the rules ask for, and no more.
+    pub fn of_several(
+        statement: &'a str,
+        rules: &'a Rules,
+        own: Option<&'a StatementRules>,
         stores: &'a LoadedStores,
         options: Options<'a>,
     ) -> Self {
+        let hardware = own.and_then(|own| own.hardware.as_ref());
         Self {
             statement,
             rules,
-            hardware: options.hardware,
+            hardware: hardware.or(options.hardware),
             stores,
             user_metadata: options.user_metadata,
             plugin_config: options.plugin_config,
             now: options.now,
             observer: options.observer,
-        }
-    }
-
-    /// The same under hardsign's own rules for the statement, if there are any: a rule on hardware of the
-    /// policy goes before one of the options. How many signers there must be is not for one signature to say.
-    #[must_use]
-    pub fn with_rules(self, own: Option<&'a StatementRules>) -> Self {
-        let hardware = own.and_then(|own| own.hardware.as_ref());
-        Self {
-            hardware: hardware.or(self.hardware),
-            ..self
         }
     }
 }

@@ -41,6 +41,7 @@ pub struct Verified {
     /// Never empty.
     pub(super) signatures: Vec<Accepted>,
     pub(super) attempts: Vec<Attempt>,
+    pub(super) truncated: bool,
     pub(super) hardware: Option<Arc<HardwareRule>>,
     pub(super) tally: Option<Box<Tally>>,
     pub(super) attached: Vec<Attached>,
@@ -425,7 +426,8 @@ impl Verified {
     /// signature whose authenticity failed, and that a lenient statement merely lets pass, is nobody's, so that
     /// there may be none.
     ///
-    /// These are the signers that were looked for: with [`Options::all_signatures`](super::Options::all_signatures) all of them.
+    /// These are the signers that were looked for: with [`Options::all_signatures`](super::Options::all_signatures) all of them, unless
+    /// there are more signatures than may be tried ([`Verified::is_truncated`]).
     // VER-31
     pub fn signers(&self) -> impl Iterator<Item = &Certificate> {
         let mut seen: Vec<&Certificate> = Vec::new();
@@ -445,6 +447,13 @@ impl Verified {
     /// The signatures that were tried in vain.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
+    }
+
+    /// Whether there are more signatures than [`Options::max_signatures`](super::Options::max_signatures) lets be tried: what the others
+    /// are is not known.
+    // VER-25
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
     }
 
     /// The attached artifacts that were demanded, in the order of the demands.

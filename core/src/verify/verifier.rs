@@ -212,7 +212,7 @@ impl<'v> Verifier<'v> {
         let stores = self.load(rules, options.observer).await;
         order(&mut candidates, &stores);
 
-        let grounds = Grounds::new(statement.name(), rules, &stores, options).with_rules(own);
+        let grounds = Grounds::of_several(statement.name(), rules, own, &stores, options);
         let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
         let mut queue = candidates.iter();
         let mut window = Window::new();
@@ -292,7 +292,7 @@ impl<'v> Verifier<'v> {
         let stores = self.load(rules, options.observer).await;
         let own = policy.rules(statement.name());
         let demanded = own.and_then(|own| own.signers.as_ref());
-        let grounds = Grounds::new(statement.name(), rules, &stores, options).with_rules(own);
+        let grounds = Grounds::of_several(statement.name(), rules, own, &stores, options);
         let truncated = tried.len() < signatures.len();
         let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
         for (position, (format, integrity)) in intact.into_iter().enumerate() {
@@ -570,6 +570,7 @@ impl<'a> Gathered<'a> {
             policy: policy.clone(),
             signatures: self.accepted,
             attempts,
+            truncated: self.truncated,
             hardware: self.hardware.cloned(),
             tally: tally.map(Box::new),
             attached: Vec::new(),

@@ -25,7 +25,7 @@ use hardsign_test_support::{Builder, Issued, Key, Pki, Told, certificate};
 
 use crate::world::{
     REPOSITORY, Shelf, World, artifact, descriptor, document, level, payload, sign, sign_with,
-    signer, verdict,
+    signer, strict, verdict,
 };
 
 /// The store `ca:t` with one certificate.
@@ -59,9 +59,11 @@ fn judged(
     let grounds = Grounds::new(
         statement.name(),
         rules,
+        policy.rules(statement.name()),
         stores,
         Options::new(certificate::now()),
-    );
+    )
+    .unwrap();
     let artifact = artifact();
     judge(
         format,
@@ -100,6 +102,40 @@ struct Always(Status);
 impl Checker for Always {
     async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
         vec![self.0.clone().into(); inquiry.certificates.len()]
+    }
+}
+
+/// What a policy asks beyond one signature is not passed over by who has only one.
+#[test]
+fn rules_about_more_than_one_signature_are_refused() {
+    let plain = document(&strict());
+    let party = r#"{"name":"t","trustStores":["ca:t"]}"#;
+    for (rules, refused) in [
+        (
+            format!(r#"{{"signers":{{"atLeast":1,"of":[{party}]}}}}"#),
+            Some("signers"),
+        ),
+        (
+            r#"{"attached":[{"type":"application/x"}]}"#.to_owned(),
+            Some("attached"),
+        ),
+        (r#"{"hardware":{}}"#.to_owned(), None),
+    ] {
+        let rules = format!(r#""hardsign":{{"version":"1.0","oci":{{"n":{rules}}}}}"#);
+        let text = plain.replacen('{', &format!("{{{rules},"), 1);
+        let policy = Policy::<oci::Document>::from_bytes("memory", text.as_bytes()).unwrap();
+        let scope = || REPOSITORY.to_owned();
+        let statement = policy
+            .document()
+            .statement_for_repository(REPOSITORY, scope)
+            .unwrap();
+        let Verification::Verify(rules) = statement.verification() else {
+            panic!("the level is skip");
+        };
+        let (own, stores) = (policy.rules("n"), LoadedStores::default());
+        let options = Options::new(certificate::now());
+        let grounds = Grounds::new("n", rules, own, &stores, options);
+        assert_eq!(grounds.err().map(|error| error.rule), refused);
     }
 }
 

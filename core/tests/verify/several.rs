@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 
 use hardsign_core::envelope::Format;
@@ -390,6 +391,12 @@ async fn all_signatures_are_reported_where_asked_for() {
     let artifact = artifact();
     let all = verifier.verify_artifact(&policy, &shelf, REPOSITORY, &artifact, options);
     let all = verified(all.await);
+    assert!(!all.is_truncated());
+    let options = options.max_signatures(NonZeroUsize::new(4).unwrap());
+    let some = verifier.verify_artifact(&policy, &shelf, REPOSITORY, &artifact, options);
+    let some = verified(some.await);
+    assert!(some.is_truncated());
+    assert_eq!((some.signatures().len(), some.attempts().len()), (3, 1));
     let accepted: Vec<_> = all
         .signatures()
         .iter()

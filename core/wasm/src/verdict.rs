@@ -92,8 +92,8 @@ fn judged(
         digests: &digests,
         media_type: None,
     };
-    let grounds = Grounds::new(statement.name(), rules, &stores, Options::new(now))
-        .with_rules(policy.rules(statement.name()));
+    let own = policy.rules(statement.name());
+    let grounds = Grounds::new(statement.name(), rules, own, &stores, Options::new(now))?;
     let mut answers = Answers::default();
     answers.signer = revocation_offline(format, inputs.signature);
     let verdict = judge(format, inputs.signature, target, &grounds, answers);
