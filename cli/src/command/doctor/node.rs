@@ -156,14 +156,14 @@ fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings:
     let verifiers = configuration.verifiers();
     entries(&verifiers, findings);
     if let Some(settings) = settings
-        && settings.deadline() >= verifiers.timeout
+        && !settings.ends_within(verifiers.timeout)
     {
         findings.fail(
             "deadline",
             format!(
-                "containerd waits {:?}, and a verdict may take {:?}: what is slow is refused without a reason",
+                "containerd waits {:?}, and a verdict may take up to {:?}: what is slow is refused without a reason",
                 verifiers.timeout,
-                settings.deadline()
+                Settings::latest_end(settings.deadline())
             ),
             "make \"deadline\" in node.hardsign.json shorter, or per_verifier_timeout longer; `hardsign node install` with --timeout sets the one for the other",
         );

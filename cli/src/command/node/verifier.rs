@@ -291,7 +291,7 @@ impl Watchdog {
         thread::spawn(move || {
             loop {
                 let time = allowed.lock().map_or_else(|_| Duration::ZERO, |t| *t);
-                let limit = time.saturating_add(time / 16);
+                let limit = Settings::latest_end(time);
                 match limit.checked_sub(began.elapsed()) {
                     Some(left) if !left.is_zero() => thread::sleep(left.min(TICK)),
                     _ => break,
