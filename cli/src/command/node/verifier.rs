@@ -209,7 +209,7 @@ impl Question {
         };
         if media_type != DESCRIPTOR {
             let found = Quoted(&media_type);
-            return Err(usage(&format!("standard input is said to be {found}")));
+            return Err(usage(&format!("unknown -stdin-media-type {found}")));
         }
         let digest: Digest = digest
             .parse()
@@ -240,7 +240,7 @@ impl Question {
         let read = json::from_slice(bytes);
         let mut descriptor: Descriptor = read.map_err(|error| {
             Failure::failed(format!(
-                "standard input holds no descriptor: {}",
+                "standard input is not a descriptor: {}",
                 WithCauses(&error)
             ))
         })?;
@@ -454,7 +454,7 @@ mod tests {
                     "-stdin-media-type",
                     "text/plain",
                 ],
-                "standard input is said to be",
+                "unknown -stdin-media-type",
             ),
         ] {
             let told = read(&arguments).unwrap_err();
