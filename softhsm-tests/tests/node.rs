@@ -222,7 +222,8 @@ fn a_registry_that_is_down_or_slow_is_a_refusal() {
     let (bench, mirror) = (bench(), Registry::olareg().start());
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut node = Node::new();
-    settings(&bench, &node, &json!({"deadline": "3s"}));
+    settings(&bench, &node, &json!({"deadline": "10s"}));
+    node.configure("", "60s");
     node.link_verifier();
     node.start(&bench);
     let image = push_image(&mirror, "app:v1");
@@ -239,7 +240,7 @@ fn a_registry_that_is_down_or_slow_is_a_refusal() {
         (
             "slow.test",
             slow.as_str(),
-            "the deadline of 3 seconds passed",
+            "the deadline of 10 seconds passed",
         ),
     ] {
         node.hosts(name, &of(server));
@@ -247,10 +248,10 @@ fn a_registry_that_is_down_or_slow_is_a_refusal() {
         let ran = node.pull(&format!("{name}/app:v1"));
         refused(&ran, reason);
         // What the reason says is soon, and containerd's own patience has no reason.
-        assert!(began.elapsed() < Duration::from_secs(30), "{}", ran.stderr);
+        assert!(began.elapsed() < Duration::from_secs(50), "{}", ran.stderr);
 
         let exception = |when: &str, digest: &str| {
-            json!({"deadline": "3s", "exceptions": [{
+            json!({"deadline": "10s", "exceptions": [{
                 "repository": format!("{name}/app"), "digest": digest, "when": when, "reason": "tried",
             }]})
         };
@@ -261,7 +262,7 @@ fn a_registry_that_is_down_or_slow_is_a_refusal() {
         allowed(&node.pull(&format!("{name}/app:v1")));
         settings(&bench, &node, &exception("always", digest));
         allowed(&node.pull(&format!("{name}/app@{digest}")));
-        settings(&bench, &node, &json!({"deadline": "3s"}));
+        settings(&bench, &node, &json!({"deadline": "10s"}));
     }
     // One that can be reached and has no signature is no registry that is down.
     node.plain(&mirror);
@@ -353,7 +354,7 @@ fn a_mirror_with_a_private_ca() {
     sign(&bench, "good", &image);
     let unsigned = push_image(&mirror, "unsigned:v1");
     let mut node = Node::new();
-    settings(&bench, &node, &json!({"deadline": "3s"}));
+    settings(&bench, &node, &json!({"deadline": "40s"}));
     node.hosts(
         "registry.test",
         &format!(
@@ -362,6 +363,7 @@ fn a_mirror_with_a_private_ca() {
             mirror.ca_file().unwrap().display()
         ),
     );
+    node.configure("", "60s");
     node.link_verifier();
     node.start(&bench);
     let before = mirror.requests().len();

@@ -40,7 +40,7 @@ impl Environment {
                 .map(|(name, value)| (name.into(), value.into()));
             return Self {
                 variables: with_path(named.collect()),
-                source: "the variables that --env names".to_owned(),
+                source: "the environment that --env describes".to_owned(),
                 is_known: true,
             };
         }
