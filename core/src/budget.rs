@@ -143,6 +143,8 @@ pub struct Overspent {
     pub phase: Option<Phase>,
     /// Who was waited for longest, in that phase, and how long.
     pub waited: Option<(Party, Duration)>,
+    /// Who had not answered yet, and what for. Somebody who was waited for longest may have answered.
+    pub pending: Vec<(Phase, Party)>,
     /// What may have been done or not.
     pub unsettled: Option<Unsettled>,
 }
@@ -286,7 +288,8 @@ impl Budget {
             () = over => Err(Overspent {
                 spending: Spending::Time(account.time.unwrap_or_default()),
                 phase: Some(phase),
-                waited: Some((party, begun.elapsed())),
+                waited: Some((party.clone(), begun.elapsed())),
+                pending: vec![(phase, party)],
                 unsettled: None,
             }),
         }
@@ -468,6 +471,7 @@ impl Scope {
             spending,
             phase: Some(phase),
             waited: Some(waited),
+            pending: self.run.pending(),
             unsettled: guard(&self.run.unsettled).clone(),
         }
     }
@@ -522,6 +526,13 @@ impl Run {
             .max_by_key(|(_, _, time)| *time)
             .map(|(phase, party, time)| (phase, party.clone(), time))
     }
+
+    /// Who is being waited for.
+    fn pending(&self) -> Vec<(Phase, Party)> {
+        let waits = guard(&self.waits);
+        let pending = waits.iter().filter(|(_, wait)| wait.under_way > 0);
+        pending.map(|(key, _)| key.clone()).collect()
+    }
 }
 
 impl Drop for Waiting {
@@ -538,6 +549,7 @@ impl Overspent {
             spending,
             phase: None,
             waited: None,
+            pending: Vec::new(),
             unsettled: None,
         }
     }
@@ -698,6 +710,34 @@ mod tests {
         let result: Result<(), Failure> = budget.run(Phase::Verifying, async { Ok(()) }).await;
         let text = "the deadline of 10 seconds passed before its turn came";
         assert_eq!(result, Err(Failure::Spent(text.to_owned())));
+    }
+
+    /// Who was waited for longest may have answered since; who has not is told apart from that.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_not_answered_is_told() {
+        #[derive(Debug)]
+        struct Spent(Overspent);
+        impl From<Overspent> for Spent {
+            fn from(overspent: Overspent) -> Self {
+                Self(overspent)
+            }
+        }
+        let budget = Budget::within(Duration::from_secs(10));
+        let work = async {
+            wait(Phase::Listing, "slow.test", 7).await;
+            tokio::join!(
+                wait(Phase::Fetching, "slow.test", 1),
+                wait(Phase::Revocation, "dead.test", 100),
+            );
+            Ok(())
+        };
+        let Err(Spent(spent)) = budget.run(Phase::Verifying, work).await else {
+            panic!("it took longer");
+        };
+        let slow = Party::Server("slow.test".to_owned());
+        assert_eq!(spent.waited, Some((slow, Duration::from_secs(7))));
+        let dead = Party::Server("dead.test".to_owned());
+        assert_eq!(spent.pending, [(Phase::Revocation, dead)]);
     }
 
     /// Waiting in several places at once for the same server is no longer than the clock says.

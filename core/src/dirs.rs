@@ -86,10 +86,16 @@ impl Dirs {
     /// # Errors
     /// A variable of our own names a relative path: the working directory is somebody else's.
     pub fn of_machine() -> Result<Self, DirsError> {
-        Self::machine(&variable)
+        Self::of_machine_with(variable)
     }
 
-    fn machine(variable: &dyn Fn(&'static str) -> Option<OsString>) -> Result<Self, DirsError> {
+    /// Those of a service of the machine that has these variables.
+    ///
+    /// # Errors
+    /// As [`Self::of_machine`].
+    pub fn of_machine_with(
+        variable: impl Fn(&'static str) -> Option<OsString>,
+    ) -> Result<Self, DirsError> {
         let own = |name| match variable(name).map(PathBuf::from) {
             Some(value) if !value.is_absolute() => Err(DirsError::NotAbsolute {
                 variable: name,
@@ -532,7 +538,7 @@ mod tests {
     #[test]
     fn a_machine_has_fixed_directories() {
         let resolve = |set: &'static [(&'static str, &'static str)]| {
-            Dirs::machine(&move |name| {
+            Dirs::of_machine_with(move |name| {
                 let found = set.iter().find(|(n, _)| *n == name);
                 found.map(|(_, value)| OsString::from(value))
             })

@@ -188,9 +188,21 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
         ran(&mut command)
     }
 
-    /// `hardsign` with these arguments and the places of this node.
+    /// `hardsign` with these arguments and the places of this node. To `doctor node` the environment of a containerd
+    /// that does not run is named.
     pub fn hardsign(&self, bench: &Workbench, arguments: &[&str]) -> Ran {
+        bench.hardsign(self.with_places(bench, arguments))
+    }
+
+    /// These arguments of `hardsign` and the places of this node.
+    pub fn with_places(&self, bench: &Workbench, arguments: &[&str]) -> Vec<String> {
         let mut all: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        if arguments.first() == Some(&"doctor") && self.child.is_none() {
+            all.push(format!(
+                "--env=NOTATION_CONFIG={}",
+                bench.config().display()
+            ));
+        }
         let places = [
             ("--containerd", program("containerd").display().to_string()),
             ("--containerd-config", self.config().display().to_string()),
@@ -200,7 +212,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
         for (flag, value) in places {
             all.extend([flag.to_owned(), value]);
         }
-        bench.hardsign(all)
+        all
     }
 
     /// A program of the configuration: a script.

@@ -234,6 +234,12 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         3,
         "node::signed_images_come_in_and_no_others",
     ),
+    (
+        "docs/node.md",
+        "All nodes of a cluster",
+        0,
+        "needs a cluster",
+    ),
     ("docs/testing.md", "Dependencies", 0, "scripts/test runs it"),
     ("docs/testing.md", "Other systems", 0, "takes minutes"),
     ("docs/testing.md", "Architecture", 0, "scripts/test runs it"),

@@ -2,43 +2,45 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::flags::{self, Reader};
 use super::{Arg, ArgMatches, Command, Duration, Output, Usage, duration};
 
 const GROUP_EXAMPLES: &str = "\
 Examples:
-  Refuse unsigned images on this node, after looking at what that would refuse:
+  See what would be refused, then refuse unsigned images on this node:
     hardsign doctor node
     hardsign node install
 
-  Take the check away again:
+  Stop verifying images:
     hardsign node uninstall";
 
 const INSTALL_EXAMPLES: &str = "\
 Examples:
-  Put the verifier in place and print the configuration for containerd:
+  Install the verifier and print the configuration for containerd:
     hardsign node install
 
   With the kubelet's credential providers, for images in private registries:
     hardsign node install --credential-provider-config /etc/kubernetes/credential-provider.yaml --credential-provider-bin-dir /usr/libexec/kubernetes/credential-provider
 
-  Except one image more, whatever its signatures:
+  Accept one more image without verifying it:
     hardsign node install --exception registry.example.com/agent@sha256:<digest>
 
-  Nothing is excepted, since all images of the node are signed:
+  Keep the exceptions in node.hardsign.json, and add none:
     hardsign node install --no-exceptions";
 
 const UNINSTALL_EXAMPLES: &str = "\
 Examples:
-  Take the check away; the policy stays:
+  Stop verifying images, and keep the policy:
     hardsign node uninstall
 
-  Without a question:
+  Without confirmation:
     hardsign node uninstall --yes";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  Look whether containerd really asks, and what would be refused:
+  Check that containerd asks the verifier, and see what would be refused:
     hardsign doctor node
 
   For monitoring:
@@ -48,10 +50,11 @@ Examples:
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub(crate) containerd: Option<PathBuf>,
-    pub(crate) containerd_config: PathBuf,
+    /// One that is named must be there; else containerd's usual one is read, which may be missing.
+    pub(crate) containerd_config: Option<PathBuf>,
     pub(crate) crictl: Option<PathBuf>,
     pub(crate) runtime_endpoint: String,
-    /// Directories of static pods; empty for the usual ones.
+    /// Directories of static pods, which must be there; empty for the usual ones, which may be missing.
     pub(crate) manifests: Vec<PathBuf>,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct InstallArgs {
     pub(crate) providers: Option<(PathBuf, PathBuf)>,
     pub(crate) exceptions: Vec<String>,
     pub(crate) no_exceptions: bool,
+    /// Go on although an image is needed whose digest is not known.
+    pub(crate) allow_missing: bool,
     pub(crate) force: bool,
     pub(crate) output: Output,
 }
@@ -81,7 +86,25 @@ pub(crate) struct UninstallArgs {
 #[derive(Debug)]
 pub(crate) struct DoctorArgs {
     pub(crate) places: Places,
+    /// The variables that containerd has; empty to find them.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Given by `doctor node` itself, when it goes on in that environment.
+    pub(crate) judged_in: Option<JudgedIn>,
     pub(crate) output: Output,
+}
+
+/// The environment that `doctor node` runs in, as one argument.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct JudgedIn {
+    /// Where it is from, as the end of a sentence.
+    pub(crate) source: String,
+    /// Whether it is containerd's, and not only assumed.
+    pub(crate) is_known: bool,
+    /// How it differs from the one in which `doctor node` was started, where that matters.
+    pub(crate) differences: Vec<String>,
+    /// Variables of a login that containerd does not have.
+    pub(crate) dropped: Vec<String>,
 }
 
 pub(super) fn definition() -> Command {
@@ -93,7 +116,7 @@ pub(super) fn definition() -> Command {
     .subcommand(
         flags::verb(
             "install",
-            "Put the verifier in place and print containerd's configuration",
+            "Install the verifier and print the configuration for containerd",
             INSTALL_EXAMPLES,
         )
         .arg(bin_dir())
@@ -102,7 +125,7 @@ pub(super) fn definition() -> Command {
         .arg(flags::value(
             "timeout",
             "DURATION",
-            "containerd's time for a verdict [default: 10s]",
+            "How long containerd waits for a verdict [default: 10s]",
         ))
         .arg(flags::value(
             "credential-provider-config",
@@ -117,20 +140,24 @@ pub(super) fn definition() -> Command {
         .arg(flags::list(
             "exception",
             "IMAGE",
-            "Let in this image too: by digest, or on the node (repeatable)",
+            "Accept this image unverified: by digest, or one on the node (repeatable)",
         ))
         .arg(flags::switch(
             "no-exceptions",
-            "Except nothing: sandbox, static pods and network are signed",
+            "Add no exceptions, and do not look for images that the node needs",
         ))
-        .arg(flags::force("Replace an entry that is no link"))
+        .arg(flags::switch(
+            "allow-missing",
+            "Install even if an image that the node needs is not on it",
+        ))
+        .arg(flags::force("Replace an entry that is not a link"))
         .arg(flags::output())
         .arg(none()),
     )
     .subcommand(
         flags::verb(
             "uninstall",
-            "Take the verifier away: every image is let in again",
+            "Remove the verifier: every image is accepted again",
             UNINSTALL_EXAMPLES,
         )
         .arg(bin_dir())
@@ -148,6 +175,12 @@ pub(super) fn doctor() -> Command {
         DOCTOR_EXAMPLES,
     )
     .args(places())
+    .arg(flags::list(
+        "env",
+        "NAME=VALUE",
+        "Environment variable of containerd (repeatable) [default: those of its process, or of its unit]",
+    ))
+    .arg(flags::value(JUDGED_IN, "JSON", "The environment that this runs in").hide(true))
     .arg(flags::output())
     .arg(none())
 }
@@ -160,7 +193,7 @@ fn bin_dir() -> Arg {
     flags::value(
         "bin-dir",
         "DIR",
-        "The directory of verifiers [default: /opt/containerd/image-verifier/bin]",
+        "Directory of verifiers [default: /opt/containerd/image-verifier/bin]",
     )
 }
 
@@ -174,17 +207,21 @@ fn manifests() -> Arg {
 
 fn places() -> [Arg; 4] {
     [
-        flags::value("containerd", "PATH", "The executable [default: in PATH]"),
+        flags::value(
+            "containerd",
+            "PATH",
+            "Executable of containerd [default: in PATH]",
+        ),
         flags::value(
             "containerd-config",
             "PATH",
-            "Its configuration [default: /etc/containerd/config.toml]",
+            "Configuration of containerd [default: /etc/containerd/config.toml]",
         ),
-        flags::value("crictl", "PATH", "The executable crictl [default: in PATH]"),
+        flags::value("crictl", "PATH", "Executable of crictl [default: in PATH]"),
         flags::value(
             "runtime-endpoint",
             "URL",
-            "Its endpoint [default: unix:///run/containerd/containerd.sock]",
+            "Socket of containerd [default: unix:///run/containerd/containerd.sock]",
         ),
     ]
 }
@@ -195,7 +232,7 @@ impl Places {
         let endpoint = reader.text("runtime-endpoint");
         Self {
             containerd: path("containerd"),
-            containerd_config: path("containerd-config").unwrap_or_else(|| CONFIG.into()),
+            containerd_config: path("containerd-config"),
             crictl: path("crictl"),
             runtime_endpoint: endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
             manifests: match manifests {
@@ -218,6 +255,7 @@ impl InstallArgs {
         let reader = Reader(matches);
         reader.together(&["credential-provider-config", "credential-provider-bin-dir"])?;
         reader.exclusive(&["exception", "no-exceptions"])?;
+        reader.exclusive(&["allow-missing", "no-exceptions"])?;
         let path = |flag: &str| reader.text(flag).map(PathBuf::from);
         let providers = path("credential-provider-config").zip(path("credential-provider-bin-dir"));
         if let Some(relative) = providers
@@ -240,6 +278,7 @@ impl InstallArgs {
             providers,
             exceptions: reader.all("exception"),
             no_exceptions: reader.switch("no-exceptions")?,
+            allow_missing: reader.switch("allow-missing")?,
             force: reader.switch("force")?,
             output: reader.output()?,
         })
@@ -268,16 +307,35 @@ impl DoctorArgs {
     pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Usage> {
         super::policy::no_arguments(matches)?;
         let reader = Reader(matches);
+        let environment = reader.all("env").into_iter().map(|text| {
+            let variable = text.split_once('=').filter(|(name, _)| !name.is_empty());
+            let variable = variable.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            variable.ok_or_else(|| {
+                Usage::new(format!(
+                    "invalid argument {text:?} for \"--env\" flag: it must be NAME=VALUE"
+                ))
+            })
+        });
+        let judged_in = reader.text(JUDGED_IN).map(|text| {
+            serde_json::from_str(&text).map_err(|error| {
+                Usage::new(format!(
+                    "invalid argument for \"--{JUDGED_IN}\" flag: {error}"
+                ))
+            })
+        });
         Ok(Self {
             places: Places::read(&reader, false),
+            environment: environment.collect::<Result<_, _>>()?,
+            judged_in: judged_in.transpose()?,
             output: reader.output()?,
         })
     }
 }
 
+/// The flag by which `doctor node` tells itself of the environment that it goes on in.
+pub(crate) const JUDGED_IN: &str = "judged-in";
 /// containerd's own directory of verifiers.
 const BIN_DIR: &str = "/opt/containerd/image-verifier/bin";
-const CONFIG: &str = "/etc/containerd/config.toml";
 const ENDPOINT: &str = "unix:///run/containerd/containerd.sock";
 /// containerd's own time for a verdict.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -22,18 +22,23 @@ use hardsign_plugin::text::io_text;
 
 use super::super::node::containerd::{self, Configuration};
 use super::super::node::crictl::{self, Image};
-use super::super::node::settings::Settings;
+use super::super::node::environment::Environment;
+use super::super::node::settings::{REPAIR, Settings};
 use super::super::node::{Allowed, Checker, verifier};
 use super::super::{Context, signer};
 use super::{
     Findings, Statements, conclude, configuration, directories, permissions, policy, stores,
 };
-use crate::args::node::DoctorArgs;
+use crate::args::node::{DoctorArgs, JUDGED_IN, JudgedIn};
 use crate::failure::Failure;
 
 pub(in crate::command) fn run(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
+    let Some(judged_in) = &args.judged_in else {
+        return enter(args, context);
+    };
     let dirs = Dirs::of_machine().map_err(Failure::error)?;
     let mut findings = Findings::default();
+    environment(judged_in, &mut findings);
     context.wait(async {
         let settings = settings(&dirs, &mut findings);
         version(args, &mut findings).await;
@@ -43,8 +48,8 @@ pub(in crate::command) fn run(args: &DoctorArgs, context: &Context) -> Result<()
             }
             Err(why) => findings.fail(
                 "containerd's configuration",
-                format!("whether it asks at all is not known: {why}"),
-                "--containerd and --containerd-config name containerd and its configuration",
+                format!("it is not known whether containerd asks verifiers: {why}"),
+                "name containerd and its configuration with --containerd and --containerd-config",
             ),
         }
         trust(&dirs, context, &mut findings);
@@ -55,6 +60,44 @@ pub(in crate::command) fn run(args: &DoctorArgs, context: &Context) -> Result<()
         Ok(())
     })?;
     conclude(&findings, args.output, false, context)
+}
+
+/// Goes on in the environment that verifiers have. Returns only where that fails.
+fn enter(args: &DoctorArgs, context: &Context) -> Result<(), Failure> {
+    let endpoint = &args.places.runtime_endpoint;
+    let environment = context.wait_for_one(async {
+        Ok::<_, Failure>(Environment::find(endpoint, &args.environment).await)
+    })?;
+    let why = environment.enter(JUDGED_IN);
+    Err(Failure::failed(format!(
+        "failed to run this executable in the environment of containerd: {why}"
+    )))
+}
+
+/// Which environment what follows was judged in, and what is not the same in this shell.
+fn environment(judged_in: &JudgedIn, findings: &mut Findings) {
+    let source = &judged_in.source;
+    let without = match judged_in.dropped.is_empty() {
+        true => String::new(),
+        false => format!(", which has no {}", judged_in.dropped.join(", ")),
+    };
+    match judged_in.is_known {
+        true => findings.ok("environment", format!("judged in {source}{without}")),
+        false => findings.warn(
+            "environment",
+            format!(
+                "judged in {source}: neither the process nor the unit of containerd could be read"
+            ),
+            "run this as root on the node, or name containerd's variables with --env",
+        ),
+    }
+    for difference in &judged_in.differences {
+        findings.warn(
+            "environment",
+            difference,
+            "set or unset it for containerd with `systemctl edit containerd`, then restart containerd",
+        );
+    }
 }
 
 /// The settings, and what is excepted in them.
@@ -68,7 +111,7 @@ fn settings(dirs: &Dirs, findings: &mut Findings) -> Option<Settings> {
             findings.fail(
                 subject,
                 format!("every image is refused: {message}"),
-                "mend the file, or write a new one with `hardsign node install`",
+                REPAIR,
             );
             return None;
         }
@@ -76,8 +119,8 @@ fn settings(dirs: &Dirs, findings: &mut Findings) -> Option<Settings> {
     if !path.exists() {
         findings.warn(
             subject,
-            "there are none, so nothing is excepted: a node whose own images are not signed starts no pod",
-            "`hardsign node install` writes them",
+            "the file does not exist, so there are no exceptions: unless its own images are signed, this node starts no pod",
+            "`hardsign node install` writes it",
         );
     }
     for exception in settings.exceptions.iter() {
@@ -99,13 +142,13 @@ async fn version(args: &DoctorArgs, findings: &mut Findings) {
         }
         Ok(version) => findings.fail(
             "containerd",
-            format!("version {version} pulls for pods past every verifier"),
+            format!("version {version} pulls images for pods without asking verifiers"),
             "install containerd 2.1 or later",
         ),
         Err(why) => findings.warn(
             "containerd",
             format!("its version is not known: {why}"),
-            "--containerd names the executable; before version 2.1 nothing is verified for pods",
+            "name the executable with --containerd; before version 2.1, images of pods are not verified",
         ),
     }
 }
@@ -117,10 +160,10 @@ fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings:
         findings.warn(
             subject,
             format!(
-                "not known: neither containerd nor {} is here, and what follows goes by its defaults",
+                "not known: neither containerd nor {} was found, so its defaults are assumed",
                 configuration.source
             ),
-            "run this on the node itself; --containerd and --containerd-config say where they are",
+            "run this on the node itself, or name them with --containerd and --containerd-config",
         );
     } else if !configuration.is_whole {
         findings.warn(
@@ -129,22 +172,22 @@ fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings:
                 "read from {} alone, without the files that it imports",
                 configuration.source
             ),
-            "--containerd names the executable, which tells all of it",
+            "name the executable with --containerd: it prints the whole configuration",
         );
     }
     for name in configuration.disabled() {
         findings.fail(
             subject,
-            format!("{name} is in disabled_plugins, so that no image is verified"),
-            "take it out, and restart containerd",
+            format!("{name} is in disabled_plugins, so no image is verified"),
+            "remove it, and restart containerd",
         );
     }
     let bypasses = configuration.bypasses();
     for setting in &bypasses {
         findings.fail(
             subject,
-            format!("with {setting} the CRI pulls past every verifier"),
-            mend_of(setting),
+            format!("with {setting}, the CRI pulls images without asking verifiers"),
+            fix_of(setting),
         );
     }
     if bypasses.is_empty() && configuration.is_there {
@@ -156,22 +199,22 @@ fn runtime(configuration: &Configuration, settings: Option<&Settings>, findings:
     let verifiers = configuration.verifiers();
     entries(&verifiers, findings);
     if let Some(settings) = settings
-        && settings.deadline() >= verifiers.timeout
+        && !settings.ends_within(verifiers.timeout)
     {
         findings.fail(
             "deadline",
             format!(
-                "containerd waits {:?}, and a verdict may take {:?}: what is slow is refused without a reason",
+                "containerd waits {:?}, and a verdict may take up to {:?}: a slow one is refused without a reason",
                 verifiers.timeout,
-                settings.deadline()
+                Settings::latest_end(settings.deadline())
             ),
-            "make \"deadline\" in node.hardsign.json shorter, or per_verifier_timeout longer; `hardsign node install` with --timeout sets the one for the other",
+            "shorten \"deadline\" in node.hardsign.json, or raise per_verifier_timeout; `hardsign node install` with --timeout sets the deadline to fit",
         );
     }
 }
 
 /// What to do about a setting by which the CRI pulls by itself.
-fn mend_of(setting: &str) -> &'static str {
+fn fix_of(setting: &str) -> &'static str {
     match setting {
         s if s.starts_with("max_concurrent_downloads") => {
             "set it back to 3; the table of \"io.containerd.transfer.v1.local\" has a max_concurrent_downloads of its own"
@@ -179,10 +222,8 @@ fn mend_of(setting: &str) -> &'static str {
         s if s.starts_with("registry.") => {
             "describe mirrors, certificates and credentials in hosts.toml files below config_path"
         }
-        s if s.contains("disable_snapshot_annotations") => {
-            "take it out: it is true unless something else is said"
-        }
-        _ => "take it out, and restart containerd",
+        s if s.contains("disable_snapshot_annotations") => "remove it: the default is true",
+        _ => "remove it, and restart containerd",
     }
 }
 
@@ -190,28 +231,26 @@ fn mend_of(setting: &str) -> &'static str {
 fn entries(verifiers: &containerd::Verifiers, findings: &mut Findings) {
     let directory = &verifiers.bin_dir;
     let subject = format!("bin_dir {}", directory.display());
-    let install = "`hardsign node install` puts the verifier there, with --bin-dir where it is not containerd's default";
+    let install =
+        "run `hardsign node install`, with --bin-dir if the directory is not containerd's default";
     let listed = match fs::read_dir(directory) {
         Ok(listed) => listed,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return findings.fail(
                 subject,
-                "does not exist, so that every image is let in",
+                "does not exist, so every image is accepted",
                 install,
             );
         }
         Err(error) => {
-            let message = format!(
-                "can't be read, so that every pull fails: {}",
-                io_text(&error)
-            );
+            let message = format!("can't be read, so every pull fails: {}", io_text(&error));
             return findings.fail(subject, message, "make it a directory that root may read");
         }
     };
     let mut files: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
     files.sort();
     if files.is_empty() {
-        return findings.fail(subject, "is empty, so that every image is let in", install);
+        return findings.fail(subject, "is empty, so every image is accepted", install);
     }
     if let Some(exposed) = exposed(directory) {
         let message = format!("{exposed}, and decides what runs as root");
@@ -222,24 +261,24 @@ fn entries(verifiers: &containerd::Verifiers, findings: &mut Findings) {
         findings.fail(
             subject.clone(),
             format!(
-                "{} files, and containerd runs the first {most} by name: {} are skipped",
+                "contains {} files, but containerd runs only the first {most} by name: {} skipped",
                 files.len(),
                 files.len().saturating_sub(most)
             ),
-            "leave what verifies there alone, or raise max_verifiers",
+            "remove what is not needed, or raise max_verifiers",
         );
     }
     let ours = |file: &PathBuf| file.file_name().is_some_and(|name| name == verifier::NAME);
     match files.iter().position(ours) {
         Some(at) if at >= most => findings.fail(
             subject.clone(),
-            format!("{} is among those that are skipped", verifier::NAME),
-            "leave it there alone",
+            format!("{} is one of those skipped", verifier::NAME),
+            "remove the other files",
         ),
         Some(_) => {}
         None => findings.fail(
             subject.clone(),
-            format!("hardsign's {} is not in it", verifier::NAME),
+            format!("does not contain hardsign's {}", verifier::NAME),
             install,
         ),
     }
@@ -251,13 +290,13 @@ fn entries(verifiers: &containerd::Verifiers, findings: &mut Findings) {
 /// One file there.
 fn entry(file: &Path, ours: bool, findings: &mut Findings) {
     let subject = format!("verifier {}", file.display());
-    let blocks = "is no program, and so blocks every pull";
+    let blocks = "is not executable, and so blocks every pull";
     let Ok(found) = fs::metadata(file) else {
-        let mend = "`hardsign node install` links it to this executable";
-        return findings.fail(subject, "leads nowhere, and so blocks every pull", mend);
+        let fix = "`hardsign node install` links it to this executable";
+        return findings.fail(subject, "is a broken link, and so blocks every pull", fix);
     };
     if !found.is_file() || !is_executable(&found) {
-        return findings.fail(subject, blocks, "move it away");
+        return findings.fail(subject, blocks, "remove it");
     }
     if let Some(exposed) = exposed(file) {
         let message = format!("{exposed}, and decides what runs as root");
@@ -266,8 +305,8 @@ fn entry(file: &Path, ours: bool, findings: &mut Findings) {
     if !ours {
         return findings.warn(
             subject,
-            "is not hardsign's: it must agree to every image too",
-            "move it away, unless it is a verifier that you want",
+            "is not hardsign's: it must accept every image too",
+            "remove it, unless you want this verifier too",
         );
     }
     let real = |path: &Path| fs::canonicalize(path).ok();
@@ -276,7 +315,7 @@ fn entry(file: &Path, ours: bool, findings: &mut Findings) {
         true => findings.ok(subject, "is this hardsign"),
         false => findings.warn(
             subject,
-            "is another program than this hardsign",
+            "is not this hardsign, but another program",
             "`hardsign node install` links it to this one",
         ),
     }
@@ -301,7 +340,7 @@ fn trust(dirs: &Dirs, context: &Context, findings: &mut Findings) {
         Err(error) => findings.fail(
             "OCI trust policy",
             format!("every image is refused: {}", WithCauses(&error)),
-            "put a policy in place with `hardsign policy import`, with NOTATION_CONFIG=/etc/notation",
+            "import one with `hardsign policy import`, with NOTATION_CONFIG set to the configuration directory",
         ),
         Ok(loaded) => {
             for statement in loaded.document().statements() {
@@ -310,13 +349,13 @@ fn trust(dirs: &Dirs, context: &Context, findings: &mut Findings) {
                 match level {
                     Level::Skip => findings.warn(
                         subject,
-                        "its level is skip: its images are let in unsigned",
-                        "make it strict once its images are signed",
+                        "its level is skip: images are accepted without a signature",
+                        "set it to strict once these images are signed",
                     ),
                     Level::Audit => findings.warn(
                         subject,
-                        "its level is audit: its images are let in whoever signed them",
-                        "make it strict once their signers are trusted",
+                        "its level is audit: images are accepted whoever signed them",
+                        "set it to strict once their signers are trusted",
                     ),
                     _ => {}
                 }
@@ -350,10 +389,10 @@ fn registries(settings: &Settings, findings: &mut Findings) {
                 for program in providers.programs() {
                     let shown = program.display();
                     match program.is_file() {
-                        true => findings.ok("credential providers", format!("{shown} is there")),
+                        true => findings.ok("credential providers", format!("{shown} exists")),
                         false => findings.fail(
                             "credential providers",
-                            format!("{shown} is not there"),
+                            format!("{shown} does not exist"),
                             "install it, or correct \"binDir\" in node.hardsign.json",
                         ),
                     }
@@ -376,21 +415,25 @@ fn registry(root: &Path, name: &str, findings: &mut Findings) {
         Ok(found) => found,
         Err(error) => {
             let message = format!("its images are refused: {}", WithCauses(&error));
-            return findings.fail(subject, message, "let one host there serve pulls");
+            return findings.fail(
+                subject,
+                message,
+                "give a host there the capability \"pull\"",
+            );
         }
     };
     if let Some(fault) = found.fault {
         findings.warn(
             subject.clone(),
-            format!("counts for nothing, with containerd too: {fault}"),
-            "mend hosts.toml",
+            format!("is ignored, by containerd too: {fault}"),
+            "correct hosts.toml",
         );
     }
     for host in &found.hosts {
         if host.skip_verify {
             findings.warn(
                 subject.clone(),
-                "skip_verify is not followed: credentials go to no server that can't prove itself",
+                "skip_verify is ignored: hardsign sends credentials only to servers with a trusted certificate",
                 "name the certificate to trust with `ca`",
             );
         }
@@ -401,7 +444,7 @@ fn registry(root: &Path, name: &str, findings: &mut Findings) {
         for file in host.ca.iter().chain(own).filter(|file| !file.is_file()) {
             findings.fail(
                 subject.clone(),
-                format!("{} is not there", file.display()),
+                format!("{} does not exist", file.display()),
                 "put the certificate there, or correct hosts.toml",
             );
         }
@@ -419,18 +462,21 @@ async fn images(
     let listed = match crictl::images(&args.places).await {
         Ok(listed) => listed,
         Err(why) => {
-            return findings.warn(
-                "images on this node",
-                format!("which would be refused is not known: {why}"),
-                "--crictl and --runtime-endpoint say how the node is asked",
-            );
+            let subject = "images on this node";
+            let message = format!("could not be listed: {why}");
+            let fix = "--crictl and --runtime-endpoint say how to ask the node";
+            return match args.places.crictl {
+                // What is named must be there.
+                Some(_) => findings.fail(subject, message, fix),
+                None => findings.warn(subject, message, fix),
+            };
         }
     };
     let checker = match Checker::new(settings, dirs, context) {
         Ok(checker) => checker,
         Err(failure) => {
             let message = failure.messages.join("; ");
-            return findings.fail("images on this node", message, "mend config.json");
+            return findings.fail("images on this node", message, "correct config.json");
         }
     };
     let judged = listed.iter().flat_map(names).map(|name| async {
@@ -444,8 +490,8 @@ async fn images(
             Ok(Allowed::Verified(_)) => findings.ok(subject, "verified"),
             Ok(Allowed::Skipped { statement }) => findings.warn(
                 subject,
-                format!("let in unverified by the trust policy statement {statement:?}"),
-                "sign it, and make the statement strict",
+                format!("accepted unverified by the trust policy statement {statement:?}"),
+                "sign it, and set the statement to strict",
             ),
             Ok(Allowed::Excepted { reason, .. }) => {
                 findings.ok(subject, format!("excepted: {reason}"));
@@ -453,7 +499,7 @@ async fn images(
             Err(failure) => findings.fail(
                 subject,
                 format!("would be refused: {}", failure.messages.join("; ")),
-                "sign it, trust who signed it, or except it with `hardsign node install` and --exception; what runs already goes on running",
+                "sign it, trust its signer, or add an exception with `hardsign node install --exception`; running containers are not affected",
             ),
         }
     }
@@ -469,7 +515,7 @@ fn names(image: &Image) -> Vec<String> {
 
 async fn judge(checker: &Checker, name: &str) -> Result<Allowed, Failure> {
     let reference: Reference = name.parse().map_err(|_| {
-        Failure::failed("it was not pulled from a registry, so that nothing says who signed it")
+        Failure::failed("it was not pulled from a registry, so it has no signatures")
     })?;
     let TagOrDigest::Digest(digest) = reference.target else {
         return Err(Failure::failed("the node does not know its digest"));

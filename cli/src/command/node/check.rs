@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hardsign_core::artifact::Descriptor;
 use hardsign_core::artifact::reference::{RepositoryName, TagOrDigest};
-use hardsign_core::budget::{Budget, Party, Phase};
+use hardsign_core::budget::{Budget, Overspent, Party, Phase, Spending};
 use hardsign_core::config::ConfigFile;
 use hardsign_core::config::exceptions::{Exception, When};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
@@ -39,7 +39,7 @@ pub(in crate::command) enum Allowed {
         /// The statement that says so.
         statement: String,
     },
-    /// The node can't live without it.
+    /// The settings let it in.
     Excepted {
         reason: String,
         /// Why it was not verified, where it is let in for that alone.
@@ -298,10 +298,7 @@ fn kind(error: &VerifyError) -> Kind {
         VerifyError::List { source, .. } | VerifyError::ListAttached { source, .. } => {
             of_registry(source)
         }
-        VerifyError::Budget(overspent) => match overspent.waited {
-            Some((Party::Server(_), _)) => Kind::Unreachable,
-            _ => Kind::Other,
-        },
+        VerifyError::Budget(overspent) => of_budget(overspent),
         _ => {
             let mut unreadable = error.attempts().iter().map(|a| match &a.failure {
                 AttemptFailure::Unreadable(error) => of_registry(error),
@@ -315,15 +312,34 @@ fn kind(error: &VerifyError) -> Kind {
     }
 }
 
+/// Whether it was the registry, or where it sends its clients, that did not answer in time. One that answered was
+/// reached, however long that took, and whoever is asked about certificates is no registry.
+fn of_budget(overspent: &Overspent) -> Kind {
+    let of_registry = |(phase, party): &(Phase, Party)| {
+        let asked = [
+            Phase::Resolving,
+            Phase::Listing,
+            Phase::ListingAttached,
+            Phase::Fetching,
+        ];
+        asked.contains(phase) && matches!(party, Party::Server(_))
+    };
+    let pending = &overspent.pending;
+    match matches!(overspent.spending, Spending::Time(_))
+        && !pending.is_empty()
+        && pending.iter().all(of_registry)
+    {
+        true => Kind::Unreachable,
+        false => Kind::Other,
+    }
+}
+
 /// Whether a registry could not be reached, which is something else than one that says no.
 fn of_registry(error: &OciError) -> Kind {
     let unreachable = |error: &RegistryError| match error {
         RegistryError::Net(error) => matches!(
             error,
-            NetError::Transport { .. }
-                | NetError::Timeout { .. }
-                | NetError::Wait { .. }
-                | NetError::Budget { .. }
+            NetError::Transport { .. } | NetError::Timeout { .. } | NetError::Wait { .. }
         ),
         RegistryError::Status { status, .. } | RegistryError::BlobStatus { status, .. } => {
             *status >= 500 || *status == 429

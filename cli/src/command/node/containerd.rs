@@ -1,12 +1,16 @@
 //! What containerd is set to: as `containerd config dump` tells it, defaults and imported files included, else
 //! what its configuration file says.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hardsign_core::config::formats::json::go;
 use hardsign_core::config::read_named;
 use hardsign_core::dirs::search_path;
+use hardsign_core::text::WithCauses;
+use hardsign_plugin::text::io_text;
 use toml::{Table, Value};
 
 use super::run;
@@ -32,10 +36,19 @@ pub(in crate::command) struct Verifiers {
 }
 
 impl Configuration {
-    /// Reads it.
+    /// Reads it: from the file that is named, which must be there, else from containerd's usual one.
+    ///
+    /// # Errors
+    /// Why it can't be read, as a message.
     pub(in crate::command) async fn read(places: &Places) -> Result<Self, String> {
-        let file = places.containerd_config.as_path();
+        let named = places.containerd_config.as_deref();
+        let file = named.unwrap_or(Path::new(CONFIG));
         let shown = file.display();
+        let is_file_there = match fs::metadata(file) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => false,
+            Err(error) => return Err(format!("{shown}: {}", io_text(&error))),
+        };
         let table = |text: &str| {
             let read = text.parse::<Table>();
             read.map_err(|error| format!("{shown}: {}", error.message()))
@@ -43,7 +56,7 @@ impl Configuration {
         if let Some(program) = program(places) {
             let config = shown.to_string();
             let mut arguments = vec!["config", "dump"];
-            if file.exists() {
+            if is_file_there {
                 arguments = vec!["--config", &config, "config", "dump"];
             }
             let text = run::output(&program, &arguments).await?;
@@ -54,17 +67,16 @@ impl Configuration {
                 is_there: true,
             });
         }
-        let (bytes, is_there) = match read_named(file, MAX_FILE) {
-            Ok(bytes) => (bytes, true),
-            Err(error) if error.is_not_found() => (Vec::new(), false),
-            Err(error) => return Err(error.to_string()),
+        let bytes = match is_file_there {
+            true => read_named(file, MAX_FILE).map_err(|error| WithCauses(&error).to_string())?,
+            false => Vec::new(),
         };
-        let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is no text"))?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
         Ok(Self {
             table: table(&text)?,
             source: shown.to_string(),
             is_whole: false,
-            is_there,
+            is_there: is_file_there,
         })
     }
 
@@ -112,7 +124,7 @@ impl Configuration {
     }
 
     /// Settings with which the CRI pulls by itself, past the transfer service and so past every verifier, each as
-    /// it stands in the configuration.
+    /// it stands in the configuration: all of containerd's `CheckLocalImagePullConfigs`.
     pub(in crate::command) fn bypasses(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut switch = |path: &[&str], harmless: bool| {
@@ -169,7 +181,7 @@ pub(in crate::command) async fn version(places: &Places) -> Result<String, Strin
     let version = text.split_whitespace().find(|word| is_version(word));
     version
         .map(|version| version.trim_start_matches('v').to_owned())
-        .ok_or_else(|| format!("{} tells no version", program.display()))
+        .ok_or_else(|| format!("{} prints no version", program.display()))
 }
 
 /// Whether a version is at least 2.1, from which on the CRI pulls through the transfer service.
@@ -213,6 +225,8 @@ const BINDIR: &str = "io.containerd.image-verifier.v1.bindir";
 const TRANSFER: &str = "io.containerd.transfer.v1.local";
 const IMAGES: &str = "io.containerd.cri.v1.images";
 const OLD_CRI: &str = "io.containerd.grpc.v1.cri";
+/// Where containerd looks for its configuration.
+const CONFIG: &str = "/etc/containerd/config.toml";
 /// Where containerd looks for verifiers.
 pub(in crate::command) const BIN_DIR: &str = "/opt/containerd/image-verifier/bin";
 /// How long containerd waits for one.

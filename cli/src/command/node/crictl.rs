@@ -95,6 +95,13 @@ pub(in crate::command) struct Needed {
     pub(in crate::command) why: String,
 }
 
+/// What the network of a node needs.
+pub(in crate::command) struct Network {
+    pub(in crate::command) needed: Vec<Needed>,
+    /// Whether any container ran here, without which there is nothing to see.
+    pub(in crate::command) has_run: bool,
+}
+
 /// All images of the node.
 pub(in crate::command) async fn images(places: &Places) -> Result<Vec<Image>, String> {
     let list: Images = ask(places, &["images", "-o", "json"]).await?;
@@ -103,7 +110,7 @@ pub(in crate::command) async fn images(places: &Places) -> Result<Vec<Image>, St
 
 /// The images of the network: of containers that put the CNI's plugins or configuration in place, running or
 /// ended, and of kube-proxy.
-pub(in crate::command) async fn network(places: &Places) -> Result<Vec<Needed>, String> {
+pub(in crate::command) async fn network(places: &Places) -> Result<Network, String> {
     let list: Containers = ask(places, &["ps", "-a", "-o", "json"]).await?;
     let mut needed = Vec::new();
     for container in list.containers.iter().take(MAX_CONTAINERS) {
@@ -124,7 +131,10 @@ pub(in crate::command) async fn network(places: &Places) -> Result<Vec<Needed>, 
             why,
         });
     }
-    Ok(needed)
+    Ok(Network {
+        needed,
+        has_run: !list.containers.is_empty(),
+    })
 }
 
 /// Whether a path of the host is the CNI's: `/etc/cni/net.d`, `/opt/cni/bin`, `/var/lib/…/etc/cni`.
@@ -138,8 +148,12 @@ async fn ask<T: DeserializeOwned>(places: &Places, what: &[&str]) -> Result<T, S
     let mut arguments = vec!["--runtime-endpoint", endpoint, "--image-endpoint", endpoint];
     arguments.extend(what);
     let text = run::output(&program, &arguments).await?;
-    serde_json::from_str(&text)
-        .map_err(|error| format!("what {} prints can't be read: {error}", program.display()))
+    serde_json::from_str(&text).map_err(|error| {
+        format!(
+            "failed to read the output of {}: {error}",
+            program.display()
+        )
+    })
 }
 
 fn program(places: &Places) -> Option<PathBuf> {

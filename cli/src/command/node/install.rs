@@ -1,6 +1,7 @@
 //! `hardsign node install` and `node uninstall`: the directory that containerd takes verifiers from, with this
 //! executable in it and nothing else, and the settings.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,12 @@ use std::path::{Path, PathBuf};
 use hardsign_core::config::exceptions::Exception;
 use hardsign_core::config::permissions::exposed;
 use hardsign_core::dirs::Dirs;
+use hardsign_core::oci::auth::provider::CredentialProviders;
 use hardsign_plugin::text::io_text;
 use serde_json::{Value, json};
 
 use super::containerd::{self, Configuration};
+use super::environment::Environment;
 use super::needs::{self, Needs};
 use super::settings::Settings;
 use super::verifier::NAME;
@@ -26,21 +29,21 @@ pub(in crate::command) fn install(args: &InstallArgs, context: &Context) -> Resu
     let executable = executable()?;
     let entry = entry(&args.bin_dir)?;
     check_entry(&entry, args.force)?;
+    check_providers(args)?;
     let mut settings = Settings::load(&dirs)?;
     context.wait(async {
         let configuration = Configuration::read(&args.places).await.map_err(|why| {
-            Failure::failed(format!("failed to read containerd's configuration: {why}"))
-                .hint("--containerd and --containerd-config name containerd and its configuration")
+            Failure::failed(format!("failed to read containerd's configuration: {why}")).hint(
+                "name containerd and its configuration with --containerd and --containerd-config",
+            )
         })?;
         let needs = match args.no_exceptions {
             true => Needs::default(),
-            false => needs::find(&args.places, &args.exceptions, &configuration)
-                .await
-                .map_err(|why| {
-                    Failure::failed(format!("failed to find out what this node can't live without: {why}"))
-                        .hint("--crictl and --runtime-endpoint say how the node is asked; --no-exceptions goes on without, and a node whose own images are not signed then starts no pod")
-                })?,
+            false => needs::find(&args.places, &args.exceptions, &configuration, &settings).await?,
         };
+        if !args.allow_missing {
+            refuse(&needs.unknown)?;
+        }
         fill(&mut settings, args, &configuration);
         let mut added: Vec<Exception> = Vec::new();
         for exception in needs.exceptions {
@@ -51,6 +54,7 @@ pub(in crate::command) fn install(args: &InstallArgs, context: &Context) -> Resu
         settings.save(&dirs)?;
         place(&executable, &entry)?;
         warn(&needs.unknown, context);
+        warn_of_environment(&args.places.runtime_endpoint, &dirs, context).await;
         let set = configuration.verifiers();
         let done = Installed {
             entry,
@@ -65,6 +69,24 @@ pub(in crate::command) fn install(args: &InstallArgs, context: &Context) -> Resu
             Output::Text => done.tell(&args.bin_dir, context)?,
         }
         Ok(())
+    })
+}
+
+/// Credential providers that were named are there, and can be read.
+fn check_providers(args: &InstallArgs) -> Result<(), Failure> {
+    let Some((config, bin_dir)) = &args.providers else {
+        return Ok(());
+    };
+    CredentialProviders::load(config, bin_dir).map_err(Failure::error)?;
+    match fs::metadata(bin_dir) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) => Err(error),
+    }
+    .map_err(|error: io::Error| {
+        Failure::failed(format!("{}: {}", bin_dir.display(), io_text(&error))).hint(
+            "--credential-provider-bin-dir names the kubelet's directory of credential providers",
+        )
     })
 }
 
@@ -114,7 +136,7 @@ struct Installed {
     entry: PathBuf,
     settings: PathBuf,
     added: Vec<Exception>,
-    /// Images that are needed and not on the node, each with what needs it.
+    /// Images that are needed and not known by digest, each with what needs it or why it is not known.
     unknown: Vec<(String, String)>,
     /// Whether containerd's configuration has the table already.
     configured: bool,
@@ -125,16 +147,16 @@ impl Installed {
     fn tell(&self, bin_dir: &Path, context: &Context) -> Result<(), Failure> {
         let console = &context.console;
         console.line(format_args!(
-            "Installed {}; nothing else may be put into {}: containerd runs every file in it.",
+            "Installed {}. Keep everything else out of {}: containerd runs every file in it.",
             self.entry.display(),
             bin_dir.display()
         ))?;
         let file = self.settings.display();
         if self.added.is_empty() {
-            console.line(format_args!("No exception was added to {file}."))?;
+            console.line(format_args!("No exceptions were added to {file}."))?;
         } else {
             console.line(format_args!(
-                "Excepted in {file}, by digest, since without them this node starts no pod; take out what you sign yourself:"
+                "Exceptions added to {file}, by digest, because this node starts no pod without these images; remove those that you sign yourself:"
             ))?;
             for exception in &self.added {
                 console.line(format_args!(
@@ -144,14 +166,14 @@ impl Installed {
             }
         }
         console.line(match self.configured {
-            true => "containerd's configuration names this directory already:",
+            true => "containerd's configuration already names this directory:",
             false => "Add this to containerd's configuration, then restart containerd:",
         })?;
         console.line("")?;
         console.bytes(self.configuration.as_bytes())?;
         console.line("")?;
         console.line(
-            "`hardsign doctor node` then tells whether containerd asks, and which images on this node would be refused.",
+            "Then run `hardsign doctor node`: it checks that containerd asks the verifier, and lists the images on this node that would be refused.",
         )?;
         Ok(())
     }
@@ -179,12 +201,39 @@ impl Installed {
     }
 }
 
+/// A node on which an image is needed that would then be refused is left as it is.
+fn refuse(unknown: &[(String, String)]) -> Result<(), Failure> {
+    let messages = unknown.iter().map(|(image, why)| {
+        Failure::failed(format!(
+            "nothing was installed: {image} is needed, and its digest is not known ({why})"
+        ))
+        .hint("pull it, or name it by digest with --exception <image>@<digest>; --allow-missing installs anyway, and the image must then be signed")
+    });
+    Failure::all(messages.collect()).map_or(Ok(()), Err)
+}
+
 fn warn(unknown: &[(String, String)], context: &Context) {
     for (image, why) in unknown {
         context.console.warning(format_args!(
-            "{image} is needed ({why}) and is not on this node, so its digest is not known: if it is not signed, name it with --exception <image>@<digest>"
+            "{image} is needed, and its digest is not known ({why}): unless it is signed, it is refused"
         ));
     }
+}
+
+/// The running containerd hands its own environment on to the verifier, which may look for its settings elsewhere.
+async fn warn_of_environment(endpoint: &str, dirs: &Dirs, context: &Context) {
+    let Some(environment) = Environment::of_process(endpoint).await else {
+        return;
+    };
+    let there = Dirs::of_machine_with(|name| environment.variable(name).map(OsStr::to_owned));
+    let there = there.map(|dirs| dirs.config);
+    if there.as_ref() == Ok(&dirs.config) {
+        return;
+    }
+    context.console.warning(format_args!(
+        "the verifier will not use {}: set NOTATION_CONFIG in containerd's environment, then restart containerd",
+        dirs.config.display(),
+    ));
 }
 
 /// `hardsign node uninstall`.
@@ -203,7 +252,7 @@ pub(in crate::command) fn uninstall(
             );
         }
     }
-    let question = "From now on containerd takes every image, signed or not. Go on?";
+    let question = "containerd will then accept every image, signed or not. Continue?";
     let unanswered = Unanswered::new(format!("{} was not removed", entry.display()), "--yes");
     if !context.confirm(question, args.yes, &unanswered)? {
         return Ok(());
@@ -219,7 +268,7 @@ pub(in crate::command) fn uninstall(
     let emptied = fs::remove_dir(&args.bin_dir).is_ok();
     if !emptied {
         console.warning(format_args!(
-            "{} stays: there is something else in it, which containerd runs",
+            "{} was not removed: containerd runs the other files in it",
             args.bin_dir.display()
         ));
     }
@@ -236,7 +285,7 @@ pub(in crate::command) fn uninstall(
         console.line(format_args!("Removed {}", args.bin_dir.display()))?;
     }
     console.line(format_args!(
-        "Policy, trust stores and {} stay. Take the verifier's table out of containerd's configuration, so that nothing is expected of an empty directory.",
+        "The trust policy, trust stores and {} were kept. Remove the verifier's table from containerd's configuration as well.",
         settings.display()
     ))?;
     Ok(())
@@ -294,11 +343,11 @@ fn check_entry(entry: &Path, force: bool) -> Result<(), Failure> {
         .collect();
     if !others.is_empty() {
         return Err(Failure::failed(format!(
-            "{} holds something else, which containerd would run as a verifier too: {}",
+            "{} contains other files, which containerd would also run as verifiers: {}",
             bin_dir.display(),
             others.join(", ")
         ))
-        .hint("move it away, or name another directory with --bin-dir"));
+        .hint("move them away, or name another directory with --bin-dir"));
     }
     match fs::symlink_metadata(entry) {
         Ok(found) if !found.is_symlink() && !force => Err(not_ours(entry)),
@@ -308,10 +357,10 @@ fn check_entry(entry: &Path, force: bool) -> Result<(), Failure> {
 
 fn not_ours(entry: &Path) -> Failure {
     let failure = Failure::failed(format!(
-        "{} is not what `hardsign node install` put there: it is no link",
+        "{} was not put there by `hardsign node install`: it is not a link",
         entry.display()
     ));
-    failure.hint("see what it is, and move it away")
+    failure.hint("find out what it is, and move it away")
 }
 
 /// Links the entry to the executable, so that an update of the package updates it too. The link is made beside

@@ -1,6 +1,6 @@
-//! What a node can't live without: the sandbox image, without which no pod starts; the images of static pods,
+//! The images that a node can't do without: the sandbox image, without which no pod starts; those of static pods,
 //! which are the control plane; those of the network; and what its operator names. They become exceptions by
-//! digest, so that turning the check on bricks no node.
+//! digest, so that turning the check on leaves no node without pods. One whose digest is not known is told.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,73 +10,135 @@ use hardsign_core::artifact::reference::{Reference, RepositoryName, TagOrDigest}
 use hardsign_core::config::exceptions::{Exception, When};
 use hardsign_core::config::formats::yaml;
 use hardsign_core::config::read_named;
+use hardsign_core::text::WithCauses;
 use hardsign_plugin::text::io_text;
 use serde_json::Value;
 
 use super::containerd::Configuration;
 use super::crictl::{self, Image};
+use super::settings::Settings;
 use crate::args::node::Places;
+use crate::failure::Failure;
 
 /// The exceptions of a node, and what could not be found out.
 #[derive(Default)]
 pub(super) struct Needs {
     pub(super) exceptions: Vec<Exception>,
-    /// An image that is needed and whose digest nobody knows, and why it is needed.
+    /// An image that is needed and whose digest nobody knows, and why it is needed or not known.
     pub(super) unknown: Vec<(String, String)>,
 }
 
-/// Finds out what this node needs.
+/// Finds out what this node needs beside what `settings` except.
+///
+/// # Errors
+/// The node can't be asked, a directory that was named can't be read, or an image that was named is not here.
 pub(super) async fn find(
     places: &Places,
     named: &[String],
     configuration: &Configuration,
-) -> Result<Needs, String> {
-    let images = crictl::images(places).await?;
+    settings: &Settings,
+) -> Result<Needs, Failure> {
+    let unasked = |why| {
+        failed(why).hint(
+            "--crictl and --runtime-endpoint say how to ask the node; --no-exceptions installs without asking, and a node whose own images are not signed then starts no pod",
+        )
+    };
+    let images = crictl::images(places).await.map_err(unasked)?;
     let mut needs = Needs::default();
-    if let Some(sandbox) = configuration.sandbox() {
-        needs.add(&[sandbox], "sandbox image: every pod needs it", &images);
-    }
+    needs.add_sandbox(configuration, &images);
     for image in images.iter().filter(|image| image.pinned) {
-        needs.add(
-            &[image.name()],
-            "pinned: containerd keeps it on the node",
-            &images,
-        );
+        let why = "pinned: containerd keeps it on the node";
+        needs.add(&[image.name()], why, &images);
     }
-    for (file, image) in static_images(places)? {
+    let pods = static_images(places)
+        .map_err(|why| failed(why).hint("--manifests names the directories of static pods"))?;
+    for (file, image) in pods {
         let why = format!("static pod: {}", file.display());
         needs.add(&[&image], &why, &images);
     }
-    for needed in crictl::network(places).await? {
+    let network = crictl::network(places).await.map_err(unasked)?;
+    for needed in &network.needed {
         let [reference, name] = &needed.references;
         needs.add(&[reference, name], &needed.why, &images);
     }
-    for name in named {
-        needs.add(&[name], "named to node install", &images);
+    let is_told = !named.is_empty() || settings.exceptions.iter().next().is_some();
+    if !network.has_run && !is_told {
+        let why = "no container has run on this node yet";
+        needs
+            .unknown
+            .push(("an image of the network".to_owned(), why.to_owned()));
     }
+    needs.add_named(named, &images)?;
     Ok(needs)
 }
 
+fn failed(why: String) -> Failure {
+    Failure::failed(format!(
+        "failed to find the images that this node needs: {why}"
+    ))
+}
+
 impl Needs {
-    /// Adds an image under every name that it has on the node.
+    /// Adds the sandbox image. containerd's default depends on its version, which its configuration file does not
+    /// tell.
+    fn add_sandbox(&mut self, configuration: &Configuration, images: &[Image]) {
+        match configuration.sandbox() {
+            Some(sandbox) => self.add(&[sandbox], "sandbox image: every pod needs it", images),
+            None => self.unknown.push((
+                "the sandbox image".to_owned(),
+                format!(
+                    "every pod needs it, and {} does not name it",
+                    configuration.source
+                ),
+            )),
+        }
+    }
+
+    /// Adds what was named. What is named by digest is the image of that repository that is needed by tag.
+    fn add_named(&mut self, named: &[String], images: &[Image]) -> Result<(), Failure> {
+        for name in named {
+            if !self.add_known(&[name], "named to node install", images) {
+                return Err(Failure::failed(format!(
+                    "--exception {name}: it is not on this node, so its digest is not known"
+                ))
+                .hint("name it by digest: <image>@<digest>"));
+            }
+            self.unknown.retain(|(needed, _)| !stands_for(name, needed));
+        }
+        Ok(())
+    }
+
+    /// Adds an image under every name that it has on the node, or else to those that are not known. One that was
+    /// imported has no digest there; if it is pinned, it is never pulled.
     fn add(&mut self, references: &[&str], why: &str, images: &[Image]) {
+        let is_kept = |reference: &&str| {
+            let full = full_name(reference);
+            images
+                .iter()
+                .any(|i| i.pinned && (i.is(&full) || i.is(reference)))
+        };
+        if self.add_known(references, why, images) || references.iter().any(is_kept) {
+            return;
+        }
+        let name = references.iter().rev().find(|r| !r.is_empty());
+        let name = name.copied().unwrap_or_default().to_owned();
+        if !self.unknown.iter().any(|(known, _)| *known == name) {
+            self.unknown.push((name, why.to_owned()));
+        }
+    }
+
+    /// Adds an image under every name that it has on the node. Whether its digest is known.
+    fn add_known(&mut self, references: &[&str], why: &str, images: &[Image]) -> bool {
         let mut found = Vec::new();
         for reference in references.iter().filter(|reference| !reference.is_empty()) {
             let full = full_name(reference);
-            // By digest it needs not be on the node.
+            // By digest it need not be on the node.
             found.extend(by_digest(&full));
             let fitting = images.iter().filter(|i| i.is(&full) || i.is(reference));
             let digests = fitting.flat_map(|image| &image.repo_digests);
             found.extend(digests.filter_map(|digest| by_digest(digest)));
         }
-        if found.is_empty() {
-            let name = references.iter().rev().find(|r| !r.is_empty());
-            let name = name.copied().unwrap_or_default().to_owned();
-            if !self.unknown.iter().any(|(known, _)| *known == name) {
-                self.unknown.push((name, why.to_owned()));
-            }
-            return;
-        }
+        let is_known = !found.is_empty();
         for (repository, digest) in found {
             let known = |e: &Exception| e.repository == repository && e.digest == digest;
             if !self.exceptions.iter().any(known) {
@@ -88,7 +150,26 @@ impl Needs {
                 });
             }
         }
+        is_known
     }
+}
+
+/// Whether an image that is named by digest is the one that is needed by tag: of the same repository, and of the
+/// same tag where one is named too.
+fn stands_for(named: &str, needed: &str) -> bool {
+    let Some((name, _digest)) = named.split_once('@') else {
+        return false;
+    };
+    let last = name.rsplit('/').next().unwrap_or_default();
+    match last.contains(':') {
+        true => full_name(name) == full_name(needed),
+        false => untagged(&full_name(name)) == untagged(&full_name(needed)),
+    }
+}
+
+/// A full name without its tag.
+fn untagged(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(name, _tag)| name)
 }
 
 /// The repository and digest of a reference that has one.
@@ -116,13 +197,14 @@ fn full_name(reference: &str) -> String {
     }
 }
 
-/// The images of static pods, each with the file that names it.
+/// The images of static pods, each with the file that names it. A directory that was named must be there.
 fn static_images(places: &Places) -> Result<Vec<(PathBuf, String)>, String> {
     let mut found = Vec::new();
+    let are_named = !places.manifests.is_empty();
     for directory in manifests(places) {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !are_named => continue,
             Err(error) => return Err(format!("{}: {}", directory.display(), io_text(&error))),
         };
         let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -157,8 +239,8 @@ fn manifests(places: &Places) -> Vec<PathBuf> {
 }
 
 fn read_pods(file: &Path) -> Result<Vec<String>, String> {
-    let bytes = read_named(file, MAX_FILE).map_err(|error| error.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
+    let bytes = read_named(file, MAX_FILE).map_err(|error| WithCauses(&error).to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let pods = yaml::documents(&text).map_err(|error| error.to_string())?;
     Ok(pods.iter().flat_map(images_of).collect())
 }
@@ -228,6 +310,11 @@ mod tests {
         needs.add(&["sha256:1", ""], "again", &images);
         needs.add(&["", "gone:v1"], "network", &images);
         needs.add(&[&format!("r.example/x@{digest}")], "pod", &images);
+        let imported: Vec<Image> = serde_json::from_value(serde_json::json!([
+            {"id": "sha256:2", "repoTags": ["r.example/kept:v1"], "pinned": true},
+        ]))
+        .unwrap();
+        needs.add(&["r.example/kept:v1"], "sandbox", &imported);
         let names: Vec<_> = needs
             .exceptions
             .iter()
@@ -244,6 +331,42 @@ mod tests {
         assert_eq!(
             needs.unknown,
             [("gone:v1".to_owned(), "network".to_owned())]
+        );
+    }
+
+    /// What is named by digest is known; nothing else of the repository's is, where a tag is named.
+    #[test]
+    fn what_is_named_by_digest_stands_for_what_is_needed_by_tag() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        for (named, needed, expected) in [
+            ("registry.k8s.io/pause", "registry.k8s.io/pause:3.10", true),
+            (
+                "registry.k8s.io/pause:3.10",
+                "registry.k8s.io/pause:3.10",
+                true,
+            ),
+            (
+                "registry.k8s.io/pause:3.9",
+                "registry.k8s.io/pause:3.10",
+                false,
+            ),
+            ("registry.k8s.io/pause", "mirror.example/pause:3.10", false),
+            ("localhost:5000/pause", "localhost:5000/pause:3.10", true),
+            ("docker.io/library/a", "a", true),
+            ("registry.k8s.io/pause", "the sandbox image", false),
+        ] {
+            let mut needs = Needs::default();
+            needs.add(&[needed], "needed", &[]);
+            assert_eq!(needs.unknown.len(), 1, "{needed}");
+            let named = format!("{named}@{digest}");
+            needs.add_named(std::slice::from_ref(&named), &[]).unwrap();
+            assert_eq!(needs.unknown.is_empty(), expected, "{named} {needed}");
+        }
+        let told = Needs::default().add_named(&["r.example/a:v1".to_owned()], &[]);
+        let told = told.unwrap_err().messages.join("; ");
+        assert!(
+            told.contains("--exception r.example/a:v1: it is not on this node"),
+            "{told}"
         );
     }
 }

@@ -66,10 +66,10 @@ pub(super) async fn output(program: &Path, arguments: &[&str]) -> Result<String,
         let last = complaint.lines().rev().find(|line| !line.trim().is_empty());
         return Err(format!(
             "{shown} failed: {}",
-            last.unwrap_or("it says nothing")
+            last.unwrap_or("it printed no error message")
         ));
     }
-    String::from_utf8(answer).map_err(|_| format!("what {shown} prints is no text"))
+    String::from_utf8(answer).map_err(|_| format!("the output of {shown} is not UTF-8"))
 }
 
 /// Most of its standard error that is kept, in bytes.

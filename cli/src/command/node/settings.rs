@@ -72,8 +72,7 @@ impl Settings {
             Err(error) => return Err(Failure::error(error)),
         };
         Self::parse(&bytes).map_err(|reason| {
-            Failure::failed(format!("malformed {}: {reason}", path.display()))
-                .hint("mend the file, or write a new one with `hardsign node install`")
+            Failure::failed(format!("malformed {}: {reason}", path.display())).hint(REPAIR)
         })
     }
 
@@ -81,7 +80,7 @@ impl Settings {
         let settings: Self =
             json::from_slice(bytes).map_err(|error| WithCauses(&error).to_string())?;
         if settings.version != VERSION {
-            return Err(format!("version {:?} is not known", settings.version));
+            return Err(format!("unknown version {:?}", settings.version));
         }
         let deadline = settings.deadline.as_deref().unwrap_or(DEADLINE);
         match go::duration(deadline) {
@@ -112,6 +111,16 @@ impl Settings {
         go::duration(text).unwrap_or(SAFE)
     }
 
+    /// When a verdict has ended at the latest: what does not wait, and so misses the deadline, is ended then.
+    pub(in crate::command) fn latest_end(deadline: Duration) -> Duration {
+        deadline.saturating_add(deadline / 16)
+    }
+
+    /// Whether a verdict has always ended before containerd kills the verifier, `timeout` after it was started.
+    pub(in crate::command) fn ends_within(&self, timeout: Duration) -> bool {
+        Self::latest_end(self.deadline()).saturating_add(PROCESS) < timeout
+    }
+
     /// Sets the time for a verdict to what is safe with containerd's timeout: a fifth is left for its end.
     pub(in crate::command) fn fit_into(&mut self, timeout: Duration) {
         let fits = timeout.as_millis().saturating_mul(4) / 5;
@@ -139,6 +148,10 @@ impl Settings {
     }
 }
 
+/// What to do about a file that can't be read.
+pub(in crate::command) const REPAIR: &str =
+    "correct the file, or move it away and run `hardsign node install`";
+
 /// The version of the file.
 const VERSION: &str = "1.0";
 /// containerd gives 10 seconds where nothing is said.
@@ -146,6 +159,8 @@ const DEADLINE: &str = "8s";
 const SAFE: Duration = Duration::from_secs(8);
 /// Longest time for one verdict.
 const MAX_DEADLINE: Duration = Duration::from_secs(600);
+/// Start and end of a process, which are no part of a verdict.
+const PROCESS: Duration = Duration::from_millis(100);
 /// Where containerd's configurations of registries usually are.
 const HOSTS: [&str; 2] = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
 /// Largest file, in bytes.
@@ -168,6 +183,34 @@ mod tests {
         assert_eq!(Settings::default().deadline(), Duration::from_secs(8));
         let least = Settings::parse(br#"{"version": "1.0"}"#).unwrap();
         assert_eq!(least, Settings::default());
+    }
+
+    /// containerd never kills a verifier that keeps to its settings: that would leave no reason.
+    #[test]
+    fn a_verdict_ends_before_containerds_patience() {
+        let ends = |deadline: &str, timeout: u64| {
+            let text = format!(r#"{{"version": "1.0", "deadline": "{deadline}"}}"#);
+            let settings = Settings::parse(text.as_bytes()).unwrap();
+            settings.ends_within(Duration::from_secs(timeout))
+        };
+        // The watchdog ends the first after 10.09 seconds.
+        for (deadline, expected) in [
+            ("9.5s", false),
+            ("10s", false),
+            ("9.4s", false),
+            ("9s", true),
+            ("8s", true),
+        ] {
+            assert_eq!(ends(deadline, 10), expected, "{deadline}");
+        }
+        for seconds in 1..=600 {
+            let mut settings = Settings::default();
+            settings.fit_into(Duration::from_secs(seconds));
+            assert!(
+                settings.ends_within(Duration::from_secs(seconds)),
+                "{seconds}"
+            );
+        }
     }
 
     /// What is misspelt, or can't be meant, refuses every image.

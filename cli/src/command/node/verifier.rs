@@ -209,7 +209,7 @@ impl Question {
         };
         if media_type != DESCRIPTOR {
             let found = Quoted(&media_type);
-            return Err(usage(&format!("standard input is said to be {found}")));
+            return Err(usage(&format!("unknown -stdin-media-type {found}")));
         }
         let digest: Digest = digest
             .parse()
@@ -240,7 +240,7 @@ impl Question {
         let read = json::from_slice(bytes);
         let mut descriptor: Descriptor = read.map_err(|error| {
             Failure::failed(format!(
-                "standard input holds no descriptor: {}",
+                "standard input is not a descriptor: {}",
                 WithCauses(&error)
             ))
         })?;
@@ -291,7 +291,7 @@ impl Watchdog {
         thread::spawn(move || {
             loop {
                 let time = allowed.lock().map_or_else(|_| Duration::ZERO, |t| *t);
-                let limit = time.saturating_add(time / 16);
+                let limit = Settings::latest_end(time);
                 match limit.checked_sub(began.elapsed()) {
                     Some(left) if !left.is_zero() => thread::sleep(left.min(TICK)),
                     _ => break,
@@ -454,7 +454,7 @@ mod tests {
                     "-stdin-media-type",
                     "text/plain",
                 ],
-                "standard input is said to be",
+                "unknown -stdin-media-type",
             ),
         ] {
             let told = read(&arguments).unwrap_err();
