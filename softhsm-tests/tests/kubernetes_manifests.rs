@@ -9,6 +9,7 @@
 )]
 
 use std::fs;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +18,7 @@ use softhsm_tests::admission::Answer;
 use softhsm_tests::kubernetes::{Kubernetes, pod};
 use softhsm_tests::manifests::{DEPLOYMENT, Installed, SYSTEM, commands, inline};
 use softhsm_tests::pages;
+use softhsm_tests::peers::program;
 use softhsm_tests::peers::registry::Registry;
 
 const NO_SIGNATURE: &str = "no signature is associated";
@@ -595,6 +597,38 @@ fn block(has: &str) -> String {
         .unwrap_or_else(|| panic!("{has}"))
 }
 
+/// The Deployment takes the page's mounts and environment for a credential helper beside its own.
+#[test]
+fn a_workload_identity_by_the_page() {
+    let installed = Installed::new(&["app"]);
+    installed.apply_server();
+    fs::write(
+        installed.root.path().join("identity.yaml"),
+        block("AWS_ROLE_ARN"),
+    )
+    .unwrap();
+    let names = |list: &Value| {
+        let names = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    let before = installed.get(DEPLOYMENT)["spec"]["template"]["spec"].clone();
+    installed.ok(&inline("kubectl -n hardsign-system patch deployment"));
+    let after = installed.get(DEPLOYMENT)["spec"]["template"]["spec"].clone();
+    for (member, added) in [
+        ("/volumes", 1),
+        ("/containers/0/volumeMounts", 1),
+        ("/containers/0/env", 3),
+    ] {
+        let [before, after] = [&before, &after].map(|spec| names(spec.pointer(member).unwrap()));
+        assert_eq!(after.len(), before.len() + added, "{member}: {after:?}");
+        assert!(before.iter().all(|name| after.contains(name)), "{member}");
+    }
+}
+
 /// Gatekeeper waits no shorter than the server is told that it does.
 #[test]
 fn gatekeepers_two_times_are_one() {
@@ -612,4 +646,100 @@ fn gatekeepers_two_times_are_one() {
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .unwrap();
     assert_eq!(told, format!("{}s", value("timeout:")));
+}
+
+/// `scripts/image --add`: a plugin in a directory of its own, other programs in `PATH`; what could not start there is refused. Programs
+/// in Go stand for all.
+#[test]
+fn the_image_takes_further_programs() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    for (name, of) in [
+        ("hardsign", "notation-framework"),
+        ("notation-acme", "notation-go-example"),
+        ("docker-credential-acme", "verdicts"),
+    ] {
+        fs::copy(program(of), at(name)).unwrap();
+    }
+    fs::write(at("script"), "#!/bin/sh\n").unwrap();
+    let image = |added: &[&str]| {
+        let mut command = Command::new(pages::root().join("scripts/image"));
+        command.arg("--executable").arg(at("hardsign"));
+        for name in added {
+            command.arg("--add").arg(at(name));
+        }
+        command.arg(at("image")).output().unwrap()
+    };
+    let plain = image(&[]);
+    let made = image(&["notation-acme", "docker-credential-acme"]);
+    assert!(
+        made.status.success() && plain.status.success(),
+        "{made:?} {plain:?}"
+    );
+    assert_ne!(made.stdout, plain.stdout);
+    // The same programs make the same image.
+    assert_eq!(
+        image(&["notation-acme", "docker-credential-acme"]).stdout,
+        made.stdout
+    );
+    let read = |digest: &Value| {
+        let hex = digest
+            .as_str()
+            .unwrap()
+            .split_once(':')
+            .unwrap()
+            .1
+            .to_owned();
+        at("image/blobs/sha256").join(hex)
+    };
+    let parsed = |path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let index = parsed(at("image/index.json"));
+    let manifest = parsed(read(&index["manifests"][0]["digest"]));
+    let layer = read(&manifest["layers"][0]["digest"]);
+    let listed = softhsm_tests::run(Command::new("tar").arg("-tvzf").arg(layer));
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for file in [
+        "etc/ssl/certs/ca-certificates.crt",
+        "usr/bin/docker-credential-acme",
+        "usr/bin/hardsign",
+        "usr/libexec/notation/plugins/acme/notation-acme",
+    ] {
+        let line = listed
+            .lines()
+            .find(|line| line.ends_with(&format!(" {file}")));
+        let line = line.unwrap_or_else(|| panic!("{file}: {listed}"));
+        assert!(line.starts_with("-r") && line.contains(" 0/0 "), "{line}");
+        assert_eq!(
+            line.starts_with("-rwxr-xr-x"),
+            !file.ends_with(".crt"),
+            "{line}"
+        );
+    }
+    let config = parsed(read(&manifest["config"]["digest"]));
+    let environment = config["config"]["Env"].as_array().unwrap();
+    assert!(environment.contains(&json!("NOTATION_LIBEXEC=/usr/libexec/notation")));
+    for (name, told) in [
+        ("script", "is no executable for Linux"),
+        ("hardsign", "would take the place of"),
+        ("missing", "missing"),
+    ] {
+        let made = image(&[name]);
+        let said = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(
+            !made.status.success() && said.contains(told),
+            "{name}: {made:?}"
+        );
+    }
+    let dynamic = softhsm_tests::binaries().join("hardsign");
+    let mut command = Command::new(pages::root().join("scripts/image"));
+    let made = command
+        .arg("--executable")
+        .arg(dynamic)
+        .arg(at("image"))
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&made.stderr).contains("not linked statically"),
+        "{made:?}"
+    );
 }
