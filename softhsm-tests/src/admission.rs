@@ -382,9 +382,13 @@ impl Server {
     }
 
     /// Starts a server by a command without `--listen`; clients trust this certificate.
-    pub fn spawn(mut command: Command, trusted: &Path) -> Self {
+    pub fn spawn(command: Command, trusted: &Path) -> Self {
+        Self::spawn_at(free_port(), command, trusted)
+    }
+
+    /// The same, at this port.
+    pub fn spawn_at(port: u16, mut command: Command, trusted: &Path) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let port = free_port();
         let log = home.path().join("log");
         let child = command
             .args(["--listen", &format!("127.0.0.1:{port}")])

@@ -27,6 +27,8 @@ pub mod keys;
 #[cfg(target_os = "linux")]
 pub mod kubernetes;
 pub mod layout;
+#[cfg(target_os = "linux")]
+pub mod manifests;
 pub mod ministack;
 #[cfg(target_os = "linux")]
 pub mod node;

@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_test_support::revocation::Publisher;
 use serde_json::{Value, json};
-use softhsm_tests::admission::{Answer, Server, Stage};
+use softhsm_tests::admission::{Answer, Client, Server, Stage};
 use softhsm_tests::authority::Authority;
 use softhsm_tests::kubernetes::{Kubernetes, pod};
 use softhsm_tests::openbao::OpenBao;
@@ -408,21 +408,36 @@ fn pull_secrets_are_read_where_a_role_permits_it() {
     assert!(!cluster.server.log().contains(password) && !cluster.server.log().contains(&auth));
 }
 
+/// The manifests that the two kustomizations name, those among them that are comments, and the namespace first.
+fn manifests(directory: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for part in ["server", "webhooks"] {
+        let text = fs::read_to_string(directory.join(part).join("kustomization.yaml")).unwrap();
+        let lines = text.lines().map(|line| line.trim_start_matches("# "));
+        let names = lines.filter_map(|line| line.strip_prefix("- "));
+        let names = names.filter(|name| name.ends_with(".yaml") && !name.contains(' '));
+        files.extend(names.map(|name| format!("{part}/{name}")));
+    }
+    assert!(files.len() >= 10, "{files:?}");
+    for part in ["server", "webhooks"] {
+        for entry in fs::read_dir(directory.join(part)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let file = format!("{part}/{name}");
+            let manifest = name.ends_with(".yaml") && name != "kustomization.yaml";
+            assert!(!manifest || files.contains(&file), "nothing names {file}");
+        }
+    }
+    files
+}
+
 /// The manifests are what this API server accepts, and what they promise.
 #[test]
 fn the_manifests_are_accepted() {
     let kubernetes = Kubernetes::start();
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes");
-    let text = fs::read_to_string(directory.join("kustomization.yaml")).unwrap();
-    let files: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- "))
-        .filter(|name| name.ends_with(".yaml"))
-        .collect();
-    assert!(files.len() >= 6, "{files:?}");
+    let directory = softhsm_tests::pages::root().join("docs/kubernetes");
     let mut kinds = Vec::new();
-    for file in files {
-        let documents = fs::read_to_string(directory.join(file)).unwrap();
+    for file in manifests(&directory) {
+        let documents = fs::read_to_string(directory.join(&file)).unwrap();
         for document in documents.split("\n---\n") {
             let (head, metadata) = document.split_once("\nmetadata:\n").unwrap();
             let find = |text: &str, start: &str| {
@@ -448,8 +463,9 @@ fn the_manifests_are_accepted() {
                 .map(|namespace| format!("/namespaces/{namespace}"))
                 .unwrap_or_default();
             let plural = match kind.as_str() {
-                "NetworkPolicy" => "networkpolicies".to_owned(),
-                "ValidatingAdmissionPolicy" => "validatingadmissionpolicies".to_owned(),
+                kind if kind.ends_with("Policy") => {
+                    format!("{}ies", kind.to_lowercase().trim_end_matches('y'))
+                }
                 kind => format!("{}s", kind.to_lowercase()),
             };
             // Server-side apply reads YAML; an unknown or misspelt member is an error.
@@ -477,6 +493,7 @@ fn the_manifests_are_accepted() {
         "PodDisruptionBudget",
         "NetworkPolicy",
         "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
         "ValidatingAdmissionPolicy",
         "ServiceAccount",
         "Service",
@@ -504,7 +521,7 @@ fn the_recipe_for_a_certificate() {
     let blocks = softhsm_tests::pages::blocks(&page);
     let recipe = blocks
         .iter()
-        .find(|block| block.heading == "Installing" && block.language == "sh");
+        .find(|block| block.heading == "Its certificate" && block.lines[0].starts_with("openssl"));
     let recipe = recipe.unwrap().lines.join("\n");
     let (openssl, _) = recipe.split_once("\nkubectl").unwrap();
     let home = tempfile::tempdir().unwrap();
@@ -513,26 +530,47 @@ fn the_recipe_for_a_certificate() {
             .args(["-c", openssl])
             .current_dir(home.path()),
     );
-    fs::copy(
-        home.path().join("tls.crt"),
-        stage.bench.path().join(CERTIFICATE),
-    )
-    .unwrap();
-    fs::copy(home.path().join("tls.key"), stage.bench.path().join(KEY)).unwrap();
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes/policy");
+    let put = |made: &str, place: &str| {
+        fs::copy(home.path().join(made), stage.bench.path().join(place)).unwrap();
+    };
+    put("tls.crt", CERTIFICATE);
+    put("tls.key", KEY);
+    let manifests = softhsm_tests::pages::root().join("docs/kubernetes/server/policy");
     fs::remove_file(stage.policy().join("trustpolicy.json")).unwrap();
-    for file in ["trustpolicy.oci.json", "admission.hardsign.json"] {
+    for file in [
+        "trustpolicy.oci.json",
+        "policy.hardsign.json",
+        "admission.hardsign.json",
+    ] {
         fs::copy(manifests.join(file), stage.policy().join(file)).unwrap();
     }
     let server = stage.serve(&[]);
-    let named = server
-        .client()
-        .named("hardsign-admission.hardsign-system.svc");
-    assert_eq!(named.get("/readyz").status, 200);
-    assert!(
-        server.client().send("GET", "/readyz", "", "").is_err(),
-        "it is for no other name"
+    let asked = |name| {
+        let client = Client::new(server.port, &home.path().join("ca.crt")).named(name);
+        client.send("GET", "/readyz", "", "")
+    };
+    let answer = asked("hardsign-admission.hardsign-system.svc");
+    assert_eq!(answer.unwrap().status, 200);
+    assert!(asked("localhost").is_err(), "it is for no other name");
+    // The next certificate, of the same CA.
+    let next = openssl.split_once("\nopenssl").unwrap().1;
+    let next = format!("openssl{next}");
+    softhsm_tests::run(
+        Command::new("sh")
+            .args(["-c", &next])
+            .current_dir(home.path()),
     );
+    assert!(
+        fs::read(home.path().join("tls.crt")).unwrap()
+            != fs::read(stage.bench.path().join(CERTIFICATE)).unwrap()
+    );
+    drop(server);
+    put("tls.crt", CERTIFICATE);
+    put("tls.key", KEY);
+    let server = stage.serve(&[]);
+    let client = Client::new(server.port, &home.path().join("ca.crt"));
+    let named = client.named("hardsign-admission.hardsign-system.svc");
+    assert_eq!(named.get("/readyz").status, 200);
 }
 
 /// A pod's service account logs in to OpenBao, which has its token reviewed by the real API server; what was signed
