@@ -1,7 +1,9 @@
-//! How near a session of the plugin `awskms` comes to what its limit of requests in flight allows: a fake of AWS KMS
-//! that takes 50 ms for each request, and 2,000 signatures, from the first request to the last answer.
+//! How near the sessions of the plugins for key management services come to what their limit of requests in flight allows:
+//! fakes that take 50 ms for each request, and 2,000 signatures, from the first request of a host to its last answer. A
+//! signature on each connection goes before, which nobody measures.
 //!
-//! `cargo run -p softhsm-tests --example kms_in_flight -- DIRECTORY`, where the directory has the executable.
+//! `cargo run --release -p softhsm-tests --example kms_in_flight -- DIRECTORY [awskms] [azurekms] [gcpkms] [hashivault]`, where the
+//! directory has the executables. Prints a line for each, which ends with the ratio of the time at best to the time taken.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,7 +14,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Digest, SHA256};
@@ -21,74 +23,186 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
-use softhsm_tests::between::{Between, Fate};
+use softhsm_tests::between::{Between, Fate, Seen};
 use softhsm_tests::cloud::CloudKey;
-use softhsm_tests::ministack::environment;
-use softhsm_tests::{keys, run};
+use softhsm_tests::fakes::Fake as _;
+use softhsm_tests::fakes::azure::FakeKeyVault;
+use softhsm_tests::fakes::google::{FakeCloudKms, name};
+use softhsm_tests::{keys, ministack, run};
 
 const SIGNATURES: usize = 2_000;
 const IN_FLIGHT: usize = 64;
 const LATENCY: Duration = Duration::from_millis(50);
 const ARN: &str = "arn:aws:kms:eu-west-1:000000000000:key/fake";
+const PLUGINS: [&str; 4] = ["awskms", "azurekms", "gcpkms", "hashivault"];
+
+type Environment = Vec<(&'static str, String)>;
 
 fn main() {
-    let directory = std::env::args().nth(1).map(PathBuf::from).unwrap();
+    let mut arguments = std::env::args().skip(1);
+    let directory = arguments.next().map(PathBuf::from).unwrap();
     let directory = directory.canonicalize().unwrap();
-    let key = keys::key(KeySpec::Ec256);
-    let fake = Between::new(0);
-    let environment = environment(&fake.address());
-    let id = CloudKey::new("awskms", ARN).with("cert-chain", key.chain.display());
-
-    rule(&fake, &key.key);
-    session(&directory.join("notation-awskms"), &id, &environment);
-    report("a session of notation-awskms", &fake);
+    let chosen: Vec<String> = arguments.collect();
+    for plugin in PLUGINS {
+        if !chosen.is_empty() && !chosen.iter().any(|name| name == plugin) {
+            continue;
+        }
+        let program = directory.join(format!("notation-{plugin}"));
+        let took = match plugin {
+            "awskms" => aws(&program),
+            "azurekms" => azure(&program),
+            "gcpkms" => google(&program),
+            _ => vault(&program),
+        };
+        report(plugin, took);
+    }
 }
 
-/// Answers with signatures of a P-256 key, each late.
-fn rule(fake: &Between, key: &Path) {
-    let der = |arguments: &[&str]| {
-        let mut openssl = Command::new("openssl");
-        run(openssl.args(arguments).arg("-in").arg(key)).stdout
-    };
-    let public = STANDARD.encode(der(&["pkey", "-pubout", "-outform", "DER"]));
-    let private = der(&["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"]);
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &private).unwrap();
-    fake.rule(move |seen| {
-        let answer = |body: Value| Fate::Answer(200, vec![], body.to_string());
-        match seen.what.as_str() {
-            "GetPublicKey" => answer(json!({
-                "KeyId": ARN, "KeyUsage": "SIGN_VERIFY", "KeySpec": "ECC_NIST_P256",
-                "PublicKey": public, "SigningAlgorithms": ["ECDSA_SHA_256"],
-            })),
-            _ => {
-                let digest = STANDARD
-                    .decode(seen.json()["Message"].as_str().unwrap())
-                    .unwrap();
-                let digest = Digest::import_less_safe(&digest, &SHA256).unwrap();
-                let signature = STANDARD.encode(pair.sign_digest(&digest).unwrap());
-                let signed = json!({
-                    "KeyId": ARN, "SigningAlgorithm": "ECDSA_SHA_256", "Signature": signature,
-                });
-                Fate::After(LATENCY, Box::new(answer(signed)))
-            }
+fn aws(program: &Path) -> Duration {
+    let key = keys::key(KeySpec::Ec256);
+    let (public, pair) = pair(&key.key);
+    let public = STANDARD.encode(public);
+    let fake = Between::new(0);
+    fake.rule(move |seen| match seen.what.as_str() {
+        "GetPublicKey" => answer(json!({
+            "KeyId": ARN, "KeyUsage": "SIGN_VERIFY", "KeySpec": "ECC_NIST_P256",
+            "PublicKey": public, "SigningAlgorithms": ["ECDSA_SHA_256"],
+        })),
+        _ => late(json!({
+            "KeyId": ARN, "SigningAlgorithm": "ECDSA_SHA_256", "Signature": signed(&pair, seen, "Message"),
+        })),
+    });
+    let id = CloudKey::new("awskms", ARN).with("cert-chain", key.chain.display());
+    session(program, &id, &ministack::environment(&fake.address()))
+}
+
+fn vault(program: &Path) -> Duration {
+    let key = keys::key(KeySpec::Ec256);
+    let (_, pair) = pair(&key.key);
+    let public = openssl(&key.key, &["pkey", "-pubout"]);
+    let public = String::from_utf8(public).unwrap();
+    let fake = Between::new(0);
+    fake.rule(move |seen| match seen.what.as_str() {
+        "GET /v1/transit/keys/release" => answer(json!({"data": {
+            "type": "ecdsa-p256", "latest_version": 1, "supports_signing": true,
+            "keys": {"1": {"public_key": public}},
+        }})),
+        _ => {
+            let signature = format!("vault:v1:{}", signed(&pair, seen, "input"));
+            late(json!({"data": {"signature": signature}}))
         }
     });
+    let id = CloudKey::new("hashivault", "release").with("cert-chain", key.chain.display());
+    let environment = vec![
+        ("VAULT_ADDR", fake.address()),
+        ("VAULT_TOKEN", "of-nobody".to_owned()),
+    ];
+    session(program, &id, &environment)
 }
 
-/// A session as a host leads it, with as many digests under way as it may have.
-fn session(plugin: &Path, id: &CloudKey, environment: &[(&'static str, String)]) {
-    let mut child = Command::new(plugin)
+fn azure(program: &Path) -> Duration {
+    let fake = FakeKeyVault::start();
+    let spec = KeySpec::Ec256;
+    let address = fake.add("release", "EC", spec, &keys::key(spec).key);
+    fake.slow_down(LATENCY);
+    session(
+        program,
+        &FakeKeyVault::key(address, spec),
+        &fake.environment(),
+    )
+}
+
+fn google(program: &Path) -> Duration {
+    let fake = FakeCloudKms::start();
+    let spec = KeySpec::Ec256;
+    fake.add("release", "EC_SIGN_P256_SHA256", spec, &keys::key(spec).key);
+    fake.slow_down(LATENCY);
+    session(
+        program,
+        &fake.key(name("release"), spec),
+        &fake.environment(),
+    )
+}
+
+fn openssl(key: &Path, arguments: &[&str]) -> Vec<u8> {
+    let mut openssl = Command::new("openssl");
+    run(openssl.args(arguments).arg("-in").arg(key)).stdout
+}
+
+/// The public half of a P-256 key in DER, and what signs with it.
+fn pair(key: &Path) -> (Vec<u8>, EcdsaKeyPair) {
+    let public = openssl(key, &["pkey", "-pubout", "-outform", "DER"]);
+    let private = openssl(key, &["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"]);
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &private).unwrap();
+    (public, pair)
+}
+
+/// A signature of the digest in a member of a request.
+fn signed(pair: &EcdsaKeyPair, seen: &Seen, member: &str) -> String {
+    let digest = seen.json();
+    let digest = STANDARD.decode(digest[member].as_str().unwrap()).unwrap();
+    let digest = Digest::import_less_safe(&digest, &SHA256).unwrap();
+    STANDARD.encode(pair.sign_digest(&digest).unwrap())
+}
+
+fn answer(body: Value) -> Fate {
+    Fate::Answer(200, vec![], body.to_string())
+}
+
+fn late(body: Value) -> Fate {
+    Fate::After(LATENCY, Box::new(answer(body)))
+}
+
+/// A session as a host leads it.
+struct Session {
+    requests: ChildStdin,
+    answers: std::io::Lines<BufReader<ChildStdout>>,
+    asked: usize,
+    most: usize,
+}
+
+impl Session {
+    fn ask(&mut self, command: &str, request: &Value) {
+        let line = json!({"id": self.asked, "command": command, "request": request});
+        writeln!(self.requests, "{line}").unwrap();
+        self.asked += 1;
+    }
+
+    fn answered(&mut self) -> Value {
+        serde_json::from_str(&self.answers.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// So many signatures, with as many digests under way as there may be.
+    fn sign(&mut self, number: usize) {
+        let request = json!({"digest": STANDARD.encode([7; 32]), "hashAlgorithm": "SHA-256"});
+        let ahead = self.most.min(number);
+        for _ in 0..ahead {
+            self.ask("sign-digest", &request);
+        }
+        for done in 1..=number {
+            let answer = self.answered();
+            assert!(answer["response"]["signature"].is_string(), "{answer}");
+            if done + ahead <= number {
+                self.ask("sign-digest", &request);
+            }
+        }
+    }
+}
+
+/// How long the signatures take.
+fn session(program: &Path, id: &CloudKey, environment: &Environment) -> Duration {
+    let mut child = Command::new(program)
         .arg("session")
         .envs(environment.iter().cloned())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut requests = child.stdin.take().unwrap();
-    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut ask = |number: usize, command: &str, request: Value| {
-        let line = json!({"id": number, "command": command, "request": request});
-        writeln!(requests, "{line}").unwrap();
+    let mut session = Session {
+        requests: child.stdin.take().unwrap(),
+        answers: BufReader::new(child.stdout.take().unwrap()).lines(),
+        asked: 0,
+        most: 1,
     };
     let config: serde_json::Map<String, Value> = id
         .config
@@ -96,43 +210,24 @@ fn session(plugin: &Path, id: &CloudKey, environment: &[(&'static str, String)])
         .filter_map(|setting| setting.split_once('='))
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();
-    ask(
-        0,
-        "open",
-        json!({"contractVersion": "1.0", "keyId": id.id, "pluginConfig": config}),
-    );
-    let opened: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
-    assert_eq!(opened["response"]["maxInFlight"], IN_FLIGHT + 8, "{opened}");
-    let digest = STANDARD.encode([7; 32]);
-    let request = json!({"digest": digest, "hashAlgorithm": "SHA-256"});
-    for number in 1..=IN_FLIGHT {
-        ask(number, "sign-digest", request.clone());
-    }
-    for number in IN_FLIGHT + 1..=SIGNATURES + IN_FLIGHT {
-        let answer = answers.next().unwrap().unwrap();
-        assert!(answer.contains("signature"), "{answer}");
-        if number <= SIGNATURES {
-            ask(number, "sign-digest", request.clone());
-        }
-    }
-    drop(requests);
+    let open = json!({"contractVersion": "1.0", "keyId": id.id, "pluginConfig": config});
+    session.ask("open", &open);
+    let opened = session.answered();
+    session.most = IN_FLIGHT + 8;
+    assert_eq!(opened["response"]["maxInFlight"], session.most, "{opened}");
+    session.sign(session.most);
+    let begun = Instant::now();
+    session.sign(SIGNATURES);
+    let took = begun.elapsed();
+    drop(session);
     assert!(child.wait().unwrap().success());
+    took
 }
 
-fn report(what: &str, fake: &Between) {
-    let end = Instant::now();
-    let signs: Vec<_> = fake
-        .seen()
-        .into_iter()
-        .filter(|seen| seen.what == "Sign")
-        .collect();
-    assert_eq!(signs.len(), SIGNATURES);
-    let first = signs.iter().map(|seen| seen.came).min().unwrap();
-    let last = signs.iter().map(|seen| seen.came).max().unwrap() + LATENCY;
-    let took = last.min(end).duration_since(first);
+fn report(plugin: &str, took: Duration) {
     let ideal = LATENCY * u32::try_from(SIGNATURES).unwrap() / u32::try_from(IN_FLIGHT).unwrap();
     println!(
-        "{what}: {SIGNATURES} signatures, {} ms a request, {IN_FLIGHT} in flight: {} ms, at best {} ms, ratio {:.2}",
+        "{plugin}: {SIGNATURES} signatures, {} ms a request, {IN_FLIGHT} in flight: {} ms, at best {} ms, ratio {:.3}",
         LATENCY.as_millis(),
         took.as_millis(),
         ideal.as_millis(),

@@ -112,20 +112,25 @@ pub fn refused(bench: &Workbench, key: &CloudKey, name: &str, error: &str, hint:
     let (told, end) = text.split_at(text.find("Error: ").unwrap_or(text.len()));
     let notice = |line: &str| line.ends_with("trying again");
     assert!(told.lines().all(notice), "{key:?}: {text}");
-    let (said, hinted) = end.split_once("Hint: ").unwrap_or((end, ""));
+    let Some((said, hinted)) = end.split_once("Hint: ") else {
+        panic!("{key:?}: no hint: {text}");
+    };
     assert!(said.contains(error), "{key:?}: {text}");
     assert!(hinted.contains(hint), "{key:?}: {text}");
     assert_eq!(bench.layout.snapshot(), before, "{key:?}");
     text
 }
 
-/// The plugin meets every rule of the contract.
-pub fn conforms(bench: &Workbench, key: &CloudKey) {
+/// The plugin meets every rule of the contract, with this key, and with one that it makes at `place`, which the
+/// service has not.
+pub fn conforms(bench: &Workbench, key: &CloudKey, place: &str) {
     let plugin = binaries().join(format!("notation-{}", key.plugin));
     let mut arguments = vec![
         plugin.display().to_string(),
         "--id".to_owned(),
         key.id.clone(),
+        "--create".to_owned(),
+        place.to_owned(),
     ];
     for setting in &key.config {
         arguments.extend(["--config".to_owned(), setting.clone()]);
@@ -133,7 +138,9 @@ pub fn conforms(bench: &Workbench, key: &CloudKey) {
     let suite = binaries().join("hardsign-plugin-test");
     let output = run(&mut bench.command(&suite, &arguments));
     let report = String::from_utf8(output.stdout).unwrap();
-    assert!(report.contains(" met, 0 broken, "), "{report}");
+    let all = " met, 0 broken, 0 to be considered, 0 skipped";
+    assert!(report.contains(all), "{report}");
+    assert!(report.contains("a key that was made signs"), "{report}");
 }
 
 /// openssl verifies the JWS signature of an artifact over the bytes that it covers: RSASSA-PSS with a salt
@@ -215,6 +222,7 @@ pub fn both_tools_sign_and_verify(bench: Workbench, keys: &[(&str, &CloudKey)]) 
             (Tool::Hardsign, "jws"),
             (Tool::Hardsign, "cose"),
             (Tool::Notation, "jws"),
+            (Tool::Notation, "cose"),
         ] {
             let tag = format!("{name}-{tool:?}:{format}").to_lowercase();
             let reference = scene.push(&tag, &tag);
@@ -288,6 +296,49 @@ pub fn silence_is_told(bench: &Workbench, key: &CloudKey) {
     assert!(taken < Duration::from_secs(75), "{taken:?}");
 }
 
+/// The setting `rate`: requests are sent no faster, none fails for its wait, and a host is not let have more under way
+/// than have their turn in time.
+pub fn a_rate_is_kept(bench: &Workbench, key: &CloudKey) {
+    assert_eq!(most_in_flight(bench, key), 64 + 8);
+    assert_eq!(most_in_flight(bench, &key.clone().with("rate", 1)), 3 + 3);
+    let few = key.clone().with("rate", 100).with("max-in-flight", 2);
+    assert_eq!(most_in_flight(bench, &few), 2 + 2);
+    let start = Instant::now();
+    let references = artifacts(bench, "at a rate", 9);
+    signs_all(bench, &key.clone().with("rate", 2), &references);
+    assert!(
+        start.elapsed() >= Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+    for reference in &references {
+        assert_eq!(verify(bench, reference).code, Some(0));
+    }
+}
+
+/// How many requests the plugin lets a host have under way.
+fn most_in_flight(bench: &Workbench, key: &CloudKey) -> u64 {
+    let settings = key
+        .config
+        .iter()
+        .filter_map(|setting| setting.split_once('='));
+    let config: serde_json::Map<String, Value> = settings
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    let open = json!({"id": 0, "command": "open", "request": {
+        "contractVersion": "1.0", "keyId": key.id, "pluginConfig": config,
+    }});
+    let lines = bench.path().join("session");
+    std::fs::write(&lines, format!("{open}\n")).unwrap();
+    let plugin = binaries().join(format!("notation-{}", key.plugin));
+    let mut command = bench.command(&plugin, ["session"]);
+    command.stdin(std::fs::File::open(&lines).unwrap());
+    let ran = bench.run(&mut command);
+    let answer: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    let most = answer["response"]["maxInFlight"].as_u64();
+    most.unwrap_or_else(|| panic!("{answer}"))
+}
+
 /// Answers that are wrong are not used: each of these faults is told with an error and a hint.
 pub fn wrong_answers_are_not_used(
     fake: &impl Fake,
@@ -342,6 +393,97 @@ pub fn no_credential_is_told(
             assert!(!text.contains(secret), "{secret}: {text}");
         }
     }
+}
+
+/// SEC-01: while the service keeps a signature waiting, none of these secrets is in the memory of `hardsign`, but for
+/// the environment that it was started with, nor in the arguments of a process. `waits` says whether the service has
+/// been asked for that signature.
+#[cfg(target_os = "linux")]
+pub fn no_credential_is_in_core(
+    bench: &Workbench,
+    key: &CloudKey,
+    secrets: &[&str],
+    waits: impl Fn() -> bool,
+) {
+    use crate::process::{holds, initial_environment, memory};
+    let reference = artifact(bench, "kept waiting");
+    let all = ["sign"].into_iter().chain(key.flags());
+    let all = all.chain(["--oci-layout", reference.as_str()]);
+    let mut command = bench.command(&binaries().join("hardsign"), all);
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = quiet.spawn().unwrap();
+    while !waits() {
+        assert!(child.try_wait().unwrap().is_none(), "{key:?}: it ended");
+        sleep(Duration::from_millis(10));
+    }
+    let arguments = bench.processes().join("\n");
+    let initial = initial_environment(child.id());
+    let (whole, rest) = (memory(child.id(), &(0..0)), memory(child.id(), &initial));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // It is the memory of this run, and only the environment is left out.
+    assert!(holds(&whole, b"NO_PROXY=localhost"));
+    assert!(holds(&rest, key.id.as_bytes()));
+    let plugin = format!("notation-{}", key.plugin);
+    assert!(arguments.contains(&plugin), "{arguments}");
+    for secret in secrets {
+        // Freed memory is overwritten at its beginning alone.
+        let end = &secret[secret.len().saturating_sub(16)..];
+        assert!(!holds(&rest, end.as_bytes()), "{secret} is in memory");
+        assert!(!arguments.contains(secret), "{secret}: {arguments}");
+    }
+}
+
+/// A key is renewed with a new one beside it, by a name that the plugin finds and by one that is given. The signatures
+/// of all are verified; a name that is taken is refused with what can be done here.
+pub fn a_key_is_renewed(bench: &Workbench, made: &Made<'_>) {
+    for name in ["ca", "leaf"] {
+        let made = made.create(bench, name, "EC-384", &[]);
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+    }
+    let line = "key certify ca --ca --subject C=US,O=Example,CN=CA --days 30 --trust ours";
+    bench.hardsign_ok(line.split(' '));
+    let line = "key certify leaf --days 10 --issuer ca --subject C=US,ST=WA,O=Example,CN=leaf";
+    bench.hardsign_ok(line.split(' '));
+    bench.policy(&json!({
+        "name": "tests",
+        "registryScopes": ["local/test"],
+        "signatureVerification": {"level": "strict"},
+        "trustStores": ["ca:ours"],
+        "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Example, CN=leaf"],
+    }));
+    let renew = |name: &str, more: &[&str]| {
+        let fixed = ["key", "renew", name, "--new-key", "--days", "20"];
+        let rest = ["--issuer", "ca", "--yes"];
+        let all = fixed.into_iter().chain(rest);
+        bench.hardsign(all.chain(more.iter().copied()))
+    };
+    let own = (made.id)("own");
+    for (name, more) in [
+        ("leaf", &[][..]),
+        ("leaf-2", &[]),
+        ("leaf", &["--id", &own, "--as", "own"]),
+    ] {
+        let renewed = renew(name, more);
+        assert_eq!(renewed.code, Some(0), "{name} {more:?}: {}", renewed.stderr);
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for name in ["leaf", "leaf-2", "leaf-3", "own"] {
+        let reference = artifact(bench, name);
+        bench.hardsign_ok(["sign", "--key", name, "--oci-layout", &reference]);
+        let verified = verify(bench, &reference);
+        assert_eq!(verified.code, Some(0), "{name}: {}", verified.stderr);
+        let shown = bench
+            .hardsign_ok(["key", "show", name, "-o", "json"])
+            .stdout;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        ids.insert(shown["keyId"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    let taken = renew("leaf", &["--id", &own]);
+    assert_ne!(taken.code, Some(0), "{}", taken.stdout);
+    let (_, hint) = taken.stderr.split_once("Hint: ").unwrap();
+    assert!(hint.contains("choose another"), "{hint}");
 }
 
 /// The command line of a key that is made in a service.

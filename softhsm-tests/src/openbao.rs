@@ -62,11 +62,7 @@ impl OpenBao {
 
     /// `bao` with the root token, which must succeed; what it printed.
     pub fn bao<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> String {
-        let output = run(Command::new(peers::program("bao"))
-            .args(arguments)
-            .env("HOME", self.home.path())
-            .env("BAO_ADDR", self.address())
-            .env("BAO_TOKEN", ROOT));
+        let output = run(&mut self.command(arguments));
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -79,10 +75,33 @@ impl OpenBao {
 
     /// A chain for a version of a key (PEM).
     pub fn chain(&self, name: &str, version: u32) -> PathBuf {
+        let public = self.public(name, version);
+        let name = format!("{name}-{version}-{}", self.port);
+        keys::certify(&public, &name)
+    }
+
+    /// The public key of a version, PEM.
+    pub fn public(&self, name: &str, version: u32) -> String {
         let found = self.bao_json(&["read", &format!("transit/keys/{name}")]);
         let public = found["data"]["keys"][version.to_string()]["public_key"].as_str();
-        let name = format!("{name}-{version}-{}", self.port);
-        keys::certify(public.unwrap(), &name)
+        public.unwrap().to_owned()
+    }
+
+    /// `bao` with the root token, which must fail; what it said.
+    pub fn bao_refuses<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Command {
+        let mut command = Command::new(peers::program("bao"));
+        command
+            .args(arguments)
+            .env("HOME", self.home.path())
+            .env("BAO_ADDR", self.address())
+            .env("BAO_TOKEN", ROOT);
+        command
     }
 
     /// Writes a policy.

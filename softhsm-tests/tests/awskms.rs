@@ -16,8 +16,8 @@ use hardsign_plugin::algorithm::KeySpec;
 use serde_json::json;
 use softhsm_tests::between::{Between, Fate, Seen};
 use softhsm_tests::cloud::{
-    CloudKey, Made, a_ca_issues_and_renews, artifact, bench as new_bench, conforms,
-    openssl_verifies, sign, signs_and_verifies, verify,
+    self, CloudKey, Made, a_ca_issues_and_renews, a_key_is_renewed, artifact, bench as new_bench,
+    conforms, openssl_verifies, sign, signs_and_verifies, verify,
 };
 use softhsm_tests::ministack::{
     ACCESS_KEY, KmsKey, Ministack, REGION, SECRET_KEY, SESSION_TOKEN, environment,
@@ -45,7 +45,7 @@ fn every_key_type_signs_and_verifies() {
         let signed = sign(&bench, &id, &[&reference]);
         assert_eq!(signed.code, Some(0), "{}", signed.stderr);
         openssl_verifies(&bench, &reference, spec, &key.public);
-        conforms(&bench, &id);
+        conforms(&bench, &id, &format!("alias/made-{}", spec.name()));
     }
 }
 
@@ -91,7 +91,7 @@ fn notation_verifies_and_signs() {
     scene.policy_for("tests");
     let plugin = binaries().join("notation-awskms").display().to_string();
     scene.ok(Tool::Notation, ["plugin", "install", "--file", &plugin]);
-    for spec in [KeySpec::Rsa3072, KeySpec::Ec384, KeySpec::Ec521] {
+    for spec in KeySpec::ALL {
         let key = server.key(spec);
         let id = named(&key, &key.arn);
         for (tool, format) in [
@@ -313,51 +313,26 @@ fn a_batch_costs_one_request_a_signature_and_shows_no_credential() {
     assert_eq!(verify(&bench, &references[199]).code, Some(0));
 }
 
-/// The memory of `hardsign` itself has no credential in it, but for the environment that it was started
+/// SEC-01: the memory of `hardsign` itself has no credential in it, but for the environment that it was started
 /// with.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_credential_is_in_memory() {
-    use softhsm_tests::process::{holds, initial_environment, memory};
     let server = Ministack::start();
     let fake = Between::new(server.port());
     let mut environment = environment(&fake.address());
-    environment.push(("NOTATION_PASSWORD", "of-a-registry".to_owned()));
     // As long as a job's token.
     let token = format!("{}-end-of-Zq7-token", "eyJ".repeat(400));
     environment.push(("AWS_SESSION_TOKEN", token.clone()));
     let bench = new_bench(&environment);
     let key = server.key(KeySpec::Ec256);
-    let id = named(&key, &key.arn);
-    let references = ["a", "b"].map(|name| artifact(&bench, name));
-    fake.rule(|seen| match (seen.what.as_str(), seen.number) {
-        ("Sign", 2) => Fate::Silence,
+    fake.rule(|seen| match seen.what.as_str() {
+        "Sign" => Fate::Silence,
         _ => Fate::Pass,
     });
-    let all = ["sign"].into_iter().chain(id.flags());
-    let all = all.chain(["--plugin-config", "max-in-flight=1", "--oci-layout"]);
-    let hardsign = binaries().join("hardsign");
-    let mut command = bench.command(&hardsign, all.chain(references.iter().map(String::as_str)));
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    while fake.counts().get("Sign") != Some(&2) {
-        assert!(child.try_wait().unwrap().is_none(), "it ended");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let initial = initial_environment(child.id());
-    let (whole, rest) = (memory(child.id(), &(0..0)), memory(child.id(), &initial));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // It is the memory of this run, and only the environment is left out.
-    assert!(holds(&whole, SECRET_KEY.as_bytes()) && holds(&rest, key.arn.as_bytes()));
-    for secret in [SECRET_KEY, ACCESS_KEY, &token] {
-        // Freed memory is overwritten at its beginning alone.
-        let end = &secret[secret.len() - 10..];
-        assert!(!holds(&rest, end.as_bytes()), "{secret} is in memory");
-    }
+    let secrets = [SECRET_KEY, ACCESS_KEY, &token];
+    let waits = || fake.counts().contains_key("Sign");
+    cloud::no_credential_is_in_core(&bench, &named(&key, &key.arn), &secrets, waits);
 }
 
 /// A team's CA in the service certifies a key there, by its request and by its name, renews and revokes.
@@ -373,4 +348,30 @@ fn a_ca_in_the_service_issues() {
         };
         a_ca_issues_and_renews(&bench, &made, ca, leaf);
     }
+}
+
+/// `key renew --new-key`.
+#[test]
+fn a_key_is_renewed_with_a_new_one() {
+    let server = Ministack::start();
+    let bench = new_bench(&server.environment());
+    let made = Made {
+        plugin: "awskms",
+        id: &|key| format!("alias/{key}"),
+        config: &[],
+    };
+    a_key_is_renewed(&bench, &made);
+    let aliases = server.call("ListAliases", &json!({})).to_string();
+    for alias in ["alias/leaf-2", "alias/leaf-3", "alias/own"] {
+        assert!(aliases.contains(alias), "{aliases}");
+    }
+}
+
+/// The setting `rate`.
+#[test]
+fn a_rate_is_kept() {
+    let server = Ministack::start();
+    let bench = new_bench(&server.environment());
+    let key = server.key(KeySpec::Ec256);
+    cloud::a_rate_is_kept(&bench, &named(&key, &key.arn));
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
 use softhsm_tests::cloud::{
-    self, CloudKey, Made, a_ca_issues_and_renews, artifact, artifacts, bench,
+    self, CloudKey, Made, a_ca_issues_and_renews, a_key_is_renewed, artifact, artifacts, bench,
     both_tools_sign_and_verify, conforms, count, openssl_verifies, refused, sign, signs_all,
     signs_and_verifies, verify,
 };
@@ -62,7 +62,8 @@ fn every_key_type_signs_and_verifies() {
             openssl_verifies(&bench, &reference, spec, &fake.public_pem(&name, 1));
             all.push((spec.name(), key));
         }
-        conforms(&bench, &all.last().unwrap().1);
+        let place = format!("azurekms://{VAULT}/made-{}", spec.name());
+        conforms(&bench, &all.last().unwrap().1, &place);
     }
     let all: Vec<(&str, &CloudKey)> = all.iter().map(|(name, key)| (*name, key)).collect();
     both_tools_sign_and_verify(bench(&fake.environment()), &all);
@@ -405,4 +406,23 @@ fn a_ca_in_the_vault_issues() {
         };
         a_ca_issues_and_renews(&bench, &made, ca, leaf);
     }
+}
+
+/// `key renew --new-key`.
+#[test]
+fn a_key_is_renewed_with_a_new_one() {
+    let (_fake, bench, _) = FakeKeyVault::with_release();
+    let made = Made {
+        plugin: "azurekms",
+        id: &|key| format!("azurekms://{VAULT}/{key}"),
+        config: &[],
+    };
+    a_key_is_renewed(&bench, &made);
+}
+
+/// The setting `rate`.
+#[test]
+fn a_rate_is_kept() {
+    let (_fake, bench, key) = FakeKeyVault::with_release();
+    cloud::a_rate_is_kept(&bench, &key);
 }

@@ -245,6 +245,8 @@ fn vault_by_jwt() {
         json!({
             "sub": "project_path:acme/app:ref_type:tag:ref:v1", "aud": AUDIENCE, "project_id": "42",
             "ref_type": "tag", "ref_protected": protected, "exp": 4_000_000_000_u64, "iat": 1_700_000_000,
+            // With all that GitLab says of a job, a token has about 2 KB.
+            "ci_config_ref_uri": format!("gitlab.example.com/acme/app//{}@refs/tags/v1", "x".repeat(2048)),
         })
     };
     let mut job = Job::new(&chain);
@@ -258,7 +260,9 @@ fn vault_by_jwt() {
         refused.stdout,
         refused.stderr
     );
-    job.set(vec![("VAULT_ID_TOKEN", issuer.token(&claims("true")))]);
+    let token = issuer.token(&claims("true"));
+    assert!(token.len() > 2048);
+    job.set(vec![("VAULT_ID_TOKEN", token)]);
     job.signs("vault-jwt");
 }
 
@@ -344,10 +348,16 @@ fn what_fails_fails_the_job() {
     assert!(refused.stderr.contains("Hint: ") && refused.stderr.contains("kms:Sign"));
     let (user, password) = job.scene.registry.credentials().unwrap();
     let list = ["list", "-u", user, "-p", password, &job.reference];
-    let listed = job.scene.bench.hardsign(list);
+    let listed = || job.scene.bench.hardsign_ok(list).stdout;
+    let nothing = listed();
+    assert!(nothing.contains("no associated signatures"), "{nothing}");
+    // As it looks with one.
+    fake.rule(|_| Fate::Pass);
+    job.signs("aws");
+    let one = listed();
     assert!(
-        !listed.stdout.contains("sha256:") || !listed.stdout.contains("notary"),
-        "{}",
-        listed.stdout
+        one.contains("application/vnd.cncf.notary.signature"),
+        "{one}"
     );
+    assert!(!nothing.contains("notary"), "{nothing}");
 }

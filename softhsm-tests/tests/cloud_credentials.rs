@@ -16,7 +16,7 @@ use hardsign_test_support::program;
 use serde_json::{Value, json};
 use softhsm_tests::between::{Between, Fate};
 use softhsm_tests::cloud::{
-    CloudKey, artifact, bench as new_bench, count, no_credential_is_told, refused, sign,
+    self, CloudKey, artifact, bench as new_bench, count, no_credential_is_told, refused, sign,
     signs_and_verifies,
 };
 use softhsm_tests::fakes::azure::{ASSERTION, FakeKeyVault, IDENTITY, SECRET};
@@ -733,4 +733,106 @@ fn azure_credentials_that_have_ended_or_are_not_known_are_told() {
         let secrets = [SECRET, ASSERTION, IDENTITY, azure::TOKEN, "Bearer"];
         no_credential_is_told(&fake, &bench, &key, &secrets);
     }
+}
+
+/// SEC-01: no credential of Google and Azure gets into the memory of `hardsign`, but for its environment, nor into
+/// arguments.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_credential_is_in_core() {
+    let (fake, bench, key) = FakeCloudKms::with_release();
+    let credentials = fs::read_to_string(fake.credentials()).unwrap();
+    let credentials: Value = serde_json::from_str(&credentials).unwrap();
+    let private = credentials["private_key"].as_str().unwrap();
+    let line = private.lines().nth(1).unwrap();
+    let source = bench.path().join("subject");
+    fs::write(&source, SUBJECT).unwrap();
+    let source = json!({"file": source.display().to_string()});
+    let federated = google_bench(&fake.federation("federation.json", &source, true));
+    let path = ":asymmetricSign";
+    fake.distort(path, Fault::Silent);
+    for bench in [&bench, &federated] {
+        fake.asked();
+        let secrets = [line, SUBJECT, google::TOKEN];
+        cloud::no_credential_is_in_core(bench, &key, &secrets, || count(&fake.asked(), path) > 0);
+    }
+
+    let (fake, _, key) = FakeKeyVault::with_release();
+    fake.distort("/sign", Fault::Silent);
+    for environment in [
+        fake.environment(),
+        fake.workload_identity(),
+        fake.managed_identity(),
+    ] {
+        fake.asked();
+        let bench = new_bench(&environment);
+        let secrets = [SECRET, ASSERTION, IDENTITY, azure::TOKEN];
+        let waits = || count(&fake.asked(), "/sign") > 0;
+        cloud::no_credential_is_in_core(&bench, &key, &secrets, waits);
+    }
+}
+
+/// A token service that throttles or has a problem once is asked again, and one that stays so is told by its own
+/// words.
+#[test]
+fn a_token_service_that_is_busy_is_asked_again() {
+    let (fake, _, key) = FakeKeyVault::with_release();
+    for environment in [
+        fake.environment(),
+        fake.workload_identity(),
+        fake.managed_identity(),
+    ] {
+        let bench = new_bench(&environment);
+        for fault in [Fault::Broken(2), Fault::Throttled(Duration::from_secs(1))] {
+            fake.distort("/token", fault);
+            signs_and_verifies(&bench, &key, &format!("{fault:?}"));
+            fake.mend();
+        }
+    }
+    let bench = new_bench(&fake.environment());
+    fake.distort("/token", Fault::Throttled(Duration::from_secs(3600)));
+    let start = Instant::now();
+    let (error, hint) = ("too many requests", "AZURE_CLIENT_ID");
+    refused(&bench, &key, "throttled for long", error, hint);
+    let patience = Duration::from_secs(40);
+    assert!(start.elapsed() < patience, "{:?}", start.elapsed());
+}
+
+/// A service that is nowhere is given up after ten seconds, and its address is named.
+#[test]
+fn a_service_that_is_nowhere_is_given_up_soon() {
+    let (fake, bench, key) = FakeCloudKms::with_release();
+    let (_vault, _, of_vault) = FakeKeyVault::with_release();
+    let google = CloudKey {
+        config: key
+            .config
+            .iter()
+            .map(|setting| match setting.starts_with("endpoint=") {
+                true => "endpoint=http://127.0.0.1:1".to_owned(),
+                false => setting.clone(),
+            })
+            .collect(),
+        ..key
+    };
+    // The token comes from `az`, so that the vault alone is not there.
+    let mut alone = new_bench(&[]);
+    let answer =
+        json!({"accessToken": "t", "expires_on": 4_000_000_000_u64, "tokenType": "Bearer"});
+    script(&alone.path().join("az"), &format!("echo '{answer}'"));
+    let path = std::env::var("PATH").unwrap();
+    alone.set("PATH", format!("{}:{path}", alone.path().display()));
+    alone.set("HTTPS_PROXY", "http://127.0.0.1:1");
+    alone.set("https_proxy", "http://127.0.0.1:1");
+    let azure = of_vault.with("credential", "az");
+    for (bench, key, hint) in [
+        (&bench, &google, "endpoint"),
+        (&alone, &azure, "the vault's name"),
+    ] {
+        let start = Instant::now();
+        refused(bench, key, "nowhere", "can't be reached", hint);
+        let taken = start.elapsed();
+        // It was tried for a while, and not for as long as a service that has answered.
+        assert!(taken < Duration::from_secs(40), "{taken:?}");
+    }
+    drop(fake);
 }

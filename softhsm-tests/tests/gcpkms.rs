@@ -14,7 +14,7 @@ use std::time::Duration;
 use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
 use softhsm_tests::cloud::{
-    self, CloudKey, Made, a_ca_issues_and_renews, artifact, artifacts, bench,
+    self, CloudKey, Made, a_ca_issues_and_renews, a_key_is_renewed, artifact, artifacts, bench,
     both_tools_sign_and_verify, conforms, count, openssl_verifies, refused, sign, signs_all,
     signs_and_verifies, verify,
 };
@@ -44,7 +44,7 @@ fn every_key_type_signs_and_verifies() {
         let reference = artifact(&bench, &format!("{} for openssl", spec.name()));
         assert_eq!(sign(&bench, &key, &[&reference]).code, Some(0));
         openssl_verifies(&bench, &reference, spec, &fake.public_pem(spec.name(), 1));
-        conforms(&bench, &key);
+        conforms(&bench, &key, &name(&format!("made-{}", spec.name())));
         all.push((spec.name(), key));
     }
     let all: Vec<(&str, &CloudKey)> = all.iter().map(|(name, key)| (*name, key)).collect();
@@ -421,4 +421,24 @@ fn googles_own_client_reads_the_fake() {
     assert_eq!(answer["verified"], TYPES.len(), "{answer}");
     assert_eq!(answer["versions"], TYPES.len(), "{answer}");
     assert_eq!(answer["refused"], "NOT_FOUND", "{answer}");
+}
+
+/// `key renew --new-key`.
+#[test]
+fn a_key_is_renewed_with_a_new_one() {
+    let (fake, bench, _) = FakeCloudKms::with_release();
+    let endpoint = format!("endpoint={}", fake.endpoint());
+    let made = Made {
+        plugin: "gcpkms",
+        id: &|key| format!("gcpkms://{}", name(key)),
+        config: &[&endpoint],
+    };
+    a_key_is_renewed(&bench, &made);
+}
+
+/// The setting `rate`.
+#[test]
+fn a_rate_is_kept() {
+    let (_fake, bench, key) = FakeCloudKms::with_release();
+    cloud::a_rate_is_kept(&bench, &key);
 }

@@ -102,6 +102,12 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "docs/ci.md",
+        "Jenkins with AWS",
+        0,
+        "needs an account of AWS",
+    ),
+    (
+        "docs/ci.md",
         "A Kubernetes Job with Vault or OpenBao",
         0,
         "needs a Kubernetes",

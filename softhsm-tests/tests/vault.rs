@@ -13,15 +13,18 @@ use std::path::Path;
 use std::process::Command;
 
 use hardsign_plugin::algorithm::KeySpec;
+use hardsign_plugin::error::{ErrorCode, ErrorResponse};
+use hardsign_plugin::proto::{Base64, CONTRACT_VERSION, ImportCertificatesRequest, PluginConfig};
 use serde_json::json;
-use softhsm_tests::between::Between;
+use softhsm_tests::between::{Between, Fate};
 use softhsm_tests::cloud::{
-    CloudKey, Made, a_ca_issues_and_renews, artifact, bench, conforms, refused, sign,
-    signs_and_verifies, verify,
+    self, CloudKey, Made, a_ca_issues_and_renews, a_key_is_renewed, artifact, bench as new_bench,
+    both_tools_sign_and_verify, conforms, no_credential_is_in_core, openssl_verifies, refused,
+    sign, signs_and_verifies, verify,
 };
 use softhsm_tests::jwt::Issuer;
 use softhsm_tests::openbao::{OpenBao, service_account_claims, token_review};
-use softhsm_tests::{keys, run};
+use softhsm_tests::{binaries, keys, run};
 
 const TYPES: [(KeySpec, &str); 6] = [
     (KeySpec::Rsa2048, "rsa-2048"),
@@ -32,17 +35,70 @@ const TYPES: [(KeySpec, &str); 6] = [
     (KeySpec::Ec521, "ecdsa-p521"),
 ];
 
-/// ENV-32, ENV-35, ENV-37: each key type signs in both formats.
+/// ENV-32, ENV-35, ENV-37: each key type signs in both formats; openssl, and the real `notation` in both
+/// directions, agree.
 #[test]
 fn every_key_type_signs_and_verifies() {
     let server = OpenBao::start();
-    let bench = bench(&server.environment());
+    let bench = new_bench(&server.environment());
+    let mut all = Vec::new();
     for (spec, kind) in TYPES {
         let chain = server.key(kind, kind);
         let key = CloudKey::new("hashivault", kind).with("cert-chain", chain.display());
         signs_and_verifies(&bench, &key, spec.name());
-        conforms(&bench, &key);
+        let reference = artifact(&bench, &format!("{kind} for openssl"));
+        assert_eq!(sign(&bench, &key, &[&reference]).code, Some(0));
+        openssl_verifies(&bench, &reference, spec, &server.public(kind, 1));
+        conforms(&bench, &key, &format!("made-{kind}"));
+        all.push((kind, key));
     }
+    let all: Vec<(&str, &CloudKey)> = all.iter().map(|(kind, key)| (*kind, key)).collect();
+    both_tools_sign_and_verify(new_bench(&server.environment()), &all);
+}
+
+/// The leaf of another key is refused by the server, which answers it with 500, and told at once, without a wait for
+/// better times.
+#[test]
+fn the_leaf_of_another_key_is_refused_at_once() {
+    let server = OpenBao::start();
+    let fake = Between::new(server.port());
+    server.key("release", "ecdsa-p384");
+    let other = server.key("other", "ecdsa-p384");
+    let pem = fs::read_to_string(&other).unwrap();
+    let path = "transit/keys/release/set-certificate";
+    let chain = format!("certificate_chain={pem}");
+    let told = server.bao_refuses(["write", path, "version=1", &chain]);
+    assert!(told.contains("does not match the selected key"), "{told}");
+    assert!(told.contains("Code: 500"), "{told}");
+
+    // hardsign itself offers no such certificate, so the plugin is asked without it.
+    let mut environment = server.environment();
+    environment.push(("VAULT_ADDR", fake.address()));
+    let bench = new_bench(&environment);
+    let chain: Vec<Base64> = hardsign_plugin::chain::load(&other)
+        .unwrap()
+        .into_iter()
+        .map(Base64)
+        .collect();
+    let request = ImportCertificatesRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: "release".to_owned(),
+        certificate_chain: chain,
+        plugin_config: PluginConfig::default(),
+        overwrite: false,
+    };
+    let file = bench.path().join("request.json");
+    fs::write(&file, serde_json::to_vec(&request).unwrap()).unwrap();
+    let plugin = binaries().join("notation-hashivault");
+    let mut command = bench.command(&plugin, ["import-certificates"]);
+    command.stdin(fs::File::open(&file).unwrap());
+    let ran = bench.run(&mut command);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let error: ErrorResponse = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(error.error_code, Some(ErrorCode::ValidationError));
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("another certificate"), "{hint}");
+    assert_eq!(fake.counts()[&format!("POST /v1/{path}")], 1);
 }
 
 /// The chain lives beside the key: set, read back, and used without a setting; another key's leaf is
@@ -50,7 +106,7 @@ fn every_key_type_signs_and_verifies() {
 #[test]
 fn a_chain_beside_the_key_is_used() {
     let server = OpenBao::start();
-    let bench = bench(&server.environment());
+    let bench = new_bench(&server.environment());
     let chain = server.key("release", "ecdsa-p384");
     let other = server.key("other", "ecdsa-p384");
     let set = |file: &Path| {
@@ -98,7 +154,7 @@ fn a_secret_id_for_one_use_signs_a_batch() {
     let role = server.bao_json(&["read", "auth/approle/role/ci/role-id"]);
     let secret = server.bao_json(&["write", "-f", "auth/approle/role/ci/secret-id"]);
     let secret = secret["data"]["secret_id"].as_str().unwrap().to_owned();
-    let bench = bench(&[
+    let bench = new_bench(&[
         ("VAULT_ADDR", server.address()),
         ("SECRET_ID", secret.clone()),
     ]);
@@ -138,7 +194,7 @@ fn a_jwt_logs_in() {
         "token_policies=signer",
     ]);
     let directory = tempfile::tempdir().unwrap();
-    let bench = bench(&[("VAULT_ADDR", server.address())]);
+    let bench = new_bench(&[("VAULT_ADDR", server.address())]);
     let key = |subject: &str| {
         let file = directory.path().join("jwt");
         let claims =
@@ -158,6 +214,24 @@ fn a_jwt_logs_in() {
         "login by JWT",
         "role",
     );
+    // One that is not there is not called a PIN.
+    let unset = key("repo:acme/app").with("jwt", "env:NO_SUCH_TOKEN");
+    let unset = CloudKey {
+        config: unset
+            .config
+            .into_iter()
+            .filter(|setting| !setting.starts_with("jwt=file:"))
+            .collect(),
+        ..unset
+    };
+    let text = refused(
+        &bench,
+        &unset,
+        "no variable",
+        "environment variable NO_SUCH_TOKEN for the JWT is not set",
+        "set NO_SUCH_TOKEN",
+    );
+    assert!(!text.contains("PIN"), "{text}");
 }
 
 /// A JWT that has ended, or has not begun yet: the server tells, and so does the hint.
@@ -176,7 +250,7 @@ fn a_jwt_out_of_its_time_is_told() {
             .into_iter()
             .chain(role.split(' ')),
     );
-    let bench = bench(&[("VAULT_ADDR", server.address())]);
+    let bench = new_bench(&[("VAULT_ADDR", server.address())]);
     let file = bench.path().join("jwt");
     let key = CloudKey::new("hashivault", "release")
         .with("login", "jwt")
@@ -207,7 +281,7 @@ fn faults_are_told() {
     let chain = server.key("release", "ecdsa-p256");
     server.bao(["write", "-f", "transit/keys/symmetric", "type=aes256-gcm96"]);
     server.bao(["write", "-f", "transit/keys/ed", "type=ed25519"]);
-    let known = bench(&server.environment());
+    let known = new_bench(&server.environment());
     let key = |id: &str| CloudKey::new("hashivault", id).with("cert-chain", chain.display());
     refused(
         &known,
@@ -231,7 +305,7 @@ fn faults_are_told() {
     let misspelt = key("release").with("rolle", "x");
     refused(&known, &misspelt, "misspelt", "rolle", "role");
 
-    let stranger = bench(&[
+    let stranger = new_bench(&[
         ("VAULT_ADDR", server.address()),
         ("VAULT_TOKEN", "s.wrong-token".into()),
     ]);
@@ -243,7 +317,7 @@ fn faults_are_told() {
         "read on transit/keys/release",
     );
     assert!(!text.contains("wrong-token"));
-    let nobody = bench(&[("VAULT_ADDR", server.address())]);
+    let nobody = new_bench(&[("VAULT_ADDR", server.address())]);
     refused(
         &nobody,
         &key("release"),
@@ -251,7 +325,7 @@ fn faults_are_told() {
         "no token is known",
         "vault login",
     );
-    let nowhere = bench(&[]);
+    let nowhere = new_bench(&[]);
     refused(
         &nowhere,
         &key("release"),
@@ -266,7 +340,7 @@ fn faults_are_told() {
 #[test]
 fn a_rotated_key_signs_with_the_version_of_its_certificate() {
     let server = OpenBao::start();
-    let bench = bench(&server.environment());
+    let bench = new_bench(&server.environment());
     let chain = server.key("release", "rsa-2048");
     server.bao(["write", "-f", "transit/keys/release/rotate"]);
     let first = CloudKey::new("hashivault", "release")
@@ -281,7 +355,7 @@ fn a_rotated_key_signs_with_the_version_of_its_certificate() {
 #[test]
 fn the_digests_that_a_build_wrote_are_signed() {
     let server = OpenBao::start();
-    let bench = bench(&server.environment());
+    let bench = new_bench(&server.environment());
     let chain = server.key("release", "ecdsa-p256");
     let key = CloudKey::new("hashivault", "release").with("cert-chain", chain.display());
     let reference = artifact(&bench, "built");
@@ -332,7 +406,7 @@ fn a_service_account_logs_in() {
             "token_policies": ["signer"],
         }),
     );
-    let bench = bench(&[("VAULT_ADDR", server.address())]);
+    let bench = new_bench(&[("VAULT_ADDR", server.address())]);
     let file = bench.path().join("token");
     let key = CloudKey::new("hashivault", "release")
         .with("login", "kubernetes")
@@ -357,7 +431,7 @@ const SUBJECT: &str = "C=US,ST=WA,O=Example,CN=release";
 #[test]
 fn the_life_of_a_key() {
     let server = OpenBao::start();
-    let bench = bench(&server.environment());
+    let bench = new_bench(&server.environment());
     let create = |name: &str, id: &str, kind: &str| {
         let fixed = ["key", "create", name, "--plugin", "hashivault"];
         bench.hardsign([&fixed[..], &["--id", id, "--type", kind]].concat())
@@ -459,7 +533,7 @@ fn a_batch_costs_one_request_a_signature() {
     let role = server.bao_json(&["read", "auth/approle/role/ci/role-id"]);
     let secret = server.bao_json(&["write", "-f", "auth/approle/role/ci/secret-id"]);
     let secret = secret["data"]["secret_id"].as_str().unwrap().to_owned();
-    let bench = bench(&[
+    let bench = new_bench(&[
         ("VAULT_ADDR", fake.address()),
         ("SECRET_ID", secret.clone()),
     ]);
@@ -498,7 +572,7 @@ fn a_batch_costs_one_request_a_signature() {
 fn a_ca_in_the_engine_issues() {
     for (ca, leaf) in [("EC-384", "EC-256"), ("RSA-3072", "RSA-2048")] {
         let server = OpenBao::start();
-        let bench = bench(&server.environment());
+        let bench = new_bench(&server.environment());
         let made = Made {
             plugin: "hashivault",
             id: &|key| format!("hashivault://{key}"),
@@ -506,4 +580,89 @@ fn a_ca_in_the_engine_issues() {
         };
         a_ca_issues_and_renews(&bench, &made, ca, leaf);
     }
+}
+
+/// SEC-01: neither a token of the environment, nor a secret id, nor a JWT, nor the token that a login gives, gets into
+/// hardsign or into arguments.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_credential_is_in_core_or_arguments() {
+    let server = OpenBao::start();
+    let fake = Between::new(server.port());
+    let chain = server.key("release", "ecdsa-p256");
+    server.policy("signer", SIGNER);
+    let issuer = Issuer::new();
+    server.bao(["auth", "enable", "jwt"]);
+    let public = format!("jwt_validation_pubkeys={}", issuer.public());
+    server.bao(["write", "auth/jwt/config", &public]);
+    let role = "role_type=jwt user_claim=sub bound_audiences=vault token_policies=signer";
+    let path = ["write", "auth/jwt/role/ci"];
+    server.bao(path.into_iter().chain(role.split(' ')));
+    server.bao(["auth", "enable", "approle"]);
+    server.bao(["write", "auth/approle/role/ci", "token_policies=signer"]);
+    let role = server.bao_json(&["read", "auth/approle/role/ci/role-id"]);
+    let secret = server.bao_json(&["write", "-f", "auth/approle/role/ci/secret-id"]);
+    let secret = secret["data"]["secret_id"].as_str().unwrap();
+    let claims =
+        json!({"sub": "job", "aud": "vault", "exp": 4_000_000_000_u64, "iat": 1_700_000_000});
+    let jwt = issuer.token(&claims);
+    let token = server.bao_json(&["write", "auth/token/create", "policies=signer"]);
+    let token = token["auth"]["client_token"].as_str().unwrap();
+    let bench = new_bench(&[
+        ("VAULT_ADDR", fake.address()),
+        ("VAULT_TOKEN", token.to_owned()),
+        ("SECRET_ID", secret.to_owned()),
+        ("JWT", jwt.clone()),
+    ]);
+    let key = CloudKey::new("hashivault", "release").with("cert-chain", chain.display());
+    let approle = key
+        .clone()
+        .with("login", "approle")
+        .with("role-id", role["data"]["role_id"].as_str().unwrap())
+        .with("secret-id", "env:SECRET_ID");
+    let by_jwt = key
+        .clone()
+        .with("login", "jwt")
+        .with("role", "ci")
+        .with("jwt", "env:JWT");
+    const SIGN: &str = "POST /v1/transit/sign/release";
+    for key in [&key, &approle, &by_jwt] {
+        fake.rule(|seen| match seen.what == SIGN {
+            true => Fate::Silence,
+            false => Fate::Pass,
+        });
+        let given = || {
+            let asked = fake.seen().into_iter().find(|seen| seen.what == SIGN);
+            asked.map(|seen| seen.header("x-vault-token").unwrap().to_owned())
+        };
+        // The prefix of all tokens is no secret.
+        let secrets = [token, secret, &jwt];
+        no_credential_is_in_core(&bench, key, &secrets, || given().is_some());
+        if key.config.len() > 1 {
+            assert_ne!(given().unwrap(), token, "a login gives another");
+        }
+    }
+}
+
+/// `key renew --new-key`.
+#[test]
+fn a_key_is_renewed_with_a_new_one() {
+    let server = OpenBao::start();
+    let bench = new_bench(&server.environment());
+    let made = Made {
+        plugin: "hashivault",
+        id: &|key| format!("hashivault://{key}"),
+        config: &[],
+    };
+    a_key_is_renewed(&bench, &made);
+}
+
+/// The setting `rate`.
+#[test]
+fn a_rate_is_kept() {
+    let server = OpenBao::start();
+    let bench = new_bench(&server.environment());
+    let chain = server.key("release", "ecdsa-p256");
+    let key = CloudKey::new("hashivault", "release").with("cert-chain", chain.display());
+    cloud::a_rate_is_kept(&bench, &key);
 }

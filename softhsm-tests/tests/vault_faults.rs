@@ -317,3 +317,147 @@ fn a_wrong_clock_is_told() {
         refused(&bench, &key, told, "token not yet valid", told);
     }
 }
+
+const RENEW: &str = "POST /v1/auth/token/renew-self";
+
+/// A login by AppRole, whose secret id may be good for one use.
+fn by_approle(server: &OpenBao, fake: &Between) -> (Workbench, CloudKey) {
+    server.policy(
+        "signer",
+        "path \"transit/keys/release\" { capabilities = [\"read\"] }\n\
+         path \"transit/sign/release\" { capabilities = [\"update\"] }\n",
+    );
+    server.bao(["auth", "enable", "approle"]);
+    server.bao([
+        "write",
+        "auth/approle/role/ci",
+        "token_policies=signer",
+        "secret_id_num_uses=0",
+    ]);
+    let role = server.bao_json(&["read", "auth/approle/role/ci/role-id"]);
+    let secret = server.bao_json(&["write", "-f", "auth/approle/role/ci/secret-id"]);
+    let bench = new_bench(&[
+        ("VAULT_ADDR", fake.address()),
+        (
+            "SECRET_ID",
+            secret["data"]["secret_id"].as_str().unwrap().to_owned(),
+        ),
+    ]);
+    let key = of(server, "release", "ecdsa-p256")
+        .with("login", "approle")
+        .with("role-id", role["data"]["role_id"].as_str().unwrap())
+        .with("secret-id", "env:SECRET_ID");
+    (bench, key)
+}
+
+/// A renewal that fails is tried again while the token is good.
+#[test]
+fn a_failed_renewal_is_tried_again() {
+    let server = OpenBao::start();
+    let fake = Between::new(server.port());
+    let (bench, key) = by_approle(&server, &fake);
+    let pause = Duration::from_millis(1200);
+    fake.rule(move |seen| match (seen.what.as_str(), seen.number) {
+        // For the client it is to be renewed at once.
+        ("POST /v1/auth/approle/login", _) => Fate::Change(Box::new(|answer| {
+            answer["auth"]["lease_duration"] = json!(1);
+        })),
+        (RENEW, 1) => Fate::Answer(503, vec![], json!({"errors": ["standby"]}).to_string()),
+        (SIGN, _) => Fate::After(pause, Box::new(Fate::Pass)),
+        _ => Fate::Pass,
+    });
+    let key = key.with("max-in-flight", 1);
+    let references = ["a", "b", "c", "d"].map(|name| artifact(&bench, name));
+    let all: Vec<&str> = references.iter().map(String::as_str).collect();
+    let signed = sign(&bench, &key, &all);
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    assert!(fake.counts()[RENEW] >= 2, "{:?}", fake.counts());
+}
+
+/// Whatever number the server says a token lives.
+#[test]
+fn a_token_may_live_for_ever() {
+    let server = OpenBao::start();
+    let fake = Between::new(server.port());
+    let (bench, key) = by_approle(&server, &fake);
+    for life in [u64::MAX, u64::MAX / 2, 1 << 40] {
+        fake.rule(move |seen| match seen.what.ends_with("/login") {
+            true => Fate::Change(Box::new(move |answer| {
+                answer["auth"]["lease_duration"] = json!(life);
+            })),
+            false => Fate::Pass,
+        });
+        signs_and_verifies(&bench, &key, &life.to_string());
+    }
+}
+
+/// A login that the server turned away is repeated; one with a secret id that was perhaps used up is not.
+#[test]
+fn logins_are_repeated_where_nothing_is_lost() {
+    let server = OpenBao::start();
+    let fake = Between::new(server.port());
+    let (bench, key) = by_approle(&server, &fake);
+    let login = "POST /v1/auth/approle/login";
+    let failing = |status: u16, times: usize| {
+        fake.rule(
+            move |seen| match (seen.what.ends_with("/login"), seen.number) {
+                (true, number) if number <= times => {
+                    let body = json!({"errors": ["internal error"]});
+                    Fate::Answer(status, vec![], body.to_string())
+                }
+                _ => Fate::Pass,
+            },
+        );
+    };
+    failing(429, 2);
+    let reference = artifact(&bench, "throttled");
+    let signed = sign(&bench, &key, &[&reference]);
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    assert_eq!(fake.counts()[login], 3);
+    failing(500, 2);
+    refused(
+        &bench,
+        &key,
+        "with a secret id",
+        "internal error",
+        "try later",
+    );
+    assert_eq!(fake.counts()[login], 1);
+
+    // A role that needs no secret id.
+    server.bao([
+        "write",
+        "auth/approle/role/open",
+        "token_policies=signer",
+        "bind_secret_id=false",
+        "secret_id_bound_cidrs=127.0.0.0/8",
+    ]);
+    let role = server.bao_json(&["read", "auth/approle/role/open/role-id"]);
+    let open = of(&server, "release", "ecdsa-p256")
+        .with("login", "approle")
+        .with("role-id", role["data"]["role_id"].as_str().unwrap());
+    failing(500, 2);
+    let reference = artifact(&bench, "without a secret id");
+    let signed = sign(&bench, &open, &[&reference]);
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    assert_eq!(fake.counts()[login], 3);
+}
+
+/// The variables that are looked at for `openbao://` are told in their order.
+#[test]
+fn what_is_missing_is_told_in_its_order() {
+    let bench = new_bench(&[]);
+    for (id, first, second) in [
+        ("hashivault://release", "VAULT", "BAO"),
+        ("openbao://release", "BAO", "VAULT"),
+    ] {
+        let key = CloudKey::new("hashivault", id);
+        let told = format!("the setting address, {first}_ADDR and {second}_ADDR");
+        let name = format!("{first} address");
+        refused(&bench, &key, &name, &told, &format!("set {first}_ADDR"));
+        let there = key.with("address", "http://127.0.0.1:1");
+        let told = format!("looked in {first}_TOKEN, {second}_TOKEN and ~/.vault-token");
+        let name = format!("{first} token");
+        refused(&bench, &there, &name, &told, &format!("set {first}_TOKEN"));
+    }
+}

@@ -21,19 +21,34 @@ const WRITE: &str = "create it with `docker buildx build --push --metadata-file 
 /// The largest file.
 const MAX_FILE: u64 = 16 << 20;
 
-/// `<repository>@<digest>` of each image that was pushed, each once, in the order of the file.
-///
+/// What a file names.
+#[derive(Debug, Default)]
+pub(super) struct Build {
+    /// `<repository>@<digest>` of each image that was pushed, each once, in the order of the file.
+    pub(super) references: Vec<String>,
+    /// The targets of a bake that have no digest, and so no image that could be signed.
+    pub(super) without_image: Vec<String>,
+}
+
+/// What members of docker's own begin with; any other is the name of a target.
+const OWN: &str = "buildx.";
+
 /// # Errors
 /// The file can't be read, is something else, or names no image that was pushed.
-pub(super) fn references(path: &str) -> Result<Vec<String>, Failure> {
+pub(super) fn references(path: &str) -> Result<Build, Failure> {
     let build = read(path)?;
     let mut references = Vec::new();
+    let mut without_image = Vec::new();
     if is_result(&build) {
         add(path, None, &build, &mut references)?;
     } else {
         for (target, result) in &build {
-            if let Some(result) = result.as_object().filter(|result| is_result(result)) {
-                add(path, Some(target), result, &mut references)?;
+            match result.as_object() {
+                Some(result) if is_result(result) => {
+                    add(path, Some(target), result, &mut references)?;
+                }
+                Some(_) if !target.starts_with(OWN) => without_image.push(target.clone()),
+                _ => {}
             }
         }
     }
@@ -43,7 +58,10 @@ pub(super) fn references(path: &str) -> Result<Vec<String>, Failure> {
         ))
         .hint(WRITE));
     }
-    Ok(references)
+    Ok(Build {
+        references,
+        without_image,
+    })
 }
 
 fn read(path: &str) -> Result<Map<String, Value>, Failure> {
@@ -120,6 +138,10 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<Vec<String>, String> {
+        build(text).map(|build| build.references)
+    }
+
+    fn build(text: &str) -> Result<Build, String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metadata.json");
         std::fs::write(&path, text).unwrap();
@@ -148,6 +170,17 @@ mod tests {
             of(text).unwrap(),
             ["r.example.com/web@sha256:aa", "r.example.com/db@sha256:bb"]
         );
+    }
+
+    /// Whoever wanted all targets signed learns of one that was not pushed.
+    #[test]
+    fn a_target_without_an_image_is_named() {
+        let text = r#"{"buildx.build.warnings":[],"buildx.build.provenance":{"x":1},
+            "web":{"containerimage.digest":"sha256:aa","image.name":"r.example.com/web:1"},
+            "docs":{"buildx.build.ref":"y"}}"#;
+        let build = build(text).unwrap();
+        assert_eq!(build.references, ["r.example.com/web@sha256:aa"]);
+        assert_eq!(build.without_image, ["docs"]);
     }
 
     #[test]

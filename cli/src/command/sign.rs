@@ -76,9 +76,22 @@ impl Taken {
     }
 }
 
+/// The images of a metadata file; what has none is told.
+fn built(path: &str, context: &Context) -> Result<Vec<String>, Failure> {
+    let build = build_metadata::references(path)?;
+    for target in &build.without_image {
+        context.console.warning(format_args!(
+            "metadata file {}: target {} has no image that was pushed, so none of it is signed",
+            one_line(path),
+            one_line(target)
+        ));
+    }
+    Ok(build.references)
+}
+
 pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     let mut typed = match &args.metadata_file {
-        Some(path) => build_metadata::references(path)?,
+        Some(path) => built(path, context)?,
         None => Vec::new(),
     };
     typed.extend(args.references.iter().cloned());

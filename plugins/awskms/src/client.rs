@@ -30,7 +30,7 @@ pub(crate) struct Kms {
     pub(crate) client: Client,
     pub(crate) config: Config,
     pub(crate) region: String,
-    pace: Pace,
+    pub(crate) pace: Pace,
 }
 
 impl Kms {
@@ -136,9 +136,7 @@ impl Kms {
                 },
             }
         };
-        self.pace
-            .ask(|line| context.notice(line, None), tried)
-            .await
+        self.pace.ask(context, tried).await
     }
 
     /// One request that must not be repeated.
@@ -146,12 +144,13 @@ impl Kms {
         &self,
         what: &str,
         permission: &str,
+        context: &Context<'_>,
         request: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<T, Error>
     where
         E: StdError + ProvideErrorMetadata + 'static,
     {
-        let answer = self.pace.ask_once(request).await?;
+        let answer = self.pace.ask_once(context, request).await?;
         answer.map_err(|error| failure(self.asked(what, permission), &error).into_error())
     }
 

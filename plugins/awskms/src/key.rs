@@ -44,6 +44,7 @@ impl KmsKey {
             Purpose::Sign => Vec::new(),
             _ => properties(&kms, &arn, context).await,
         };
+        let in_flight = kms.pace.in_flight(in_flight);
         Ok(Self {
             kms,
             arn,

@@ -10,7 +10,7 @@ use hardsign_plugin::proto::{
     Base64, CreateKeyRequest, CreateKeyResponse, KeyEntry, ListKeysRequest, ListKeysResponse,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Purpose};
-use hardsign_plugin_kms::no_policies;
+use hardsign_plugin_kms::{names_beside, no_policies, none_beside};
 
 use crate::SERVICE;
 use crate::client::Kms;
@@ -154,10 +154,12 @@ pub(crate) async fn create_key(
     no_policies(SERVICE, request)?;
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
     let config = Config::read(&key)?.named()?;
-    let alias = config
-        .key
-        .rsplit_once(":alias/")
-        .map_or_else(|| config.key.clone(), |(_, name)| format!("alias/{name}"));
+    if request.beside {
+        let kms = Kms::open(&key, config, context).await?;
+        let alias = beside(&kms, context).await?;
+        return make(&kms, &alias, None, request, context).await;
+    }
+    let alias = alias_of(&config.key);
     if !alias.starts_with("alias/") || alias.starts_with("alias/aws/") {
         return Err(Error::validation(format!(
             "a new key can't have the id {alias:?}: {SERVICE} chooses the id itself"
@@ -172,8 +174,58 @@ pub(crate) async fn create_key(
             "{alias} in {} exists already: it names {arn}",
             kms.region
         ))
-        .with_hint("choose another alias, or give this one to a new key with --force"));
+        .with_hint(
+            "choose another alias, or give this one to a new key with `key create --force`",
+        ));
     }
+    make(&kms, &alias, there, request, context).await
+}
+
+/// `alias/NAME` of an alias or its ARN; other ids as they are.
+fn alias_of(key: &str) -> String {
+    key.rsplit_once(":alias/")
+        .map_or_else(|| key.to_owned(), |(_, name)| format!("alias/{name}"))
+}
+
+/// A free alias for a new key beside the one that is named, by its own alias.
+async fn beside(kms: &Kms, context: &Context<'_>) -> Result<String, Error> {
+    let old = alias_of(&kms.config.key);
+    let old = match old.starts_with("alias/") {
+        true => old,
+        false => {
+            let what = format!("looking for an alias of {}", kms.name(&old));
+            let request = || kms.client.list_aliases().key_id(&old).limit(100).send();
+            let found = kms.ask(&what, "kms:ListAliases", context, request).await?;
+            let names = found
+                .aliases()
+                .iter()
+                .filter_map(|alias| alias.alias_name());
+            let first = names.min().map(str::to_owned);
+            first.ok_or_else(|| {
+                Error::validation(format!(
+                    "{} has no alias to name a new key after",
+                    kms.name(&old)
+                ))
+                .with_hint("name the new key with --id alias/NAME")
+            })?
+        }
+    };
+    for alias in names_beside(&old) {
+        if describe(kms, &alias, context).await?.is_none() {
+            return Ok(alias);
+        }
+    }
+    Err(none_beside(&old))
+}
+
+/// Makes a key, and gives it an alias, which so far names the key `there`.
+async fn make(
+    kms: &Kms,
+    alias: &str,
+    there: Option<String>,
+    request: &CreateKeyRequest,
+    context: &Context<'_>,
+) -> Result<CreateKeyResponse, Error> {
     if !request.confirmed {
         return Err(Error::needs_confirmation(format!(
             "Make a key in {SERVICE} in {}? AWS charges for each key by the month, until it is deleted.",
@@ -189,14 +241,14 @@ pub(crate) async fn create_key(
         .key_spec(kind(request.key_spec))
         .description(format!("Notary Project signing key {alias}"))
         .send();
-    let made = kms.ask_once(&what, "kms:CreateKey", made).await?;
+    let made = kms.ask_once(&what, "kms:CreateKey", context, made).await?;
     let made = made.key_metadata.and_then(|key| key.arn);
     let arn = made.ok_or_else(|| {
         Error::other(format!("{SERVICE}, {what}: the answer names no key"))
             .with_hint("look for the new key with `hardsign key list --plugin awskms`")
     })?;
-    name(&kms, &alias, &arn, there.is_some()).await?;
-    let (_, public) = public_key(&kms, &arn, context).await?;
+    name(kms, alias, &arn, there.is_some(), context).await?;
+    let (_, public) = public_key(kms, &arn, context).await?;
     if public.key_spec() != Some(request.key_spec) {
         return Err(Error::other(format!(
             "{SERVICE} made {} where {} was asked for: {arn}",
@@ -214,18 +266,26 @@ pub(crate) async fn create_key(
 }
 
 /// Gives a key its alias, or takes the alias from another for it.
-async fn name(kms: &Kms, alias: &str, arn: &str, taken: bool) -> Result<(), Error> {
+async fn name(
+    kms: &Kms,
+    alias: &str,
+    arn: &str,
+    taken: bool,
+    context: &Context<'_>,
+) -> Result<(), Error> {
     let what = format!("naming the new key {arn}");
     let named = if taken {
         let moved = kms.client.update_alias();
         let moved = moved.alias_name(alias).target_key_id(arn).send();
-        kms.ask_once(&what, "kms:UpdateAlias", moved)
+        kms.ask_once(&what, "kms:UpdateAlias", context, moved)
             .await
             .map(drop)
     } else {
         let new = kms.client.create_alias();
         let new = new.alias_name(alias).target_key_id(arn).send();
-        kms.ask_once(&what, "kms:CreateAlias", new).await.map(drop)
+        kms.ask_once(&what, "kms:CreateAlias", context, new)
+            .await
+            .map(drop)
     };
     named.map_err(|error| {
         Error::new(error.code().clone(), error.to_string()).with_hint(format!(

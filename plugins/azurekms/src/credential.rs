@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use azure_core::http::{ClientOptions, RetryOptions};
+use azure_core::http::headers::RETRY_AFTER;
+use azure_core::http::policies::{RetryHeaders, RetryPolicy};
+use azure_core::http::{ClientOptions, RetryOptions, StatusCode};
 use azure_core::time::OffsetDateTime;
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
@@ -29,7 +31,7 @@ use azure_identity::{
 use hardsign_plugin::{Error, KeyRequest};
 use hardsign_plugin_kms::{end_commands, environment, innermost};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long a metadata server may take.
 const METADATA: Duration = Duration::from_secs(2);
@@ -131,13 +133,13 @@ impl Kind {
                 text("AZURE_CLIENT_ID"),
                 Secret::new(text("AZURE_CLIENT_SECRET")),
                 Some(ClientSecretCredentialOptions {
-                    client_options: once(),
+                    client_options: patiently(),
                 }),
             )?,
             Self::WorkloadIdentity => {
                 WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions {
-                        client_options: once(),
+                        client_options: patiently(),
                     },
                     ..WorkloadIdentityCredentialOptions::default()
                 }))?
@@ -145,7 +147,8 @@ impl Kind {
             Self::ManagedIdentity => {
                 ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                     user_assigned_id: environment("AZURE_CLIENT_ID").map(UserAssignedId::ClientId),
-                    client_options: once(),
+                    // A virtual machine's metadata server has a way of its own.
+                    client_options: patiently(),
                 }))?
             }
             Self::Az => AzureCliCredential::new(Some(AzureCliCredentialOptions {
@@ -168,6 +171,54 @@ pub(crate) fn once() -> ClientOptions {
     ClientOptions {
         retry: RetryOptions::none(),
         ..ClientOptions::default()
+    }
+}
+
+/// For token services, whose answers no other layer waits for.
+fn patiently() -> ClientOptions {
+    ClientOptions {
+        retry: RetryOptions::custom(Arc::new(Briefly::default())),
+        ..ClientOptions::default()
+    }
+}
+
+/// Three repetitions of what failed in passing, within the time that a token service has.
+#[derive(Debug)]
+struct Briefly(RetryHeaders);
+
+/// The longest pause that a token service may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+impl Default for Briefly {
+    fn default() -> Self {
+        Self(RetryHeaders {
+            retry_headers: vec![RETRY_AFTER],
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl RetryPolicy for Briefly {
+    fn is_expired(&self, since: azure_core::time::Duration, count: u32) -> bool {
+        count >= 3 || since >= TOKEN / 2
+    }
+
+    fn retry_headers(&self) -> Option<&RetryHeaders> {
+        Some(&self.0)
+    }
+
+    fn retry_status_codes(&self) -> &[StatusCode] {
+        &[]
+    }
+
+    fn sleep_duration(&self, count: u32) -> azure_core::time::Duration {
+        azure_core::time::Duration::milliseconds(250 << count.min(3))
+    }
+
+    async fn wait(&self, count: u32, after: Option<azure_core::time::Duration>) {
+        let own = self.sleep_duration(count).unsigned_abs();
+        let wished = after.map_or(own, azure_core::time::Duration::unsigned_abs);
+        sleep(wished.max(own).min(LONGEST_PAUSE)).await;
     }
 }
 

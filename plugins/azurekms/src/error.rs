@@ -51,7 +51,7 @@ pub(crate) fn failed(asked: Asked<'_>, error: &azure_core::Error) -> Failure {
                 "the certificate of the service or of a proxy is not trusted: set SSL_CERT_FILE to its CA",
             )),
         ),
-        ErrorKind::Connection | ErrorKind::Io => Failure::passing(
+        ErrorKind::Connection | ErrorKind::Io => Failure::unreached(
             Error::timeout(message("the service can't be reached"))
                 .with_hint("check the vault's name, the network and the proxy settings"),
         ),

@@ -36,6 +36,7 @@ impl VaultKey {
         };
         let at_hand: Vec<Vec<u8>> = at_hand.into_iter().collect();
         let chain = certificates(request, &version.public, &at_hand)?;
+        let in_flight = vault.pace.in_flight(in_flight);
         Ok(Self {
             vault,
             version,

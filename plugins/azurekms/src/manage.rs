@@ -8,7 +8,7 @@ use hardsign_plugin::proto::{
     Base64, CreateKeyRequest, CreateKeyResponse, KeyEntry, ListKeysRequest, ListKeysResponse,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Purpose};
-use hardsign_plugin_kms::no_policies;
+use hardsign_plugin_kms::{names_beside, no_policies, none_beside};
 
 use crate::SERVICE;
 use crate::id::{KeyName, Place};
@@ -103,7 +103,10 @@ pub(crate) async fn create_key(
     no_policies(SERVICE, request)?;
     let asked = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
     let found = Place::read(&asked)?;
-    let name = found.clone().named()?;
+    let mut name = found.clone().named()?;
+    if request.beside {
+        name.version = None;
+    }
     if name.version.is_some() {
         return Err(
             Error::validation("the version of a new key can't be chosen")
@@ -115,17 +118,24 @@ pub(crate) async fn create_key(
     let kind = kind.unwrap_or_default();
     if !request.confirmed {
         return Err(Error::needs_confirmation(format!(
-            "make {name} in {SERVICE} ({}, {kind})? A key costs money for as long as it is used or, in an HSM, for as long as it exists",
+            "make {}{name} in {SERVICE} ({}, {kind})? A key costs money for as long as it is used or, in an HSM, for as long as it exists",
+            if request.beside { "a key beside " } else { "" },
             request.key_spec.name()
         )));
     }
     let vault = Vault::open(&asked, found).await?;
+    if request.beside {
+        name = beside(&vault, name, context).await?;
+    }
     let there = vault.find(&name, context).await?;
     if there.is_some() && !request.overwrite {
-        return Err(Error::validation(format!("{name} exists already"))
-            .with_hint("choose another name, or make a new version of it with --force"));
+        return Err(
+            Error::validation(format!("{name} exists already")).with_hint(
+                "choose another name, or make a new version of it with `key create --force`",
+            ),
+        );
     }
-    let made = vault.create(&name, wanted).await?;
+    let made = vault.create(&name, wanted, context).await?;
     if made.spec != request.key_spec || made.kind != kind {
         return Err(Error::other(format!(
             "{SERVICE} made a key of type {} where {kind} was asked for",
@@ -139,6 +149,17 @@ pub(crate) async fn create_key(
         token: Some(place(&name.host, &made.kind)),
         replaced: there.map(|_| "the earlier versions still exist and can be named".to_owned()),
     })
+}
+
+/// A name for a new key beside another that is there.
+async fn beside(vault: &Vault, old: KeyName, context: &Context<'_>) -> Result<KeyName, Error> {
+    for key in names_beside(&old.key) {
+        let name = KeyName { key, ..old.clone() };
+        if vault.find(&name, context).await?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(none_beside(&old.to_string()))
 }
 
 /// Whether a new key is made in an HSM; a Managed HSM makes no others.

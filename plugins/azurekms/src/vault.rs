@@ -40,7 +40,7 @@ const CERTIFICATE: &str = "certificates/get (role Key Vault Certificate User)";
 /// A vault, and who asks it.
 pub(crate) struct Vault {
     keys: KeyClient,
-    pace: Pace,
+    pub(crate) pace: Pace,
     credential: Arc<Chain>,
     place: Place,
 }
@@ -98,10 +98,9 @@ impl Vault {
         F: Future<Output = CallResult<T>>,
     {
         self.pace
-            .ask(
-                |line| context.notice(line, None),
-                || async { send().await.map_err(|error| failed(asked, &error)) },
-            )
+            .ask(context, || async {
+                send().await.map_err(|error| failed(asked, &error))
+            })
             .await
     }
 
@@ -141,13 +140,10 @@ impl Vault {
             permission: CREATE,
         };
         self.pace
-            .ask(
-                |line| context.notice(line, None),
-                || async {
-                    let found = self.get(name).await;
-                    Failure::or_none(found.map_err(|error| failed(asked, &error)))
-                },
-            )
+            .ask(context, || async {
+                let found = self.get(name).await;
+                Failure::or_none(found.map_err(|error| failed(asked, &error)))
+            })
             .await
     }
 
@@ -171,25 +167,22 @@ impl Vault {
         let client = CertificateClient::new(&address, self.credential.clone(), Some(options));
         let client = client.map_err(|error| failed(asked, &error).into_error())?;
         self.pace
-            .ask(
-                |line| context.notice(line, None),
-                || async {
-                    let options = CertificateClientGetCertificateOptions {
-                        certificate_version: version.name.version.clone(),
-                        ..CertificateClientGetCertificateOptions::default()
-                    };
-                    let answer = client
-                        .get_certificate(&version.name.key, Some(options))
-                        .await;
-                    match answer.and_then(|answer| answer.into_model()) {
-                        Ok(certificate) => Ok(certificate.cer),
-                        Err(error) => match error.http_status() {
-                            Some(StatusCode::Forbidden | StatusCode::NotFound) => Ok(None),
-                            _ => Err(failed(asked, &error)),
-                        },
-                    }
-                },
-            )
+            .ask(context, || async {
+                let options = CertificateClientGetCertificateOptions {
+                    certificate_version: version.name.version.clone(),
+                    ..CertificateClientGetCertificateOptions::default()
+                };
+                let answer = client
+                    .get_certificate(&version.name.key, Some(options))
+                    .await;
+                match answer.and_then(|answer| answer.into_model()) {
+                    Ok(certificate) => Ok(certificate.cer),
+                    Err(error) => match error.http_status() {
+                        Some(StatusCode::Forbidden | StatusCode::NotFound) => Ok(None),
+                        _ => Err(failed(asked, &error)),
+                    },
+                }
+            })
             .await
     }
 
@@ -262,6 +255,7 @@ impl Vault {
         &self,
         name: &KeyName,
         wanted: CreateKeyParameters,
+        context: &Context<'_>,
     ) -> Result<Version, Error> {
         let what = format!("making key {name}");
         let asked = Asked {
@@ -272,7 +266,7 @@ impl Vault {
             let answer = self.keys.create_key(&name.key, wanted.try_into()?, None);
             answer.await?.into_model()
         };
-        let made = self.pace.ask_once(sent).await?;
+        let made = self.pace.ask_once(context, sent).await?;
         let made: Key = made.map_err(|error| failed(asked, &error).into_error())?;
         read_version(name, &made)
     }

@@ -63,7 +63,7 @@ pub(crate) fn failed(asked: Asked<'_>, error: &google_cloud_gax::error::Error) -
             "the certificate of the service or of a proxy is not trusted: set SSL_CERT_FILE to its CA",
         )));
     }
-    Failure::passing(
+    Failure::unreached(
         Error::timeout(message).with_hint("check the network, the endpoint and the proxy settings"),
     )
 }

@@ -31,6 +31,7 @@ impl CloudKey {
         let service = Service::open(request).await?;
         let version = service.version(&name, context).await?;
         let chain = certificates(request, &version.public, &[])?;
+        let in_flight = service.pace.in_flight(in_flight);
         Ok(Self {
             service,
             name,

@@ -12,7 +12,7 @@ use hardsign_plugin::proto::{
     Base64, CreateKeyRequest, CreateKeyResponse, KeyEntry, ListKeysRequest, ListKeysResponse,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Purpose};
-use hardsign_plugin_kms::no_policies;
+use hardsign_plugin_kms::{names_beside, no_policies, none_beside};
 use tokio::time::{Instant, sleep};
 
 use crate::SERVICE;
@@ -120,6 +120,9 @@ pub(crate) async fn create_key(
     no_policies(SERVICE, request)?;
     let asked = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
     let mut key = Place::read(&asked)?.named()?;
+    if request.beside {
+        key.version = None;
+    }
     if key.version.is_some() {
         return Err(
             Error::validation("the version of a new key can't be chosen")
@@ -131,11 +134,15 @@ pub(crate) async fn create_key(
     let protection = protection(&asked)?;
     if !request.confirmed {
         return Err(Error::needs_confirmation(format!(
-            "make {key} in {SERVICE} ({kind}, {})? A key version costs money every month until it is destroyed",
+            "make {}{key} in {SERVICE} ({kind}, {})? A key version costs money every month until it is destroyed",
+            if request.beside { "a key beside " } else { "" },
             level(&protection)
         )));
     }
     let service = Service::open(&asked).await?;
+    if request.beside {
+        key = beside(&service, key, context).await?;
+    }
     let (name, replaced) = match service.find(&key, context).await? {
         None => {
             let template = CryptoKeyVersionTemplate::new()
@@ -144,12 +151,12 @@ pub(crate) async fn create_key(
             let wanted = CryptoKey::new()
                 .set_purpose(KeyPurpose::AsymmetricSign)
                 .set_version_template(template);
-            service.create(&key, wanted).await?;
+            service.create(&key, wanted, context).await?;
             (key.of_version("1"), None)
         }
         Some(found) => {
             may_get_a_version(&key, &found, request.key_spec, request.overwrite)?;
-            let name = service.create_version(&key).await?;
+            let name = service.create_version(&key, context).await?;
             let told = "the earlier versions still exist and can be named";
             (name, Some(told.to_owned()))
         }
@@ -172,6 +179,17 @@ pub(crate) async fn create_key(
     })
 }
 
+/// A name for a new key beside another that is there.
+async fn beside(service: &Service, old: KeyName, context: &Context<'_>) -> Result<KeyName, Error> {
+    for key in names_beside(&old.key) {
+        let name = KeyName { key, ..old.clone() };
+        if service.find(&name, context).await?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(none_beside(&old.to_string()))
+}
+
 fn protection(request: &KeyRequest<'_>) -> Result<ProtectionLevel, Error> {
     match request.setting("protection") {
         None | Some("software") => Ok(ProtectionLevel::Software),
@@ -190,8 +208,11 @@ fn may_get_a_version(
     overwrite: bool,
 ) -> Result<(), Error> {
     if !overwrite {
-        return Err(Error::validation(format!("{key} exists already"))
-            .with_hint("choose another name, or make a new version of it with --force"));
+        return Err(
+            Error::validation(format!("{key} exists already")).with_hint(
+                "choose another name, or make a new version of it with `key create --force`",
+            ),
+        );
     }
     let algorithm = found
         .version_template

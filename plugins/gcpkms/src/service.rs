@@ -42,7 +42,7 @@ const CREATE: &str = "cloudkms.cryptoKeys.create, get and cloudkms.cryptoKeyVers
 /// The service, with credentials that work.
 pub(crate) struct Service {
     client: KeyManagementService,
-    pace: Pace,
+    pub(crate) pace: Pace,
 }
 
 /// One version of a key that can make Notary Project signatures.
@@ -78,10 +78,9 @@ impl Service {
         F: Future<Output = Result<T, CallError>>,
     {
         self.pace
-            .ask(
-                |line| context.notice(line, None),
-                || async { send().await.map_err(|error| failed(asked, &error)) },
-            )
+            .ask(context, || async {
+                send().await.map_err(|error| failed(asked, &error))
+            })
             .await
     }
 
@@ -274,13 +273,10 @@ impl Service {
         };
         let name = key.to_string();
         self.pace
-            .ask(
-                |line| context.notice(line, None),
-                || async {
-                    let found = self.client.get_crypto_key().set_name(&name).send().await;
-                    Failure::or_none(found.map_err(|error| failed(asked, &error)))
-                },
-            )
+            .ask(context, || async {
+                let found = self.client.get_crypto_key().set_name(&name).send().await;
+                Failure::or_none(found.map_err(|error| failed(asked, &error)))
+            })
             .await
     }
 
@@ -289,6 +285,7 @@ impl Service {
         &self,
         key: &KeyName,
         wanted: model::CryptoKey,
+        context: &Context<'_>,
     ) -> Result<(), Error> {
         let what = format!("making key {key}");
         let request = self.client.create_crypto_key().set_parent(&key.ring);
@@ -296,19 +293,23 @@ impl Service {
             .set_crypto_key_id(&key.key)
             .set_crypto_key(wanted)
             .send();
-        self.once(&what, sent).await?;
+        self.once(&what, sent, context).await?;
         Ok(())
     }
 
     /// Makes a new version of a key; its resource name.
-    pub(crate) async fn create_version(&self, key: &KeyName) -> Result<String, Error> {
+    pub(crate) async fn create_version(
+        &self,
+        key: &KeyName,
+        context: &Context<'_>,
+    ) -> Result<String, Error> {
         let what = format!("making a version of {key}");
         let request = self.client.create_crypto_key_version();
         let sent = request
             .set_parent(key.to_string())
             .set_crypto_key_version(CryptoKeyVersion::new())
             .send();
-        let made = self.once(&what, sent).await?;
+        let made = self.once(&what, sent, context).await?;
         let number = number_of(&made.name).ok_or_else(|| {
             Error::other(format!(
                 "{SERVICE} does not say which version of {key} it made"
@@ -321,12 +322,13 @@ impl Service {
         &self,
         what: &str,
         sent: impl Future<Output = Result<T, CallError>>,
+        context: &Context<'_>,
     ) -> Result<T, Error> {
         let asked = Asked {
             what,
             permission: CREATE,
         };
-        let answer = self.pace.ask_once(sent).await?;
+        let answer = self.pace.ask_once(context, sent).await?;
         answer.map_err(|error| failed(asked, &error).into_error())
     }
 

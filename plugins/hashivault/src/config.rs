@@ -54,6 +54,16 @@ pub(crate) enum Login {
     },
 }
 
+impl Login {
+    /// Whether what is shown may be good for one login only.
+    pub(crate) fn may_be_for_one_use(&self) -> bool {
+        match self {
+            Self::AppRole { secret_id, .. } => secret_id.is_some(),
+            Self::Token | Self::Jwt { .. } => false,
+        }
+    }
+}
+
 impl Config {
     /// Reads key id, config and environment. An empty key means the engine, not a key.
     pub(crate) fn read(request: &KeyRequest<'_>) -> Result<Self, Error> {
@@ -106,16 +116,20 @@ impl Config {
     }
 }
 
+/// The environment variables of the servers' own tools for this, in the order in which they are looked at.
+pub(crate) fn names(name: &str, openbao: bool) -> [String; 2] {
+    let prefixes = match openbao {
+        true => ["BAO", "VAULT"],
+        false => ["VAULT", "BAO"],
+    };
+    prefixes.map(|prefix| format!("{prefix}_{name}"))
+}
+
 /// An environment variable of the server's own tools.
 pub(crate) fn variable(name: &str, openbao: bool) -> Option<String> {
-    let prefixes = if openbao {
-        ["BAO", "VAULT"]
-    } else {
-        ["VAULT", "BAO"]
-    };
-    prefixes
+    names(name, openbao)
         .iter()
-        .find_map(|prefix| environment(&format!("{prefix}_{name}")))
+        .find_map(|name| environment(name))
 }
 
 fn named(request: &KeyRequest<'_>, setting: &str, name: &str, openbao: bool) -> Option<String> {
@@ -125,8 +139,13 @@ fn named(request: &KeyRequest<'_>, setting: &str, name: &str, openbao: bool) -> 
 
 fn address(request: &KeyRequest<'_>, openbao: bool) -> Result<Url, Error> {
     let text = named(request, "address", "ADDR", openbao).ok_or_else(|| {
-        Error::validation("no address of the server is known; looked in the setting address, VAULT_ADDR and BAO_ADDR")
-            .with_hint("set VAULT_ADDR, or add --plugin-config address=https://HOST:8200")
+        let [first, second] = names("ADDR", openbao);
+        Error::validation(format!(
+            "no address of the server is known; looked in the setting address, {first} and {second}"
+        ))
+        .with_hint(format!(
+            "set {first}, or add --plugin-config address=https://HOST:8200"
+        ))
     })?;
     let wrong = |why: &str| {
         Error::validation(format!("the server's address {text:?} is {why}"))

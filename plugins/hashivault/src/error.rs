@@ -55,21 +55,55 @@ pub(crate) fn answered(
         404 => Failure::missing(Error::validation(message).with_hint(
             "check the name of the key, the mount and the namespace; `vault list transit/keys` shows what is there",
         )),
-        412 | 429 | 472 | 473 | 408 => {
-            Failure::passing(Error::throttled(message).with_hint("set the plugin config rate=N, or try later"))
-        }
+        429 => Failure::passing(throttled(message)).undone(),
+        412 | 472 | 473 | 408 => Failure::passing(throttled(message)),
         503 if said.contains("sealed") => Failure::lasting(
             Error::other(message).with_hint("the server is sealed: its operators have to unseal it"),
         ),
-        // The server's own status for it, for ever the same.
-        500 if said.contains("soft-deleted") => {
-            Failure::lasting(Error::validation(message).with_hint(RESTORE))
-        }
-        500..=599 => {
+        500 => failed(&said, message),
+        501..=599 => {
             Failure::passing(Error::other(message).with_hint("the server has a problem: try later"))
         }
         _ => Failure::lasting(Error::other(message)),
     }
+}
+
+/// The status 500: the server answers it for its own failures, which pass, and for requests that it can't do, which are
+/// for ever the same.
+fn failed(said: &str, message: String) -> Failure {
+    if said.contains("soft-deleted") {
+        return Failure::lasting(Error::validation(message).with_hint(RESTORE));
+    }
+    if said.contains("does not match the selected key version") {
+        return Failure::lasting(Error::validation(message).with_hint(
+            "the first certificate has to be that of this version of the key: name another version, or another certificate",
+        ));
+    }
+    let passes = said.is_empty() || PASSING.iter().any(|words| said.contains(words));
+    match passes {
+        true => {
+            Failure::passing(Error::other(message).with_hint("the server has a problem: try later"))
+        }
+        false => Failure::once_more(Error::other(message).with_hint(
+            "the server has a problem, or can't do this: its operators find the reason in its log",
+        )),
+    }
+}
+
+/// What the server says of failures of its own: of its store, of its cluster, or of its patience.
+const PASSING: [&str; 8] = [
+    "internal error",
+    "local node not active",
+    "no active",
+    "leader",
+    "storage",
+    "deadline exceeded",
+    "context canceled",
+    "timeout",
+];
+
+fn throttled(message: String) -> Error {
+    Error::throttled(message).with_hint("set the plugin config rate=N, or try later")
 }
 
 /// Whether a token was refused for the time of its claims (RFC 7519 §4.1.4 to §4.1.6).
@@ -98,9 +132,13 @@ pub(crate) fn unreachable(asked: Asked<'_>, error: &reqwest::Error) -> Failure {
             "set VAULT_CACERT or the plugin config ca-cert to the CA of the server's certificate",
         )));
     }
-    Failure::unreached(
+    let failure = Failure::unreached(
         Error::timeout(message).with_hint("check VAULT_ADDR, the network and the proxy settings"),
-    )
+    );
+    match error.is_connect() {
+        true => failure.undone(),
+        false => failure,
+    }
 }
 
 /// `{"errors":["…","…"]}`
@@ -114,4 +152,80 @@ fn said(body: &Value) -> String {
         .chars()
         .take(500)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hardsign_plugin::Context;
+    use hardsign_plugin::error::ErrorCode;
+    use hardsign_plugin_kms::Pace;
+    use serde_json::json;
+
+    use super::*;
+
+    const ASKED: Asked<'_> = Asked {
+        what: "signing with key \"k\"",
+        capability: "update on transit/sign/k",
+    };
+
+    /// How often a request is sent that is always answered so, and the error.
+    fn tries(status: u16, said: &str) -> (u32, Error) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        Context::for_tests(|context| {
+            let mut tries = 0;
+            let pace = Pace::new(SERVICE, None);
+            let asked = pace.ask(context, || {
+                tries += 1;
+                let status = StatusCode::from_u16(status).unwrap();
+                let body = json!({"errors": [said]});
+                std::future::ready(Err::<(), _>(answered(ASKED, status, &body, None)))
+            });
+            let error = runtime.block_on(asked).unwrap_err();
+            (tries, error)
+        })
+    }
+
+    /// What passes is waited for; what the server refuses with the same status is told.
+    #[test]
+    fn a_refusal_is_no_outage() {
+        for (status, said) in [
+            (500, ""),
+            (500, "1 error occurred: * internal error"),
+            (
+                500,
+                "local node not active but active cluster node not found",
+            ),
+            (500, "context deadline exceeded"),
+            (502, ""),
+            (429, "request rejected by rate limit quota"),
+        ] {
+            let (tries, _) = tries(status, said);
+            assert!(tries > 5, "{status} {said}: {tries}");
+        }
+        let mismatch = "1 error occurred: * leaf certificate public key does not match the selected key version";
+        for (said, code, most, hint) in [
+            (
+                mismatch,
+                ErrorCode::ValidationError,
+                1,
+                "another certificate",
+            ),
+            (
+                "key \"k\" is soft-deleted",
+                ErrorCode::ValidationError,
+                1,
+                "restore",
+            ),
+            ("no such thing can be done", ErrorCode::Error, 3, "log"),
+        ] {
+            let (tries, error) = tries(500, said);
+            assert_eq!(tries, most, "{said}");
+            assert_eq!(error.code(), &code, "{said}");
+            assert!(error.hint().unwrap().contains(hint), "{error:?}");
+        }
+    }
 }

@@ -118,7 +118,7 @@ impl AsyncKey for TransitKey {
     }
 
     fn max_in_flight(&self) -> u32 {
-        self.transit.config.in_flight
+        self.transit.pace.in_flight(self.transit.config.in_flight)
     }
 
     fn keeps_one_chain(&self) -> bool {

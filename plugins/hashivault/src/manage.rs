@@ -9,7 +9,7 @@ use hardsign_plugin::proto::{
     ImportCertificatesResponse, KeyEntry, ListKeysRequest, ListKeysResponse,
 };
 use hardsign_plugin::{Context, Error, KeyRequest, Purpose};
-use hardsign_plugin_kms::{no_policies, summary};
+use hardsign_plugin_kms::{names_beside, no_policies, none_beside, summary};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -73,7 +73,8 @@ pub(crate) async fn list_keys(
     Ok(answer)
 }
 
-/// Makes a key, or a new version of one.
+/// Makes a key, or a new version of one. A key of the engine costs nothing, so there is nothing that the user would
+/// have to agree to first; before a new version takes a key's name, the host asks.
 pub(crate) async fn create_key(
     request: &CreateKeyRequest,
     context: &Context<'_>,
@@ -81,6 +82,9 @@ pub(crate) async fn create_key(
     no_policies(SERVICE, request)?;
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
     let mut transit = Transit::open(Config::read(&key)?.named()?, context).await?;
+    if request.beside {
+        transit.config.key = beside(&transit, context).await?;
+    }
     let name = transit.config.key.clone();
     let place = transit.config.place();
     let there = transit.find(&name, context).await?;
@@ -98,7 +102,9 @@ pub(crate) async fn create_key(
     };
     let what = format!("making key {name:?} of {place}");
     // Not repeated: an answer that got lost would leave one version too many.
-    transit.ask_once(&what, &path, body.as_ref()).await?;
+    transit
+        .ask_once(&what, &path, body.as_ref(), context)
+        .await?;
     transit.config.version = None;
     let made = transit.version(context).await?;
     if made.spec != request.key_spec {
@@ -117,6 +123,16 @@ pub(crate) async fn create_key(
     })
 }
 
+/// A free name for a new key beside the one that is named.
+async fn beside(transit: &Transit, context: &Context<'_>) -> Result<String, Error> {
+    for name in names_beside(&transit.config.key) {
+        if transit.find(&name, context).await?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(none_beside(&transit.config.display()))
+}
+
 /// The newest version of a key that gets another one.
 fn newest_of(found: &Value, name: &str, kind: &str, overwrite: bool) -> Result<u64, Error> {
     let newest = found
@@ -126,7 +142,9 @@ fn newest_of(found: &Value, name: &str, kind: &str, overwrite: bool) -> Result<u
     if !overwrite {
         return Err(
             Error::validation(format!("key {name:?} exists already, in version {newest}"))
-                .with_hint("choose another name, or make a new version of it with --force"),
+                .with_hint(
+                    "choose another name, or make a new version of it with `key create --force`",
+                ),
         );
     }
     let present = found

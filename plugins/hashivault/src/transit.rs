@@ -90,15 +90,12 @@ impl Transit {
             what,
             capability: &capability,
         };
-        let header = self.token.header(&self.client, &self.pace).await;
+        let header = self.token.header(&self.client, &self.pace, context).await;
         self.pace
-            .ask(
-                |line| context.notice(line, None),
-                || {
-                    self.client
-                        .send(asked, method.clone(), &path, Some(header), body)
-                },
-            )
+            .ask(context, || {
+                self.client
+                    .send(asked, method.clone(), &path, Some(header), body)
+            })
             .await
     }
 
@@ -108,6 +105,7 @@ impl Transit {
         what: &str,
         path: &str,
         body: Option<&Value>,
+        context: &Context<'_>,
     ) -> Result<Option<Value>, Error> {
         let path = format!("{}/{path}", self.config.mount);
         let capability = format!("update on {path}");
@@ -115,12 +113,12 @@ impl Transit {
             what,
             capability: &capability,
         };
-        let header = self.token.header(&self.client, &self.pace).await;
+        let header = self.token.header(&self.client, &self.pace, context).await;
         let sent = self
             .client
             .send(asked, Method::POST, &path, Some(header), body);
         self.pace
-            .ask_once(sent)
+            .ask_once(context, sent)
             .await?
             .map_err(|failure| failure.into_error())
     }
@@ -138,16 +136,13 @@ impl Transit {
             what: &what,
             capability: &capability,
         };
-        let header = self.token.header(&self.client, &self.pace).await;
-        let answer = self.pace.ask(
-            |line| context.notice(line, None),
-            || async {
-                let sent = self
-                    .client
-                    .send(asked, Method::GET, &path, Some(header), None);
-                Failure::or_none(sent.await).map(Option::flatten)
-            },
-        );
+        let header = self.token.header(&self.client, &self.pace, context).await;
+        let answer = self.pace.ask(context, || async {
+            let sent = self
+                .client
+                .send(asked, Method::GET, &path, Some(header), None);
+            Failure::or_none(sent.await).map(Option::flatten)
+        });
         let answer = answer.await?;
         Ok(answer.and_then(|mut answer| answer.get_mut("data").map(Value::take)))
     }

@@ -27,6 +27,7 @@ pub use commands::end_commands;
 pub use pace::{Failure, Pace};
 pub use said::{brief, caused_by, innermost};
 pub use settings::{
-    check_endpoint, environment, file, is_loopback, no_policies, number, settings, warn_without_tls,
+    check_endpoint, environment, file, is_loopback, names_beside, no_policies, none_beside, number,
+    settings, warn_without_tls,
 };
 pub use uri::{KeyUri, merged};

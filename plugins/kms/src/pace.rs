@@ -9,11 +9,18 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hardsign_plugin::Error;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use hardsign_plugin::{Context, Error};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-/// All that a request may take, repetitions included; the host allows 60 seconds.
+/// All that the service may take for a request, repetitions included.
 const REQUEST: Duration = Duration::from_secs(50);
+
+/// All that a request may take from when it came, its wait for a turn included; the host allows 60 seconds.
+const ANSWER: Duration = Duration::from_secs(57);
+
+/// For how many seconds a request may wait for its turn, by the setting `rate`. As long again it may have
+/// waited for those before it.
+const QUEUE: u32 = 3;
 
 /// All that one try may take.
 const TRY: Duration = Duration::from_secs(20);
@@ -40,6 +47,8 @@ pub struct Failure {
     missing: bool,
     /// Whether the service said nothing at all.
     unreached: bool,
+    /// Whether nothing was done, so that asking again can do nothing twice.
+    undone: bool,
     /// The service's own wish (`Retry-After`).
     after: Option<Duration>,
 }
@@ -53,6 +62,7 @@ impl Failure {
             briefly: false,
             missing: false,
             unreached: false,
+            undone: false,
             after: None,
         }
     }
@@ -108,6 +118,15 @@ impl Failure {
         }
     }
 
+    /// The same, of a request that was surely not done: it was turned away, or never arrived.
+    #[must_use]
+    pub fn undone(self) -> Self {
+        Self {
+            undone: true,
+            ..self
+        }
+    }
+
     /// The error, where nothing is repeated.
     pub fn into_error(self) -> Error {
         self.error
@@ -132,8 +151,8 @@ impl From<Error> for Failure {
 pub struct Pace {
     /// The service as messages name it, for instance `AWS KMS`.
     service: &'static str,
-    /// Time between two requests, for the setting `rate`.
-    interval: Option<Duration>,
+    /// The most requests per second, by the setting `rate`.
+    rate: Option<u32>,
     /// When the next request may start.
     next: Mutex<Option<Instant>>,
     told: AtomicBool,
@@ -141,59 +160,135 @@ pub struct Pace {
     reached: AtomicBool,
 }
 
+/// What may be repeated of a request.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Again {
+    /// Whatever fails in passing.
+    Any,
+    /// What was surely not done.
+    Undone,
+}
+
 impl Pace {
     /// A pace without limit, or with at most `rate` requests per second.
     pub fn new(service: &'static str, rate: Option<u32>) -> Self {
-        let interval = rate.and_then(|rate| Duration::from_secs(1).checked_div(rate));
         Self {
             service,
-            interval,
+            rate: rate.filter(|rate| *rate > 0),
             next: Mutex::new(None),
             told: AtomicBool::new(false),
             reached: AtomicBool::new(false),
         }
     }
 
+    /// How many requests may be under way where `wanted` are wished: no more than have their turn soon
+    /// enough to be answered in time.
+    pub fn in_flight(&self, wanted: u32) -> u32 {
+        match self.rate {
+            Some(rate) => wanted.min(rate.saturating_mul(QUEUE)),
+            None => wanted,
+        }
+    }
+
     /// Does a request: waits for its turn, repeats it while it fails in passing, and gives up
-    /// after 50 seconds, or ten if the service was never reached. `notice` is told once for the life of this value that there is a wait.
+    /// after 50 seconds, or ten if the service was never reached; sooner only if the host would lose patience. The user
+    /// is told once for the life of this value that there is a wait.
     ///
     /// # Errors
     /// The last failure, or `TIMEOUT` if the service did not answer.
     pub async fn ask<T, F>(
         &self,
+        context: &Context<'_>,
+        request: impl FnMut() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let notice = |line: &str| context.notice(line, None);
+        self.repeat(Again::Any, context.elapsed(), notice, request)
+            .await
+    }
+
+    /// Does a request that must not be done twice: it is repeated only where [it was not
+    /// done](Failure::undone).
+    ///
+    /// # Errors
+    /// As of [`ask`](Self::ask).
+    pub async fn ask_carefully<T, F>(
+        &self,
+        context: &Context<'_>,
+        request: impl FnMut() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let notice = |line: &str| context.notice(line, None);
+        self.repeat(Again::Undone, context.elapsed(), notice, request)
+            .await
+    }
+
+    /// Does a request that must not be repeated, such as making a key: waits for its turn, and gives
+    /// up after 50 seconds.
+    ///
+    /// # Errors
+    /// `TIMEOUT` if the service did not answer.
+    pub async fn ask_once<T>(
+        &self,
+        context: &Context<'_>,
+        request: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let limit = Instant::now() + ANSWER.saturating_sub(context.elapsed());
+        self.turn(limit).await?;
+        let end = limit.min(Instant::now() + REQUEST);
+        timeout_at(end, request).await.map_err(|_| self.silent())
+    }
+
+    /// `waited` is how long ago the request came.
+    async fn repeat<T, F>(
+        &self,
+        again: Again,
+        waited: Duration,
         notice: impl Fn(&str),
         mut request: impl FnMut() -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        let limit = Instant::now() + ANSWER.saturating_sub(waited);
+        self.turn(limit).await?;
         let start = Instant::now();
-        let end = start + REQUEST;
+        let end = limit.min(start + REQUEST);
         let mut pause = FIRST_PAUSE;
         let mut brief = 0;
+        let mut last = None;
         loop {
-            self.turn().await;
-            let tried = timeout_at(end.min(Instant::now() + TRY), request());
-            let failure = match tried.await {
+            let patience = match again {
+                Again::Any => end.min(Instant::now() + TRY),
+                Again::Undone => end,
+            };
+            let failure = match timeout_at(patience, request()).await {
                 Ok(Ok(answer)) => {
                     self.reached.store(true, Ordering::Relaxed);
                     return Ok(answer);
                 }
                 Ok(Err(failure)) => failure,
+                // What came before says more than a try that was cut short.
+                Err(_) if patience == end => return Err(last.unwrap_or_else(|| self.silent())),
                 Err(_) => Failure::unreached(self.silent()),
             };
             if !failure.unreached {
                 self.reached.store(true, Ordering::Relaxed);
             }
             brief += u32::from(failure.briefly);
-            if !failure.again || brief > MOST_BRIEF {
+            let repeatable = failure.again && (again == Again::Any || failure.undone);
+            if !repeatable || brief > MOST_BRIEF {
                 return Err(failure.error);
             }
             let wait = failure.after.unwrap_or_else(|| jittered(pause));
             pause = (pause * 2).min(LONGEST_PAUSE);
             let end = match self.reached.load(Ordering::Relaxed) {
                 true => end,
-                false => start + SEARCH,
+                false => end.min(start + SEARCH),
             };
             if Instant::now() + wait >= end {
                 return Err(failure.error);
@@ -205,17 +300,11 @@ impl Pace {
                 ));
             }
             sleep(wait).await;
+            if self.turn(end).await.is_err() {
+                return Err(failure.error);
+            }
+            last = Some(failure.error);
         }
-    }
-
-    /// Does a request that must not be repeated, such as making a key: waits for its turn, and gives
-    /// up after 50 seconds.
-    ///
-    /// # Errors
-    /// `TIMEOUT` if the service did not answer.
-    pub async fn ask_once<T>(&self, request: impl Future<Output = T>) -> Result<T, Error> {
-        self.turn().await;
-        timeout(REQUEST, request).await.map_err(|_| self.silent())
     }
 
     fn silent(&self) -> Error {
@@ -225,17 +314,29 @@ impl Pace {
     }
 
     /// Waits until a request may start.
-    async fn turn(&self) {
-        let Some(interval) = self.interval else {
-            return;
+    ///
+    /// # Errors
+    /// That would not be before `limit`.
+    async fn turn(&self, limit: Instant) -> Result<(), Error> {
+        let Some(rate) = self.rate else {
+            return Ok(());
         };
         let start = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = next.unwrap_or_else(Instant::now).max(Instant::now());
-            *next = Some(start + interval);
+            let now = Instant::now();
+            let start = next.map_or(now, |next| next.max(now));
+            if start >= limit {
+                return Err(Error::timeout(format!(
+                    "with the plugin config rate={rate}, {} can't be asked in time",
+                    self.service
+                ))
+                .with_hint("set a higher rate, or leave it out"));
+            }
+            *next = Some(start + Duration::from_secs(1) / rate);
             start
         };
         sleep_until(start).await;
+        Ok(())
     }
 }
 
@@ -257,7 +358,9 @@ mod tests {
         for _ in 0..2 {
             tries.set(0);
             let answer = pace
-                .ask(
+                .repeat(
+                    Again::Any,
+                    Duration::ZERO,
                     |line| told.borrow_mut().push(line.to_owned()),
                     || async {
                         tries.set(tries.get() + 1);
@@ -278,7 +381,9 @@ mod tests {
         let pace = Pace::new("the service", None);
         let tries = Cell::new(0);
         let failed = pace
-            .ask(
+            .repeat(
+                Again::Any,
+                Duration::ZERO,
                 |_| panic!("nothing to tell"),
                 || async {
                     tries.set(tries.get() + 1);
@@ -295,7 +400,9 @@ mod tests {
         let pace = Pace::new("the service", None);
         for mended in [1, 2, 3, 9] {
             let tries = Cell::new(0);
-            let answer = pace.ask(
+            let answer = pace.repeat(
+                Again::Any,
+                Duration::ZERO,
                 |_| (),
                 || async {
                     tries.set(tries.get() + 1);
@@ -316,7 +423,9 @@ mod tests {
         let pace = Pace::new("the service", None);
         let start = Instant::now();
         let failed = pace
-            .ask(
+            .repeat(
+                Again::Any,
+                Duration::ZERO,
                 |_| (),
                 || async { Err::<(), _>(Failure::passing(Error::throttled("slow down"))) },
             )
@@ -324,7 +433,12 @@ mod tests {
         assert_eq!(failed, Err(Error::throttled("slow down")));
         assert!(start.elapsed() > Duration::from_secs(30) && start.elapsed() <= REQUEST);
         let start = Instant::now();
-        let silent = pace.ask(|_| (), std::future::pending::<Result<(), Failure>>);
+        let silent = pace.repeat(
+            Again::Any,
+            Duration::ZERO,
+            |_| (),
+            std::future::pending::<Result<(), Failure>>,
+        );
         let error = silent.await.unwrap_err();
         assert_eq!(error.to_string(), "the service did not answer");
         assert!(start.elapsed() <= REQUEST);
@@ -336,14 +450,23 @@ mod tests {
         let pace = Pace::new("the service", None);
         let unreached = || async { Err::<(), _>(Failure::unreached(Error::timeout("refused"))) };
         let start = Instant::now();
-        let failed = pace.ask(|_| (), unreached).await;
+        let failed = pace
+            .repeat(Again::Any, Duration::ZERO, |_| (), unreached)
+            .await;
         assert_eq!(failed, Err(Error::timeout("refused")));
         assert!(start.elapsed() <= SEARCH);
-        pace.ask(|_| (), || async { Ok::<_, Failure>(()) })
-            .await
-            .unwrap();
+        pace.repeat(
+            Again::Any,
+            Duration::ZERO,
+            |_| (),
+            || async { Ok::<_, Failure>(()) },
+        )
+        .await
+        .unwrap();
         let start = Instant::now();
-        pace.ask(|_| (), unreached).await.unwrap_err();
+        pace.repeat(Again::Any, Duration::ZERO, |_| (), unreached)
+            .await
+            .unwrap_err();
         assert!(start.elapsed() > Duration::from_secs(30));
     }
 
@@ -351,7 +474,9 @@ mod tests {
     async fn the_service_may_say_when_to_come_back() {
         let pace = Pace::new("the service", None);
         let (start, tries) = (Instant::now(), Cell::new(0));
-        let answer = pace.ask(
+        let answer = pace.repeat(
+            Again::Any,
+            Duration::ZERO,
             |_| (),
             || async {
                 tries.set(tries.get() + 1);
@@ -371,9 +496,14 @@ mod tests {
         let pace = Pace::new("the service", Some(10));
         let start = Instant::now();
         for _ in 0..11 {
-            pace.ask(|_| (), || async { Ok::<_, Failure>(()) })
-                .await
-                .unwrap();
+            pace.repeat(
+                Again::Any,
+                Duration::ZERO,
+                |_| (),
+                || async { Ok::<_, Failure>(()) },
+            )
+            .await
+            .unwrap();
         }
         assert_eq!(start.elapsed().as_millis(), 1000);
     }
@@ -384,5 +514,147 @@ mod tests {
             let pause = jittered(Duration::from_millis(100)).as_millis();
             assert!((50..=100).contains(&pause), "{pause}");
         }
+    }
+
+    /// Where `rate` makes requests wait, as many are under way as can be answered in time: none fails for its wait,
+    /// though the service takes most of its own time, and none is answered after the host has lost patience.
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_a_turn_is_no_silence_of_the_service() {
+        for rate in [1, 2, 7, 100] {
+            let pace = Pace::new("the service", Some(rate));
+            let most = pace.in_flight(64);
+            assert!((1..=64).contains(&most), "{rate}: {most}");
+            let begun = Instant::now();
+            // As many again wait behind those under way, as the SDK lets them.
+            let all = (0..most * 2).map(|_| {
+                pace.repeat(
+                    Again::Any,
+                    Duration::ZERO,
+                    |_| (),
+                    || async {
+                        sleep(TRY - Duration::from_secs(1)).await;
+                        Ok::<_, Failure>(begun.elapsed())
+                    },
+                )
+            });
+            for answered in futures_util::future::join_all(all).await {
+                assert!(answered.unwrap() < ANSWER, "{rate}");
+            }
+        }
+        assert_eq!(Pace::new("the service", Some(1)).in_flight(64), 3);
+        assert_eq!(Pace::new("the service", Some(100)).in_flight(64), 64);
+        assert_eq!(Pace::new("the service", Some(100)).in_flight(2), 2);
+        assert_eq!(Pace::new("the service", None).in_flight(64), 64);
+    }
+
+    /// The service has its 50 seconds from a request's turn on; the host has 60 for all of it.
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_of_the_service_begins_with_the_turn() {
+        let pace = Pace::new("the service", Some(1));
+        let failing = || async { Err::<(), _>(Failure::passing(Error::throttled("slow down"))) };
+        let start = Instant::now();
+        let asked = (0..3).map(|_| pace.repeat(Again::Any, Duration::ZERO, |_| (), failing));
+        for failed in futures_util::future::join_all(asked).await {
+            assert_eq!(failed, Err(Error::throttled("slow down")));
+        }
+        assert!(
+            start.elapsed() > REQUEST - LONGEST_PAUSE * 2,
+            "{:?}",
+            start.elapsed()
+        );
+        assert!(start.elapsed() < ANSWER, "{:?}", start.elapsed());
+        // One that has waited behind others for long has less time, and is told the service's own words.
+        let start = Instant::now();
+        let waited = Duration::from_secs(50);
+        let failed = pace.repeat(Again::Any, waited, |_| (), failing).await;
+        assert_eq!(failed, Err(Error::throttled("slow down")));
+        assert!(start.elapsed() <= ANSWER - waited, "{:?}", start.elapsed());
+    }
+
+    /// What is asked for one after the other at a rate that does not allow it is not the service's fault.
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_is_too_low_is_told() {
+        let pace = Pace::new("the service", Some(1));
+        let mut asked = 0;
+        let begun = Instant::now();
+        let failed = loop {
+            let answer = pace.repeat(
+                Again::Any,
+                begun.elapsed(),
+                |_| (),
+                || async { Ok::<_, Failure>(()) },
+            );
+            match answer.await {
+                Ok(()) => asked += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(asked, 57);
+        assert_eq!(
+            failed.to_string(),
+            "with the plugin config rate=1, the service can't be asked in time"
+        );
+        assert!(failed.hint().unwrap().contains("higher rate"));
+    }
+
+    /// A try that the end cuts short does not hide what the service said before.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_word_of_the_service_is_told() {
+        let pace = Pace::new("the service", None);
+        let tries = Cell::new(0);
+        let failed = pace.repeat(
+            Again::Any,
+            Duration::ZERO,
+            |_| (),
+            || async {
+                tries.set(tries.get() + 1);
+                match tries.get() {
+                    1 => Err::<(), _>(
+                        Failure::passing(Error::throttled("slow down"))
+                            .after(Some(Duration::from_secs(35))),
+                    ),
+                    _ => std::future::pending().await,
+                }
+            },
+        );
+        assert_eq!(failed.await, Err(Error::throttled("slow down")));
+        assert_eq!(tries.get(), 2);
+    }
+
+    /// What must not be done twice is repeated only where it was not done at all.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_done_perhaps_is_not_repeated() {
+        let pace = Pace::new("the service", None);
+        for (undone, most) in [(true, 3), (false, 1)] {
+            let tries = Cell::new(0);
+            let answer = pace.repeat(
+                Again::Undone,
+                Duration::ZERO,
+                |_| (),
+                || async {
+                    tries.set(tries.get() + 1);
+                    let failure = Failure::passing(Error::throttled("slow down"));
+                    match (tries.get(), undone) {
+                        (3, _) => Ok(()),
+                        (_, true) => Err(failure.undone()),
+                        (_, false) => Err(failure),
+                    }
+                },
+            );
+            assert_eq!(answer.await.is_ok(), undone);
+            assert_eq!(tries.get(), most);
+        }
+        let tries = Cell::new(0);
+        let silent = pace.repeat(
+            Again::Undone,
+            Duration::ZERO,
+            |_| (),
+            || async {
+                tries.set(tries.get() + 1);
+                std::future::pending::<Result<(), Failure>>().await
+            },
+        );
+        silent.await.unwrap_err();
+        assert_eq!(tries.get(), 1);
     }
 }

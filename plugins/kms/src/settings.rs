@@ -24,7 +24,7 @@ pub fn settings(own: &[(&str, &str)]) -> Vec<Setting> {
         ),
         Setting::new(
             "max-in-flight",
-            "the most requests under way at once, from 1 to 256; 64 if it is not set",
+            "the most requests under way at once, from 1 to 256; 64 if it is not set, and no more than three times rate",
         ),
     ])
     .collect()
@@ -61,6 +61,29 @@ pub fn no_policies(service: &str, request: &CreateKeyRequest) -> Result<(), Erro
         "keys in {service} ask for neither a PIN nor a touch"
     ))
     .with_hint("leave the policy out; who may sign is a matter of the service's permissions"))
+}
+
+/// The names for a new key beside another, in the order in which they are tried: NAME-2, NAME-3 and so on;
+/// after NAME-2, the numbers that follow.
+pub fn names_beside(name: &str) -> impl Iterator<Item = String> + use<> {
+    let numbered = name.rsplit_once('-').and_then(|(base, number)| {
+        let number: u32 = number.parse().ok()?;
+        (!base.is_empty()).then_some((base, number))
+    });
+    let (base, last) = numbered.unwrap_or((name, 1));
+    let base = base.to_owned();
+    (1..=MAX_BESIDE).map(move |more| format!("{base}-{}", last.saturating_add(more)))
+}
+
+/// The most names that are tried.
+const MAX_BESIDE: u32 = 50;
+
+/// The error where each of the [`names_beside`] a key is one of a key that is there.
+pub fn none_beside(name: &str) -> Error {
+    Error::validation(format!(
+        "no name for a new key beside {name} is free: {MAX_BESIDE} were tried"
+    ))
+    .with_hint("choose one with --id")
 }
 
 /// An environment variable; an empty one counts as absent, and so does one that is no UTF-8.
@@ -127,6 +150,7 @@ pub fn is_loopback(host: &str) -> bool {
 pub fn file(what: &str, path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error: std::io::Error| {
         Error::validation(format!("{what} {} can't be read: {error}", path.display()))
+            .with_hint("check the path, and that this user may read what is there")
     };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
@@ -163,6 +187,23 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_new_key_has_the_next_name() {
+        let first = |name: &str| names_beside(name).next().unwrap();
+        for (name, next) in [
+            ("release", "release-2"),
+            ("release-2", "release-3"),
+            ("release-v2", "release-v2-2"),
+            ("-2", "-2-2"),
+            ("alias/team/release", "alias/team/release-2"),
+        ] {
+            assert_eq!(first(name), next);
+        }
+        assert_eq!(names_beside("k").nth(1).unwrap(), "k-3");
+        assert!(first(&format!("k-{}", u32::MAX)).starts_with("k-"));
+        assert!(names_beside("k").count() < 100);
     }
 
     #[test]

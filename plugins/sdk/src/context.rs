@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::Error;
 use crate::frame::{FrameError, write_line};
 use crate::os::Cancellation;
 use crate::proto::{SessionEvent, SessionLine};
-use crate::secret::{self, Exposure, PinError, PinSource, Secret};
+use crate::secret::{self, Exposure, PinError, PinSource, Secret, SecretError};
 use crate::text::escaped;
 
 /// Longest notice in characters; the host shows no more.
@@ -25,6 +26,8 @@ const HEARD: Duration = Duration::from_millis(50);
 pub struct Context<'a> {
     outlet: &'a dyn Outlet,
     request: Option<u64>,
+    /// When the request came.
+    since: Instant,
 }
 
 /// Where notices and questions of a process go.
@@ -93,7 +96,13 @@ impl<'a> Context<'a> {
         Self {
             outlet: channel,
             request,
+            since: Instant::now(),
         }
+    }
+
+    /// The same for a request that came at another time.
+    pub(crate) fn since(self, since: Instant) -> Self {
+        Self { since, ..self }
     }
 }
 
@@ -108,6 +117,12 @@ impl Context<'_> {
     /// Whether this is a session, in contrast to a one-shot command.
     pub fn is_session(&self) -> bool {
         self.outlet.is_session()
+    }
+
+    /// How long ago the request came, its wait for those before it included. A host waits 60 seconds for an
+    /// answer; the time in which a person was asked does not count for it.
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Tells the user something in one line of at most 200 characters; `wait` says how long the
@@ -151,21 +166,46 @@ impl Context<'_> {
     /// The source gave no PIN.
     pub fn pin(&self, source: &PinSource, question: &str) -> Result<Secret, PinError> {
         match source {
-            PinSource::Environment(name) => secret::read_environment(name),
+            PinSource::Pinentry => self.ask(question, secret::ask_pinentry),
+            PinSource::Prompt => self.ask(question, secret::ask_terminal),
+            source => self.read(source, "PIN", secret::MAX_PIN),
+        }
+    }
+
+    /// Gets a secret that is no PIN, for instance a token for a login, of at most
+    /// [`MAX_SECRET`](secret::MAX_SECRET) bytes. `what` names it in messages, for instance `JWT`.
+    ///
+    /// # Errors
+    /// The source gave none, or it is one that asks a person.
+    pub fn secret(&self, source: &PinSource, what: &str) -> Result<Secret, Error> {
+        self.read(source, what, secret::MAX_SECRET)
+            .map_err(|why| SecretError { what, why }.into())
+    }
+
+    /// Reads a source that asks nobody.
+    fn read(&self, source: &PinSource, what: &str, most: usize) -> Result<Secret, PinError> {
+        match source {
+            PinSource::Environment(name) => secret::read_environment(name, most),
             PinSource::File(path) => {
-                let (pin, exposure) = secret::read_file(path)?;
+                let (read, exposure) = secret::read_file(path, most)?;
                 if exposure == Exposure::WorldReadable {
                     let path = path.display();
-                    self.notice(&format!("PIN file {path} can be read by every user"), None);
+                    self.notice(
+                        &format!("{what} file {path} can be read by every user"),
+                        None,
+                    );
                 }
-                Ok(pin)
+                Ok(read)
             }
-            PinSource::Descriptor(number) if self.is_session() => secret::read_descriptor(*number),
+            PinSource::Descriptor(number) if self.is_session() => {
+                secret::read_descriptor(*number, most)
+            }
             PinSource::Descriptor(number) => {
                 Err(PinError::DescriptorOutsideSession { number: *number })
             }
-            PinSource::Pinentry => self.ask(question, secret::ask_pinentry),
-            PinSource::Prompt => self.ask(question, secret::ask_terminal),
+            PinSource::Pinentry | PinSource::Prompt => Err(PinError::Unknown {
+                text: source.to_string(),
+            }),
         }
     }
 
@@ -262,6 +302,19 @@ mod tests {
             written,
             "{\"event\":\"prompting\"}\n{\"event\":\"prompted\"}\n"
         );
+    }
+
+    /// What waited for others has less time left.
+    #[test]
+    fn a_request_is_as_old_as_its_line() {
+        let channel = Channel::new(None);
+        let hour = Duration::from_secs(3600);
+        let context = Context::new(&channel, None);
+        assert!(context.elapsed() < hour);
+        let Some(long_ago) = Instant::now().checked_sub(hour) else {
+            return;
+        };
+        assert!(context.since(long_ago).elapsed() >= hour);
     }
 
     #[test]

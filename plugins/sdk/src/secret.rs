@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::error::ErrorCode;
 use crate::os;
+use crate::text::WithCauses;
 
 mod pinentry;
 #[cfg_attr(not(unix), path = "secret/no_terminal.rs")]
@@ -36,6 +37,9 @@ pub(crate) use terminal::{
 
 /// Longest PIN in bytes.
 pub const MAX_PIN: usize = 1024;
+
+/// Longest secret that is no PIN, for instance a token for a login, in bytes.
+pub const MAX_SECRET: usize = 64 << 10;
 
 /// A PIN or password, in memory that is kept out of swap and core dumps where the system allows. Zeroed
 /// when dropped; `Debug` says `REDACTED`; there is no `Display`.
@@ -279,15 +283,15 @@ impl PinSource {
     }
 }
 
-/// Reads an environment variable.
-pub(crate) fn read_environment(name: &str) -> Result<Secret, PinError> {
+/// Reads an environment variable with at most `most` bytes.
+pub(crate) fn read_environment(name: &str, most: usize) -> Result<Secret, PinError> {
     #[allow(
         clippy::disallowed_methods,
         reason = "this is the PIN source that reads the environment"
     )]
     let value = std::env::var_os(name).ok_or_else(|| PinError::Unset { name: name.into() })?;
     let value = Zeroizing::new(value.into_encoded_bytes());
-    read_secret(&mut value.as_slice(), Until::End).map_err(|fault| fault.into_error(never))
+    read_secret(&mut value.as_slice(), Until::End, most).map_err(|fault| fault.into_error(never))
 }
 
 /// What was noticed about a PIN file.
@@ -299,8 +303,8 @@ pub(crate) enum Exposure {
     WorldReadable,
 }
 
-/// Reads a PIN file. Links are followed, since secrets are mounted that way.
-pub(crate) fn read_file(path: &Path) -> Result<(Secret, Exposure), PinError> {
+/// Reads a file with a secret of at most `most` bytes. Links are followed, since secrets are mounted that way.
+pub(crate) fn read_file(path: &Path, most: usize) -> Result<(Secret, Exposure), PinError> {
     let failed = |source| PinError::File {
         path: path.into(),
         source,
@@ -318,7 +322,8 @@ pub(crate) fn read_file(path: &Path) -> Result<(Secret, Exposure), PinError> {
         0 => Exposure::Private,
         _ => Exposure::WorldReadable,
     };
-    let secret = read_secret(&mut file, Until::End).map_err(|fault| fault.into_error(failed))?;
+    let secret = read_secret(&mut file, Until::End, most);
+    let secret = secret.map_err(|fault| fault.into_error(failed))?;
     Ok((secret, exposure))
 }
 
@@ -341,11 +346,11 @@ fn mode(_: &Metadata) -> u32 {
     0
 }
 
-/// Reads an inherited descriptor up to its first newline or its end, and closes it.
-pub(crate) fn read_descriptor(number: i32) -> Result<Secret, PinError> {
+/// Reads at most `most` bytes of an inherited descriptor up to its first newline or its end, and closes it.
+pub(crate) fn read_descriptor(number: i32, most: usize) -> Result<Secret, PinError> {
     let failed = |source| PinError::Descriptor { number, source };
     let mut file: File = os::take_inherited(number).map_err(failed)?;
-    read_secret(&mut file, Until::Newline).map_err(|fault| fault.into_error(failed))
+    read_secret(&mut file, Until::Newline, most).map_err(|fault| fault.into_error(failed))
 }
 
 /// Where a secret ends.
@@ -375,10 +380,10 @@ fn never(source: io::Error) -> PinError {
     PinError::Terminal { source }
 }
 
-/// Reads a secret into one buffer that is zeroed and never moved.
-fn read_secret(reader: &mut impl Read, until: Until) -> Result<Secret, Fault> {
+/// Reads a secret of at most `most` bytes into one buffer that is zeroed and never moved.
+fn read_secret(reader: &mut impl Read, until: Until, most: usize) -> Result<Secret, Fault> {
     // Room for CR LF and for one byte that shows that there is more.
-    let mut buffer = Zeroizing::new([0_u8; MAX_PIN + 3]);
+    let mut buffer = Zeroizing::new(vec![0_u8; most.saturating_add(3)]);
     let mut filled = 0_usize;
     loop {
         let room = buffer.get_mut(filled..).unwrap_or_default();
@@ -402,11 +407,11 @@ fn read_secret(reader: &mut impl Read, until: Until) -> Result<Secret, Fault> {
             Err(error) => return Err(Fault::Io(error)),
         }
     }
-    finish(buffer.get(..filled).unwrap_or_default()).map_err(Fault::Pin)
+    finish(buffer.get(..filled).unwrap_or_default(), most).map_err(Fault::Pin)
 }
 
 /// Strips one trailing newline and checks what is left.
-fn finish(bytes: &[u8]) -> Result<Secret, PinError> {
+fn finish(bytes: &[u8], most: usize) -> Result<Secret, PinError> {
     // Sent as a part of the PIN, a byte order mark would cost a try.
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(PinError::ByteOrderMark);
@@ -419,7 +424,7 @@ fn finish(bytes: &[u8]) -> Result<Secret, PinError> {
     if bytes.is_empty() {
         return Err(PinError::Empty);
     }
-    if bytes.len() > MAX_PIN {
+    if bytes.len() > most {
         return Err(PinError::TooLong);
     }
     if bytes.contains(&b'\n') {
@@ -475,6 +480,86 @@ impl From<PinError> for Error {
     }
 }
 
+/// Why a source gave no secret of another kind than a PIN. Never holds the secret.
+#[derive(Debug)]
+pub(crate) struct SecretError<'a> {
+    /// What the secret is, for instance `JWT`.
+    pub(crate) what: &'a str,
+    pub(crate) why: PinError,
+}
+
+impl fmt::Display for SecretError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.what;
+        match &self.why {
+            PinError::Unset { name } => {
+                write!(f, "environment variable {name} for the {what} is not set")
+            }
+            PinError::File { path, .. } => write!(f, "{what} file {path:?} can't be read"),
+            PinError::NotAFile { path } => {
+                write!(f, "{what} file {path:?} is not a regular file")
+            }
+            PinError::WorldWritable { path } => {
+                write!(f, "{what} file {path:?} can be written by every user")
+            }
+            PinError::Descriptor { number, .. } => {
+                write!(f, "the {what} can't be read from descriptor {number}")
+            }
+            PinError::DescriptorOutsideSession { number } => {
+                write!(
+                    f,
+                    "fd:{number} can be used for the {what} in a session only"
+                )
+            }
+            PinError::ByteOrderMark => write!(
+                f,
+                "the {what} begins with a byte order mark (BOM), which is no part of it"
+            ),
+            PinError::Utf16 => write!(
+                f,
+                "the {what} is not plain text but UTF-16, or has NUL bytes"
+            ),
+            PinError::Empty => write!(f, "the {what} is empty"),
+            PinError::TooLong => write!(f, "the {what} is longer than {MAX_SECRET} bytes"),
+            PinError::ManyLines => write!(f, "the {what} holds more than one line"),
+            _ => write!(
+                f,
+                "the source of the {what} must be env:NAME, file:/path or fd:N"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SecretError<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.why)
+    }
+}
+
+impl From<SecretError<'_>> for Error {
+    fn from(error: SecretError<'_>) -> Self {
+        let what = error.what;
+        let hint = match &error.why {
+            PinError::Unset { name } => {
+                format!("set {name}, or name another source for the {what}")
+            }
+            PinError::WorldWritable { path } => format!("chmod 600 {}", path.display()),
+            PinError::ByteOrderMark | PinError::Utf16 => {
+                "save it as UTF-8 without a byte order mark".to_owned()
+            }
+            PinError::File { .. } | PinError::NotAFile { .. } => {
+                format!("check the path, and that this user may read the {what} there")
+            }
+            _ => format!("check what is there: the {what} in one line, and nothing else"),
+        };
+        let text = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {}", WithCauses(cause)),
+            None => error.to_string(),
+        };
+        Self::validation(text).with_hint(hint)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -525,7 +610,10 @@ mod tests {
             b"\xef\xbb\xbf",
             b"\xef\xbb\xbf1234\r\n",
         ] {
-            assert!(matches!(finish(mark), Err(PinError::ByteOrderMark)));
+            assert!(matches!(
+                finish(mark, MAX_PIN),
+                Err(PinError::ByteOrderMark)
+            ));
         }
         for wide in [
             &b"\xff\xfe1\x002\x00"[..],
@@ -533,16 +621,19 @@ mod tests {
             b"1\x002\x00",
             b"12\x00",
         ] {
-            let error = finish(wide).err().unwrap();
+            let error = finish(wide, MAX_PIN).err().unwrap();
             assert!(matches!(error, PinError::Utf16));
             assert!(error.to_string().contains("not sent"), "{error}");
         }
-        assert!(finish("Größe€".as_bytes()).is_ok());
+        assert!(finish("Größe€".as_bytes(), MAX_PIN).is_ok());
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("pin");
         std::fs::write(&path, b"\xef\xbb\xbf1234\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(read_file(&path), Err(PinError::ByteOrderMark)));
+        assert!(matches!(
+            read_file(&path, MAX_PIN),
+            Err(PinError::ByteOrderMark)
+        ));
     }
 
     #[test]
@@ -593,7 +684,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
-        let (secret, exposure) = read_file(file.path())?;
+        let (secret, exposure) = read_file(file.path(), MAX_PIN)?;
         Ok((secret.expose().to_vec(), exposure))
     }
 
@@ -619,26 +710,82 @@ mod tests {
         assert!(text(&[b'1'; 100_000], 0o600).contains("longer than 1024"));
         assert!(text(b"1234", 0o602).contains("written by every user"));
         let directory = tempfile::tempdir().unwrap();
-        let error = read_file(directory.path()).unwrap_err();
+        let error = read_file(directory.path(), MAX_PIN).unwrap_err();
         assert!(matches!(error, PinError::NotAFile { .. }));
-        let error = read_file(&directory.path().join("none")).unwrap_err();
+        let error = read_file(&directory.path().join("none"), MAX_PIN).unwrap_err();
         assert!(matches!(error, PinError::File { .. }));
     }
 
     #[test]
     fn a_descriptor_gives_its_first_line() {
         let mut at_once = &b"1234\nrest"[..];
-        let secret = read_secret(&mut at_once, Until::Newline).ok().unwrap();
+        let secret = read_secret(&mut at_once, Until::Newline, MAX_PIN)
+            .ok()
+            .unwrap();
         assert_eq!(secret.expose(), b"1234");
         let mut endless = Read::chain(&b"1234\n"[..], io::repeat(b'x'));
-        let secret = read_secret(&mut endless, Until::Newline).ok().unwrap();
+        let secret = read_secret(&mut endless, Until::Newline, MAX_PIN)
+            .ok()
+            .unwrap();
         assert_eq!(secret.expose(), b"1234");
     }
 
     #[test]
     fn unset_variables_are_named() {
-        let error = Error::from(read_environment("HARDSIGN_TEST_NOT_SET").unwrap_err());
+        let error = Error::from(read_environment("HARDSIGN_TEST_NOT_SET", MAX_PIN).unwrap_err());
         assert!(error.to_string().contains("HARDSIGN_TEST_NOT_SET"));
         assert!(error.hint().is_some());
+    }
+
+    /// A secret that is no PIN has its own limit and its own name in errors.
+    #[test]
+    fn other_secrets_are_no_pins() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("jwt");
+        let write = |content: &[u8], mode| {
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let told = |why| Error::from(SecretError { what: "JWT", why });
+        let read = || read_file(&path, MAX_SECRET).map_err(told);
+        write(&[b'x'; MAX_SECRET], 0o600);
+        assert_eq!(read().unwrap().0.expose().len(), MAX_SECRET);
+        for (content, mode, text) in [
+            (
+                &[b'x'; MAX_SECRET + 1][..],
+                0o600,
+                "the JWT is longer than 65536 bytes",
+            ),
+            (b"\n", 0o600, "the JWT is empty"),
+            (b"a\nb", 0o600, "the JWT holds more than one line"),
+            (
+                b"a\0",
+                0o600,
+                "the JWT is not plain text but UTF-16, or has NUL bytes",
+            ),
+            (b"x", 0o602, "can be written by every user"),
+        ] {
+            write(content, mode);
+            let error = read().err().unwrap();
+            assert!(error.to_string().contains(text), "{error}");
+            assert!(!error.to_string().contains("PIN"), "{error}");
+            assert!(!error.hint().unwrap().contains("PIN"), "{error:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = read().err().unwrap();
+        assert_eq!(
+            error.to_string().matches("No such file").count(),
+            1,
+            "{error}"
+        );
+        let unset = read_environment("HARDSIGN_TEST_NOT_SET", MAX_SECRET)
+            .err()
+            .unwrap();
+        let error = told(unset);
+        assert_eq!(
+            error.to_string(),
+            "environment variable HARDSIGN_TEST_NOT_SET for the JWT is not set"
+        );
+        assert!(error.hint().unwrap().contains("set HARDSIGN_TEST_NOT_SET"));
     }
 }

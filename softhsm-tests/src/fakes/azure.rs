@@ -289,8 +289,8 @@ impl State {
             let found = pairs.find(|(known, _)| *known == name);
             found.map(|(_, value)| decoded(value)).unwrap_or_default()
         };
-        if let Some(Fault::Broken(_)) = fault {
-            return Reply::json(500, &json!({"error": "server_error"}));
+        if let Some(reply) = busy(fault) {
+            return reply;
         }
         let known = field("client_id") == CLIENT
             && request.path == format!("/{TENANT}/oauth2/v2.0/token")
@@ -322,6 +322,9 @@ impl State {
     fn identity(&self, request: &Request) -> Reply {
         self.manner
             .take(format!("{} identity{}", request.method, request.path));
+        if let Some(reply) = busy(self.manner.faults.meet(request)) {
+            return reply;
+        }
         if request.header("x-identity-header") != Some(IDENTITY) {
             return Reply::json(
                 401,
@@ -614,6 +617,18 @@ fn fixed(der: &[u8], length: usize) -> Vec<u8> {
 }
 
 /// A key that is not the one that was asked for.
+/// What a token service answers that has a problem, or too much to do.
+fn busy(fault: Option<Fault>) -> Option<Reply> {
+    match fault? {
+        Fault::Broken(_) => Some(Reply::json(500, &json!({"error": "server_error"}))),
+        Fault::Throttled(_) => {
+            let body = json!({"error": "temporarily_unavailable", "error_description": "too many requests"});
+            Some(Reply::json(429, &body).with("Retry-After", "1"))
+        }
+        _ => None,
+    }
+}
+
 fn another(spec: KeySpec) -> Arc<Signer> {
     let key = keys::named(spec, &format!("another {}", spec.name())).key;
     Arc::new(Signer::read(spec, &key))

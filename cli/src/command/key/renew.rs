@@ -16,8 +16,8 @@ use crate::args::key::life::{NewKeyArgs, RenewArgs};
 use crate::failure::Failure;
 use crate::output::one_line;
 
-/// The setting that names the certificate file of a key.
-const CERTIFICATES: &str = "cert-chain";
+/// The settings that are those of one key: they name its certificate file, and its version.
+const OF_ONE_KEY: [&str; 2] = ["cert-chain", "version"];
 
 /// What a renewal made.
 enum Renewed {
@@ -85,9 +85,7 @@ fn with_new_key(
         let choice = KeyChoice::Named(&args.name);
         let old = PluginKey::resolve(host.finder(), dirs, choice, &args.config)?;
         let plugin = old.plugin.name.to_string();
-        // The old key's certificate file is not the new one's.
-        let mut settings = old.config.clone();
-        settings.remove(CERTIFICATES);
+        let settings = of_any_key(old.config.clone());
         let store = KeyStore::open(&host, old.plugin, &old.id, settings).await?;
         let store: &'static KeyStore = Box::leak(Box::new(store));
         let made = NewKeyOf {
@@ -301,14 +299,21 @@ fn terms_of(
     })
 }
 
-/// The settings of a key as the list has them, but for its own certificates.
+/// The settings but for those that are the old key's alone.
+fn of_any_key(mut settings: PluginConfig) -> PluginConfig {
+    for name in OF_ONE_KEY {
+        settings.remove(name);
+    }
+    settings
+}
+
+/// The settings of a key as the list has them, but for those that are its alone.
 fn own_config(name: &str, keys: &SigningKeys) -> Result<PluginConfig, Failure> {
-    let mut config = match keys.get(name)?.location()? {
+    let config = match keys.get(name)?.location()? {
         KeyLocation::Plugin { config, .. } => config.clone(),
         KeyLocation::Files { .. } => PluginConfig::new(),
     };
-    config.remove(CERTIFICATES);
-    Ok(config)
+    Ok(of_any_key(config))
 }
 
 /// A name that no key has: the old one with the first number that is free.

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use zeroize::Zeroizing;
 
-use super::{PinError, Secret, finish};
+use super::{MAX_PIN, PinError, Secret, finish};
 use crate::os::{Cancellation, Source, Wait};
 use crate::text::escaped;
 
@@ -108,7 +108,7 @@ fn talk(
     match answer(reader)? {
         Answer::Data(pin) => {
             expect_ok(reader)?;
-            finish(&pin)
+            finish(&pin, MAX_PIN)
         }
         Answer::Ok => Err(PinError::Empty),
         Answer::Error(code) => Err(refused(code)),

@@ -111,7 +111,7 @@ fn read_line(terminal: &mut File, cancellation: &Cancellation) -> Result<Secret,
         }
         let line = buffer.get(..filled).unwrap_or_default();
         if line.ends_with(b"\n") {
-            return finish(line);
+            return finish(line, MAX_PIN);
         }
     }
 }

@@ -330,7 +330,9 @@ fn public_key(key: &impl AsyncKey, purpose: Purpose) -> Result<Option<Base64>, E
 fn certificate_chain(key: &impl AsyncKey, purpose: Purpose) -> Result<Vec<Base64>, Error> {
     let chain = key.certificate_chain()?;
     if chain.is_empty() && purpose == Purpose::Sign {
-        return Err(Error::validation("the key has no certificate"));
+        return Err(Error::validation("the key has no certificate").with_hint(
+            "give the key its certificate, or name a file with the chain in the plugin config cert-chain",
+        ));
     }
     Ok(chain.into_iter().map(Into::into).collect())
 }

@@ -7,6 +7,7 @@
 use std::io::Read;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -30,6 +31,9 @@ pub(super) struct Request {
     command: String,
     #[serde(default)]
     request: Option<Box<RawValue>>,
+    /// When it was read: the host's clock runs from then on.
+    #[serde(skip, default = "Instant::now")]
+    arrived: Instant,
 }
 
 impl Request {
@@ -144,7 +148,7 @@ impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
         request: &Request,
     ) -> Result<(Option<Opened<P::Key>>, crate::proto::OpenResponse), Error> {
         self.check_usable()?;
-        let context = Context::new(self.channel, Some(request.id));
+        let context = self.context(request);
         let opening = self
             .handler
             .open_session(request.bytes(), self.most, &context);
@@ -155,7 +159,7 @@ impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
     pub(super) async fn with_key(&self, key: &Opened<P::Key>, request: &Request) {
         let answer = match request.command.as_str() {
             SIGN_DIGEST => {
-                let context = Context::new(self.channel, Some(request.id));
+                let context = self.context(request);
                 let signing = self.handler.sign_in_session(key, request.bytes(), &context);
                 guarded(signing).await
             }
@@ -176,7 +180,7 @@ impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
             self.check_usable()?;
             self.check_served(&command)?;
         }
-        let context = Context::new(self.channel, Some(request.id));
+        let context = self.context(request);
         let answering = self
             .handler
             .answer(&command, request.bytes(), open, &context);
@@ -186,6 +190,10 @@ impl<'a, 'w, P: AsyncPlugin> Session<'a, 'w, P> {
             self.failure.get_or_init(|| error.clone());
         }
         answer
+    }
+
+    fn context(&self, request: &Request) -> Context<'a> {
+        Context::new(self.channel, Some(request.id)).since(request.arrived)
     }
 
     fn check_usable(&self) -> Result<(), Error> {

@@ -293,6 +293,8 @@ fn faults_of_the_plugin() {
         error.error_message.unwrap()
     };
     assert_eq!(error("bare"), "the key has no certificate");
+    let bare = fails("generate-signature", &sign_request("bare").to_string());
+    assert!(bare.hint().unwrap().contains("cert-chain"), "{bare:?}");
     assert!(error("short").contains("signature of 63 bytes, EC-256 has 64"));
     assert_eq!(error("panic"), "the plugin panicked: at the opening");
     assert_eq!(error("sign-panic"), "the plugin panicked: at the signature");

@@ -83,7 +83,20 @@ fn create(
         pin_policy: None,
         touch_policy: None,
     };
-    let answer = talk.ask("create-key", &[&request]);
+    let mut answer = talk.ask("create-key", &[&request]);
+    if asks(&answer) {
+        request.confirmed = true;
+        answer = talk.ask("create-key", &[&request]);
+        report.must(
+            "PLG-51",
+            "create-key that asks whether the user agrees asks no more once confirmed is true",
+            &talk.exchange(),
+            match asks(&answer) {
+                true => Err("it asks again".into()),
+                false => Ok(()),
+            },
+        )?;
+    }
     let made = report.must(
         "PLG-51",
         "create-key answers with keyId, keySpec and publicKey of the key that was asked for",
@@ -234,6 +247,12 @@ fn look(subject: &Subject, made: &CreateKeyResponse, certificate: &[u8], report:
         }),
     );
     end(talk, report);
+}
+
+/// Whether the answer is a question for the user.
+fn asks(answer: &Result<Vec<Answer>, String>) -> bool {
+    let last = answer.as_ref().ok().and_then(|answers| answers.last());
+    matches!(last, Some(Err(refusal)) if refusal.question().is_some())
 }
 
 fn refused(mut answers: Vec<Answer>) -> Result<(), String> {
