@@ -264,6 +264,8 @@ impl From<SignError> for Failure {
                     ..Self::new(exit, message)
                 }
             }
+            SignError::Unseen(_) => Self::error(error)
+                .hint("without --skip-signed it is signed whatever is there"),
             SignError::Push(error) => {
                 let (exit, hint) = registry::classify(&error);
                 let message = match &error {

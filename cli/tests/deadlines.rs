@@ -19,7 +19,7 @@ use ciborium::Value as Cbor;
 use hardsign_test_support::certificate::{Builder, Pki};
 use hardsign_test_support::key::Key;
 use hardsign_test_support::program;
-use hardsign_test_support::registry::{Behaviour, Body, FakeRegistry, Request, Response};
+use hardsign_test_support::registry::{Auth, Behaviour, Body, FakeRegistry, Request, Response};
 use hardsign_test_support::revocation::Publisher;
 use hardsign_test_support::{cose, jws, jws::Jws};
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ impl Ran {
         assert_eq!(self.code, Some(code), "{self:?}");
         // The machine may be busy with other tests.
         assert!(self.time < deadline + Duration::from_secs(4), "{self:?}");
+        // Whatever drips or hangs, it is not collected without bounds.
+        assert!(self.peak_kib < MOST_KIB, "{self:?}");
         for text in told {
             // How long was waited differs by what came before.
             let parts = text.split("waited");
@@ -66,6 +68,9 @@ fn after<'a>(text: Option<&'a str>, part: &str) -> Option<&'a str> {
 const DEADLINE: Duration = Duration::from_secs(2);
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// More memory than any command needs here, several times over, without optimization and on a machine with many processors.
+const MOST_KIB: u64 = 256 << 10;
 
 fn run(machine: &Machine, words: &[&str]) -> Ran {
     finish(machine.command("hardsign").args(words))
@@ -217,6 +222,55 @@ fn a_registry_that_drips() {
     let name = registry.name();
     let told = ["the deadline of 2 seconds passed while logging in", &*name];
     finish(login.arg(&name)).ended(DEADLINE, 3, &told);
+}
+
+/// By digest, the list of signatures is asked for while the artifact is resolved: whoever waits for it then names the registry all
+/// the same. So do all artifacts of a repository that wait for what one of them asks for, a list or a token.
+#[test]
+fn what_one_asks_for_several_is_waited_for_by_all() {
+    let machine = Machine::new();
+    for (part, auth) in [
+        ("/referrers/", Auth::Open),
+        (
+            "/token",
+            Auth::Bearer {
+                pair: None,
+                realm: None,
+            },
+        ),
+    ] {
+        let registry = FakeRegistry::start(Behaviour {
+            auth,
+            intercept: Some(Box::new(move |r| r.path.contains(part).then(drip))),
+            ..Behaviour::default()
+        });
+        let (name, put) = (registry.name(), |text: &str| {
+            let digest = registry.put_manifest("app", None, MANIFEST, text.as_bytes());
+            format!("{}/app@{digest}", registry.name())
+        });
+        let other = ARTIFACT.replace("application/x", "application/y");
+        let (one, other) = (put(ARTIFACT), put(&other));
+        let phase = match part {
+            "/token" => "resolving the reference",
+            _ => "listing the signatures",
+        };
+        let waited = format!("{phase}: waited for {name}");
+        let told = ["the deadline of 2 seconds passed while", &*waited];
+        run(&machine, &["verify", "--deadline", "2s", &one]).ended(DEADLINE, 3, &told);
+
+        let words = ["verify", "-o", "json", "--deadline", "2s", &one, &other];
+        let ran = run(&machine, &words);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let failed = told["failed"].as_array().unwrap();
+        assert_eq!(failed.len(), 2, "{told}");
+        for failed in failed {
+            let error = failed["error"].as_str().unwrap();
+            let (before, after) = error.split_once(": waited ").unwrap_or_default();
+            assert!(before.ends_with(phase), "{part}: {error}");
+            assert!(after.ends_with(&format!("for {name}")), "{part}: {error}");
+        }
+    }
 }
 
 /// A deadline that strikes while signing leaves no signature, whichever request it strikes; and where the
@@ -576,6 +630,8 @@ fn a_million_header_members() {
             ];
             let ran = run(&machine, &words);
             assert_eq!(ran.code, Some(1), "{name}: {ran:?}");
+            // With one second, it may take longer than that to be refused, since the parser looks at no clock: what matters
+            // is that the time grows with the size and no faster, so that it ends.
             assert!(ran.time < Duration::from_secs(30), "{name}: {ran:?}");
             let refused = ran.stderr.contains("unable to parse the digital signature");
             let late = ran.stderr.contains("while checking the signatures: ");

@@ -11,6 +11,8 @@
 //! What must hold: work that a run stopped is dropped, never left to go on by itself, and a signature that was
 //! being stored at that moment is named.
 
+mod holdup;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -23,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::artifact::Digest;
+pub(crate) use holdup::{Holdup, Lock};
 
 tokio::task_local! {
     static SCOPE: Scope;
@@ -378,6 +381,7 @@ pub(crate) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 /// The same work for a task of its own, on the account of whoever starts it.
 pub(crate) fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     let scope = SCOPE.try_with(Scope::clone).ok();
+    let work = holdup::led(holdup::leading(), work);
     async move {
         match scope {
             Some(scope) => SCOPE.scope(scope, work).await,
@@ -402,7 +406,8 @@ pub fn check() -> Result<(), Overspent> {
 }
 
 /// Notes that somebody is waited for, until the answer is dropped.
-pub(crate) fn waiting(party: impl FnOnce() -> Party) -> Waiting {
+pub(crate) fn waiting(party: impl Fn() -> Party) -> Waiting {
+    holdup::tell(&party);
     let begin = |scope: &Scope| {
         let key = (scope.phase, party());
         scope.run.begin(&key).then(|| (Arc::clone(&scope.run), key))

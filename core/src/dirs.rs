@@ -345,6 +345,25 @@ pub(crate) fn proxy_variables() -> ProxyVariables {
     }
 }
 
+/// Where the environment has root certificates, in place of the system's.
+pub(crate) struct CertificateVariables {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+/// The files and directories of root certificates, those of a list parted as in `PATH`.
+// CFG-30
+pub(crate) fn certificate_variables() -> CertificateVariables {
+    let directories = variable("SSL_CERT_DIR").unwrap_or_default();
+    let directories = env::split_paths(&directories);
+    CertificateVariables {
+        file: variable("SSL_CERT_FILE").map(PathBuf::from),
+        directories: directories
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
+    }
+}
+
 /// The value of a variable; empty counts as unset (CFG-29).
 #[expect(
     clippy::disallowed_methods,

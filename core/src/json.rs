@@ -163,7 +163,17 @@ fn text(bytes: &[u8], limits: Limits) -> Result<&str, JsonError> {
 /// # Errors
 /// [`JsonError`]; [`JsonError::Data`] where the document is not a `T`.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
-    let limits = Limits::default();
+    from_slice_within(bytes, Limits::default())
+}
+
+/// [`from_slice`] within other limits.
+///
+/// # Errors
+/// [`JsonError`].
+pub(crate) fn from_slice_within<T: DeserializeOwned>(
+    bytes: &[u8],
+    limits: Limits,
+) -> Result<T, JsonError> {
     if bytes.len() > limits.bytes {
         return Err(too_large(bytes, limits));
     }

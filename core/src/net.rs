@@ -16,6 +16,7 @@ mod pace;
 mod proxy;
 mod reach;
 mod retry;
+mod roots;
 mod trace;
 
 use std::error::Error;
@@ -484,13 +485,17 @@ impl Client {
     /// [`NetError`]; no status is an error here.
     pub async fn exchange(&self, request: &Request, limit: u64) -> Result<HttpAnswer, NetError> {
         let pace = self.inner.paces.of(&request.url);
+        let waiting = waiting_for(&request.url);
         let turn = pace.turn().await;
+        drop(waiting);
         let first = Instant::now();
         let mut started = first;
         let mut repeats = 0;
         let mut answered = pace.answered();
         loop {
+            let waiting = waiting_for(&request.url);
             turn.after_pause().await;
+            drop(waiting);
             let began = tokio::time::Instant::now();
             let result = self.attempt(request, limit).await;
             turn.note(&result, began);
@@ -742,8 +747,8 @@ impl Streaming {
     }
 }
 
-/// Notes whom a request waits for.
-fn waiting_for(url: &Url) -> budget::Waiting {
+/// Notes whom a request waits for: the server, for its turn with it as well.
+pub(crate) fn waiting_for(url: &Url) -> budget::Waiting {
     budget::waiting(|| {
         let host = url.host_str().unwrap_or_default();
         Party::Server(match url.port() {

@@ -7,6 +7,7 @@
 
 // Requirements: SEC-08, REV-11.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,9 @@ pub enum Unknown {
         /// The limit.
         after: Duration,
     },
+    /// A checker of another kind could not find out; the cause is its own.
+    #[error(transparent)]
+    Other(Arc<dyn Error + Send + Sync>),
 }
 
 /// A chain that is not known to be good. The texts are those of a signing chain.
@@ -242,6 +246,43 @@ impl Status {
             Self::NotRevocable => "notRevocable",
             Self::Unknown(_) => "unknown",
             Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Unknown {
+    /// A checker's own reason.
+    pub fn other(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Other(Arc::new(error))
+    }
+}
+
+impl RevocationServer {
+    /// A server that is asked in this way, at an address.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self {
+            method,
+            url: url.into(),
+        }
+    }
+}
+
+impl Checked {
+    /// The same by the answer of this server.
+    #[must_use]
+    pub fn by(self, source: RevocationServer) -> Self {
+        Self {
+            source: Some(source),
+            ..self
+        }
+    }
+
+    /// The same, revoked since then.
+    #[must_use]
+    pub fn since(self, revoked_at: Timestamp) -> Self {
+        Self {
+            revoked_at: Some(revoked_at),
+            ..self
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::x509::Name;
 #[cfg(feature = "timestamp-client")]
 pub use authority::TimestampAuthority;
 pub use evidence::{ProveError, ProvenEvidence};
-pub use existing::{Existing, existing, makes_needless};
+pub use existing::{Existing, LearntLeaf, Present, Unless, Unseen, existing, makes_needless};
 pub use timestamp::{Countersigner, TimestampError};
 
 #[cfg(feature = "timestamp-client")]
@@ -312,6 +312,9 @@ pub enum SignError {
     /// Whether there is a signature already can't be seen.
     #[error("failed to look for a signature that is there already")]
     Lookup(#[source] OciError),
+    /// There may be a signature that was not seen.
+    #[error("failed to look for a signature that is there already")]
+    Unseen(#[from] Unseen),
     /// The signature was not stored.
     // OCI-26
     #[error("failed to push signature to registry with error")]
@@ -460,6 +463,7 @@ pub async fn sign_artifact(
     options: &SignOptions,
 ) -> Result<SignedArtifact, SignError> {
     let sign = async {
+        repository.check_room().map_err(SignError::Push)?;
         let made = make_signature(signer, artifact, options).await?;
         made.store(repository).await
     };

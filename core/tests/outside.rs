@@ -20,7 +20,9 @@ use hardsign_core::oci::{
     FetchedSignature, Listing, OciError, Pushed, SignatureSource, SignatureStore,
 };
 use hardsign_core::policy::{Policy, oci};
-use hardsign_core::revocation::{Checked, Checker, Inquiry, Status};
+use hardsign_core::revocation::{
+    Attempt, Checked, Checker, Inquiry, Method, RevocationServer, ServerError, Status, Unknown,
+};
 use hardsign_core::sign::{SignError, SignOptions, Signer, SignerError, sign_artifact};
 use hardsign_core::trust::{LoadedStore, StoreRef, TrustError, TrustStore, TrustStores};
 use hardsign_core::verify::{AttemptFailure, Options, Outcome, Verified, Verifier, VerifyError};
@@ -346,4 +348,47 @@ async fn a_checker_that_says_too_little_is_no_yes() {
     world.sign(false).await.unwrap();
     let refused = world.verify(world.trusted(), Lazy).await.unwrap_err();
     assert!(refused.contains("is unknown"), "{refused}");
+}
+
+/// An outside checker says in its own words why nothing is known, and whose answer counts where something is.
+#[tokio::test]
+async fn a_checker_that_could_not_find_out_says_why() {
+    /// Knows nothing about the leaf, for this reason.
+    struct Blind(Unknown);
+
+    #[async_trait]
+    impl Checker for Blind {
+        async fn check(&self, inquiry: Inquiry<'_>) -> Vec<Checked> {
+            let server = RevocationServer::new(Method::Crl, "https://mirror.example/list");
+            let rest = inquiry.certificates.iter().skip(1);
+            let good = rest.map(|_| Checked::from(Status::Good).by(server.clone()));
+            let leaf = Checked::from(Status::Unknown(self.0.clone()));
+            std::iter::once(leaf).chain(good).collect()
+        }
+    }
+
+    let world = World::new();
+    world.sign(false).await.unwrap();
+    let attempt = Attempt::new(
+        RevocationServer::new(Method::Ocsp, "https://mirror.example/ocsp"),
+        ServerError::other(Mishap("the mirror is being rebuilt")),
+    );
+    for (reason, told) in [
+        (
+            Unknown::other(Mishap("the list has not been copied yet")),
+            "revocation status is unknown: the list has not been copied yet",
+        ),
+        (
+            Unknown::NoAnswer {
+                attempts: vec![attempt],
+            },
+            "OCSP at https://mirror.example/ocsp: the mirror is being rebuilt",
+        ),
+    ] {
+        let refused = world.verify(world.trusted(), Blind(reason)).await;
+        let refused = refused.unwrap_err();
+        assert!(refused.contains(told), "{refused}");
+    }
+    let revoked = Checked::from(Status::Revoked).since(certificate::now());
+    assert_eq!(revoked.revoked_at, Some(certificate::now()));
 }

@@ -13,27 +13,32 @@ use std::future::ready;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use hardsign_core::algorithm::KeySpec;
-use hardsign_core::artifact::reference::TagOrDigest;
+use hardsign_core::artifact::reference::{RepositoryName, TagOrDigest};
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::attestation::{AttestationError, Evidence, Roots};
 use hardsign_core::crypto;
 use hardsign_core::envelope::{Envelope, Format, Payload, Signature, Signed, ToBeSigned};
 use hardsign_core::oci::layout::Layout;
-use hardsign_core::oci::{Repository as _, SignatureSource as _};
+use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions};
+use hardsign_core::oci::{
+    FetchedSignature, Listing, OciError, Repository as _, SignatureSource, Warning,
+};
 use hardsign_core::sign::{
-    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, MakeSignature, ProveError,
-    ProvenEvidence, SignError, SignOptions, SignedArtifact, Signer, SignerError, TimestampError,
-    WholeEnvelopes, sign_artifact, sign_blob,
+    Countersigner, EnvelopeRequest, EnvelopeSigner, GeneratedEnvelope, LearntLeaf, MakeSignature,
+    ProveError, ProvenEvidence, SignError, SignOptions, SignedArtifact, Signer, SignerError,
+    TimestampError, Unless, WholeEnvelopes, existing, makes_needless, sign_artifact, sign_blob,
 };
 use hardsign_core::timestamp::{ResponseError, Token};
 use hardsign_core::x509::Certificate;
 use hardsign_test_support::asn1::{integer, sequence};
 use hardsign_test_support::device::Maker;
+use hardsign_test_support::registry::{Behaviour, FakeRegistry};
 use hardsign_test_support::token::Authority;
 use hardsign_test_support::{Key, Pki, Told, certificate, jws};
 use serde_json::{Value, json};
@@ -608,4 +613,230 @@ fn evidence_proves_itself_before_signing() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+fn hour() -> Duration {
+    Duration::from_secs(3600)
+}
+
+/// What makes another signature needless: one that is intact, not expired, of the same format, payload and certificate, and
+/// carries the timestamp or the evidence that is asked for.
+#[tokio::test]
+async fn a_signature_that_is_there_makes_another_needless() {
+    let bench = Bench::new().await;
+    let maker = Maker::new();
+    let signer = InMemory::new(KeySpec::Ec256);
+    let leaf = Certificate::from_der(&signer.chain[0]).unwrap();
+    let evidence = |maker: &Maker| {
+        let evidence = maker.evidence(&signer.key);
+        Some(Arc::new(proven(maker, &evidence).unwrap()))
+    };
+    let sign = |options: SignOptions| {
+        let (signer, artifact) = (&signer, &bench.artifact);
+        async move {
+            let signed = sign_blob(signer, artifact, &options).await;
+            signed.unwrap().bytes().to_vec()
+        }
+    };
+    let needless = |envelope: &[u8], options: &SignOptions| {
+        let leaf = leaf.thumbprint();
+        makes_needless(options.format, envelope, &bench.artifact, options, leaf).unwrap()
+    };
+    let plain = sign(options()).await;
+    let stamped = sign(with_timestamp(true)).await;
+    let attested = sign(options().evidence(evidence(&maker))).await;
+    let expiring = sign(options().expiry(Some(hour()))).await;
+    assert!(needless(&plain, &options()));
+    // What is not asked for does no harm.
+    assert!(needless(&stamped, &options()));
+    assert!(needless(&attested, &options()));
+
+    assert!(!needless(&plain, &options().format(Format::Cose)));
+    assert!(!needless(&plain, &with_metadata(&[("build", "17")])));
+    let other = makes_needless(Format::Jws, &plain, &bench.artifact, &options(), [7; 32]);
+    assert!(!other.unwrap());
+
+    let later = |time| options().now(certificate::now() + time);
+    assert!(needless(&expiring, &later(hour() / 2)));
+    assert!(!needless(&expiring, &later(hour() * 2)));
+    assert!(needless(&plain, &later(hour() * 2)));
+
+    assert!(!needless(&plain, &with_timestamp(true)));
+    assert!(needless(&stamped, &with_timestamp(true)));
+    let with_evidence = options().evidence(evidence(&maker));
+    assert!(!needless(&plain, &with_evidence));
+    assert!(needless(&attested, &with_evidence));
+    // Evidence that proves nothing by the roots of now.
+    assert!(!needless(
+        &attested,
+        &options().evidence(evidence(&Maker::new()))
+    ));
+
+    // A timestamp of another signature, and a signature that is not one of its payload.
+    let envelope = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    let token = "io.cncf.notary.timestampSignature";
+    let mut swapped = envelope(&stamped);
+    swapped["header"][token] =
+        envelope(&sign(with_timestamp(true).now(certificate::now() + hour() / 60)).await)["header"]
+            [token]
+            .clone();
+    let swapped = swapped.to_string().into_bytes();
+    assert!(needless(&swapped, &options()));
+    assert!(!needless(&swapped, &with_timestamp(true)));
+    let mut damaged = envelope(&plain);
+    damaged["signature"] = envelope(&expiring)["signature"].clone();
+    assert!(!needless(damaged.to_string().as_bytes(), &options()));
+}
+
+/// The same signature is found in a layout and in a registry; that of another signer is not the one.
+#[tokio::test]
+async fn signatures_are_found_where_they_are_stored() {
+    let bench = Bench::new().await;
+    let registry = FakeRegistry::start(Behaviour::default());
+    let blobs = bench.directory.path().join("blobs/sha256");
+    let bytes = fs::read(blobs.join(bench.artifact.digest.hex())).unwrap();
+    registry.put_blob("app", b"{}");
+    registry.put_manifest("app", None, MANIFEST, &bytes);
+    let name = RepositoryName::new(&registry.name(), "app").unwrap();
+    let connector = Connector::new(ConnectorOptions::default()).unwrap();
+    let remote = connector.repository(name, Access::Write).unwrap();
+    let signer = InMemory::new(KeySpec::Ec256);
+    let leaf = Certificate::from_der(&signer.chain[0])
+        .unwrap()
+        .thumbprint();
+
+    let none = existing(&remote, &bench.artifact, &options())
+        .await
+        .unwrap();
+    assert!(none.is_empty());
+    let wanted = options();
+    let there = sign_artifact(&signer, &remote, &bench.artifact, &wanted).await;
+    let there = there.unwrap().pushed.manifest.digest;
+    let here = bench.sign(&signer, &options()).await.unwrap();
+    let here = here.pushed.manifest.digest;
+    for (place, digest) in [
+        (&remote as &dyn SignatureSource, there),
+        (&bench.layout, here),
+    ] {
+        let found = existing(place, &bench.artifact, &options()).await.unwrap();
+        assert_eq!(found.find(leaf).unwrap().unwrap().manifest.digest, digest);
+        assert!(found.find([7; 32]).unwrap().is_none());
+        let cose = options().format(Format::Cose);
+        let found = existing(place, &bench.artifact, &cose).await.unwrap();
+        assert!(found.is_empty());
+    }
+}
+
+/// Signatures of one artifact, and how their list ends.
+struct Listed {
+    envelope: Vec<u8>,
+    truncated: bool,
+    warnings: Vec<Warning>,
+}
+
+#[async_trait]
+impl SignatureSource for Listed {
+    fn name(&self) -> String {
+        "listed".to_owned()
+    }
+
+    async fn list_signatures(&self, subject: &Descriptor, _: usize) -> Result<Listing, OciError> {
+        let mut listing = Listing::new(vec![subject.clone()]);
+        listing.truncated = self.truncated;
+        listing.warnings.clone_from(&self.warnings);
+        Ok(listing)
+    }
+
+    async fn fetch_signature(&self, manifest: &Descriptor) -> Result<FetchedSignature, OciError> {
+        let (format, envelope) = (Format::Jws, self.envelope.clone());
+        Ok(FetchedSignature::new(format, envelope, manifest.clone()))
+    }
+}
+
+/// A list that was not seen as a whole can't say that a signature is not there: nobody signs twice because of it.
+#[tokio::test]
+async fn a_list_that_is_cut_off_says_no_no() {
+    let bench = Bench::new().await;
+    let signer = InMemory::new(KeySpec::Ec256);
+    let leaf = Certificate::from_der(&signer.chain[0])
+        .unwrap()
+        .thumbprint();
+    let signed = sign_blob(&signer, &bench.artifact, &options()).await;
+    let envelope = signed.unwrap().bytes().to_vec();
+    let unreadable = Warning::Unreadable {
+        referrer: "in the registry's list".to_owned(),
+        reason: "it has no digest".to_owned(),
+    };
+    let told = "skipped referrer in the registry's list: it has no digest";
+    for (truncated, warnings, told) in [
+        (true, vec![], "more than 1000 signatures"),
+        (false, vec![unreadable], told),
+    ] {
+        let place = Listed {
+            envelope: envelope.clone(),
+            truncated,
+            warnings,
+        };
+        let found = existing(&place, &bench.artifact, &options()).await.unwrap();
+        // The one that was seen is there, whatever else may be.
+        assert!(found.find(leaf).unwrap().is_some());
+        let error = found.find([7; 32]).unwrap_err();
+        assert!(matches!(error, SignError::Unseen(_)), "{error:?}");
+        assert!(error.told().contains(told), "{}", error.told());
+        let cose = options().format(Format::Cose);
+        let found = existing(&place, &bench.artifact, &cose).await.unwrap();
+        assert!(!found.is_empty());
+        assert!(found.find(leaf).is_err());
+    }
+    // What is wrong beside the list hides nothing of it.
+    let place = Listed {
+        envelope,
+        truncated: false,
+        warnings: vec![Warning::OutdatedIndex],
+    };
+    let found = existing(&place, &bench.artifact, &options()).await.unwrap();
+    assert!(found.find([7; 32]).unwrap().is_none());
+}
+
+/// Of a signer that tells its certificate with its signatures alone, one signature is made to learn it, and none for what
+/// is there already, however many want to know at once.
+#[tokio::test]
+async fn a_certificate_is_learnt_once() {
+    let made = AtomicUsize::new(0);
+    let learnt = LearntLeaf::default();
+    let ask = |there: bool| {
+        let make = async {
+            tokio::task::yield_now().await;
+            made.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, SignError>([5; 32])
+        };
+        let find = move |leaf| Ok((there && leaf == [5; 32]).then_some("there"));
+        learnt.make_unless_there(None, true, find, make, |leaf| *leaf)
+    };
+    let asked = futures_util::future::join_all((0..20).map(|n| ask(n != 7))).await;
+    let there = |asked: &Result<Unless<&str, [u8; 32]>, SignError>| {
+        matches!(asked, Ok(Unless::There("there")))
+    };
+    assert_eq!(asked.iter().filter(|asked| there(asked)).count(), 19);
+    // One in vain, and the one that was missing.
+    assert_eq!(made.load(Ordering::SeqCst), 2);
+    // A signer that tells it at once makes none in vain, and what can't be there is made.
+    let make = || async { Ok::<_, SignError>([5; 32]) };
+    let find = |leaf: [u8; 32]| Ok((leaf == [6; 32]).then_some(()));
+    let told = learnt.make_unless_there(
+        Some([6; 32]),
+        true,
+        find,
+        std::future::pending::<Result<_, SignError>>(),
+        |leaf: &[u8; 32]| *leaf,
+    );
+    assert!(matches!(told.await, Ok(Unless::There(()))));
+    let fresh = learnt.make_unless_there(
+        None,
+        false,
+        |_| -> Result<Option<()>, SignError> { panic!("nothing is there") },
+        make(),
+        |leaf| *leaf,
+    );
+    assert!(matches!(fresh.await, Ok(Unless::Made(_))));
 }

@@ -101,7 +101,10 @@ async fn attach(
     let annotations = args.annotations.clone();
     let attachment = Attachment::new(&subject, &args.artifact_type, content, annotations)?;
     let options = options.now(context.now()).budget(deadline.budget());
-    let make = sign::make_signature(signer, attachment.manifest(), &options);
+    let make = async {
+        place.check_room().map_err(SignError::Push)?;
+        sign::make_signature(signer, attachment.manifest(), &options).await
+    };
     let made = options.budget.run(Phase::Signing, make).await;
     let made = made.map_err(|error| signer::failure(signer, error))?;
     let progress = context.console.spinner("attaching");

@@ -16,7 +16,7 @@ use hardsign_core::blob::{self, check_media_type, describe};
 use hardsign_core::budget::Phase;
 use hardsign_core::config::{read_named, write_atomic};
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
-use hardsign_core::sign::{SignOptions, makes_needless, sign_blob};
+use hardsign_core::sign::{LearntLeaf, SignOptions, Unless, makes_needless, sign_blob};
 use hardsign_core::text::WithCauses;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -75,6 +75,7 @@ struct Work {
     media_type: String,
     options: SignOptions,
     skip_signed: bool,
+    leaf: LearntLeaf,
     deadline: Deadline,
     /// Files that are read at a time.
     reading: Semaphore,
@@ -150,6 +151,7 @@ async fn prepare(
                 media_type: args.media_type.clone(),
                 options,
                 skip_signed: args.skip_signed,
+                leaf: LearntLeaf::default(),
                 deadline: args.signing.deadline.clone(),
                 reading: Semaphore::new(many::cores() * 2),
                 context: context.clone(),
@@ -211,7 +213,7 @@ async fn sign_each(
     let many = known > 1 || args.batch.from_file.is_some();
     let tally = RefCell::new(Tally::new(telling(args), many));
     let mut printing = Ok(());
-    let progress = many::progress("signing", known, &args.batch, context);
+    let progress = many::progress("signing", known, &args.batch, context).await;
     let window = many::window(&args.batch, work.opened.signer.max_in_flight(), 0);
     let begin = |number, job: Job, turn| {
         tally.borrow_mut().begun(number, job.name.clone());
@@ -296,8 +298,10 @@ async fn sign_one(work: Arc<Work>, mut job: Job, _turn: Turn) -> Result<Done, Un
             WithCauses(&error)
         ))
     };
-    let reading = work.reading.acquire().await;
-    let (progress, reader) = open(&name, &work.deadline, context).map_err(unreadable)?;
+    let reading = many::place(&work.reading, &name).await;
+    let (opener, blob) = (Arc::clone(&work), name.clone());
+    let opened = many::apart(move || open(&blob, &opener.deadline, &opener.context)).await;
+    let (progress, reader) = opened.map_err(unreadable)?;
     let hash = work.hash;
     let read = async {
         let describe = move |file: &mut dyn Read| describe(file, hash, &media_type);
@@ -323,28 +327,40 @@ async fn sign_one(work: Arc<Work>, mut job: Job, _turn: Turn) -> Result<Done, Un
         true => read_existing(&job.signature)?,
         false => None,
     };
-    let is_needless = |leaf| match &existing {
-        Some(bytes) => makes_needless(options.format, bytes, &descriptor, &options, leaf),
-        None => Ok(false),
-    };
+    let taken = !job.may_replace && std::fs::symlink_metadata(&job.signature).is_ok();
     let failed = |error| Unsigned {
         ends_the_batch: ends_the_batch(&error),
         failure: signer::failure(signer, error),
     };
-    if let Some(leaf) = signer.leaf_thumbprint()
-        && is_needless(leaf).map_err(failed)?
-    {
-        return Ok(done(true));
-    }
-    if !job.may_replace && std::fs::symlink_metadata(&job.signature).is_ok() {
+    let is_there = |leaf| {
+        let needless = match &existing {
+            Some(bytes) => makes_needless(options.format, bytes, &descriptor, &options, leaf),
+            None => Ok(false),
+        };
+        match needless.map_err(failed)? {
+            true => Ok(Some(())),
+            false if taken => Err(exists(&job.signature, work.skip_signed).into()),
+            false => Ok(None),
+        }
+    };
+    if existing.is_none() && taken {
         return Err(exists(&job.signature, work.skip_signed).into());
     }
-    let signed = sign_blob(signer, &descriptor, &options)
-        .await
-        .map_err(failed)?;
-    if is_needless(signed.chain().leaf().thumbprint()).map_err(failed)? {
-        return Ok(done(true));
-    }
+    let made = work.leaf.make_unless_there(
+        signer.leaf_thumbprint(),
+        existing.is_some(),
+        is_there,
+        async {
+            sign_blob(signer, &descriptor, &options)
+                .await
+                .map_err(failed)
+        },
+        |signed| signed.chain().leaf().thumbprint(),
+    );
+    let signed = match made.await? {
+        Unless::There(()) => return Ok(done(true)),
+        Unless::Made(signed) => signed,
+    };
     write_atomic(&job.signature, signed.bytes(), 0o600).map_err(|error| {
         let causes = WithCauses(&error);
         Failure::failed(format!("failed to write signature to file: {causes}"))

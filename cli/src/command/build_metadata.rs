@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use hardsign_core::config::formats::json;
 use hardsign_core::text::WithCauses;
 use serde_json::{Map, Value};
 
@@ -76,7 +77,7 @@ fn read(path: &str) -> Result<Map<String, Value>, Failure> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE) {
         return Err(failed(&format!("it is larger than {MAX_FILE} bytes")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| failed(&WithCauses(&error)))
+    json::from_slice(&bytes).map_err(|error| failed(&WithCauses(&error)))
 }
 
 fn is_result(build: &Map<String, Value>) -> bool {

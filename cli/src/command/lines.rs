@@ -203,10 +203,11 @@ pub(super) fn open(path: &str, kind: Kind, shard: Option<Shard>) -> Result<Lines
 
 /// How many lines of a file name something, for who watches the progress; nothing of a pipe is read.
 pub(super) fn count(path: &str, shard: Option<Shard>) -> Option<u64> {
-    let file = File::open(path).ok()?;
-    if path == "-" || !file.metadata().ok()?.is_file() {
+    // Before it is opened: a pipe whose writer is gone would never be.
+    if !super::many::is_file(path) {
         return None;
     }
+    let file = File::open(path).ok()?;
     let mut count = 0;
     let taken = |line: Option<_>| {
         count += u64::from(line.is_some());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::stream::Stream;
 use hardsign_core::batch::{Stop, Window};
 use hardsign_core::text::WithCauses;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::Context;
 use super::lines::{Lines, More, Position};
@@ -193,6 +193,39 @@ impl<T: Unpin> Stream for Source<T> {
     }
 }
 
+/// Does what may block on a thread of its own, so that nothing else of the batch waits for it.
+pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The command ends, and this with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// A place among the files that are read at a time. What is no file of a disk may never come, and takes none
+/// from those that are.
+pub(super) async fn place<'a>(reading: &'a Semaphore, blob: &str) -> Option<SemaphorePermit<'a>> {
+    match is_file(blob) {
+        true => reading.acquire().await.ok(),
+        false => None,
+    }
+}
+
+/// Whether a name is that of a regular file, not of a pipe or a device; nothing is opened.
+pub(super) fn is_file(path: &str) -> bool {
+    size(path).is_some()
+}
+
+/// The size of a regular file in bytes; nothing for a pipe or a device, and nothing is opened.
+pub(super) fn size(path: &str) -> Option<u64> {
+    let found = std::fs::metadata(path).ok();
+    let found = found.filter(|found| path != "-" && found.is_file());
+    found.map(|found| found.len())
+}
+
 /// How many processors there are to work with.
 pub(super) fn cores() -> usize {
     available_parallelism().map_or(2, usize::from).max(2)
@@ -250,13 +283,16 @@ pub(super) fn nothing_here(context: &Context) {
 }
 
 /// Tells of the progress of a batch of which `known` items were typed.
-pub(super) fn progress(what: &str, known: usize, batch: &Batch, context: &Context) -> Busy {
+pub(super) async fn progress(what: &str, known: usize, batch: &Batch, context: &Context) -> Busy {
     let console = &context.console;
     let Some(list) = &batch.from_file else {
         return console.progress(what, known);
     };
     let listed = match console.shows_progress() {
-        true => super::lines::count(list, batch.shard),
+        true => {
+            let (list, shard) = (list.clone(), batch.shard);
+            apart(move || super::lines::count(&list, shard)).await
+        }
         false => None,
     };
     let known = u64::try_from(known).unwrap_or(u64::MAX);

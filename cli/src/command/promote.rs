@@ -15,8 +15,11 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::copy::{Copied, CopyOptions, copy, tag};
 use hardsign_core::oci::{OciError, Repository, Warning};
+use hardsign_core::plugin::PluginSigner;
 use hardsign_core::policy::oci::Document;
-use hardsign_core::sign::{self, Existing, Made, SignError, SignOptions, SignedArtifact};
+use hardsign_core::sign::{
+    self, LearntLeaf, Made, Present, SignError, SignOptions, SignedArtifact, Unless,
+};
 use hardsign_core::verify::{Options, Outcome, Policy, Verified};
 use serde_json::json;
 
@@ -208,17 +211,23 @@ impl Promotion<'_> {
         let options = options.now(self.context.now()).budget(budget.clone());
         let make = async {
             let existing = self.existing(artifact, place.as_deref(), &options).await?;
-            let has = |leaf| existing.iter().find(|found: &&Existing| found.leaf == leaf);
-            if let Some(found) = signer.leaf_thumbprint().and_then(has) {
-                return Ok(Own::Existing(found.manifest.clone()));
-            }
-            let made = sign::make_signature(signer, artifact, &options)
-                .await
-                .map_err(|error| signer::failure(signer, error))?;
-            // A plugin without sessions tells its certificate with the signature.
-            Ok(match has(made.leaf_thumbprint()) {
-                Some(found) => Own::Existing(found.manifest.clone()),
-                None => Own::Made(made),
+            let make = async {
+                if let Some(place) = &place {
+                    place.check_room().map_err(SignError::Push)?;
+                }
+                sign::make_signature(signer, artifact, &options).await
+            };
+            let leaf = LearntLeaf::default();
+            let made = leaf.make_unless_there(
+                signer.leaf_thumbprint(),
+                !existing.is_empty(),
+                |leaf| existing.find(leaf),
+                make,
+                Made::leaf_thumbprint,
+            );
+            Ok(match made.await.map_err(|error| refused(signer, error))? {
+                Unless::There(found) => Own::Existing(found.manifest.clone()),
+                Unless::Made(made) => Own::Made(made),
             })
         };
         let own: Result<Own, Failure> = budget.run(Phase::Signing, make).await;
@@ -231,18 +240,17 @@ impl Promotion<'_> {
         artifact: &Descriptor,
         place: Option<&dyn Repository>,
         options: &SignOptions,
-    ) -> Result<Vec<Existing>, Failure> {
-        let mut existing = sign::existing(&*self.source.place, artifact, options).await?;
+    ) -> Result<Present, Failure> {
+        let existing = sign::existing(&*self.source.place, artifact, options).await?;
         let Some(place) = place else {
             return Ok(existing);
         };
         match sign::existing(place, artifact, options).await {
-            Ok(found) => existing.extend(found),
+            Ok(found) => Ok(existing.and(found)),
             // A repository that the copy makes.
-            Err(SignError::Lookup(OciError::NotFound { .. })) => {}
-            Err(error) => return Err(error.into()),
+            Err(SignError::Lookup(OciError::NotFound { .. })) => Ok(existing),
+            Err(error) => Err(error.into()),
         }
-        Ok(existing)
     }
 
     async fn copy(
@@ -287,6 +295,18 @@ impl Promotion<'_> {
             already_signed,
             warnings,
         })
+    }
+}
+
+/// Why no signature was made.
+fn refused(signer: &PluginSigner, error: SignError) -> Failure {
+    let unseen = matches!(error, SignError::Unseen(_));
+    let failure = signer::failure(signer, error);
+    match unseen {
+        true => {
+            failure.hint("copy it with `hardsign copy`, and sign the copy with `hardsign sign`")
+        }
+        false => failure,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hardsign_core::artifact::reference::TagOrDigest;
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::budget::{Budget, Phase};
+use hardsign_core::crypto;
 use hardsign_core::oci::Repository;
 use hardsign_core::oci::walk::{Walked, select_platform, walk};
 
@@ -138,7 +139,7 @@ pub(super) async fn items(
         context,
     };
     let mut items = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     for (Named { text, .. }, target) in references.into_iter().zip(targets) {
         let item = Item::new(Name::typed(text), BTreeMap::new());
         items.extend(walk.expand(item, target, &mut seen).await);
@@ -164,7 +165,7 @@ pub(super) fn listed(
             deadline: &deadline,
             context: &context,
         };
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         while let Some((name, more)) = feed.next().await {
             let found = match more {
                 Ok(more) => {
@@ -187,6 +188,26 @@ pub(super) fn listed(
     listed
 }
 
+/// Artifacts that indexes had before. Since there may be millions, a hash is kept of each, and of so many that an index
+/// which comes again in the list does not bring them again.
+#[derive(Default)]
+struct Seen(HashSet<[u8; 16]>);
+
+impl Seen {
+    /// Whether it was not there before; now it is.
+    fn is_new(&mut self, place: &str, digest: &Digest) -> bool {
+        let hash = crypto::sha256(format!("{place}@{digest}").as_bytes());
+        let hash = hash.first_chunk().copied().unwrap_or_default();
+        if self.0.len() >= MAX_SEEN {
+            self.0.clear();
+        }
+        self.0.insert(hash)
+    }
+}
+
+/// Most artifacts of indexes that are remembered.
+const MAX_SEEN: usize = 1_000_000;
+
 /// How references become items.
 struct Walk<'a> {
     selection: &'a Selection,
@@ -201,7 +222,7 @@ impl Walk<'_> {
         &self,
         item: Item,
         target: Result<Target, Failure>,
-        seen: &mut HashSet<(String, Digest)>,
+        seen: &mut Seen,
     ) -> Vec<Item> {
         let by_tag = target.as_ref().is_ok_and(Target::is_by_tag);
         let item = Item { by_tag, ..item };
@@ -221,7 +242,7 @@ impl Walk<'_> {
         let mut items = Vec::new();
         for found in found {
             let digest = found.digest().clone();
-            if !seen.insert((name.clone(), digest.clone())) {
+            if !seen.is_new(&name, &digest) {
                 continue;
             }
             let mut target = target.clone();

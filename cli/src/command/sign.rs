@@ -12,7 +12,9 @@ use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::Format;
 use hardsign_core::oci::Repository;
 use hardsign_core::oci::registry::Access;
-use hardsign_core::sign::{self, Existing, SignError, SignOptions, SignedArtifact};
+use hardsign_core::sign::{
+    self, LearntLeaf, Made, Present, SignError, SignOptions, SignedArtifact, Unless,
+};
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 
@@ -52,6 +54,7 @@ struct Job {
     one: bool,
     skip_signed: bool,
     deadline: Deadline,
+    leaf: LearntLeaf,
     /// Artifacts that are looked at and signed now.
     taken: Taken,
     context: Context,
@@ -185,6 +188,7 @@ async fn sign_all(
         one,
         skip_signed: args.skip_signed,
         deadline: args.signing.deadline.clone(),
+        leaf: LearntLeaf::default(),
         taken: Taken::default(),
         context: context.clone(),
     });
@@ -208,7 +212,7 @@ async fn sign_each(
         format,
         printing: Ok(()),
     });
-    let progress = many::progress("signing", known, &args.batch, context);
+    let progress = many::progress("signing", known, &args.batch, context).await;
     let waiting = match args.registry.oci_layout {
         true => many::WAITING,
         false => 0,
@@ -266,23 +270,32 @@ async fn sign_or_skip(
     let signer = &job.opened.signer;
     let announced = place.announce();
     let name = place.name();
-    let (mut existing, mut _taken) = (Vec::new(), None);
+    let (mut existing, mut _taken) = (Present::default(), None);
     if job.skip_signed {
         _taken = Some(job.taken.take(&format!("{name}@{}", artifact.digest)).await);
         existing = sign::existing(place, &artifact, options).await?;
     }
-    let has = |leaf| existing.iter().find(|found: &&Existing| found.leaf == leaf);
-    if let Some(found) = signer.leaf_thumbprint().and_then(has) {
-        return Ok(Done::Skipped(name, artifact, found.manifest.clone()));
-    }
-    let made = sign::make_signature(signer, &artifact, options).await?;
+    let make = async {
+        place.check_room().map_err(SignError::Push)?;
+        sign::make_signature(signer, &artifact, options).await
+    };
+    let made = job.leaf.make_unless_there(
+        signer.leaf_thumbprint(),
+        !existing.is_empty(),
+        |leaf| existing.find(leaf),
+        make,
+        Made::leaf_thumbprint,
+    );
+    let made = match made.await? {
+        Unless::There(found) => {
+            let found = found.manifest.clone();
+            return Ok(Done::Skipped(name, artifact, found));
+        }
+        Unless::Made(made) => made,
+    };
     if job.one {
         // The plugin logs out and ends while its signature is stored.
         signer.finish().await;
-    }
-    // A plugin without sessions tells its certificate with the signature.
-    if let Some(found) = has(made.leaf_thumbprint()) {
-        return Ok(Done::Skipped(name, artifact, found.manifest.clone()));
     }
     if announced.is_some() {
         // What is left is waiting for a checkpoint, together with others.

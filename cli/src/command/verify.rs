@@ -84,7 +84,7 @@ pub(super) fn run(mut args: VerifyArgs, context: &Context) -> Result<(), Failure
         let mut source = Source::new(items, listed);
         let report = RefCell::new(Report::new(Telling { many, ..telling }));
         let printing = RefCell::new(Ok(()));
-        let progress = many::progress("verifying", known, &batch, context);
+        let progress = many::progress("verifying", known, &batch, context).await;
         let threads = (many && job.args.registry.oci_layout).then(|| Threads::new(many::cores()));
         let begin = |number, item: Item, turn| {
             report.borrow_mut().begun(number, item.name.clone());

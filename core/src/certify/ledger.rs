@@ -9,9 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{CertifyError, CrlEntry, Reason, Serial};
 use crate::config::{FileError, FileLock, read_regular, write_atomic};
+use crate::json::{self, JsonError, Limits};
 
 /// The largest ledger: tens of thousands of certificates.
 const MAX_LEDGER: u64 = 16 << 20;
+/// What is in such a ledger.
+const LIMITS: Limits = Limits {
+    bytes: 16 << 20,
+    depth: 8,
+    values: 1_000_000,
+};
 
 /// How long a change waits for others.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +76,7 @@ pub enum LedgerError {
         /// Its path.
         file: std::path::PathBuf,
         /// What the parser said.
-        source: serde_json::Error,
+        source: JsonError,
     },
 }
 
@@ -84,7 +91,7 @@ impl Ledger {
             Err(error) if error.is_not_found() => return Ok(Self::default()),
             Err(error) => return Err(error.into()),
         };
-        serde_json::from_slice(&bytes).map_err(|source| LedgerError::Malformed {
+        json::from_slice_within(&bytes, LIMITS).map_err(|source| LedgerError::Malformed {
             file: path.into(),
             source,
         })
@@ -104,7 +111,7 @@ impl Ledger {
         let bytes =
             serde_json::to_vec_pretty(&ledger).map_err(|source| LedgerError::Malformed {
                 file: path.into(),
-                source,
+                source: JsonError::Data(source),
             })?;
         write_atomic(path, &bytes, 0o600).map_err(LedgerError::from)?;
         drop(lock);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Url;
 use super::reach::{Guard, Reach};
+use super::roots;
 
-/// The clients of one way out, each made when it is first needed: the one with TLS reads all root
+/// The clients of one way out, each made when it is first needed: the one with TLS takes all root
 /// certificates of the system, which takes longer than a request over plain HTTP.
 #[derive(Default)]
 pub(super) struct Clients {
@@ -20,7 +21,7 @@ impl Clients {
     pub(super) fn get(
         &self,
         tls: bool,
-        make: impl FnOnce(Roots) -> reqwest::Result<reqwest::Client>,
+        make: impl FnOnce(Roots<'static>) -> reqwest::Result<reqwest::Client>,
     ) -> reqwest::Result<&reqwest::Client> {
         let (client, roots) = if tls {
             (&self.tls, Roots::System)
@@ -37,11 +38,13 @@ impl Clients {
 
 /// Which root certificates a client trusts.
 #[derive(Clone, Copy)]
-pub(super) enum Roots {
+pub(super) enum Roots<'a> {
     /// Those of the options.
     Given,
     /// Those of the options, and the system's.
     System,
+    /// Those of the options, and these, which were read before.
+    Read(&'a [reqwest::Certificate]),
 }
 
 /// What clients are made with.
@@ -61,14 +64,21 @@ impl Setup {
         &self,
         proxy: Option<&Url>,
         reach: Reach,
-        roots: Roots,
+        roots: Roots<'_>,
     ) -> reqwest::Result<reqwest::Client> {
-        let made = self.build(proxy, reach, roots);
+        let build = |roots| self.build(proxy, reach, roots);
         match roots {
-            Roots::Given => made,
+            Roots::Given => build(roots),
             // A machine without any root certificate can still use the roots given; without them,
             // no TLS server is trusted.
-            Roots::System => made.or_else(|_| self.build(proxy, reach, Roots::Given)),
+            Roots::System => {
+                let read = roots::system();
+                let made = read.map(|read| self.build(proxy, reach, Roots::Read(&read)));
+                let made = made.and_then(Result::ok).map(Ok);
+                made.unwrap_or_else(|| build(Roots::System))
+                    .or_else(|_| build(Roots::Given))
+            }
+            Roots::Read(_) => build(roots),
         }
     }
 
@@ -76,7 +86,7 @@ impl Setup {
         &self,
         proxy: Option<&Url>,
         reach: Reach,
-        roots: Roots,
+        roots: Roots<'_>,
     ) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.user_agent)
@@ -99,6 +109,10 @@ impl Setup {
         match roots {
             Roots::System => builder.tls_certs_merge(given).build(),
             Roots::Given => builder.tls_certs_only(given).build(),
+            Roots::Read(system) => {
+                let all = given.into_iter().chain(system.iter().cloned());
+                builder.tls_certs_only(all).build()
+            }
         }
     }
 }

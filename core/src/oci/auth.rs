@@ -25,9 +25,9 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use crate::budget::Lock;
 use crate::json::{self, JsonError};
 use crate::net::{Client, HeaderMap, HeaderName, HeaderValue, Method, NetError, Request, Url};
 use challenge::Challenge;
@@ -37,6 +37,8 @@ pub use login::{LoginError, LoginOutcome, LogoutError, login, logout};
 
 /// Largest answer of a token service, in bytes (REG-12).
 const MAX_TOKEN_ANSWER: u64 = 4 * 1024 * 1024;
+/// Most scopes of which the token is kept.
+const MAX_SCOPES: usize = 1024;
 /// `client_id` at token services.
 const CLIENT_ID: &str = "notation";
 
@@ -177,7 +179,7 @@ pub(super) struct Authenticator {
     credentials: Credentials,
     token_services: Vec<String>,
     /// Held while a token is fetched, so that it is fetched once.
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 #[derive(Default)]
@@ -240,7 +242,7 @@ impl Authenticator {
             plain_http,
             credentials,
             token_services,
-            state: Mutex::default(),
+            state: Lock::default(),
         }
     }
 
@@ -272,7 +274,7 @@ impl Authenticator {
         let challenge = challenge::find(headers).ok_or_else(|| AuthError::Challenge {
             registry: self.registry.clone(),
         })?;
-        let credential = self.credential(&mut state).await?;
+        let credential = self.state.lead(self.credential(&mut state)).await?;
         let (key, value) = match challenge {
             Challenge::Basic => (BASIC, self.basic(credential.as_ref())?),
             Challenge::Bearer {
@@ -284,13 +286,17 @@ impl Authenticator {
                 let token = match &credential {
                     Some(Credential::AccessToken(token)) => token.clone(),
                     other => {
-                        self.token(&realm, service.as_deref(), &scopes, other.as_ref())
-                            .await?
+                        let token = self.token(&realm, service.as_deref(), &scopes, other.as_ref());
+                        self.state.lead(token).await?
                     }
                 };
                 (scope, self.bearer(&token, &realm)?)
             }
         };
+        if state.headers.len() >= MAX_SCOPES {
+            // Tokens for what is still worked on are fetched anew.
+            state.headers.clear();
+        }
         state.headers.insert(key.to_owned(), value.clone());
         Ok(value)
     }

@@ -407,6 +407,11 @@ impl SignatureStore for Layout {
             warnings: Vec::new(),
         })
     }
+
+    fn check_room(&self) -> Result<(), OciError> {
+        let under_way = self.inner.writer.under_way();
+        Ok(self.inner.current.check_room(under_way)?)
+    }
 }
 
 /// A signature whose content is stored, and which the index is yet to name.

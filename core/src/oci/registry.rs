@@ -119,7 +119,7 @@ struct Shared {
     client: Client,
     /// By scheme, plain HTTP or not, and name.
     hosts: Mutex<HashMap<(bool, String), Arc<Host>>>,
-    /// Content known to be in a repository.
+    /// Content known to be in a repository, and likely to be needed there again.
     present: Mutex<HashSet<(RepositoryName, Digest)>>,
     indexes: referrers::Writers,
     /// How each repository lists referrers.
@@ -188,6 +188,10 @@ impl Connector {
     pub fn repository(&self, name: RepositoryName, access: Access) -> Result<Registry, OciError> {
         let known = {
             let mut known = guard(&self.inner.known);
+            if known.len() >= MAX_REPOSITORIES {
+                // Those in which nothing is under way are learnt anew.
+                known.retain(|_, known| Arc::strong_count(known) > 1);
+            }
             Arc::clone(known.entry(name.clone()).or_default())
         };
         Ok(Registry {
@@ -338,6 +342,15 @@ impl Registry {
             prefetched.clear();
         }
         prefetched.insert(subject.clone(), begun);
+    }
+
+    /// Remembers content that the repository holds.
+    fn remember(&self, digest: &Digest) {
+        let mut present = guard(&self.connector.inner.present);
+        if present.len() >= MAX_PRESENT {
+            present.clear();
+        }
+        present.insert((self.name.clone(), digest.clone()));
     }
 
     pub(super) fn index_writers(&self) -> &referrers::Writers {
@@ -589,6 +602,10 @@ pub(super) fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Most content that is remembered as being there.
+const MAX_PRESENT: usize = 10_000;
+/// Most repositories of which is remembered how they list referrers.
+const MAX_REPOSITORIES: usize = 1024;
 /// Most lists that are asked for before they are needed.
 const MAX_PREFETCHED: usize = 1024;
 /// Largest answer that says why there is no content, in bytes.

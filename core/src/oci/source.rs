@@ -65,6 +65,14 @@ pub trait SignatureStore: Send + Sync {
         envelope: &[u8],
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError>;
+
+    /// Whether there is room for one more, as far as that is known: asked before it is made. By itself there is.
+    ///
+    /// # Errors
+    /// There is none.
+    fn check_room(&self) -> Result<(), OciError> {
+        Ok(())
+    }
 }
 
 /// Signatures that a repository lists for an artifact.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::hardsign::{self, HardsignError};
 use super::{Applicability, Document, Kind, PolicyError, Verification, blob, oci};
 use crate::artifact::Quoted;
+use crate::json::{self, JsonError};
 use crate::trust::StoreRef;
 
 /// A signer, as a policy names one.
@@ -58,7 +59,7 @@ pub enum EditError {
     Hardsign(#[from] HardsignError),
     /// It can't be written as JSON.
     #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    Json(#[from] JsonError),
     /// A member is not what the reader took it for: nothing is changed then.
     #[error("{0:?} of the policy can't be changed")]
     Shape(&'static str),
@@ -166,7 +167,8 @@ pub fn init(
     let bytes = serde_json::to_vec_pretty(&json!({
         "version": "1.0",
         "trustPolicies": [statement],
-    }))?;
+    }))
+    .map_err(JsonError::Data)?;
     match applies {
         Applies::Artifacts(_) => drop(oci::Document::parse(&bytes)?),
         Applies::Files { .. } => drop(blob::Document::parse(&bytes)?),
@@ -638,13 +640,13 @@ fn finish_rules(tree: Value, statement: &str, changes: Vec<String>) -> Result<Ch
 
 fn tree(bytes: Option<&[u8]>, empty: Value) -> Result<Value, EditError> {
     Ok(match bytes {
-        Some(bytes) => serde_json::from_slice(bytes)?,
+        Some(bytes) => json::from_slice(bytes)?,
         None => empty,
     })
 }
 
 fn written(tree: &Value) -> Result<Vec<u8>, EditError> {
-    let mut bytes = serde_json::to_vec_pretty(tree)?;
+    let mut bytes = serde_json::to_vec_pretty(tree).map_err(JsonError::Data)?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -1,5 +1,6 @@
 //! Servers that were asked, and why that was in vain.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -85,6 +86,26 @@ pub enum ServerError {
     // REV-12
     #[error("the certificate has more than {MAX_POINTS} distribution points")]
     TooManyPoints,
+    /// A checker of another kind got no answer; the cause is its own.
+    #[error(transparent)]
+    Other(Box<dyn Error + Send + Sync>),
+}
+
+impl ServerError {
+    /// A checker's own reason.
+    pub fn other(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+impl Attempt {
+    /// A server that was asked in vain, and why.
+    pub fn new(source: RevocationServer, error: impl Into<Arc<ServerError>>) -> Self {
+        Self {
+            source,
+            error: error.into(),
+        }
+    }
 }
 
 impl fmt::Display for Attempt {

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::crl::MAX_CRL_LEN;
 use super::ocsp::MAX_RESPONSE_LEN;
 use crate::artifact::Quoted;
+use crate::budget::Holdup;
 use crate::net::{
     Client, ClientOptions, HeaderName, HeaderValue, Method, NetError, Request, StatusCode, Url,
 };
@@ -27,6 +28,8 @@ pub(super) struct Fetcher {
     options: ClientOptions,
     client: OnceLock<Result<Client, Arc<NetError>>>,
     downloads: Semaphore,
+    /// Whom those wait for that have a place.
+    downloading: Holdup,
     ocsp_timeout: Duration,
     crl_timeout: Duration,
 }
@@ -112,6 +115,7 @@ impl Fetcher {
             },
             client: OnceLock::new(),
             downloads: Semaphore::new(DOWNLOADS),
+            downloading: Holdup::default(),
             ocsp_timeout,
             crl_timeout,
         }
@@ -149,10 +153,11 @@ impl Fetcher {
             });
         }
         // It is never closed.
-        let place = self.downloads.acquire().await.ok();
+        let place = self.downloading.behind(self.downloads.acquire()).await.ok();
         let after = self.crl_timeout;
         let request = Request::new(Method::GET, url);
-        match self.once(&request, MAX_CRL_LEN, after).await? {
+        let answer = self.once(&request, MAX_CRL_LEN, after);
+        match self.downloading.lead(answer).await? {
             Reply::Body(body) => Ok((body, place)),
             Reply::Status(status) => Err(FetchError::CrlStatus { status }),
             Reply::Timeout => Err(FetchError::CrlTimeout { after }),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::budget::Lock;
+
 /// How long a failure is remembered, so that a batch does not wait for a dead server again and
 /// again.
 const FAILURE: Duration = Duration::from_secs(30);
@@ -24,7 +26,7 @@ struct Inner<K, V> {
     weight: usize,
 }
 
-type Slot<V> = Arc<tokio::sync::Mutex<Option<Kept<V>>>>;
+type Slot<V> = Arc<Lock<Option<Kept<V>>>>;
 
 struct Kept<V> {
     value: V,
@@ -67,7 +69,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Shared<K, V> {
         {
             return kept.value.clone();
         }
-        let found = find.await;
+        let found = slot.lead(find).await;
         *slot_value = Some(Kept {
             value: found.value.clone(),
             until: found.until,

@@ -32,6 +32,8 @@ struct Found {
     /// Shows how far the file is read.
     _busy: Busy,
     reader: Box<dyn Read + Send>,
+    /// Where it is known.
+    size: Option<u64>,
     files: Vec<String>,
     envelopes: Vec<Vec<u8>>,
 }
@@ -101,7 +103,7 @@ pub(in crate::command) fn run(mut args: VerifyArgs, context: &Context) -> Result
         let mut source = Source::new(items, listed);
         let report = RefCell::new(Report::new(telling));
         let printing = RefCell::new(Ok(()));
-        let progress = many::progress("verifying", known, &batch, context);
+        let progress = many::progress("verifying", known, &batch, context).await;
         let begin = |number, item: Item, turn| {
             report.borrow_mut().begun(number, item.name.clone());
             progress.count(batch::task(check(Arc::clone(&job), item, turn)))
@@ -172,13 +174,16 @@ fn item(name: Name, more: Result<More, Failure>, directory: Option<&str>) -> Ite
 
 /// Verifies one file.
 async fn check(job: Arc<Job>, mut item: Item, _turn: Turn) -> Checked {
-    let (context, args) = (&job.context, &job.args);
     // A file is read, and not only opened, while it holds this.
-    let _reading = job.reading.acquire().await;
+    let _reading = many::place(&job.reading, &item.name.text).await;
     let found = match (item.fault.take(), item.found.take()) {
         (Some(fault), _) => Err(fault),
         (None, Some(found)) => Ok(found),
-        (None, None) => find(&item.name.text, &item.signatures, &args.deadline, context),
+        (None, None) => {
+            let (job, name) = (Arc::clone(&job), item.name.text.clone());
+            let work = move || find(&name, &item.signatures, &job.args.deadline, &job.context);
+            many::apart(work).await
+        }
     };
     let found = match found {
         Ok(found) => found,
@@ -203,7 +208,7 @@ async fn verify(job: &Job, name: &str, more: &More, found: Found) -> Result<Outc
     let (context, args) = (&job.context, &job.args);
     let mut user_metadata = args.user_metadata.clone();
     user_metadata.extend(more.user_metadata.clone());
-    let budget = args.deadline.given();
+    let budget = args.deadline.file(found.size);
     let options = Options::new(context.now())
         .max_signatures(NonZeroUsize::MAX)
         .user_metadata(&user_metadata)
@@ -258,6 +263,7 @@ fn find(
     Ok(Found {
         _busy: busy,
         reader,
+        size: many::size(blob),
         files,
         envelopes,
     })

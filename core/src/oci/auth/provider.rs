@@ -20,15 +20,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::child::{Child, ProgramError};
 use super::{Credential, CredentialError, CredentialSource, CredentialStore, Secret};
 use crate::artifact::Quoted;
-use crate::budget::{self, Party};
+use crate::budget::{self, Lock, Party};
 use crate::config::FileError;
-use crate::json::go;
+use crate::json::{self, JsonError, go};
 use config::Provider;
 
 /// How long a provider may take, as with the kubelet.
@@ -47,7 +46,7 @@ pub struct CredentialProviders {
 struct Running {
     provider: Provider,
     /// Held while it runs, so that what several ask for is asked once.
-    kept: Mutex<Kept>,
+    kept: Lock<Kept>,
 }
 
 #[derive(Default)]
@@ -143,7 +142,7 @@ impl CredentialProviders {
             providers: providers
                 .map(|provider| Running {
                     provider,
-                    kept: Mutex::default(),
+                    kept: Lock::default(),
                 })
                 .collect(),
             directory: directory.to_owned(),
@@ -210,7 +209,7 @@ impl Running {
             return Ok(known);
         }
         let program = directory.join(&self.provider.name);
-        let response = self.ask(&program, image).await?;
+        let response = self.kept.lead(self.ask(&program, image)).await?;
         let key = match response.cache_key_type.as_str() {
             "Image" => image,
             "Registry" => registry,
@@ -267,10 +266,16 @@ impl Running {
             let (program, message) = (program.to_owned(), ended.message(&ended.complaint));
             return Err(ProgramError::Failed { program, message }.into());
         }
-        let response: Response = serde_json::from_slice(&ended.output).map_err(|error| {
-            // Its text can show what was read; line and column do not.
-            let (line, column) = (error.line(), error.column());
-            malformed(format!("malformed at line {line}, column {column}"))
+        let response: Response = json::from_slice(&ended.output).map_err(|error| {
+            // Its text can show what was read; this does not.
+            malformed(match error {
+                JsonError::Data(error) => {
+                    let (line, column) = (error.line(), error.column());
+                    format!("malformed at line {line}, column {column}")
+                }
+                JsonError::DuplicateName { .. } => "a name in it occurs twice".to_owned(),
+                _ => "it is not JSON".to_owned(),
+            })
         })?;
         if response.kind != "CredentialProviderResponse" || response.api_version != api_version {
             return Err(malformed(format!(

@@ -111,6 +111,12 @@ impl Writer {
         Writing(Arc::clone(self))
     }
 
+    /// How many signatures may be written beside those that the index has: those on their way, and one.
+    pub(super) fn under_way(&self) -> usize {
+        let queue = guard(&self.queue);
+        queue.writing.max(queue.announced).max(1)
+    }
+
     /// Work begins that may end with a writer.
     pub(super) fn announce(self: &Arc<Self>) -> Working {
         guard(&self.queue).announced += 1;

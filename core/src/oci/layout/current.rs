@@ -7,15 +7,18 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::graph::Graph;
+use super::graph::{Graph, MAX_MANIFESTS, too_much};
 use super::index::{Change, Effect, Index, MAX_INDEX};
 use super::{LayoutError, files};
 use crate::algorithm::HashAlgorithm;
 use crate::crypto::Hasher;
+
+/// What the entry of a signature takes in the index, in bytes, with a chain of three certificates.
+const ENTRY: u64 = 512;
 
 /// What is known of a layout's index.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Current {
     root: PathBuf,
     state: Mutex<State>,
     size: AtomicUsize,
+    /// Of the index file, when it was last read or written.
+    bytes: AtomicU64,
     /// Entries written so far, in all rewrites.
     #[cfg(test)]
     pub(super) written: AtomicUsize,
@@ -89,6 +94,7 @@ impl Current {
             root,
             state: Mutex::default(),
             size: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
             #[cfg(test)]
             written: AtomicUsize::new(0),
         }
@@ -119,8 +125,24 @@ impl Current {
         self.size.load(Ordering::Relaxed)
     }
 
+    /// Whether an index with so many more signatures could be read again, by its size when it was last read or written.
+    pub(super) fn check_room(&self, more: usize) -> Result<(), LayoutError> {
+        let entries = ENTRY.saturating_mul(u64::try_from(more).unwrap_or(u64::MAX));
+        if self.bytes.load(Ordering::Relaxed).saturating_add(entries) > MAX_INDEX {
+            return Err(LayoutError::TooLarge {
+                path: Index::path(&self.root),
+                limit: MAX_INDEX,
+            });
+        }
+        match self.size().saturating_add(more) > MAX_MANIFESTS {
+            true => Err(too_much(&self.root)),
+            false => Ok(()),
+        }
+    }
+
     fn note_size(&self, index: &Index) {
         self.size.store(index.live(), Ordering::Relaxed);
+        self.bytes.store(index.written_size(), Ordering::Relaxed);
     }
 
     /// Makes the changes in what is known, on top of what another process may have written, and

@@ -20,7 +20,7 @@ use crate::oci::{OciError, Warning, envelope_of};
 use crate::text::WithCauses;
 
 /// Most manifests that are read in one layout.
-const MAX_MANIFESTS: usize = 100_000;
+pub(super) const MAX_MANIFESTS: usize = 100_000;
 /// Most bytes of manifests that are read in one layout.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// Manifests that are read together.
@@ -63,6 +63,15 @@ pub(super) struct Referrer {
     pub(super) subject: Descriptor,
 }
 
+/// A layout that can't be read as a whole.
+pub(super) fn too_much(root: &Path) -> LayoutError {
+    LayoutError::TooMuch {
+        path: root.to_owned(),
+        manifests: MAX_MANIFESTS,
+        bytes: MAX_BYTES,
+    }
+}
+
 impl Graph {
     /// Reads what the index leads to, beyond what was read before. Of an index in which elements
     /// were removed or changed another graph must be made.
@@ -97,11 +106,7 @@ impl Graph {
                 descriptor.annotations.clear();
                 self.bytes = self.bytes.saturating_add(descriptor.size.min(MAX_MANIFEST));
                 if self.seen.len() > MAX_MANIFESTS || self.bytes > MAX_BYTES {
-                    return Err(LayoutError::TooMuch {
-                        path: root.to_owned(),
-                        manifests: MAX_MANIFESTS,
-                        bytes: MAX_BYTES,
-                    });
+                    return Err(too_much(root));
                 }
                 wanted.push(descriptor);
                 if wanted.len() == TOGETHER {

@@ -784,6 +784,46 @@ async fn an_index_too_large_to_be_read_is_not_written() {
     );
 }
 
+/// Where there is no room for another signature, that is told before one is made; those that are under way count.
+#[tokio::test]
+async fn a_full_layout_is_told_before_anything_is_signed() {
+    let fixture = Fixture::new();
+    let filled = |left: usize| {
+        let tagged = fixture.tagged();
+        let around = r#"{"x":"","manifests":[]}"#.len() + tagged.len();
+        let filler = usize::try_from(index::MAX_INDEX).unwrap() - around - left;
+        let text = format!(r#"{{"x":"{}","manifests":[{tagged}]}}"#, "x".repeat(filler));
+        fs::write(fixture.path().join("index.json"), text).unwrap();
+    };
+    filled(600);
+    let layout = fixture.layout();
+    layout.resolve(&tag("v1")).await.unwrap();
+    layout.check_room().unwrap();
+    let announced = [layout.announce().unwrap(), layout.announce().unwrap()];
+    let told = layout.check_room().unwrap_err().told();
+    assert!(told.ends_with("more than 33554432 bytes"), "{told}");
+    drop(announced);
+    layout.check_room().unwrap();
+    // An entry is no longer than it is taken for.
+    layout
+        .push_signature(&fixture.artifact, Format::Jws, b"one", created("2026"))
+        .await
+        .unwrap();
+    layout.check_room().unwrap_err();
+    // So many manifests are never read.
+    let entries: Vec<_> = (0..100_000)
+        .map(|n| {
+            let digest = describe("a", n.to_string().as_bytes()).digest;
+            format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":1}}"#)
+        })
+        .collect();
+    fixture.index(&[vec![fixture.tagged()], entries].concat());
+    let layout = fixture.layout();
+    layout.resolve(&tag("v1")).await.unwrap();
+    let told = layout.check_room().unwrap_err().told();
+    assert!(told.contains("100000 manifests"), "{told}");
+}
+
 /// A copy of many attached artifacts rewrites the index when a quarter of it is new: the entries
 /// written grow with their number, not with its square, and all are there in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -99,7 +99,9 @@ impl Repository for Registry {
     ) -> Result<(), OciError> {
         if descriptor.size <= SMALL {
             let bytes = content.read().await?;
-            return self.upload(descriptor, &bytes).await;
+            self.upload(descriptor, &bytes).await?;
+            self.remember(&descriptor.digest);
+            return Ok(());
         }
         let url = self.begin_upload(&descriptor.digest).await?;
         let at_home = self.host.is_home(&url);
@@ -118,8 +120,10 @@ impl Repository for Registry {
         let (answer, read) = tokio::join!(sent, feed(content, sender));
         // What is wrong with the content says more than the upload that it broke off.
         read?;
-        self.end_upload(descriptor, &answer.map_err(RegistryError::Net)?)
-            .await
+        let answer = answer.map_err(RegistryError::Net)?;
+        self.end_upload(descriptor, &answer).await?;
+        self.remember(&descriptor.digest);
+        Ok(())
     }
 
     async fn store_manifest(

@@ -107,7 +107,7 @@ impl Registry {
         let answer = self.host().call(request, &self.write_scope(), 0).await?;
         match answer.status {
             StatusCode::OK => {
-                guard(&self.connector.inner.present).insert(key);
+                self.remember(&descriptor.digest);
                 Ok(true)
             }
             StatusCode::NOT_FOUND => Ok(false),
@@ -123,10 +123,12 @@ impl Registry {
         if self.holds_blob(descriptor).await? {
             return Ok(());
         }
-        self.upload(descriptor, content).await
+        self.upload(descriptor, content).await?;
+        self.remember(&descriptor.digest);
+        Ok(())
     }
 
-    /// Stores content in two requests (OCI-22).
+    /// Stores content in two requests (OCI-22). It is not remembered: an envelope comes once.
     pub(in crate::oci) async fn upload(
         &self,
         descriptor: &Descriptor,
@@ -195,8 +197,6 @@ impl Registry {
         if good {
             same_digest(answer, &descriptor.digest)?;
         }
-        let key = (self.name.clone(), descriptor.digest.clone());
-        guard(&self.connector.inner.present).insert(key);
         Ok(())
     }
 

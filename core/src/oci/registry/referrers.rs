@@ -20,8 +20,10 @@ use super::host::unexpected;
 use super::{Registry, RegistryError, media_type};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
-use crate::budget;
-use crate::net::{HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode, Url, shown};
+use crate::budget::{self, Holdup};
+use crate::net::{
+    HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode, Url, shown, waiting_for,
+};
 use crate::oci::manifest::{
     self, EMPTY_MEDIA_TYPE, Entry, MAX_MANIFEST, OCI_INDEX, SIGNATURE_ARTIFACT_TYPE,
 };
@@ -48,20 +50,28 @@ enum First {
 
 /// The beginning of a list, asked for before it is needed.
 #[derive(Debug)]
-pub(super) struct Prefetched(JoinHandle<Result<First, OciError>>);
+pub(super) struct Prefetched {
+    task: JoinHandle<Result<First, OciError>>,
+    holdup: Holdup,
+}
 
 impl Drop for Prefetched {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 /// Asks for the beginning of the list of an artifact's signatures.
 pub(super) fn prefetch(registry: &Registry, subject: &Digest) -> Prefetched {
     let (registry, subject) = (registry.apart(), subject.clone());
-    Prefetched(tokio::spawn(budget::carried(async move {
-        first(&registry, &subject, Some(SIGNATURE_ARTIFACT_TYPE)).await
-    })))
+    let holdup = Holdup::default();
+    let told = holdup.clone();
+    let work = async move {
+        let first = first(&registry, &subject, Some(SIGNATURE_ARTIFACT_TYPE));
+        told.lead(first).await
+    };
+    let task = tokio::spawn(budget::carried(work));
+    Prefetched { task, holdup }
 }
 
 /// Lists at most `limit` referrers: by the API, and by the tag schema where there is no API
@@ -75,7 +85,10 @@ pub(super) async fn list(
 ) -> Result<Referrers, OciError> {
     let mut found = Collector::new(artifact_type, limit);
     let begun = match prefetched {
-        Some(mut prefetched) => (&mut prefetched.0).await.ok(),
+        Some(mut prefetched) => {
+            let holdup = prefetched.holdup.clone();
+            holdup.behind(&mut prefetched.task).await.ok()
+        }
         None => None,
     };
     let begun = match begun {
@@ -122,7 +135,8 @@ async fn first(
         turn = Some(known.asking.lock().await).filter(|_| known.api() == Api::Unknown);
     }
     if known.api() != Api::Unsupported {
-        let answer = call_api(registry, subject, artifact_type).await?;
+        let asked = call_api(registry, subject, artifact_type);
+        let answer = known.asking.lead(asked).await?;
         let supported = is_supported(registry, &answer)?;
         known.learn(supported);
         if supported {
@@ -149,9 +163,10 @@ async fn ask(registry: &Registry, subject: &Digest) -> Api {
     let known = registry.known();
     if known.api() == Api::Unknown {
         let _turn = known.asking.lock().await;
+        let asked = call_api(registry, subject, Some(SIGNATURE_ARTIFACT_TYPE));
         if known.api() == Api::Unknown
             && known.first_to_store()
-            && let Ok(answer) = call_api(registry, subject, Some(SIGNATURE_ARTIFACT_TYPE)).await
+            && let Ok(answer) = known.asking.lead(asked).await
             && let Ok(supported) = is_supported(registry, &answer)
         {
             known.learn(supported);
@@ -186,7 +201,6 @@ pub(super) async fn list_stored(
     indexed: bool,
 ) -> Result<Vec<Warning>, OciError> {
     let digest = entry.descriptor.digest.clone();
-    registry.known().names(&digest, subject);
     let mut warnings = Vec::new();
     if indexed
         && !registry.options().force_referrers_tag
@@ -194,6 +208,8 @@ pub(super) async fn list_stored(
     {
         return Ok(warnings);
     }
+    // For the index alone, whose entries are fetched before an old one is deleted.
+    registry.known().names(&digest, subject);
     let more = update_index(registry, subject, IndexChange::Add(entry)).await;
     warnings.extend(more.map_err(|source| OciError::NotListed {
         digest,
@@ -209,9 +225,10 @@ async fn is_listed(
     entry: &Entry,
     warnings: &mut Vec<Warning>,
 ) -> bool {
-    let mut proof = registry.known().proof.lock().await;
+    let known = registry.known();
+    let mut proof = known.proof.lock().await;
     if *proof == Proof::Open {
-        *proof = match shows(registry, subject, entry).await {
+        *proof = match known.proof.lead(shows(registry, subject, entry)).await {
             Ok(true) => Proof::Listed,
             Ok(false) => Proof::Unlisted,
             Err(error) => {
@@ -233,7 +250,7 @@ async fn shows(registry: &Registry, subject: &Digest, entry: &Entry) -> Result<b
     }
     let artifact_type = entry.artifact_type.as_deref();
     for wait in [Duration::ZERO, registry.options().settle] {
-        tokio::time::sleep(wait).await;
+        pause(registry, wait).await;
         let answer = call_api(registry, subject, artifact_type).await?;
         let supported = is_supported(registry, &answer)?;
         registry.known().learn(supported);
@@ -250,6 +267,12 @@ async fn shows(registry: &Registry, subject: &Digest, entry: &Entry) -> Result<b
         }
     }
     Ok(false)
+}
+
+/// Gives the registry time.
+async fn pause(registry: &Registry, time: Duration) {
+    let _waiting = waiting_for(registry.host().base());
+    tokio::time::sleep(time).await;
 }
 
 fn first_page(

@@ -30,12 +30,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 
 use super::lock::IndexLock;
-use super::tag;
+use super::{pause, tag};
 use crate::artifact::Digest;
 use crate::artifact::reference::{RepositoryName, TagOrDigest};
+use crate::budget::Lock;
 use crate::net::{Method, StatusCode, jitter};
 use crate::oci::manifest::{self, Entry, MAX_MANIFEST, Manifest, ManifestError, OCI_INDEX};
 use crate::oci::registry::host::unexpected;
@@ -81,7 +81,7 @@ pub(in crate::oci) struct Writers {
 struct Queue {
     waiting: std::sync::Mutex<Vec<Waiting>>,
     /// Held by whoever writes.
-    turn: Mutex<()>,
+    turn: Lock<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -190,6 +190,10 @@ fn occupied(subject: &Digest, found: String) -> OciError {
 async fn try_tag(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
     let queue = registry.index_writers().queue(registry, subject);
     let _turn = queue.turn.lock().await;
+    queue.turn.lead(write_placeholder(registry, subject)).await
+}
+
+async fn write_placeholder(registry: &Registry, subject: &Digest) -> Result<(), OciError> {
     let lock = IndexLock::acquire(registry, subject).await;
     // Another may have written it meanwhile.
     if !matches!(read(registry, subject).await?, Standing::Subject) {
@@ -198,7 +202,7 @@ async fn try_tag(registry: &Registry, subject: &Digest) -> Result<(), OciError> 
     put(registry, &tag(subject), placeholder(subject)?).await?;
     drop(lock);
     for wait in [Duration::ZERO, settle(registry, Duration::ZERO)] {
-        tokio::time::sleep(wait).await;
+        pause(registry, wait).await;
         if !matches!(read(registry, subject).await?, Standing::Subject) {
             return Ok(());
         }
@@ -373,7 +377,8 @@ pub(in crate::oci) async fn update_index(
     }
     let batch: Vec<Waiting> = guard(&queue.waiting).clone();
     let changes: Vec<IndexChange> = batch.iter().map(|w| w.change.clone()).collect();
-    let warnings = write(registry, subject, &changes).await?;
+    let write = write(registry, subject, &changes);
+    let warnings = queue.turn.lead(write).await?;
     for waiting in &batch {
         waiting.done.store(true, Ordering::Release);
     }
@@ -424,7 +429,7 @@ async fn write(
         let written = match put(registry, &tag, next).await {
             Err(error) if attempt < MAX_GONE && lists_what_is_gone(&error) => {
                 drop(lock.take());
-                tokio::time::sleep(jitter(crowd(attempt.saturating_add(1), slowest))).await;
+                pause(registry, jitter(crowd(attempt.saturating_add(1), slowest))).await;
                 lock = IndexLock::acquire(registry, subject).await;
                 started = Instant::now();
                 current = current_of(registry, subject, changes).await?;
@@ -437,7 +442,7 @@ async fn write(
         let before = current.as_ref().map(|c| c.digest.clone());
         replaced.extend(current.map(|c| (c.digest, c.members)));
         replaced.insert(written.clone(), members);
-        tokio::time::sleep(settle(registry, slowest)).await;
+        pause(registry, settle(registry, slowest)).await;
         started = Instant::now();
         current = current_of(registry, subject, changes).await?;
         // A registry that takes the write and does not follow it is no crowd of writers.
@@ -458,7 +463,7 @@ async fn write(
         let others = current.as_ref().is_none_or(|c| c.digest != written);
         let there = merge(current.as_ref(), changes).map_err(OciError::Write)?;
         if others && there.is_none() {
-            tokio::time::sleep(settle(registry, slowest)).await;
+            pause(registry, settle(registry, slowest)).await;
             started = Instant::now();
             current = current_of(registry, subject, changes).await?;
         }
@@ -468,7 +473,7 @@ async fn write(
         }
         if attempt > 0 {
             // Many write at once: spread out, or all overwrite each other again.
-            tokio::time::sleep(jitter(crowd(attempt, slowest))).await;
+            pause(registry, jitter(crowd(attempt, slowest))).await;
         }
         lock = IndexLock::acquire(registry, subject).await;
         if attempt > 0 || lock.is_some() {

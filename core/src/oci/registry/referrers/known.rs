@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::artifact::Digest;
+use crate::budget::Lock;
 use crate::oci::registry::guard;
 
 /// What is known of the referrers API.
@@ -39,9 +40,9 @@ pub(in crate::oci) struct Known {
     api: AtomicU8,
     asked: AtomicBool,
     /// Held while the API is asked for the first time.
-    pub(super) asking: tokio::sync::Mutex<()>,
+    pub(super) asking: Lock<()>,
     /// Held while the first thing that was stored is looked for.
-    pub(super) proof: tokio::sync::Mutex<Proof>,
+    pub(super) proof: Lock<Proof>,
     /// Referrers whose manifests were read, each with the subject that it names.
     referrers: Mutex<HashSet<(Digest, Digest)>>,
 }
@@ -84,4 +85,4 @@ impl Known {
 }
 
 /// Most referrers that are remembered of one repository.
-const MAX_REFERRERS: usize = 100_000;
+const MAX_REFERRERS: usize = 10_000;

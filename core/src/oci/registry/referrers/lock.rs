@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::artifact::Digest;
+use crate::budget::{self, Party};
 use crate::crypto;
 use crate::net::jitter;
 use crate::oci::registry::Registry;
@@ -36,6 +37,7 @@ impl IndexLock {
         let path = directory.join(name(registry, subject));
         let mut file = spawn_blocking(move || open(&path)).await.ok()?.ok()?;
         let start = Instant::now();
+        let _waiting = budget::waiting(|| Party::Directory(directory.display().to_string()));
         loop {
             // A file system may be far away, and slow to answer.
             let tried = spawn_blocking(move || (file.try_lock(), file)).await.ok()?;
