@@ -38,6 +38,7 @@ pub(crate) mod policy;
 pub(crate) mod promote;
 pub(crate) mod sign;
 pub(crate) mod token;
+mod typed;
 pub(crate) mod verify;
 pub(crate) mod version;
 
@@ -46,6 +47,7 @@ pub(crate) use deadline::Deadline;
 pub(crate) use error::{Parsed, parse};
 pub(crate) use flags::{Output, Registry, Selection, Usage};
 pub(crate) use help::{help, presentable};
+pub(crate) use typed::command;
 
 /// Makes the definition of a command.
 type Definition = fn() -> Command;

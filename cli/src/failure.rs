@@ -79,6 +79,24 @@ impl Failure {
         self
     }
 
+    /// Several lines of hints, each of which is ours to begin and stays one line.
+    pub(crate) fn hints<L: AsRef<str>>(mut self, lines: impl IntoIterator<Item = L>) -> Self {
+        let lines: Vec<_> = lines.into_iter().map(|l| one_line(l.as_ref())).collect();
+        self.hint = Some(lines.join("\n"));
+        self
+    }
+
+    /// A hint with a list below it, an item a line.
+    pub(crate) fn choices<L: AsRef<str>>(
+        self,
+        hint: &str,
+        items: impl IntoIterator<Item = L>,
+    ) -> Self {
+        let items = items.into_iter();
+        let items = items.map(|item| format!("  {}", item.as_ref()));
+        self.hints(std::iter::once(hint.to_owned()).chain(items))
+    }
+
     /// The same with one hint more.
     pub(crate) fn further(self, hint: &str) -> Self {
         let hint = own_lines(hint);

@@ -387,6 +387,11 @@ impl Console {
     }
 
     fn stderr(&self, label: &str, mark: Mark, text: &str) {
+        let width = self.err_width.filter(|_| self.terminal);
+        let text = match width {
+            Some(width) => fields::wrapped(text, label.chars().count() + 1, width),
+            None => text.to_owned(),
+        };
         let label = marked(self.colours, mark, label);
         self.to_stderr(&format!("{label} {text}\n"));
     }

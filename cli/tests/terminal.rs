@@ -431,10 +431,52 @@ fn mistakes_and_nothing_read_the_same_at_any_width() {
         let answers = WIDTHS.map(|columns| {
             let (text, ended) = shown(columns, hardsign(&machine, line).env("NO_COLOR", "1"));
             assert_eq!(ended, code, "{columns}: {line}: {text}");
-            screen(&text).join("\n")
+            // Long ones go on below themselves.
+            let words: Vec<_> = text.split_whitespace().collect();
+            words.join(" ")
         });
         assert!(answers[0].contains(part), "{line}: {}", answers[0]);
         assert!(!answers[0].trim().is_empty(), "{line}");
         assert_eq!(answers[0], answers[1], "{line}");
+    }
+}
+
+/// Errors and hints that are longer than a line of the terminal are wrapped between words; digests and the
+/// commands in backquotes stay whole, since they are copied. Nothing is wrapped in a pipe.
+#[test]
+fn long_errors_are_wrapped() {
+    let machine = machine();
+    machine.shell("sed -i 's/OU=Release/OU=Other/' config/trustpolicy.*.json");
+    let layout = "layout@sha256:87e72933805e382b4b445fb6ad3427ee306510d9476ed27c9736450e36709058";
+    for line in [
+        "blob verify -s artifact.bin.jws.sig artifact.bin",
+        &format!("verify --scope registry.example.com/app --oci-layout {layout}"),
+    ] {
+        let piped = machine.shell(&format!("COLUMNS=80 hardsign {line}"));
+        let piped = String::from_utf8(piped.stdout).unwrap();
+        let hint = piped.lines().find(|l| l.starts_with("Hint: ")).unwrap();
+        let commands: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
+        assert_eq!(commands.len(), 2, "{hint}");
+        for columns in WIDTHS {
+            let mut command = hardsign(&machine, line);
+            let (text, code) = shown(columns, command.env("NO_COLOR", "1").env_remove("COLUMNS"));
+            assert_eq!(code, 1, "{text}");
+            let text = text.replace('\r', "");
+            for command in &commands {
+                assert!(text.contains(&format!("`{command}`")), "{command}: {text}");
+            }
+            for line in text.lines() {
+                let is_one_word = !line.trim().contains(' ') || line.trim().starts_with('`');
+                assert!(
+                    line.chars().count() <= columns.into() || is_one_word,
+                    "{line}"
+                );
+            }
+            let words = |text: &str| {
+                let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+                words.join(" ")
+            };
+            assert!(words(&text).contains(&words(hint)), "{hint}{text}");
+        }
     }
 }

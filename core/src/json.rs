@@ -129,6 +129,19 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     parser::document(text(bytes, limits)?, limits, None)
 }
 
+/// Where [`parse`] stops at a fault, in bytes from the start of the text; none where there is none, or where it is in no
+/// one place.
+pub(crate) fn fault(bytes: &[u8], limits: Limits) -> Option<usize> {
+    if let Err(error) = text(bytes, limits) {
+        let JsonError::Utf8 = error else {
+            return None;
+        };
+        let error = std::str::from_utf8(bytes).err()?;
+        return Some(error.valid_up_to());
+    }
+    parser::fault(text(bytes, limits).ok()?, limits)
+}
+
 /// [`parse`] of an object with a long list: the elements of the list `name` are handed over one by one as they are read, so that
 /// there is never a tree of all of them. In the value it is empty. What follows an element may still be wrong.
 ///

@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
@@ -272,18 +273,45 @@ fn nothing_is_left_half_done() {
             false => Fate::Pass,
         }
     });
-    let told = fails(" is attached, but not signed: ");
+    // What was typed is in the command that it names.
+    let file = bench_file(&scene, "it's a CA.pem");
+    let typed = [
+        "--insecure-registry",
+        "--ca-file",
+        &file,
+        "--signature-format",
+        "cose",
+    ];
+    let told = scene.run(Tool::Hardsign, attach(&reference).iter().chain(&typed));
+    let told = told.stderr;
+    assert!(told.contains(" is attached, but not signed: "), "{told}");
     let command = told.split("sign it with `hardsign ").nth(1).unwrap();
     let command = command.split('`').next().unwrap();
+    let flags = format!(
+        "sign --insecure-registry --ca-file '{}' --signature-format cose {host}",
+        file.replace('\'', r"'\''")
+    );
+    assert!(command.starts_with(&flags), "{command}");
     let attached = discovered(&oras, &pushed);
     assert_eq!(attached.len(), 1, "{attached:?}");
     let sbom = command.rsplit(' ').next().unwrap();
     assert!(sbom.ends_with(attached[0]["digest"].as_str().unwrap()));
     // What the error says finishes the work, and so does the same command again.
     between.rule(|_| Fate::Pass);
-    scene.ok(Tool::Hardsign, command.split(' '));
+    let line = format!("{} {command}", binaries().join("hardsign").display());
+    let ran = scene
+        .bench
+        .run(&mut scene.bench.command(Path::new("sh"), ["-c", &line]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     // Directly: what is between tells no sizes.
     scene.both_verify(&sbom.replace(&host, &scene.registry.host()));
     scene.ok(Tool::Hardsign, attach(&reference));
     assert_eq!(discovered(&oras, &pushed).len(), 1);
+}
+
+/// A file of that name with certificates in it.
+fn bench_file(scene: &Scene, name: &str) -> String {
+    let file = scene.bench.path().join(name);
+    fs::copy(scene.bench.config().join("localkeys/acme.crt"), &file).unwrap();
+    file.display().to_string()
 }

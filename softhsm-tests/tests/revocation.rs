@@ -183,6 +183,29 @@ fn openssl_answers() {
         told.contains("\nHint: have it signed by somebody"),
         "{told}"
     );
+    // JSON has the same.
+    let ran = bench
+        .scene
+        .run(Tool::Hardsign, ["verify", "--output", "json", &reference]);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let refused = &json["failed"][0]["notAccepted"][0];
+    assert_eq!(refused["expected"], json!({"status": "good"}));
+    let mut actual = refused["actual"].clone();
+    let since = actual["revokedAt"].take();
+    assert!(
+        line.contains(&format!("revoked  at {},", since.as_str().unwrap())),
+        "{line}"
+    );
+    assert_eq!(
+        actual,
+        json!({
+            "status": "revoked",
+            "method": "OCSP",
+            "url": responder.url(),
+            "revokedAt": null,
+            "error": null,
+        })
+    );
     let reference = bench.sign("held", &access(&responder));
     bench.ca.revoke("held", "certificateHold");
     responder.refresh();

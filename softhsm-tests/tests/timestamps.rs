@@ -133,6 +133,61 @@ fn tsa_17_tokens_in_ber_are_stored_as_der() {
     scene.both_verify(&artifact);
 }
 
+/// What a verification tells of a timestamp: when it was at the latest, and by whom; at 80 columns, where a long
+/// value goes on below itself, and at 200. JSON has the same.
+#[test]
+fn a_verified_timestamp_is_told_of() {
+    let scene = scene(Workbench::new());
+    let bench = &scene.bench;
+    bench.hardsign_ok(["cert", "generate-test", "--default", "tests"]);
+    let authority = Arc::new(Builder::new(KeySpec::Ec256).build());
+    let tsa = Tsa::start(&authority);
+    bench.trust_store_of("tsa", "t", &authority.root());
+    policy(bench, "t", "always");
+    let root = authority.root().display().to_string();
+    let artifact = scene.push("told:v1", "told");
+    scene.ok(
+        Tool::Hardsign,
+        sign(Tool::Hardsign, &tsa, &root, &[&artifact]),
+    );
+    let json = bench.hardsign_ok(["verify", "--output", "json", &artifact]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let signature = &json["verified"][0]["signatures"][0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let stamp = &signature["timestamp"];
+    let policy = bench.config().join("trustpolicy.json");
+    let wanted = format!(
+        "Successfully verified signature for {artifact}\n  signer     {subject}\n  SHA-256    {digest}\n  signed     {signed}, by the signer's own clock\n  timestamp  {latest} by {authority}\n  trusted    by trust store ca:tests through {subject}\n  policy     statement \"all\", level strict\n  in         {policy}\n",
+        subject = text(&signature["signer"]["subject"]),
+        digest = text(&signature["signer"]["sha256Fingerprint"]),
+        signed = text(&signature["signingTime"]),
+        latest = text(&stamp["latest"]),
+        authority = text(&stamp["authority"]["subject"]),
+        policy = policy.display(),
+    );
+    for (columns, in_whole) in [("80", false), ("200", true)] {
+        let mut command = bench.command(&binaries().join("hardsign"), ["verify", &artifact]);
+        let ran = bench.run(command.env("COLUMNS", columns));
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<String>()
+        };
+        assert_eq!(
+            words(&ran.stdout),
+            words(&wanted),
+            "{columns}: {}",
+            ran.stdout
+        );
+        assert!(!in_whole || ran.stdout == wanted, "{}", ran.stdout);
+        let fields = ran.stdout.lines().skip(1);
+        for line in fields.filter(|line| !line.contains("  in  ")) {
+            assert!(line.chars().count() <= columns.parse().unwrap(), "{line}");
+        }
+    }
+}
+
 /// TSA-33, TSA-26, TSA-34: a store with another root refuses; without a `tsa` store the timestamp
 /// is not looked at; a signature without one fails where one is needed. Both tools agree.
 #[test]

@@ -52,8 +52,8 @@ Examples:
   Show the trust policy, followed by hardsign's own rules:
     hardsign policy show
 
-  Save a copy of both:
-    hardsign policy show > policies.json",
+  Check them: the exit code is 0 if both are valid:
+    hardsign policy show > /dev/null",
     explain: "\
 Examples:
   Explain what the trust policy requires of an artifact:

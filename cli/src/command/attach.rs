@@ -23,9 +23,8 @@ use serde_json::json;
 
 use super::repository::{Opener, Target};
 use super::{Context, blob, signer};
-use crate::args::Output;
 use crate::args::attach::AttachArgs;
-use crate::args::sign::KeyChoice;
+use crate::args::{Output, command};
 use crate::failure::{Failure, registry};
 use crate::output::{json, one_line};
 
@@ -255,21 +254,14 @@ fn at_stage(failure: Failure, stage: Stage, args: &AttachArgs, context: &Context
 
 /// The command that signs what is attached.
 fn sign_command(reference: &str, args: &AttachArgs, program: &str) -> String {
-    let mut words = vec![program, "sign"];
-    if args.registry.oci_layout {
-        words.push("--oci-layout");
+    let mut words = vec![program.to_owned(), "sign".to_owned()];
+    words.extend(args.registry.words());
+    if args.registry.force_referrers_tag {
+        words.push("--force-referrers-tag".to_owned());
     }
-    let id;
-    match &args.signing.key {
-        KeyChoice::Named(name) => words.extend(["--key", name]),
-        KeyChoice::Direct { plugin, id: key } => {
-            id = format!("'{key}'");
-            words.extend(["--plugin", plugin, "--id", &id]);
-        }
-        KeyChoice::Default => {}
-    }
-    words.push(reference);
-    words.join(" ")
+    words.extend(args.signing.words());
+    words.push(reference.to_owned());
+    command(words)
 }
 
 fn text(args: &AttachArgs, done: &Done, context: &Context) -> Result<(), Failure> {

@@ -277,15 +277,10 @@ fn policy<A: Applicability>(
             return findings.warn(subject, message, &fix);
         }
         Err(error) => {
-            let file = match (&error, A::KIND) {
-                (PolicyLoadError::Hardsign(_), _) => dirs.hardsign_policy(),
-                (_, Kind::Oci) if !dirs.oci_policy().exists() => dirs.old_policy(),
-                (_, Kind::Oci) => dirs.oci_policy(),
-                (_, Kind::Blob) => dirs.blob_policy(),
-            };
+            let place = super::policy::place_of(&error, A::KIND, dirs);
             let fix = match error.did_you_mean() {
-                Some(meant) => format!("{meant} Fix {}", file.display()),
-                None => format!("fix {}", file.display()),
+                Some(meant) => format!("{meant} Fix {place}"),
+                None => format!("fix {place}"),
             };
             return findings.fail(subject, WithCauses(&error).to_string(), &fix);
         }

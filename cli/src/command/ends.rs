@@ -97,6 +97,16 @@ impl Ends {
         })
     }
 
+    /// The flags by which other commands reach the source.
+    pub(super) fn source_words(&self) -> Vec<String> {
+        let oci_layout = matches!(self.source, Named::Layout(..));
+        let from = RegistryFlags {
+            oci_layout,
+            ..self.from.clone()
+        };
+        from.words()
+    }
+
     /// Where it goes; a layout is made now if there is none.
     pub(super) fn destination(
         &self,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use hardsign_core::artifact::reference::{Reference, RepositoryName};
 use hardsign_core::policy::hardsign::{AttachedRule, HardwareRule, Maker, Party, Signers};
-use hardsign_core::policy::{SelectionError, blob, oci};
+use hardsign_core::policy::{SelectionError, VerifyTimestamp, blob, oci};
 use hardsign_core::trust::Loader;
 use hardsign_core::verify::{Because, Explanation, Policy, PolicyFile};
 use serde_json::{Map, Value, json};
@@ -97,7 +97,13 @@ fn text(explained: &Explanation, repository: Option<&str>) -> String {
         out.line(1, format_args!("{:<20}{action}", check.to_string()));
     }
     if let Some(when) = explained.verify_timestamp {
-        out.pair("Timestamps", format_args!("looked at {when}"));
+        let when = match when {
+            VerifyTimestamp::Always => "always checked",
+            VerifyTimestamp::AfterCertExpiry => {
+                "checked once a certificate of the chain has expired"
+            }
+        };
+        out.pair("Timestamps", when);
     }
     out.line(0, "Trust stores");
     for store in &explained.stores {
@@ -116,6 +122,10 @@ fn text(explained: &Explanation, repository: Option<&str>) -> String {
         out.line(1, identity);
     }
     if let Some(rules) = &explained.rules {
+        out.line(
+            0,
+            "Hardsign's own rules, which other verifiers do not enforce",
+        );
         if let Some(demanded) = &rules.signers {
             signers(demanded, &mut out);
         }

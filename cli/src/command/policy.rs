@@ -5,9 +5,12 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hardsign_core::artifact::Kind;
-use hardsign_core::config::{PolicyFileError, read_named, read_policy, read_regular, write_atomic};
+use hardsign_core::config::{
+    FileLock, PolicyFile, PolicyFileError, read_named, read_policy, read_regular, write_atomic,
+};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::policy::edit::{self, Applies, EditError};
 use hardsign_core::policy::position;
@@ -107,10 +110,9 @@ pub(super) fn import(
         context.console.warning(warning);
     }
     let dirs = context.dirs()?;
-    if !may_replace(subject, args.force, &dirs, context)? {
+    let Some(path) = replace(subject, &bytes, args.force, &dirs, context)? else {
         return Ok(());
-    }
-    let path = write(subject, &bytes, &dirs)?;
+    };
     if subject.kind == Kind::Oci {
         delete_old(&dirs, context)?;
     }
@@ -137,24 +139,10 @@ fn import_rules(
     context: &Context,
 ) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let policy = match read_policy(&dirs, subject.kind) {
-        Ok(file) => Some(file.bytes),
-        Err(PolicyFileError::NotPresent) => None,
-        Err(error) => return Err(refused(error.into())),
-    };
-    let checked = check_together(Some(bytes), subject.kind, policy.as_deref(), &dirs);
-    checked.map_err(|error| match error {
-        PolicyLoadError::Hardsign(error) => {
-            let position = position::of_rules(bytes, None, &error);
-            let failure = Failure {
-                hint: error.did_you_mean(),
-                ..Failure::error(error)
-            };
-            see(failure, Path::new(&args.path), position)
-        }
-        other => refused(other),
-    })?;
+    let file = Path::new(&args.path);
+    check_rules(subject.kind, file, bytes, &dirs)?;
     let path = dirs.hardsign_policy();
+    let before = read_rules(&dirs).ok();
     let exists = path.exists();
     if exists && args.force {
         context
@@ -166,6 +154,11 @@ fn import_rules(
     if !context.confirm(question, args.force || !exists, &unanswered)? {
         return Ok(());
     }
+    let _lock = lock(&dirs)?;
+    if !args.force && read_rules(&dirs).ok() != before {
+        return Err(changed(&path));
+    }
+    check_rules(subject.kind, file, bytes, &dirs)?;
     back_up(&path)
         .map_err(|error| WithCauses(&error).to_string())
         .and_then(|()| {
@@ -178,8 +171,27 @@ fn import_rules(
         "Successfully imported hardsign policy to {}.",
         path.display()
     ))?;
+    context.console.line(NOT_ENFORCED)?;
     Ok(context.console.document(&json!({ "path": path }))?)
 }
+
+/// Hardsign's own rules out of a file, held against the trust policies as they are.
+fn check_rules(kind: Kind, file: &Path, bytes: &[u8], dirs: &Dirs) -> Result<(), Failure> {
+    let policy = match read_policy(dirs, kind) {
+        Ok(file) => Some(file.bytes),
+        Err(PolicyFileError::NotPresent) => None,
+        Err(error) => return Err(refused(error.into())),
+    };
+    let checked = check_together(Some(bytes), kind, policy.as_deref(), dirs);
+    checked.map_err(|error| match error {
+        PolicyLoadError::Hardsign(_) => refused_at(error, file, bytes, None),
+        other => refused_in(other, None, kind, dirs),
+    })
+}
+
+/// What is said where rules are written that `notation` does not know.
+const NOT_ENFORCED: &str =
+    "Other verifiers do not enforce the rules in policy.hardsign.json: they are hardsign's own.";
 
 /// Where in the file the fault is, as the hint, below what was probably meant.
 fn see(failure: Failure, file: &Path, position: Option<position::Position>) -> Failure {
@@ -222,34 +234,86 @@ pub(super) fn refused_in(
     kind: Kind,
     dirs: &Dirs,
 ) -> Failure {
-    let (path, within) = match (&error, file) {
-        (PolicyLoadError::File(PolicyFileError::NotPresent), _) => {
-            return refused(error).hint(hint_of_absence(kind));
+    match error {
+        PolicyLoadError::File(PolicyFileError::NotPresent) => {
+            refused(error).hint(hint_of_absence(absent(kind, dirs)))
         }
-        (_, Some(file)) => (file.to_owned(), Some("hardsign")),
-        (PolicyLoadError::Policy(_), None) => match read_policy(dirs, kind) {
-            Ok(file) => (file.path, None),
-            Err(_) => return refused(error),
-        },
-        (_, None) => (dirs.hardsign_policy(), None),
-    };
-    let bytes = read_named(&path, Kind::MAX_POLICY_LEN as u64).unwrap_or_default();
-    let position = match &error {
         // CLI-02: scripts compare all that is printed of these; `policy import` tells their place.
         PolicyLoadError::Policy(
             PolicyError::DuplicateScope { .. } | PolicyError::DuplicateName { .. },
-        ) => None,
-        PolicyLoadError::Policy(error) => position::of_policy(&bytes, error),
-        PolicyLoadError::Hardsign(error) => position::of_rules(&bytes, within, error),
+        ) => refused(error),
+        error => match file {
+            Some(file) => refused_at(error, file, &read_again(file), Some("hardsign")),
+            None => {
+                let path = faulty_file(&error, kind, dirs);
+                refused_at(error, &path, &read_again(&path), None)
+            }
+        },
+    }
+}
+
+/// A document that was refused, with the place of the fault in it. `within`: the member of it that holds
+/// hardsign's own rules.
+fn refused_at(error: PolicyLoadError, file: &Path, bytes: &[u8], within: Option<&str>) -> Failure {
+    let position = position_of(&error, bytes, within);
+    see(refused(error), file, position)
+}
+
+fn position_of(
+    error: &PolicyLoadError,
+    bytes: &[u8],
+    within: Option<&str>,
+) -> Option<position::Position> {
+    match error {
+        PolicyLoadError::Policy(error) => position::of_policy(bytes, error),
+        PolicyLoadError::Hardsign(error) => position::of_rules(bytes, within, error),
         _ => None,
+    }
+}
+
+/// The file to change where a user's policy was refused, with the place in it.
+pub(super) fn place_of(error: &PolicyLoadError, kind: Kind, dirs: &Dirs) -> String {
+    let path = faulty_file(error, kind, dirs);
+    match position_of(error, &read_again(&path), None) {
+        Some(position) => format!("{}:{position}", path.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// Which of the user's policy files has the fault, if `kind` was to be verified. Hardsign's own rules can make
+/// the policy of the other kind needed as well.
+fn faulty_file(error: &PolicyLoadError, kind: Kind, dirs: &Dirs) -> PathBuf {
+    let of = |kind| match read_policy(dirs, kind) {
+        Ok(file) => (file.path, check(subject(kind), &file.bytes).is_ok()),
+        Err(_) => (path(kind, dirs), false),
     };
-    let failure = refused(error);
-    let Some(position) = position else {
-        return failure;
-    };
-    let place = format!("{}:{position}", path.display());
-    let hint = hint_of_place(failure.hint.as_deref(), &place);
-    failure.hint(hint)
+    match error {
+        PolicyLoadError::Policy(_) => match of(kind) {
+            (_, true) => of(kind.other()).0,
+            (path, false) => path,
+        },
+        PolicyLoadError::File(_) => of(kind).0,
+        _ => dirs.hardsign_policy(),
+    }
+}
+
+/// Which kind of policy is missing, if `kind` was to be verified.
+fn absent(kind: Kind, dirs: &Dirs) -> Kind {
+    match read_policy(dirs, kind) {
+        Ok(_) => kind.other(),
+        Err(_) => kind,
+    }
+}
+
+fn read_again(path: &Path) -> Vec<u8> {
+    read_named(path, Kind::MAX_POLICY_LEN as u64).unwrap_or_default()
+}
+
+fn subject(kind: Kind) -> &'static Subject {
+    match kind {
+        Kind::Oci => &OCI,
+        Kind::Blob => &BLOB,
+    }
 }
 
 /// Writes a policy of one statement (CLI-99): two spaces of indent, no final newline.
@@ -271,10 +335,9 @@ pub(super) fn init(subject: &Subject, args: &InitArgs, context: &Context) -> Res
         Failure::failed(format!("invalid {noun} policy: {}", WithCauses(&error)))
     })?;
     let dirs = context.dirs()?;
-    if !may_replace(subject, args.force, &dirs, context)? {
+    let Some(path) = replace(subject, &bytes, args.force, &dirs, context)? else {
         return Ok(());
-    }
-    let path = write(subject, &bytes, &dirs)?;
+    };
     context.console.line(format_args!(
         "Successfully initialized {noun} trust policy file to {}.",
         path.display()
@@ -331,10 +394,8 @@ pub(super) fn show(subject: &Subject, context: &Context) -> Result<(), Failure> 
 /// `policy.hardsign.json`, where there is one, below the trust policy.
 fn show_rules(above: &[u8], dirs: &Dirs, context: &Context) -> Result<(), Failure> {
     let path = dirs.hardsign_policy();
-    let bytes = match read_regular(&path, Kind::MAX_POLICY_LEN as u64) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return Ok(()),
-        Err(error) => return Err(Failure::error(error)),
+    let Some(bytes) = read_rules(dirs)? else {
+        return Ok(());
     };
     if !above.ends_with(b"\n") {
         context.console.bytes(b"\n")?;
@@ -346,14 +407,7 @@ fn show_rules(above: &[u8], dirs: &Dirs, context: &Context) -> Result<(), Failur
     context.console.bytes(&bytes)?;
     hardsign::Document::parse(&bytes)
         .map(drop)
-        .map_err(|error| {
-            let position = position::of_rules(&bytes, None, &error);
-            let failure = Failure {
-                hint: error.did_you_mean(),
-                ..Failure::error(error)
-            };
-            see(failure, &path, position)
-        })
+        .map_err(|error| refused_at(error.into(), &path, &bytes, None))
 }
 
 /// Where the policy of a kind is written.
@@ -365,12 +419,15 @@ fn path(kind: Kind, dirs: &Dirs) -> PathBuf {
 }
 
 /// A policy that can't be used. Where the text ends with what to do, the hint is what was found wrong.
-pub(super) fn refused(error: PolicyLoadError) -> Failure {
+fn refused(error: PolicyLoadError) -> Failure {
     let cause = match &error {
         PolicyLoadError::Policy(policy) if policy.is_malformed() => policy.source(),
         PolicyLoadError::File(PolicyFileError::Permission { source, .. }) => Some(source as _),
         _ => None,
     };
+    if let PolicyLoadError::Roots { .. } = &error {
+        return Failure::error(error).hint(HINT_OF_ROOTS);
+    }
     match cause {
         Some(cause) => Failure::failed(error.to_string()).hint(WithCauses(cause).to_string()),
         None => Failure {
@@ -381,25 +438,63 @@ pub(super) fn refused(error: PolicyLoadError) -> Failure {
 }
 
 /// Reads a policy as verification would.
-pub(super) fn check(subject: &Subject, bytes: &[u8]) -> Result<Vec<Warning>, PolicyError> {
+fn check(subject: &Subject, bytes: &[u8]) -> Result<Vec<Warning>, PolicyError> {
     (subject.parse)(bytes)
+}
+
+/// Asks, and writes the policy; nothing where the answer is no. What it replaces stays beside it, as
+/// `<name>.bak` (CLI-87).
+///
+/// # Errors
+/// It does not fit hardsign's own rules, the policy was changed while the question waited, or it can't be
+/// written.
+fn replace(
+    subject: &Subject,
+    bytes: &[u8],
+    force: bool,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Option<PathBuf>, Failure> {
+    check_with_rules(subject.kind, bytes, dirs)?;
+    let there = || read_policy(dirs, subject.kind).ok();
+    let before = there();
+    if !may_replace(subject, before.as_ref(), force, context)? {
+        return Ok(None);
+    }
+    let _lock = lock(dirs)?;
+    let path = path(subject.kind, dirs);
+    if !force && there() != before {
+        return Err(changed(&path));
+    }
+    check_with_rules(subject.kind, bytes, dirs)?;
+    back_up(&path)
+        .map_err(|error| WithCauses(&error).to_string())
+        .and_then(|()| {
+            let written = write_atomic(&path, bytes, 0o600);
+            written.map_err(|error| WithCauses(&error).to_string())
+        })
+        .map_err(|error| {
+            Failure::failed(format!(
+                "failed to write {} trust policy configuration: {error}",
+                subject.noun
+            ))
+        })?;
+    Ok(Some(path))
 }
 
 /// Asks before an existing policy is replaced. One that is no JSON is replaced without a question
 /// (CLI-87); `--force` warns instead (CLI-86).
-pub(super) fn may_replace(
+fn may_replace(
     subject: &Subject,
+    there: Option<&PolicyFile>,
     force: bool,
-    dirs: &Dirs,
     context: &Context,
 ) -> Result<bool, Failure> {
     let noun = subject.noun;
-    let there = read_policy(dirs, subject.kind);
-    let there = there
-        .ok()
-        .filter(|file| serde_json::from_slice::<serde_json::Value>(&file.bytes).is_ok());
+    let is_json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+    let there = there.filter(|file| is_json(&file.bytes));
     let exists = there.is_some();
-    let path = there.map(|file| file.path).unwrap_or_default();
+    let path = there.map(|file| file.path.clone()).unwrap_or_default();
     if exists && force {
         context.console.warning(format_args!(
             "existing {noun} trust policy configuration will be overwritten"
@@ -414,22 +509,50 @@ pub(super) fn may_replace(
     )
 }
 
-/// Writes the policy, and keeps what it replaces beside it, as `<name>.bak` (CLI-87).
-pub(super) fn write(subject: &Subject, bytes: &[u8], dirs: &Dirs) -> Result<PathBuf, Failure> {
-    let path = path(subject.kind, dirs);
-    back_up(&path)
-        .map_err(|error| WithCauses(&error).to_string())
-        .and_then(|()| {
-            let written = write_atomic(&path, bytes, 0o600);
-            written.map_err(|error| WithCauses(&error).to_string())
-        })
-        .map_err(|error| {
-            Failure::failed(format!(
-                "failed to write {} trust policy configuration: {error}",
-                subject.noun
-            ))
-        })?;
-    Ok(path)
+/// Holds a trust policy against hardsign's own rules as they are: a policy that verification would refuse
+/// is not written.
+fn check_with_rules(kind: Kind, policy: &[u8], dirs: &Dirs) -> Result<(), Failure> {
+    let rules = read_rules(dirs)?;
+    let checked = check_together(rules.as_deref(), kind, Some(policy), dirs);
+    checked.map_err(|error| not_together(error, kind, dirs))
+}
+
+/// The bytes of `policy.hardsign.json`, if there is one.
+fn read_rules(dirs: &Dirs) -> Result<Option<Vec<u8>>, Failure> {
+    match read_regular(&dirs.hardsign_policy(), Kind::MAX_POLICY_LEN as u64) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(Failure::error(error)),
+    }
+}
+
+/// A trust policy of this kind that does not fit hardsign's own rules.
+fn not_together(error: PolicyLoadError, kind: Kind, dirs: &Dirs) -> Failure {
+    let failure = match error {
+        // The policy of this kind was read before.
+        PolicyLoadError::Policy(_) | PolicyLoadError::File(_) => {
+            refused_in(error, None, kind.other(), dirs)
+        }
+        error => refused_in(error, None, kind, dirs),
+    };
+    failure.further(&format!(
+        "nothing was written: verification would refuse both together; first change {}, or put it aside and import it last",
+        dirs.hardsign_policy().display()
+    ))
+}
+
+/// Lets one process at a time change policies.
+fn lock(dirs: &Dirs) -> Result<FileLock, Failure> {
+    FileLock::acquire(&dirs.hardsign_policy(), PATIENCE).map_err(Failure::error)
+}
+
+/// A policy that is not what the user was asked about.
+fn changed(path: &Path) -> Failure {
+    Failure::failed(format!(
+        "{} was changed by another command meanwhile",
+        path.display()
+    ))
+    .hint("nothing was written; run the same command again")
 }
 
 fn back_up(path: &Path) -> io::Result<()> {
@@ -457,5 +580,10 @@ fn delete_old(dirs: &Dirs, context: &Context) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+const HINT_OF_ROOTS: &str = "the path after \"file:\" is relative to the policy's file, or absolute; the file holds certificates in PEM or DER";
+
+/// How long another command may take to write its change.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SPECIFICATION: &str = "https://github.com/notaryproject/specifications/blob/8cf800c60b7315a43f0adbcae463d848a353b412/specs/trust-store-trust-policy.md";

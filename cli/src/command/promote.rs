@@ -161,8 +161,8 @@ impl Promotion<'_> {
             ))),
             Err(error) => {
                 let asked = Asked::Artifact {
-                    layout: args.ends.from_layout,
-                    insecure: args.ends.registry.insecure,
+                    flags: &self.ends.source_words(),
+                    policy: args.policy_file.as_deref(),
                 };
                 let width = context.console.err_width();
                 let failure = refusal(&error, &asked, context.program, width).failure;

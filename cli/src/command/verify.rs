@@ -13,7 +13,7 @@ use hardsign_core::oci::registry::Access;
 use hardsign_core::policy::hardsign::HardwareRule;
 use hardsign_core::policy::{Applicability, Document, oci};
 use hardsign_core::trust::Loader;
-use hardsign_core::verify::{Options, Outcome, Policy, PolicyLoadError, Verifier};
+use hardsign_core::verify::{Options, Outcome, Policy, Verifier};
 
 use super::lines::{self, Kind};
 use super::many::{self, Name, Source};
@@ -188,8 +188,8 @@ async fn verdict(
         .await
         .map_err(|error| {
             let asked = Asked::Artifact {
-                layout: args.registry.oci_layout,
-                insecure: args.registry.insecure,
+                flags: &args.registry.words(),
+                policy: args.policy_file.as_deref(),
             };
             refusal(&error, &asked, context.program, context.console.err_width())
         })
@@ -219,12 +219,8 @@ pub(super) fn load<A: Applicability>(
         Some(path) => Policy::from_file(Path::new(path)),
         None => Policy::load(dirs),
     };
-    let policy = policy.map_err(|error| match error {
-        error @ PolicyLoadError::Roots { .. } => Failure::error(error).hint(
-            "the path after \"file:\" is relative to the policy's file, or absolute; the file holds certificates in PEM or DER",
-        ),
-        other => super::policy::refused_in(other, file.map(Path::new), A::KIND, dirs),
-    })?;
+    let policy = policy
+        .map_err(|error| super::policy::refused_in(error, file.map(Path::new), A::KIND, dirs))?;
     for warning in policy.document().warnings() {
         context.console.warning(warning);
     }

@@ -135,18 +135,17 @@ fn failure(error: &VerifyError, asked: &Asked<'_>, program: &str) -> Failure {
         VerifyError::NoSignature { reference } => {
             let sign = asked.sign(reference, None);
             hints.push(format!(
-                "`{sign}` signs it; signatures that were made elsewhere are copied with `hardsign copy`"
+                "it is not signed: ask its publisher for a signature, which `hardsign copy` brings along; if it is your own, `{sign}` signs it"
             ));
         }
         _ => {}
     }
-    let of_hardware = of_hardware(error).map(str::to_owned);
-    hints.extend(of_hardware.or_else(|| next(error, asked)));
+    hints.extend(of_hardware(error, asked).or_else(|| next(error, asked)));
     let (exit, hint) = classify(error);
-    hints.extend(hint.as_deref().map(one_line));
-    Failure {
-        hint: (!hints.is_empty()).then(|| hints.join("\n")),
-        ..Failure::new(exit, message)
+    hints.extend(hint);
+    match hints.is_empty() {
+        true => Failure::new(exit, message),
+        false => Failure::new(exit, message).hints(hints),
     }
 }
 
@@ -181,7 +180,7 @@ fn of_store(fault: &TrustError, program: &str) -> Failure {
 fn next(error: &VerifyError, asked: &Asked<'_>) -> Option<String> {
     let (reference, attempts) = match error {
         VerifyError::Rejected(rejected) => {
-            let Asked::Blob { name, files } = asked else {
+            let Asked::Blob { name, files, .. } = asked else {
                 return None;
             };
             let file = files.first().map(String::as_str);
@@ -208,29 +207,31 @@ fn below(error: &VerifyError, asked: &Asked<'_>, width: Option<usize>) -> Vec<St
     match error {
         VerifyError::Rejected(rejected) => fields(&compared::rows(rejected), 2, width),
         VerifyError::Attached { passed_over, .. } => first_few(passed_over, |p| {
-            (p.digest.to_string(), attached_fault(&p.fault))
+            (p.digest.to_string(), attached_fault(&p.fault), Vec::new())
         }),
         _ => {
             let attempts = error.attempts();
-            let mut lines = first_few(attempts, |attempt| {
+            first_few(attempts, |attempt| {
                 let name = name(&attempt.signature, asked.files());
-                (name, WithCauses(&attempt.failure).to_string())
-            });
-            if let [only] = attempts
-                && let AttemptFailure::Rejected(rejected) = &only.failure
-            {
-                lines.extend(fields(&compared::rows(rejected), 4, width));
-            }
-            lines
+                let rows = match (&attempt.failure, attempts) {
+                    (AttemptFailure::Rejected(rejected), [_]) => compared::rows(rejected),
+                    (AttemptFailure::Rejected(rejected), _) => compared::in_short(rejected),
+                    _ => Vec::new(),
+                };
+                let why = WithCauses(&attempt.failure).to_string();
+                (name, why, fields(&rows, 4, width))
+            })
         }
     }
 }
 
-fn first_few<T>(items: &[T], said: impl Fn(&T) -> (String, String)) -> Vec<String> {
+/// A line for each of the first few items, with the lines that stand below it.
+fn first_few<T>(items: &[T], said: impl Fn(&T) -> (String, String, Vec<String>)) -> Vec<String> {
     let mut lines = Vec::new();
     for item in items.iter().take(SHOWN) {
-        let (name, why) = said(item);
+        let (name, why, below) = said(item);
         lines.push(format!("  {name}: {why}"));
+        lines.extend(below);
     }
     let more = items.len().saturating_sub(SHOWN);
     if more > 0 {
@@ -299,7 +300,7 @@ fn of_plugin(rejected: &Rejected) -> (Exit, Option<String>) {
 }
 
 /// What to do about evidence of hardware that is missing, or proves nothing here.
-fn of_hardware(error: &VerifyError) -> Option<&'static str> {
+fn of_hardware(error: &VerifyError, asked: &Asked<'_>) -> Option<String> {
     let rejected = match error {
         VerifyError::Rejected(rejected) => vec![rejected],
         _ => {
@@ -312,9 +313,12 @@ fn of_hardware(error: &VerifyError) -> Option<&'static str> {
         }
     };
     let hint = |error: &HardwareError| match error {
-        HardwareError::NoEvidence => Some(NO_EVIDENCE),
+        HardwareError::NoEvidence => Some(NO_EVIDENCE.to_owned()),
         HardwareError::Unproven(error) => match **error {
-            AttestationError::Untrusted { .. } => Some(OTHER_MAKER),
+            AttestationError::Untrusted { .. } => Some(format!(
+                "if the device is of another maker, name its roots in {}: \"hardware\": {{\"roots\": [\"file:maker.pem\"]}}",
+                asked.policy().unwrap_or("policy.hardsign.json")
+            )),
             _ => None,
         },
         _ => None,
@@ -336,8 +340,6 @@ const NOTHING_ATTACHED: &str = "nothing of that type is attached: `hardsign atta
 
 const NO_EVIDENCE: &str =
     "evidence is added when signing: `sign --attest`, with a key that a YubiKey made";
-
-const OTHER_MAKER: &str = "if the device is of another maker, name its roots in policy.hardsign.json: \"hardware\": {\"roots\": [\"file:maker.pem\"]}";
 
 const UNDER_SKIP: &str =
     "leave --require-hardware out, or give the statement a level that verifies";

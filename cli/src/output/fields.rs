@@ -48,6 +48,44 @@ fn parts(value: &str, room: Option<usize>) -> Vec<String> {
     parts
 }
 
+/// A text of one or more lines, `taken` columns of whose first one are taken already, for a terminal of that width: a
+/// line that is longer goes on below itself, as far to the right as it begins. It is parted at blanks alone, and not
+/// within a command in backquotes, so that what is copied stays whole.
+pub(crate) fn wrapped(text: &str, taken: usize, width: usize) -> String {
+    let mut out = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let indent = line.chars().take_while(|c| *c == ' ').count();
+        let start = if number == 0 { taken } else { indent };
+        if number > 0 {
+            out.push('\n');
+        }
+        out.push_str(line.get(..indent).unwrap_or_default());
+        let mut column = start;
+        for (word_number, word) in words(line.get(indent..).unwrap_or_default()).enumerate() {
+            let length = word.chars().count();
+            if word_number > 0 && column + 1 + length > width {
+                out.push_str(&format!("\n{:start$}", ""));
+                column = start;
+            } else if word_number > 0 {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += length;
+        }
+    }
+    out
+}
+
+/// The words of a line; what stands in backquotes is one, with what is written on to it.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    line.split(move |c: char| {
+        quoted ^= c == '`';
+        c == ' ' && !quoted
+    })
+}
+
 /// Room that a value has in any case: a fingerprint stays whole at 80 columns.
 const MIN_ROOM: usize = 24;
 
@@ -65,6 +103,28 @@ mod tests {
             fields(&pairs, 2, None),
             ["  signer   CN=a", "  SHA-256  b\\nc"]
         );
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_where_nobody_copies() {
+        let digest = "a".repeat(64);
+        assert_eq!(wrapped("short", 6, 80), "short");
+        assert_eq!(
+            wrapped("one two three\n  four five six", 6, 14),
+            "one two\n      three\n  four five\n  six"
+        );
+        let text = format!("do this: `hardsign sign x@sha256:{digest}` signs it");
+        assert_eq!(
+            wrapped(&text, 6, 40),
+            format!("do this:\n      `hardsign sign x@sha256:{digest}`\n      signs it")
+        );
+        for width in 1..100 {
+            let copied: Vec<_> = wrapped(&text, 6, width)
+                .lines()
+                .map(|line| line.trim().to_owned())
+                .collect();
+            assert_eq!(copied.join(" "), text, "{width}");
+        }
     }
 
     #[test]

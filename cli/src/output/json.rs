@@ -1,6 +1,8 @@
 //! What several commands print in JSON, in one form: `docs/json.md` lists the names.
 
 use hardsign_core::artifact::Descriptor;
+use hardsign_core::revocation::{Checked, Status};
+use hardsign_core::text::WithCauses;
 use hardsign_plugin::proto::{KeyEntry, Token};
 use serde_json::{Value, json};
 
@@ -10,6 +12,21 @@ pub(crate) fn descriptor(descriptor: &Descriptor) -> Value {
         "mediaType": descriptor.media_type,
         "digest": descriptor.digest,
         "size": descriptor.size,
+    })
+}
+
+/// What an OCSP responder or a CRL says of a certificate.
+pub(crate) fn checked(checked: &Checked) -> Value {
+    let source = checked.source.as_ref();
+    json!({
+        "status": checked.status.name(),
+        "method": source.map(|source| source.method.name()),
+        "url": source.map(|source| source.url.as_str()),
+        "revokedAt": checked.revoked_at.map(|at| at.to_string()),
+        "error": match &checked.status {
+            Status::Unknown(why) => Some(WithCauses(why).to_string()),
+            _ => None,
+        },
     })
 }
 

@@ -10,30 +10,58 @@ pub(super) fn document<'a>(
     limits: Limits,
     taken: Option<(&'a str, &'a mut dyn FnMut(Value))>,
 ) -> Result<Value, JsonError> {
-    let mut parser = Parser {
-        text,
-        at: 0,
-        limits,
-        values: 0,
-        taken,
-    };
-    let value = parser.value(0)?;
-    parser.white_space();
-    match parser.peek() {
-        None => Ok(value),
-        Some(_) => Err(JsonError::TrailingData { offset: parser.at }),
+    Parser::new(text, limits, taken).document()
+}
+
+/// Where [`document`] stops at a fault; none where there is no fault.
+pub(super) fn fault(text: &str, limits: Limits) -> Option<usize> {
+    let mut parser = Parser::new(text, limits, None);
+    match parser.document().err()? {
+        JsonError::Unexpected { offset }
+        | JsonError::String { offset }
+        | JsonError::Number { offset }
+        | JsonError::TrailingData { offset } => Some(offset),
+        JsonError::UnexpectedEnd => Some(text.len()),
+        JsonError::DuplicateName { .. } => Some(parser.name),
+        _ => Some(parser.at),
     }
 }
 
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// Where the last name of a member begins.
+    name: usize,
     limits: Limits,
     values: usize,
     taken: Option<(&'a str, &'a mut dyn FnMut(Value))>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(
+        text: &'a str,
+        limits: Limits,
+        taken: Option<(&'a str, &'a mut dyn FnMut(Value))>,
+    ) -> Self {
+        Self {
+            text,
+            at: 0,
+            name: 0,
+            limits,
+            values: 0,
+            taken,
+        }
+    }
+
+    fn document(&mut self) -> Result<Value, JsonError> {
+        let value = self.value(0)?;
+        self.white_space();
+        match self.peek() {
+            None => Ok(value),
+            Some(_) => Err(JsonError::TrailingData { offset: self.at }),
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -75,8 +103,8 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
-        self.count()?;
         self.white_space();
+        self.count()?;
         match self.peek() {
             Some(b'{') => self.object(self.deeper(depth)?),
             Some(b'[') => {
@@ -121,6 +149,7 @@ impl Parser<'_> {
         }
         loop {
             self.white_space();
+            self.name = self.at;
             let name = self.string()?;
             if !names.is_new(&name, members.iter().map(|(name, _)| name.as_str())) {
                 let name = name.chars().take(200).collect();

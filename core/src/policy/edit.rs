@@ -366,7 +366,7 @@ pub fn remove_signer<A: Applicability>(
         let statements = list(&mut tree, "trustPolicies")?;
         statements.retain(|statement| statement.get("name").and_then(Value::as_str) != Some(name));
         changes.push(format!(
-            "statement {name:?} goes, for it has no other signer"
+            "statement {name:?} is removed: it has no other signer"
         ));
     } else {
         let statement = find_statement(&mut tree, name)?;
@@ -449,12 +449,16 @@ pub fn add_party(
     let (signers, at_least, what) = match role {
         Role::Required { at_least } => {
             let signers = member(rules, "signers", json!({"atLeast": 0, "of": []}));
-            (signers, *at_least, "signers".to_owned())
+            (signers, *at_least, "required signers".to_owned())
         }
         Role::Attached { artifact_type } => {
             let rule = attached_rule(rules, artifact_type, &mut changes, statement)?;
             let signers = member(rule, "signers", json!({"atLeast": 0, "of": []}));
-            (signers, None, format!("attached {artifact_type}"))
+            (
+                signers,
+                None,
+                format!("signers of attached {artifact_type}"),
+            )
         }
     };
     let party = json!({
@@ -477,7 +481,7 @@ pub fn add_party(
         None => {
             of.push(party);
             changes.push(format!(
-                "statement {statement:?}: {what}: also {:?}",
+                "statement {statement:?}: {what} get {:?}",
                 signer.name
             ));
         }
@@ -492,7 +496,7 @@ pub fn add_party(
     };
     if wanted != before {
         changes.push(format!(
-            "statement {statement:?}: {what}: at least {wanted} of {number} must have signed"
+            "statement {statement:?}: at least {wanted} of {number} {what} must have signed"
         ));
         if let Some(signers) = signers.as_object_mut() {
             signers.insert("atLeast".to_owned(), json!(wanted));
@@ -513,7 +517,7 @@ fn attached_rule<'t>(
     let of_type = |rule: &Value| rule.get("type").and_then(Value::as_str) == Some(artifact_type);
     let position = attached.iter().position(of_type).unwrap_or_else(|| {
         changes.push(format!(
-            "statement {statement:?}: demands an attached {artifact_type}"
+            "statement {statement:?}: requires an attached {artifact_type}"
         ));
         attached.push(json!({"type": artifact_type}));
         attached.len() - 1
@@ -555,25 +559,25 @@ pub fn remove_party(
             if gone && left > 0 {
                 let at_least = signers.get("atLeast").and_then(Value::as_u64).unwrap_or(1);
                 changes.push(format!(
-                    "statement {statement:?}: {what}: {signer:?} goes, at least {at_least} of {left} must have signed"
+                    "statement {statement:?}: {what} lose {signer:?}, at least {at_least} of {left} must have signed"
                 ));
             } else if gone {
                 changes.push(format!(
-                    "statement {statement:?}: the rule on {what} goes, for {signer:?} is its only signer"
+                    "statement {statement:?}: the rule on {what} is removed: {signer:?} is its only signer"
                 ));
             }
             gone && left == 0
         };
         if rules
             .get_mut("signers")
-            .is_some_and(|signers| without(signers, "signers"))
+            .is_some_and(|signers| without(signers, "required signers"))
         {
             remove(rules, "signers");
         }
         if let Some(list) = rules.get_mut("attached").and_then(Value::as_array_mut) {
             list.retain_mut(|rule| {
                 let what = format!(
-                    "attached {}",
+                    "signers of attached {}",
                     rule.get("type").and_then(Value::as_str).unwrap_or_default()
                 );
                 !rule

@@ -1,7 +1,7 @@
 //! The policy of a run out of files.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::hardsign;
 use super::run::{Policy, PolicyFile, PolicyLoadError, bind};
@@ -83,19 +83,29 @@ impl<A: Applicability> Policy<Document<A>> {
 
     /// Loads the roots that the rules name, relative to the file that they stand in.
     fn load_roots(&mut self, file: &Path) -> Result<(), PolicyLoadError> {
-        let directory = file.parent().unwrap_or(Path::new(""));
-        self.root_files = self.rules.root_files().map(|f| directory.join(f)).collect();
-        let read = |name: &Path| {
-            let path = directory.join(name);
-            read_roots(&path).map_err(|source| PolicyLoadError::Roots { path, source })
-        };
-        Ok(self.rules.load_roots(read)??)
+        self.root_files = load_roots(&mut self.rules, file)?;
+        Ok(())
     }
+}
+
+/// Loads the roots that rules in `file` name, and returns the paths of their files.
+fn load_roots(
+    rules: &mut hardsign::Document,
+    file: &Path,
+) -> Result<Vec<PathBuf>, PolicyLoadError> {
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let files = rules.root_files().map(|f| directory.join(f)).collect();
+    let read = |name: &Path| {
+        let path = directory.join(name);
+        read_roots(&path).map_err(|source| PolicyLoadError::Roots { path, source })
+    };
+    rules.load_roots(read)??;
+    Ok(files)
 }
 
 /// Checks hardsign's own rules and the trust policy of one kind against each other, as the next
 /// verification will, before they are written; where the rules concern the other kind as well, with the
-/// policy file of that kind as it is.
+/// policy file of that kind as it is. Files with roots are looked for beside `policy.hardsign.json`.
 ///
 /// # Errors
 /// See [`PolicyLoadError`].
@@ -105,9 +115,10 @@ pub fn check_together(
     policy: Option<&[u8]>,
     dirs: &Dirs,
 ) -> Result<(), PolicyLoadError> {
-    let Some(rules) = rules.map(hardsign::Document::parse).transpose()? else {
+    let Some(mut rules) = rules.map(hardsign::Document::parse).transpose()? else {
         return Ok(());
     };
+    load_roots(&mut rules, &dirs.hardsign_policy())?;
     let bind_to = |kind: Kind, policy: &[u8]| {
         match kind {
             Kind::Oci => bind(&rules, &oci::Document::parse(policy)?)?,

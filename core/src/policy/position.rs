@@ -6,9 +6,9 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::hardsign::{HardsignError, RuleFault};
-use super::reader::{MalformedPolicy, Place, Step};
+use super::reader::{LIMITS, MalformedPolicy, Place, Step};
 use super::{Kind, PolicyError, StatementError, StatementFault};
-use crate::json::JsonError;
+use crate::json;
 
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,14 +132,9 @@ fn of_malformed(text: &[u8], outside: &[Step], fault: &MalformedPolicy) -> Optio
         MalformedPolicy::Type { place: at, .. } | MalformedPolicy::NameCase { place: at, .. } => {
             place(at)
         }
-        MalformedPolicy::Json(error) => match error {
-            JsonError::Unexpected { offset }
-            | JsonError::String { offset }
-            | JsonError::Number { offset }
-            | JsonError::TrailingData { offset } => Some(Position::of(text, *offset)),
-            JsonError::UnexpectedEnd => Some(Position::of(text, text.len())),
-            _ => None,
-        },
+        MalformedPolicy::Json(_) => {
+            json::fault(text, LIMITS).map(|offset| Position::of(text, offset))
+        }
     }
 }
 
@@ -239,6 +234,10 @@ mod tests {
         for (text, position) in [
             ("{\n  \"version\": \"1.0\",\n  x\n}".to_owned(), "3:3"),
             ("{\n".to_owned(), "2:1"),
+            ("{\n  \"é\": 1, \"é\": 2\n}".to_owned(), "2:11"),
+            (format!("{{\"version\":\n {}", "[".repeat(20)), "2:17"),
+            ("{\"version\": \"1.0\"} {}".to_owned(), "1:20"),
+            ("{\"version\": 01}".to_owned(), "1:14"),
             (policy("").replace("1.0", "2.0"), "2:14"),
             (policy(""), "3:20"),
             (policy(&statement("n", "1", good)), "6:26"),
@@ -273,6 +272,13 @@ mod tests {
         ] {
             assert_eq!(oci(&text), position, "{text}");
         }
+        let text = b"{\n \"version\": \"1.\xff\"}";
+        let error = oci::Document::parse(text).unwrap_err();
+        assert_eq!(of_policy(text, &error).unwrap().to_string(), "2:16");
+        let text = format!("[{}1]", "1,\n".repeat(LIMITS.values));
+        let error = oci::Document::parse(text.as_bytes()).unwrap_err();
+        let position = of_policy(text.as_bytes(), &error).unwrap();
+        assert_eq!(position.line, LIMITS.values);
         let text = "{\"version\":\"1.0\",\"trustPolicies\":[{\"name\":\"a\",\"globalPolicy\":true,\"signatureVerification\":{\"level\":\"skip\"}}]}";
         let error = blob::Document::parse(text.as_bytes()).unwrap_err();
         assert_eq!(

@@ -212,8 +212,8 @@ impl Checker {
         };
         verdict.await.map_err(|error: VerifyError| {
             let asked = verification::Asked::Artifact {
-                layout: false,
-                insecure: false,
+                flags: &[],
+                policy: None,
             };
             let program = self.context.program;
             let mut failure = verification::refusal(&error, &asked, program, None).failure;

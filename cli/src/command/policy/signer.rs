@@ -10,7 +10,7 @@ use hardsign_core::artifact::reference::Reference;
 use hardsign_core::blob::signature_format;
 use hardsign_core::budget::{Phase, during};
 use hardsign_core::certify;
-use hardsign_core::config::{PolicyFileError, read_named, read_policy, read_regular, write_atomic};
+use hardsign_core::config::{PolicyFileError, read_named, read_policy, write_atomic};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::envelope::{Envelope, Format, MAX_ENVELOPE_LEN};
 use hardsign_core::oci::registry::Access;
@@ -18,7 +18,7 @@ use hardsign_core::policy::edit::{self, Applies, Changed, EditError, Role, Signe
 use hardsign_core::policy::{Applicability, Document, Statement, blob, hardsign, oci};
 use hardsign_core::text::WithCauses;
 use hardsign_core::trust::{StoreRef, StoreType, edit as stores};
-use hardsign_core::verify::check_together;
+use hardsign_core::verify::{PolicyLoadError, check_together};
 use hardsign_core::x509::identity::TrustedIdentity;
 use hardsign_core::x509::{Certificate, Chain, CodeSigning, MAX_FILE_LEN};
 use hardsign_plugin::text::did_you_mean;
@@ -26,7 +26,10 @@ use serde_json::json;
 
 use super::super::repository::Opener;
 use super::super::{Context, Unanswered};
-use super::{back_up, refused};
+use super::{
+    NOT_ENFORCED, back_up, changed, check, lock, not_together, read_rules, refused, refused_at,
+    subject,
+};
 use crate::args::policy::signer::{AddArgs, From, RemoveArgs};
 use crate::failure::Failure;
 use crate::output::{one_line, rfc3339};
@@ -94,16 +97,24 @@ pub(in crate::command) fn add(mut args: AddArgs, context: &Context) -> Result<()
         return done(&signer, leaf, &statement, &changes, &[], context);
     }
     show(&changes, &files, context)?;
+    if plan.rules.is_some() {
+        context.console.line(NOT_ENFORCED)?;
+    }
     let unanswered = Unanswered::new(format!("signer {} was not added", signer.name), "--yes");
     if !context.confirm("Trust this signer?", args.yes, &unanswered)? {
         return Ok(());
     }
+    let _lock = lock(&dirs)?;
+    files.as_they_were(&dirs)?;
+    let mut made = None;
     if new_store {
         let pem = certify::pem("CERTIFICATE", root.der()).map_err(Failure::error)?;
         let file = format!("{}.crt", args.name.as_str());
+        // A store that nothing names trusts nobody, so that it comes first.
         stores::put_new(&dirs, &signer.store, &file, pem.as_bytes()).map_err(Failure::error)?;
+        made = Some(stores::directory(&dirs, &signer.store).join(file));
     }
-    let written = plan.write(&files)?;
+    let written = write(&plan.additions(&files), made)?;
     context.console.line(format_args!(
         "Signer {} is trusted under statement {statement:?}.",
         signer.name
@@ -172,7 +183,7 @@ fn existing_statement(args: &AddArgs, files: &Files) -> Result<String, Failure> 
     };
     let document = match &files.policy_bytes {
         None => None,
-        Some(bytes) => Some(oci::Document::parse(bytes).map_err(|e| refused(e.into()))?),
+        Some(bytes) => Some(oci::Document::parse(bytes).map_err(|e| files.refused(e.into()))?),
     };
     let statements = document.iter().flat_map(|d| d.statements());
     let is = |statement: &&oci::Statement| match &args.statement {
@@ -302,14 +313,14 @@ fn choose(
                 "no intact signature of {} was made with a certificate with the SHA-256 {wanted}",
                 one_line(from)
             ))
-            .hint(format!("there are:\n  {}", signers(&by_leaf)))
+            .choices("there are:", signers(&by_leaf))
         });
     }
     let from = one_line(from);
     if by_leaf.len() > 1 {
         let several = format!("{from} is signed by {} signers", by_leaf.len());
-        let hint = format!("choose one with --fingerprint:\n  {}", signers(&by_leaf));
-        return Err(Failure::failed(several).hint(hint));
+        let hint = "choose one with --fingerprint:";
+        return Err(Failure::failed(several).choices(hint, signers(&by_leaf)));
     }
     let only = by_leaf.pop_first().map(|(_, chain)| chain);
     only.ok_or_else(|| {
@@ -320,14 +331,14 @@ fn choose(
     })
 }
 
-fn signers(by_leaf: &BTreeMap<String, Chain<CodeSigning>>) -> String {
-    let lines: Vec<_> = by_leaf
-        .iter()
-        .map(|(thumbprint, chain)| format!("{thumbprint} is \"{}\"", chain.leaf().subject()))
-        .collect();
-    match lines.is_empty() {
-        true => "none at all".to_owned(),
-        false => lines.join("\n  "),
+/// SHA-256 and subject of each.
+fn signers(by_leaf: &BTreeMap<String, Chain<CodeSigning>>) -> Vec<String> {
+    let one = |(thumbprint, chain): (&String, &Chain<CodeSigning>)| {
+        format!("{thumbprint} is \"{}\"", chain.leaf().subject())
+    };
+    match by_leaf.is_empty() {
+        true => vec!["none at all".to_owned()],
+        false => by_leaf.iter().map(one).collect(),
     }
 }
 
@@ -449,7 +460,9 @@ pub(in crate::command) fn remove(
     if !context.confirm(&question, args.yes, &unanswered)? {
         return Ok(());
     }
-    let written = plan.write(&files)?;
+    let _lock = lock(&dirs)?;
+    files.as_they_were(&dirs)?;
+    let written = write(&plan.removals(&files), None)?;
     context.console.line(format_args!(
         "Signer {} is removed from statement {statement:?}.",
         args.name
@@ -481,9 +494,9 @@ fn plan_removal<A: Applicability>(
             "there is no trust policy to remove a signer from",
         ));
     };
-    let document = Document::<A>::parse(bytes).map_err(|error| refused(error.into()))?;
+    let document = Document::<A>::parse(bytes).map_err(|error| files.refused(error.into()))?;
     let rules = match &files.rules_bytes {
-        Some(bytes) => hardsign::Document::parse(bytes).map_err(Failure::error)?,
+        Some(bytes) => hardsign::Document::parse(bytes).map_err(|e| files.refused(e.into()))?,
         None => hardsign::Document::default(),
     };
     let in_store = |statement: &Statement<A>| {
@@ -581,10 +594,10 @@ fn failed(error: EditError, files: &Files) -> Failure {
             "--statement {statement} adds the signer for all of them; for a part of them, give that part a statement of its own first"
         ),
         EditError::OtherSigner { .. } => "choose another name, or remove that signer first".to_owned(),
-        EditError::WhichIdentity { identities, .. } => format!(
-            "give it with --identity:\n  {}",
-            identities.join("\n  ")
-        ),
+        EditError::WhichIdentity { identities, .. } => {
+            let identities = identities.clone();
+            return Failure::error(error).choices("give it with --identity:", identities);
+        }
         EditError::NoSuchStatement { statement, names } => {
             named_or_shown(Some(statement), names.iter().map(String::as_str), files.kind)
         }
@@ -598,25 +611,51 @@ fn failed(error: EditError, files: &Files) -> Failure {
 }
 
 impl Files {
+    /// Reads the files, which are to be changed: what verification refuses is refused, with its place.
     fn read(kind: Kind, dirs: &Dirs) -> Result<Self, Failure> {
+        let files = Self::as_they_are(kind, dirs)?;
+        if let Some(bytes) = &files.policy_bytes {
+            check(subject(kind), bytes).map_err(|error| files.refused(error.into()))?;
+        }
+        if let Some(bytes) = &files.rules_bytes {
+            hardsign::Document::parse(bytes).map_err(|error| files.refused(error.into()))?;
+        }
+        Ok(files)
+    }
+
+    fn as_they_are(kind: Kind, dirs: &Dirs) -> Result<Self, Failure> {
         let (policy, policy_bytes) = match read_policy(dirs, kind) {
             Ok(file) => (file.path, Some(file.bytes)),
             Err(PolicyFileError::NotPresent) => (super::path(kind, dirs), None),
             Err(error) => return Err(refused(error.into())),
         };
-        let rules = dirs.hardsign_policy();
-        let rules_bytes = match read_regular(&rules, Kind::MAX_POLICY_LEN as u64) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(Failure::error(error)),
-        };
         Ok(Self {
             kind,
             policy,
             policy_bytes,
-            rules,
-            rules_bytes,
+            rules: dirs.hardsign_policy(),
+            rules_bytes: read_rules(dirs)?,
         })
+    }
+
+    /// A fault in one of them, with its place.
+    fn refused(&self, error: PolicyLoadError) -> Failure {
+        let (file, bytes) = match error {
+            PolicyLoadError::Hardsign(_) => (&self.rules, &self.rules_bytes),
+            _ => (&self.policy, &self.policy_bytes),
+        };
+        refused_at(error, file, bytes.as_deref().unwrap_or_default(), None)
+    }
+
+    /// Whether they still are what was shown and agreed to; asked under the lock.
+    fn as_they_were(&self, dirs: &Dirs) -> Result<(), Failure> {
+        let now = Self::as_they_are(self.kind, dirs)?;
+        let policy = (&self.policy, &self.policy_bytes) != (&now.policy, &now.policy_bytes);
+        match (policy, self.rules_bytes != now.rules_bytes) {
+            (true, _) => Err(changed(&self.policy)),
+            (_, true) => Err(changed(&self.rules)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a text stands anywhere in them.
@@ -656,40 +695,175 @@ impl Plan {
         };
         let rules = new(&self.rules, &files.rules_bytes);
         let policy = new(&self.policy, &files.policy_bytes);
-        check_together(rules.as_deref(), files.kind, policy.as_deref(), dirs).map_err(|error| {
-            Failure::error(error).hint(format!(
-                "change {} as well; nothing was written",
-                files.rules.display()
-            ))
-        })
+        check_together(rules.as_deref(), files.kind, policy.as_deref(), dirs)
+            .map_err(|error| not_together(error, files.kind, dirs))
     }
 
-    /// Writes what changes, the trust policy first: rules without their statement fail every
-    /// verification. What was there stays beside it, as `<name>.bak`.
-    fn write(&self, files: &Files) -> Result<Vec<PathBuf>, Failure> {
-        let mut written: Vec<PathBuf> = Vec::new();
-        let policy = self.policy.as_ref().map(|bytes| (&files.policy, bytes));
-        let rules = self.rules.as_ref().map(|bytes| (&files.rules, bytes));
-        for (path, bytes) in policy.into_iter().chain(rules) {
-            let result = back_up(path)
-                .map_err(|error| WithCauses(&error).to_string())
-                .and_then(|()| match bytes.is_empty() {
-                    true => fs::remove_file(path).map_err(|error| WithCauses(&error).to_string()),
-                    false => write_atomic(path, bytes, 0o600)
-                        .map_err(|error| WithCauses(&error).to_string()),
-                });
-            result.map_err(|error| {
-                let so_far = match written.first() {
-                    None => "nothing was written".to_owned(),
-                    Some(first) => format!("{} was written", first.display()),
-                };
-                Failure::failed(format!("failed to write {}: {error}", path.display())).hint(so_far)
-            })?;
-            written.push(path.clone());
-        }
-        Ok(written)
+    /// What is written when a signer comes, in this order: rules without their statement would fail every
+    /// verification.
+    fn additions<'p>(&'p self, files: &'p Files) -> Vec<(&'p Path, &'p [u8])> {
+        self.policy(files).chain(self.rules(files)).collect()
+    }
+
+    /// What is written when a signer goes, in this order: the rules go before the statement and the stores
+    /// that they name. Between the two, nobody is accepted who is not before or after.
+    fn removals<'p>(&'p self, files: &'p Files) -> Vec<(&'p Path, &'p [u8])> {
+        self.rules(files).chain(self.policy(files)).collect()
+    }
+
+    fn policy<'p>(&'p self, files: &'p Files) -> impl Iterator<Item = (&'p Path, &'p [u8])> {
+        let bytes = self.policy.iter();
+        bytes.map(move |bytes| (files.policy.as_path(), bytes.as_slice()))
+    }
+
+    fn rules<'p>(&'p self, files: &'p Files) -> impl Iterator<Item = (&'p Path, &'p [u8])> {
+        let bytes = self.rules.iter();
+        bytes.map(move |bytes| (files.rules.as_path(), bytes.as_slice()))
+    }
+}
+
+/// Writes one file after the other; empty bytes: the file goes. What was there stays beside it, as
+/// `<name>.bak`. `made` was written before.
+fn write(steps: &[(&Path, &[u8])], made: Option<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let mut written = Vec::new();
+    for (path, bytes) in steps {
+        write_one(path, bytes).map_err(|error| {
+            let so_far: Vec<_> = made.iter().chain(&written).collect();
+            let failure = Failure::failed(format!("failed to write {}: {error}", path.display()));
+            failure.hint(left(&so_far))
+        })?;
+        written.push(path.to_path_buf());
+    }
+    Ok(written)
+}
+
+fn write_one(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    back_up(path).map_err(|error| WithCauses(&error).to_string())?;
+    match bytes.is_empty() {
+        true => fs::remove_file(path).map_err(|error| WithCauses(&error).to_string()),
+        false => write_atomic(path, bytes, 0o600).map_err(|error| WithCauses(&error).to_string()),
+    }
+}
+
+/// What was written before something could not be.
+fn left(written: &[&PathBuf]) -> String {
+    let files: Vec<_> = written
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    match files.as_slice() {
+        [] => "nothing was written".to_owned(),
+        files => format!(
+            "written so far: {}; run the same command again for the rest",
+            files.join(" and ")
+        ),
     }
 }
 
 /// Most signatures of an artifact that are looked at for signers.
 const MAX_SIGNATURES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use hardsign_core::policy::{Policy, Scopes};
+    use hardsign_core::trust::StoreName;
+
+    use super::*;
+
+    fn signer(name: &str) -> Signer {
+        Signer {
+            name: name.to_owned(),
+            identity: format!("x509.subject: C=US, ST=WA, O=Acme, CN={name}"),
+            store: StoreRef {
+                store_type: StoreType::Ca,
+                name: StoreName::parse(name).unwrap(),
+            },
+        }
+    }
+
+    /// The files with one more signer.
+    fn addition(files: &Files, name: &str, role: Option<&Role>) -> Plan {
+        let applies = Applies::Artifacts(vec!["a.example/b".to_owned()]);
+        let policy = files.policy_bytes.as_deref();
+        let changed = edit::add_signer(policy, None, &applies, &signer(name)).unwrap();
+        let mut plan = Plan::default();
+        plan.take_policy(&changed);
+        if let Some(role) = role {
+            let (rules, statement) = (files.rules_bytes.as_deref(), &changed.statement);
+            let changed = edit::add_party(rules, files.kind, statement, role, &signer(name));
+            plan.take_rules(changed.unwrap());
+        }
+        plan
+    }
+
+    /// Verification takes what is on the disk, or there is no trust policy at all.
+    fn loads(dirs: &Dirs) -> bool {
+        let loaded = Policy::<oci::Document>::load(dirs);
+        let absent = PolicyFileError::NotPresent;
+        match loaded {
+            Ok(_) => true,
+            Err(PolicyLoadError::File(error)) => error.to_string() == absent.to_string(),
+            Err(_) => false,
+        }
+    }
+
+    /// A signer comes and goes, and the command is killed after each file that it writes: what is there is a
+    /// policy, and the rules never demand somebody who is not trusted.
+    #[test]
+    fn what_is_written_by_halves_is_a_policy() {
+        let required = Role::Required { at_least: None };
+        for roles in [
+            [Some(&required), Some(&required)],
+            [Some(&required), None],
+            [None, Some(&required)],
+            [None, None],
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let dirs = Dirs::below(directory.path());
+            for (name, role) in ["build", "security"].into_iter().zip(roles) {
+                let files = Files::read(Kind::Oci, &dirs).unwrap();
+                let plan = addition(&files, name, role);
+                for step in plan.additions(&files) {
+                    write(&[step], None).unwrap();
+                    assert!(loads(&dirs), "{roles:?}: {name}");
+                }
+            }
+            for name in ["build", "security"] {
+                let files = Files::read(Kind::Oci, &dirs).unwrap();
+                let args = RemoveArgs {
+                    name: name.to_owned(),
+                    statement: None,
+                    scopes: Vec::new(),
+                    identity: Some(signer(name).identity),
+                    yes: true,
+                };
+                let (plan, _) = plan_removal::<Scopes>(&args, &files, |_| true).unwrap();
+                for step in plan.removals(&files) {
+                    write(&[step], None).unwrap();
+                    assert!(loads(&dirs), "{roles:?}: {name}");
+                }
+            }
+            assert!(!dirs.oci_policy().exists() && !dirs.hardsign_policy().exists());
+        }
+    }
+
+    /// What could not be written is told together with what was.
+    #[test]
+    fn a_failure_tells_what_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (good, bad) = (directory.path().join("good"), directory.path().join("bad"));
+        fs::create_dir(&bad).unwrap();
+        let steps = [(good.as_path(), &b"1"[..]), (bad.as_path(), &b"2"[..])];
+        let hint = |made, steps| write(steps, made).unwrap_err().hint.unwrap();
+        assert_eq!(hint(None, &steps[1..]), "nothing was written");
+        let store = directory.path().join("store.crt");
+        assert_eq!(
+            hint(Some(store.clone()), &steps),
+            format!(
+                "written so far: {} and {}; run the same command again for the rest",
+                store.display(),
+                good.display()
+            )
+        );
+    }
+}

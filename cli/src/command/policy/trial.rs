@@ -46,8 +46,8 @@ pub(in crate::command) fn run(args: TestArgs, context: &Context) -> Result<(), F
         .max_signatures(args.max_signatures)
         .observer(&*context.console);
     let asked = Asked::Artifact {
-        layout: args.registry.oci_layout,
-        insecure: args.registry.insecure,
+        flags: &args.registry.words(),
+        policy: args.policy_file.as_deref(),
     };
     let judge = async |named: Named| {
         let budget = args.deadline.budget();

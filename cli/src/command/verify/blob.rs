@@ -236,6 +236,7 @@ async fn verify(job: &Job, name: &str, more: &More, found: Found) -> Result<Outc
             let asked = Asked::Blob {
                 name,
                 files: &found.files,
+                policy: args.policy_file.as_deref(),
             };
             refusal(&error, &asked, context.program, context.console.err_width())
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use hardsign_core::revocation::{Checked as Looked, Status};
+use hardsign_core::revocation::Checked as Looked;
 use hardsign_core::text::WithCauses;
 use hardsign_core::verify::{Accepted, Attached, Outcome, Verified};
 use hardsign_core::x509::Certificate;
@@ -15,7 +15,7 @@ use super::super::tally::{MAX_TOLD, line, nothing_listed};
 use crate::args::Output;
 use crate::failure::Failure;
 use crate::failure::verification::{Refusal, attached_fault, not_accepted};
-use crate::output::{Mark, device, one_line, signer};
+use crate::output::{Mark, device, json, one_line, signer};
 
 /// What became of one artifact or file: its name, and the answer.
 pub(super) struct Checked {
@@ -427,19 +427,14 @@ fn accepted(accepted: &Accepted) -> Value {
 fn revocation(accepted: &Accepted) -> Vec<Value> {
     let chain_of = accepted.signature.signature().chain().certificates();
     let checked = &accepted.signature.report().certificates;
-    let describe = |(certificate, checked): (&Certificate, &Looked)| {
-        let source = checked.source.as_ref();
-        json!({
-            "subject": certificate.subject().to_string(),
-            "status": checked.status.name(),
-            "method": source.map(|source| source.method.name()),
-            "url": source.map(|source| source.url.as_str()),
-            "revokedAt": checked.revoked_at.map(|at| at.to_string()),
-            "error": match &checked.status {
-                Status::Unknown(why) => Some(WithCauses(why).to_string()),
-                _ => None,
-            },
-        })
+    let describe = |(certificate, looked): (&Certificate, &Looked)| {
+        let mut described = json!({"subject": certificate.subject().to_string()});
+        if let (Some(members), Value::Object(looked)) =
+            (described.as_object_mut(), json::checked(looked))
+        {
+            members.extend(looked);
+        }
+        described
     };
     chain_of.iter().zip(checked).map(describe).collect()
 }

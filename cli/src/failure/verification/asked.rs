@@ -2,15 +2,17 @@
 
 use hardsign_core::verify::Compared;
 
+use crate::args::command;
+
 /// How an artifact or file was named.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asked<'a> {
-    /// An artifact, and the flags by which it is reached.
+    /// An artifact.
     Artifact {
-        /// In a layout.
-        layout: bool,
-        /// In a registry without TLS.
-        insecure: bool,
+        /// The flags by which it is reached.
+        flags: &'a [String],
+        /// The policy for this run alone, in place of the user's.
+        policy: Option<&'a str>,
     },
     /// A file.
     Blob {
@@ -18,6 +20,8 @@ pub(crate) enum Asked<'a> {
         name: &'a str,
         /// Its signature files.
         files: &'a [String],
+        /// The policy for this run alone, in place of the user's.
+        policy: Option<&'a str>,
     },
 }
 
@@ -30,37 +34,42 @@ impl Asked<'_> {
         }
     }
 
-    fn flags(&self) -> &'static str {
+    /// The policy for this run alone.
+    pub(super) fn policy(&self) -> Option<&str> {
         match self {
-            Self::Artifact { layout: true, .. } => " --oci-layout",
-            Self::Artifact { insecure: true, .. } => " --insecure-registry",
-            _ => "",
+            Self::Artifact { policy, .. } | Self::Blob { policy, .. } => *policy,
         }
+    }
+
+    /// A command about an artifact: what goes before its flags, and what comes after them.
+    fn about(&self, before: &[&str], after: &[&str]) -> String {
+        let flags: &[String] = match self {
+            Self::Artifact { flags, .. } => flags,
+            Self::Blob { .. } => &[],
+        };
+        let flags = flags.iter().map(String::as_str);
+        let words = before.iter().copied().chain(flags);
+        command(words.chain(after.iter().copied()))
     }
 
     /// Shows the signatures.
     pub(super) fn inspect(&self, reference: &str, file: Option<&str>) -> String {
         match self {
-            Self::Artifact { .. } => {
-                format!("hardsign inspect{} {}", self.flags(), quoted(reference))
+            Self::Artifact { .. } => self.about(&["hardsign", "inspect"], &[reference]),
+            Self::Blob { .. } => {
+                command(["hardsign", "blob", "inspect", file.unwrap_or("FILE.sig")])
             }
-            Self::Blob { .. } => format!(
-                "hardsign blob inspect {}",
-                quoted(file.unwrap_or("FILE.sig"))
-            ),
         }
     }
 
     /// Signs it.
     pub(super) fn sign(&self, reference: &str, file: Option<&str>) -> String {
         match (self, file) {
-            (Self::Artifact { .. }, _) => {
-                format!("hardsign sign{} {}", self.flags(), quoted(reference))
-            }
+            (Self::Artifact { .. }, _) => self.about(&["hardsign", "sign"], &[reference]),
             (Self::Blob { .. }, Some(_)) => {
-                format!("hardsign blob sign --force {}", quoted(reference))
+                command(["hardsign", "blob", "sign", "--force", reference])
             }
-            (Self::Blob { .. }, None) => format!("hardsign blob sign {}", quoted(reference)),
+            (Self::Blob { .. }, None) => command(["hardsign", "blob", "sign", reference]),
         }
     }
 
@@ -72,24 +81,20 @@ impl Asked<'_> {
         file: Option<&str>,
         several: bool,
     ) -> String {
-        let statement = quoted(&compared.statement);
         let name = name_for(&compared.signer.subject);
+        let to = ["add-signer", &name, "--statement", &compared.statement];
         match self {
             Self::Artifact { .. } => {
-                let which = match several {
-                    true => format!(" --fingerprint {}", compared.signer.sha256),
-                    false => String::new(),
-                };
-                format!(
-                    "hardsign policy add-signer {name} --statement {statement}{} --from {}{which}",
-                    self.flags(),
-                    quoted(reference)
-                )
+                let mut after = vec!["--from", reference];
+                if several {
+                    after.extend(["--fingerprint", &compared.signer.sha256]);
+                }
+                self.about(&[&["hardsign", "policy"][..], &to[..]].concat(), &after)
             }
-            Self::Blob { .. } => format!(
-                "hardsign blob policy add-signer {name} --statement {statement} --from {}",
-                quoted(file.unwrap_or("FILE.sig"))
-            ),
+            Self::Blob { .. } => {
+                let from = ["--from", file.unwrap_or("FILE.sig")];
+                command([&["hardsign", "blob", "policy"][..], &to[..], &from[..]].concat())
+            }
         }
     }
 }
@@ -114,24 +119,12 @@ fn name_for(subject: &str) -> String {
     }
 }
 
-/// A word for the shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn commands_can_be_typed() {
-        assert_eq!(quoted("a.example/b@sha256:0"), "a.example/b@sha256:0");
-        assert_eq!(quoted("my file"), "'my file'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
+    fn names_come_from_common_names() {
         assert_eq!(name_for("CN=signer rsa4096,O=x"), "signer-rsa4096");
         assert_eq!(name_for("O=x"), "signer");
         assert_eq!(name_for("CN=../..,O=x"), "signer");

@@ -2,13 +2,14 @@
 //! comes next.
 
 use hardsign_core::policy::Check;
-use hardsign_core::revocation::Status;
+use hardsign_core::revocation::{Checked, Status};
 use hardsign_core::verify::{
     AuthenticityError, Compared, Rejected, RevocationFailure, Step, TimestampFailure,
 };
 use serde_json::{Map, Value, json};
 
 use super::Asked;
+use crate::output::json;
 use crate::output::signer::holder;
 
 /// Name and value of each thing, the cause's first.
@@ -16,6 +17,28 @@ pub(super) fn rows(rejected: &Rejected) -> Vec<(&'static str, String)> {
     let Some(compared) = rejected.compared() else {
         return Vec::new();
     };
+    let mut rows = cause(rejected, compared);
+    rows.push(("signer", compared.signer.subject.clone()));
+    rows.push(("SHA-256", compared.signer.sha256.clone()));
+    rows.push(("signed", compared.signing_time.to_string()));
+    rows
+}
+
+/// The same for one of several: what was expected and what was found, and the signer where that is not the
+/// same.
+pub(super) fn in_short(rejected: &Rejected) -> Vec<(&'static str, String)> {
+    let Some(compared) = rejected.compared() else {
+        return Vec::new();
+    };
+    let mut rows = cause(rejected, compared);
+    if Kind::of(rejected) != Kind::Identity {
+        rows.push(("signer", compared.signer.subject.clone()));
+    }
+    rows
+}
+
+/// Why it is not accepted: what was expected, and what was found.
+fn cause(rejected: &Rejected, compared: &Compared) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     for difference in &compared.differences {
         let said = |value: &Option<String>| match value {
@@ -55,16 +78,18 @@ pub(super) fn rows(rejected: &Rejected) -> Vec<(&'static str, String)> {
         Kind::Revoked => rows.extend(revoked_by(rejected)),
         Kind::Other => {}
     }
-    rows.push(("signer", compared.signer.subject.clone()));
-    rows.push(("SHA-256", compared.signer.sha256.clone()));
-    rows.push(("signed", compared.signing_time.to_string()));
     rows
+}
+
+/// What is known of the certificate that is revoked.
+fn revoked(rejected: &Rejected) -> Option<&Checked> {
+    let mut checked = rejected.report().certificates.iter();
+    checked.find(|checked| matches!(checked.status, Status::Revoked))
 }
 
 /// Who says that a certificate is revoked.
 fn revoked_by(rejected: &Rejected) -> Option<(&'static str, String)> {
-    let mut checked = rejected.report().certificates.iter();
-    let revoked = checked.find(|checked| matches!(checked.status, Status::Revoked))?;
+    let revoked = revoked(rejected)?;
     let source = revoked.source.as_ref()?;
     let since = revoked.revoked_at.map(|at| format!("at {at}, "));
     let since = since.unwrap_or_default();
@@ -121,12 +146,16 @@ fn both(rejected: &Rejected, compared: &Compared) -> (Value, Value) {
             json!({"validAt": compared.now.to_string()}),
             json!({"expiry": compared.expiry.map(|expiry| expiry.to_string())}),
         ),
-        Kind::Untimed | Kind::NoTimestamp => {
-            (json!({"validAt": compared.now.to_string()}), Value::Null)
-        }
-        Kind::Revoked | Kind::Other if compared.differences.is_empty() => {
-            (Value::Null, Value::Null)
-        }
+        Kind::NoTimestamp => (
+            json!({"validAt": compared.now.to_string(), "trustStores": compared.stores}),
+            Value::Null,
+        ),
+        Kind::Untimed => (json!({"validAt": compared.now.to_string()}), Value::Null),
+        Kind::Revoked => (
+            json!({"status": Status::Good.name()}),
+            revoked(rejected).map_or(Value::Null, json::checked),
+        ),
+        Kind::Other if compared.differences.is_empty() => (Value::Null, Value::Null),
         _ => (
             of_differences(compared, |difference| &difference.expected),
             of_differences(compared, |difference| &difference.actual),
@@ -168,11 +197,15 @@ pub(super) fn next(
     let compared = rejected.compared()?;
     let inspect = asked.inspect(reference, file);
     Some(match (Kind::of(rejected), rejected.step()) {
-        (Kind::Identity | Kind::Untrusted, _) => {
-            let add = asked.add_signer(compared, reference, file, several);
-            format!(
-                "if this signer is to be trusted, `{add}` shows it, asks, and trusts it; `{inspect}` shows the signature"
-            )
+        (kind @ (Kind::Identity | Kind::Untrusted), _) => {
+            let trust = match asked.policy() {
+                Some(policy) => in_file(kind, compared, policy),
+                None => format!(
+                    "`{}` shows it, asks, and trusts it",
+                    asked.add_signer(compared, reference, file, several)
+                ),
+            };
+            format!("if this signer is to be trusted, {trust}; `{inspect}` shows the signature")
         }
         (Kind::Expired, _) => format!(
             "`{}` signs it anew; --expiry says for how long",
@@ -190,6 +223,24 @@ pub(super) fn next(
         }
         _ => format!("`{inspect}` shows the signature"),
     })
+}
+
+/// What to write into a policy for one run, so that it trusts the signer.
+fn in_file(kind: Kind, compared: &Compared, policy: &str) -> String {
+    let what = match kind {
+        Kind::Untrusted => format!(
+            "a trust store with the root \"{}\" to trustStores",
+            compared.root.subject
+        ),
+        _ => format!(
+            "\"x509.subject: {}\" to trustedIdentities",
+            compared.signer.subject
+        ),
+    };
+    format!(
+        "add {what} of the statement {:?} in {policy}",
+        compared.statement
+    )
 }
 
 /// Why it is not accepted.

@@ -165,7 +165,7 @@ fn signers_are_removed() {
         (last.document, last.changes),
         (
             vec![],
-            vec!["statement \"build\" goes, for it has no other signer".to_owned()]
+            vec!["statement \"build\" is removed: it has no other signer".to_owned()]
         )
     );
     for (statement, name, identity) in [
@@ -220,8 +220,8 @@ fn parties_are_added() {
     assert_eq!(
         two.changes,
         [
-            "statement \"prod\": signers: also \"security\"",
-            "statement \"prod\": signers: at least 2 of 2 must have signed"
+            "statement \"prod\": required signers get \"security\"",
+            "statement \"prod\": at least 2 of 2 required signers must have signed"
         ]
     );
     let of_three = required(Some(&two.document), "auditor", Some(2));
@@ -270,7 +270,7 @@ fn parties_are_removed() {
     assert_eq!(
         changed.changes,
         [
-            "statement \"prod\": the rule on attached application/sarif+json goes, for \"scanner\" is its only signer"
+            "statement \"prod\": the rule on signers of attached application/sarif+json is removed: \"scanner\" is its only signer"
         ]
     );
     assert_eq!(numbers(&changed.document), (Some((1, 1)), vec![]));
