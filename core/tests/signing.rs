@@ -667,10 +667,11 @@ async fn a_signature_that_is_there_makes_another_needless() {
     assert!(!needless(&plain, &with_evidence));
     assert!(needless(&attested, &with_evidence));
     // Evidence that proves nothing by the roots of now.
-    assert!(!needless(
-        &attested,
-        &options().evidence(evidence(&Maker::new()))
-    ));
+    let key = Key::of(KeySpec::Ec384);
+    let root = hardsign_test_support::Builder::ca("Maker Root", &key);
+    let foreign = Maker::with_root(root.self_signed(&key));
+    let by_others = options().evidence(evidence(&foreign));
+    assert!(!needless(&attested, &by_others));
 
     // A timestamp of another signature, and a signature that is not one of its payload.
     let envelope = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();

@@ -30,11 +30,11 @@ impl Default for Holdup {
 }
 
 impl Holdup {
-    /// Does the work: whom it waits for is known to those behind it.
-    pub(crate) async fn lead<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Does the work: whom it waits for is known to those behind it. It is boxed, since what leads is often inside what leads.
+    pub(crate) fn lead<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
         let mut led = leading();
         led.push(self.clone());
-        LED.scope(led, work).await
+        LED.scope(led, Box::pin(work))
     }
 
     /// Waits for work that another does: for as long as that waits for a party, so does this.
@@ -63,8 +63,8 @@ impl<T> Lock<T> {
     }
 
     /// Does what others wait for; the caller holds the lock.
-    pub(crate) async fn lead<R>(&self, work: impl Future<Output = R>) -> R {
-        self.holdup.lead(work).await
+    pub(crate) fn lead<R>(&self, work: impl Future<Output = R>) -> impl Future<Output = R> {
+        self.holdup.lead(work)
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn leading() -> Vec<Holdup> {
 
 /// The same work for a task of its own, which does it for the same others.
 pub(super) fn led<T>(led: Vec<Holdup>, work: impl Future<Output = T>) -> impl Future<Output = T> {
-    LED.scope(led, work)
+    LED.scope(led, Box::pin(work))
 }
 
 /// Tells those behind this task whom it waits for.
