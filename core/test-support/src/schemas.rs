@@ -1,4 +1,5 @@
-//! Messages between hosts and plugins, held against `docs/schemas/plugin.json` as they go by.
+//! Messages between hosts and plugins, held against `docs/schemas/plugin.json` as they go by, and policies against
+//! theirs.
 //!
 //! `scripts/schemas --serve` judges them: it is started once in a process.
 
@@ -32,7 +33,19 @@ pub fn faults(kind: Kind, command: &str, message: &Value) -> Vec<String> {
         Kind::Error => "error",
         Kind::Line => "line",
     };
-    let line = json!([kind, command, message]);
+    judged(&json!([kind, command, message]))
+}
+
+/// What is wrong with a policy, by the schema that `hardsign policy schema <kind>` prints: `oci`, `blob` or
+/// `hardsign`.
+///
+/// # Panics
+/// There is no Python, or no module `jsonschema` for it.
+pub fn policy_faults(kind: &str, document: &Value) -> Vec<String> {
+    judged(&json!(["policy", kind, document]))
+}
+
+fn judged(line: &Value) -> Vec<String> {
     let mut judge = JUDGE.lock().unwrap_or_else(PoisonError::into_inner);
     writeln!(judge.input, "{line}").unwrap();
     let mut answer = String::new();

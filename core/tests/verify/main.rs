@@ -12,6 +12,7 @@ mod names;
 mod policies;
 #[path = "../provider/mod.rs"]
 mod provider;
+mod schemas;
 mod several;
 mod signers;
 mod swaps;
