@@ -23,6 +23,9 @@ use softhsm_tests::peers::installed;
 use softhsm_tests::peers::registry::{CERTIFICATE, KEY, Registry};
 use softhsm_tests::ports::free_port;
 
+/// Longest request that the server reads, in bytes.
+const MAX_BODY: usize = 7 << 20;
+
 fn stage() -> Stage {
     Stage::new(Registry::ggcr().start())
 }
@@ -308,16 +311,19 @@ fn what_is_malformed_is_answered_and_logged() {
     );
     assert!(padded.len() > 3 << 20);
     assert!(verdict(&client.post("/validate", &padded)).0);
-    // As many containers as fit: one image a quarter of a million times is one, different ones are too many.
-    let many: Vec<&str> = vec![good.as_str(); 20_000];
+    // One image a thousand times is one; different ones, or places, are too many at some point.
+    let many: Vec<&str> = vec![good.as_str(); 1000];
     assert!(verdict(&client.post("/validate", &review(&many))).0);
-    let small: Vec<String> = (0..100_000).map(|at| format!("a.example/b:{at}")).collect();
-    let small: Vec<&str> = small.iter().map(String::as_str).collect();
-    let (allowed, told) = verdict(&client.post("/validate", &review(&small)));
-    assert!(
-        !allowed && told.contains("more than 500 different images"),
-        "{told}"
-    );
+    let different: Vec<String> = (0..100_000).map(|at| format!("a.example/b:{at}")).collect();
+    let different: Vec<&str> = different.iter().map(String::as_str).collect();
+    for (images, told) in [
+        (&different[..501], "more than 500 different images"),
+        (&different[..], "more than 1000 images"),
+        (&vec![good.as_str(); 1001], "more than 1000 images"),
+    ] {
+        let (allowed, found) = verdict(&client.post("/validate", &review(images)));
+        assert!(!allowed && found.contains(told), "{found}");
+    }
     let (allowed, told) = verdict(&client.post("/validate", &review(&["\u{1b}[31mred\u{202e}"])));
     assert!(
         !allowed && !told.contains('\u{1b}') && !told.contains('\u{202e}'),
@@ -325,7 +331,56 @@ fn what_is_malformed_is_answered_and_logged() {
     );
     assert!(server.events("malformed").len() >= 5, "{}", server.log());
     assert!(!server.log().contains('\u{1b}'));
-    assert_eq!(server.events("refused").len(), 1);
+    assert_eq!(server.events("refused").len(), 3);
+}
+
+/// Whatever stands in a review of the longest length, little memory is taken for it and for what is told of it.
+#[test]
+fn long_reviews_take_little_memory() {
+    let stage = stage();
+    let server = stage.serve(&[]);
+    let client = server.client();
+    let start = server.peak_memory();
+    let pod = |name: &str, containers: &str| {
+        review(&[])
+            .replace("\"name\":\"p\"", &format!("\"name\":\"{name}\""))
+            .replace(
+                "\"containers\":[]",
+                &format!("\"containers\":[{containers}]"),
+            )
+    };
+    let filled = |element: &str| {
+        let count = (MAX_BODY - 1000) / (element.len() + 1);
+        pod("p", &vec![element; count].join(","))
+    };
+    let empty = filled("{}");
+    assert!(empty.matches("{}").count() > 2_400_000 && empty.len() <= MAX_BODY);
+    let invalid: Vec<String> = (0..500)
+        .map(|at| format!("{{\"image\":\"no {at}\"}}"))
+        .collect();
+    // The name stands in it twice.
+    let named = pod(&"x".repeat(3 << 20), &invalid.join(","));
+    let bodies = [
+        (empty, ""),
+        (filled("{\"image\":\"\"}"), "more than 1000 images"),
+        (
+            filled("{\"name\":\"\",\"image\":\"x\"}"),
+            "more than 1000 images",
+        ),
+        (named, "its name has more than 253 bytes"),
+        (
+            pod("p", &format!("{{\"image\":\"{}\"}}", "x".repeat(6 << 20))),
+            "the image of container 0 has more than 1024 bytes",
+        ),
+    ];
+    let asked: Vec<_> = bodies.iter().cycle().take(4 * bodies.len()).collect();
+    at_once(&asked, 8, |(body, why)| {
+        let (allowed, told) = verdict(&client.post("/validate?timeout=30s", body));
+        assert!(allowed == why.is_empty() && told.contains(why), "{told}");
+    });
+    let took = server.peak_memory() - start;
+    assert!(took < 200 << 10, "{took} KiB more than at the start");
+    assert!(server.log().len() < 100_000, "{}", server.log().len());
 }
 
 #[test]

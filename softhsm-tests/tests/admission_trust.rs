@@ -432,10 +432,8 @@ fn http2_is_not_spoken() {
     assert!(ask(&server, &good).0);
 }
 
-/// Nobody reads the log: answers are given all the same, what was lost is counted, and told once somebody reads.
-#[test]
-fn a_log_that_nobody_reads_holds_up_nothing() {
-    let stage = Stage::new(Registry::ggcr().start());
+/// Starts a server whose log nobody reads, asks it so often, and reads the log then: its lines.
+fn log_read_late(stage: &Stage, body: &str, times: usize) -> Vec<String> {
     let port = free_port();
     let at = |name: &str| stage.bench.path().join(name).display().to_string();
     let mut child = stage
@@ -465,12 +463,8 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
         thread::sleep(Duration::from_millis(20));
     }
     let client = Client::new(port, &stage.bench.path().join(CERTIFICATE));
-    // No references at all, so that no registry is asked: 400 lines a review.
-    let images: Vec<String> = (0..400).map(|at| format!("no reference {at}")).collect();
-    let images: Vec<&str> = images.iter().map(String::as_str).collect();
-    let body = review(&images);
-    for _ in 0..60 {
-        assert!(!verdict(&client.post("/validate?timeout=10s", &body)).0);
+    for _ in 0..times {
+        assert!(!verdict(&client.post("/validate?timeout=10s", body)).0);
     }
     let metrics = client.get("/metrics").body;
     let lost = metrics
@@ -485,4 +479,23 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(rest.last().unwrap().contains("\"ended\""), "{rest:?}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    rest
+}
+
+/// Nobody reads the log: answers are given all the same, what was lost is counted, and told once somebody reads. What waits is
+/// bounded in lines and in bytes.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let stage = Stage::new(Registry::ggcr().start());
+    // No references at all, so that no registry is asked: 400 lines a review.
+    let images = |name: &str| -> String {
+        let images: Vec<String> = (0..400).map(|at| format!("{name} {at}")).collect();
+        review(&images.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let lines = log_read_late(&stage, &images("no reference"), 60);
+    assert!(lines.len() <= 10_010, "{} lines waited", lines.len());
+    // Control characters are six times as long in JSON.
+    let lines = log_read_late(&stage, &images(&"\u{1}".repeat(900)), 20);
+    let bytes: usize = lines.iter().map(String::len).sum();
+    assert!(bytes < 10 << 20, "{bytes} bytes waited");
 }

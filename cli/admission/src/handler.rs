@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use hardsign_core::artifact::Digest;
 use hardsign_core::text::escaped;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::cache::{By, Verdict};
 use crate::cluster::Cluster;
 use crate::engine::{Engine, Question, beforehand};
-use crate::images::{self, Found, Image, MAX_IMAGES};
+use crate::images::{Found, Image, Subject};
 use crate::metrics::{Answered, Endpoint, Found as Kind, Metrics};
 use crate::review::{Request, Response, cut};
 use crate::server::Log;
@@ -71,20 +71,22 @@ pub(crate) struct Finding {
 
 impl Service {
     /// `/validate`.
-    pub(crate) async fn validate(&self, request: &Request, granted: Duration) -> Response {
+    pub(crate) async fn validate(&self, request: Request, granted: Duration) -> Response {
         self.review(request, granted, Endpoint::Validate).await.0
     }
 
     /// The answer to a review, and what was found on the way.
     pub(crate) async fn review(
         &self,
-        request: &Request,
+        mut request: Request,
         granted: Duration,
         endpoint: Endpoint,
     ) -> (Response, Vec<Finding>) {
         let begun = Instant::now();
         let snapshot = self.policies.get();
-        let decided = self.decide(&snapshot, request, granted, endpoint).await;
+        let subject = std::mem::replace(&mut request.subject, Subject::Nothing);
+        let decide = self.decide(&snapshot, &request, subject, granted, endpoint);
+        let decided = decide.await;
         let Decided {
             response,
             findings,
@@ -98,7 +100,7 @@ impl Service {
         self.metrics.answered(endpoint, answered, begun.elapsed());
         for finding in &findings {
             let about = json!({
-                "uid": request.uid, "namespace": request.namespace, "kind": request.kind.kind, "name": request.object_name(),
+                "uid": request.uid, "namespace": request.namespace, "kind": request.kind.kind, "name": request.name,
                 "operation": request.operation, "allowed": response.allowed,
             });
             self.tell(finding, mode, &snapshot.version, about);
@@ -111,7 +113,7 @@ impl Service {
             };
             self.write(&json!({
                 "time": (self.now)().to_string(), "event": event, "uid": request.uid, "namespace": request.namespace,
-                "kind": request.kind.kind, "name": request.object_name(), "error": why,
+                "kind": request.kind.kind, "name": request.name, "error": why,
             }));
         }
         (response, findings)
@@ -121,35 +123,25 @@ impl Service {
         &self,
         snapshot: &Arc<Snapshot>,
         request: &Request,
+        subject: Subject,
         granted: Duration,
         endpoint: Endpoint,
     ) -> Decided {
         let deadline = Instant::now() + granted;
         let settings = &snapshot.settings;
         let is_pod = request.is_pod();
-        let Some(object) = request
-            .object
-            .as_ref()
-            .filter(|_| ["CREATE", "UPDATE"].contains(&request.operation.as_str()))
-        else {
-            return Decided::nothing_to_judge();
-        };
-        let Some(found) = images::images(object, is_pod) else {
-            return Decided::unjudged(
-                settings.mode,
-                format!(
-                    "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
-                    escaped(&request.kind.kind)
-                ),
-            );
-        };
-        let old = request
-            .old_object
-            .as_ref()
-            .and_then(|old| images::images(old, is_pod));
-        let mut found = images::changed(found, &old.unwrap_or_default());
-        if found.is_empty() {
-            return Decided::nothing_to_judge();
+        match &subject {
+            Subject::Nothing => return Decided::nothing_to_judge(),
+            Subject::NoPod => {
+                return Decided::unjudged(
+                    settings.mode,
+                    format!(
+                        "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
+                        escaped(&request.kind.kind)
+                    ),
+                );
+            }
+            Subject::TooMuch(_) | Subject::Images { .. } => {}
         }
         let effective = match self.effective(snapshot, &request.namespace, deadline).await {
             Ok(effective) => effective,
@@ -169,20 +161,16 @@ impl Service {
             (false, Workloads::Warn, Mode::Enforce | Mode::Warn) => Mode::Warn,
             (false, Workloads::Warn, Mode::Audit) => Mode::Audit,
         };
-        if distinct(&found) > MAX_IMAGES {
-            let what = format!("it has more than {MAX_IMAGES} different images");
-            return Decided::unjudged(mode, what);
+        let (images, mut secrets) = match subject {
+            Subject::Images { images, secrets } => (images, secrets),
+            Subject::TooMuch(what) => return Decided::unjudged(mode, what),
+            Subject::Nothing | Subject::NoPod => return Decided::nothing_to_judge(),
+        };
+        if !settings.pull_secrets {
+            secrets.clear();
         }
-        found.truncate(MAX_PLACES);
-        let spec = images::pod_spec(object, is_pod);
-        let secrets = spec
-            .iter()
-            .flat_map(|(spec, _)| spec.image_pull_secrets.iter().flatten());
-        let secrets = secrets
-            .filter_map(|secret| secret.name.clone())
-            .filter(|_| settings.pull_secrets);
         let case = Case {
-            secrets: secrets.collect(),
+            secrets,
             effective,
             namespace: request.namespace.clone(),
             pinned: is_pod && mode == Mode::Enforce && matches!(endpoint, Endpoint::Validate),
@@ -190,7 +178,7 @@ impl Service {
             granted,
             snapshot: Arc::clone(snapshot),
         };
-        let findings = self.judge_all(&case, found).await;
+        let findings = self.judge_all(&case, images).await;
         Decided {
             response: answer(mode, &findings, &[]),
             findings,
@@ -219,23 +207,10 @@ impl Service {
         Ok(settings.of(&labels))
     }
 
-    /// Judges images, equal ones once.
+    /// Judges images, some at a time.
     pub(crate) async fn judge_all(&self, case: &Case, found: Vec<Found>) -> Vec<Finding> {
-        let mut distinct: Vec<Found> = Vec::new();
-        let mut places = std::collections::HashMap::new();
-        for found in found {
-            let next = distinct.len();
-            let at = *places.entry(found.image.clone()).or_insert(next);
-            if at == next {
-                distinct.push(found);
-            } else if let Some(first) = distinct.get_mut(at)
-                && first.place.len() < MAX_PLACE
-            {
-                first.place.push_str(", ");
-                first.place.push_str(&found.place);
-            }
-        }
-        join_all(distinct.into_iter().map(|found| self.judge(case, found))).await
+        let judged = stream::iter(found).map(|found| self.judge(case, found));
+        judged.buffered(AT_ONCE).collect().await
     }
 
     async fn judge(&self, case: &Case, found: Found) -> Finding {
@@ -384,7 +359,10 @@ impl Service {
             let good = finding.kind.is_good();
             for (member, value) in [
                 ("place", json!(finding.found.place)),
-                ("reference", json!(finding.found.image)),
+                (
+                    "reference",
+                    json!(cut(finding.found.image.clone(), MAX_SHOWN)),
+                ),
                 ("digest", json!(finding.digest)),
                 ("outcome", json!(finding.kind.name())),
                 ("error", json!((!good).then_some(&finding.reason))),
@@ -507,16 +485,8 @@ fn strictest(snapshot: &Snapshot) -> Mode {
     }
 }
 
-fn distinct(found: &[Found]) -> usize {
-    let images: std::collections::HashSet<&str> =
-        found.iter().map(|found| found.image.as_str()).collect();
-    images.len()
-}
-
-/// Most places that are looked at, under a mode that refuses nothing.
-const MAX_PLACES: usize = 200_000;
-/// Longest list of the places of one image.
-const MAX_PLACE: usize = 200;
+/// Images of one object that are judged at a time: whoever has more holds no more memory.
+const AT_ONCE: usize = 32;
 /// Longest reference that is shown.
 const MAX_SHOWN: usize = 1000;
 /// Longest message.

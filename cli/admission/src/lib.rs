@@ -11,6 +11,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod bounded;
 pub mod cache;
 mod cluster;
 mod deadline;

@@ -333,36 +333,33 @@ async fn asked(
     let _busy = seat.busy();
     let left = granted.saturating_sub(begun.elapsed());
     let service = &shared.service;
+    let malformed = |why: &str| {
+        let status = StatusCode::BAD_REQUEST;
+        malformed(shared, endpoint, status, why, begun.elapsed())
+    };
     if let Endpoint::Verify = endpoint {
-        return match ProviderRequest::parse(&body) {
+        let parsed = ProviderRequest::parse(&body);
+        drop(body);
+        let _room = room;
+        return match parsed {
             Ok(asked) => json_answer(&service.provide(asked, left).await),
-            Err(why) => malformed(
-                shared,
-                endpoint,
-                StatusCode::BAD_REQUEST,
-                &why,
-                begun.elapsed(),
-            ),
+            Err(why) => malformed(&why),
         };
     }
-    let question = match Review::parse(&body) {
+    let parsed = Review::parse(&body);
+    drop(body);
+    let question = match parsed {
         Ok(question) => question,
-        Err(why) => {
-            return malformed(
-                shared,
-                endpoint,
-                StatusCode::BAD_REQUEST,
-                &why,
-                begun.elapsed(),
-            );
-        }
+        Err(why) => return malformed(&why),
     };
-    drop((body, room));
+    // Until the answer is made: what was read of it takes no more.
+    let _room = room;
+    let uid = question.uid.clone();
     let response = match endpoint {
-        Endpoint::Mutate => service.mutate(&question, left).await,
-        _ => service.validate(&question, left).await,
+        Endpoint::Mutate => service.mutate(question, left).await,
+        _ => service.validate(question, left).await,
     };
-    json_answer(&review::Answer::to(&question.uid, response))
+    json_answer(&review::Answer::to(&uid, response))
 }
 
 /// The whole body, and the room that it takes.
