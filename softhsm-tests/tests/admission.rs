@@ -383,6 +383,48 @@ fn long_reviews_take_little_memory() {
     assert!(server.log().len() < 100_000, "{}", server.log().len());
 }
 
+/// The start of a request of this length, all but its last byte.
+fn all_but_one(client: &Client, length: usize) -> impl Read + use<> {
+    let mut stream = client.open().unwrap();
+    let head = format!(
+        "POST /validate?timeout=30s HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&vec![b' '; length - 1]).unwrap();
+    stream
+}
+
+/// Those who have sent all of the longest request but a byte hold the room for all long ones; whoever sends a whole one gets it.
+#[test]
+fn who_stalls_in_a_long_request_holds_up_nobody() {
+    let stage = stage();
+    let good = stage.signed("app:v1", "good", "acme");
+    let server = stage.serve(&[]);
+    let client = server.client();
+    let padded = |length: usize| {
+        let short = review(&[&good]);
+        format!("{}{short}", " ".repeat(length - short.len()))
+    };
+    // Ready before the first stalls: the room is theirs for seconds, whoever asks.
+    let (long, small) = (padded(MAX_BODY), padded(60 << 10));
+    let mut stalled: Vec<_> = (0..8).map(|_| all_but_one(&client, MAX_BODY)).collect();
+    assert!(verdict(&client.post("/validate?timeout=10s", &small)).0);
+    assert!(verdict(&client.post("/validate?timeout=10s", &long)).0);
+    // More at a time than there is room for: each gets its turn.
+    at_once(&[(); 18], 9, |()| {
+        let (allowed, told) = verdict(&client.post("/validate?timeout=30s", &long));
+        assert!(allowed, "{told}");
+    });
+    let mut answer = String::new();
+    for stream in &mut stalled {
+        answer.clear();
+        drop(stream.read_to_string(&mut answer));
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    let late = server.events("malformed");
+    assert_eq!(late.iter().filter(|line| line["status"] == 408).count(), 8);
+}
+
 #[test]
 fn slow_clients_and_wrong_tls_hold_nobody_up() {
     let stage = stage();

@@ -23,6 +23,7 @@ mod mutate;
 mod provider;
 mod recent;
 mod review;
+mod rooms;
 mod seats;
 mod server;
 pub mod settings;

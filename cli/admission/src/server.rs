@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hardsign_core::oci::OciError;
 use hardsign_core::text::{WithCauses, escaped};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,9 +20,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{Cluster, ClusterOptions};
@@ -32,6 +32,7 @@ use crate::handler::Service;
 use crate::metrics::{Answered, Endpoint, Metrics};
 use crate::provider::ProviderRequest;
 use crate::review::{self, Review};
+use crate::rooms::{Room, Rooms};
 use crate::seats::{Seat, Seats};
 use crate::snapshot::{Current, SnapshotError};
 use crate::tls::Serving;
@@ -93,8 +94,8 @@ struct Shared {
     service: Service,
     ending: AtomicBool,
     seats: Seats,
-    /// Bytes that bodies may have together.
-    bodies: Semaphore,
+    /// For bodies that are long.
+    rooms: Rooms,
     timeout: Duration,
 }
 
@@ -153,7 +154,7 @@ pub async fn serve(
         },
         ending: AtomicBool::new(false),
         seats: Seats::new(CONNECTIONS),
-        bodies: Semaphore::new(BODIES),
+        rooms: Rooms::new(BODIES),
         timeout: options.timeout,
     });
     note("listening", json!(address.to_string()));
@@ -324,9 +325,9 @@ async fn asked(
     seat: &Seat,
     endpoint: Endpoint,
 ) -> Response<Body> {
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let granted = deadline::of_query(request.uri().query(), shared.timeout);
-    let (body, room) = match body(request, shared, granted).await {
+    let (body, mut room) = match body(request, shared, granted).await {
         Ok(read) => read,
         Err((status, why)) => return malformed(shared, endpoint, status, &why, begun.elapsed()),
     };
@@ -340,7 +341,6 @@ async fn asked(
     if let Endpoint::Verify = endpoint {
         let parsed = ProviderRequest::parse(&body);
         drop(body);
-        let _room = room;
         return match parsed {
             Ok(asked) => json_answer(&service.provide(asked, left).await),
             Err(why) => malformed(&why),
@@ -352,8 +352,9 @@ async fn asked(
         Ok(question) => question,
         Err(why) => return malformed(&why),
     };
-    // Until the answer is made: what was read of it takes no more.
-    let _room = room;
+    if let Some(room) = &mut room {
+        room.shrink(question.size());
+    }
     let uid = question.uid.clone();
     let response = match endpoint {
         Endpoint::Mutate => service.mutate(question, left).await,
@@ -363,61 +364,84 @@ async fn asked(
 }
 
 /// The whole body, and the room that it takes.
-async fn body<'a>(
+async fn body(
     request: Request<Incoming>,
-    shared: &'a Shared,
+    shared: &Shared,
     granted: Duration,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), (StatusCode, String)> {
-    let read = read_body(request.into_body(), &shared.bodies);
-    match timeout(granted, read).await {
-        Ok(Ok(Some(read))) => Ok(read),
-        Ok(Ok(None)) => Err((
+) -> Result<(Bytes, Option<Room>), (StatusCode, String)> {
+    let read = timeout(granted, read_body(request.into_body(), &shared.rooms)).await;
+    read.unwrap_or(Err(Unread::Late)).map_err(|why| match why {
+        Unread::TooLong => (
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the request has more than {MAX_BODY} bytes"),
-        )),
-        Ok(Err(error)) => Err((
+        ),
+        Unread::Broken(error) => (
             StatusCode::BAD_REQUEST,
             format!("the request can't be read: {error}"),
-        )),
-        Err(_) => Err((
+        ),
+        Unread::Late => (
             StatusCode::REQUEST_TIMEOUT,
             "the request did not come in time".to_owned(),
-        )),
-    }
+        ),
+    })
 }
 
-/// A body; none where it is too long. Some of what is too much is read and dropped, since who is still writing when the
-/// connection is closed does not see the answer. What is more than a small body waits until there is room, so that
-/// memory is bounded whoever sends, and those who send little by little hold little.
-async fn read_body<'a>(
-    mut body: Incoming,
-    room: &'a Semaphore,
-) -> Result<Option<(Bytes, Option<SemaphorePermit<'a>>)>, hyper::Error> {
+/// Why there is no body.
+enum Unread {
+    TooLong,
+    Broken(hyper::Error),
+    Late,
+}
+
+/// A body. Some of what is too much is read and dropped, since who is still writing when the
+/// connection is closed does not see the answer. What is more than a small body waits until there is room for all of it, so that
+/// memory is bounded whoever sends.
+async fn read_body(mut body: Incoming, rooms: &Rooms) -> Result<(Bytes, Option<Room>), Unread> {
+    let hint = body.size_hint().exact();
+    let told = hint.map(|hint| usize::try_from(hint).unwrap_or(usize::MAX));
     let (mut kept, mut seen) = (Vec::new(), 0_usize);
-    let mut held: Option<SemaphorePermit<'a>> = None;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else {
-            continue;
-        };
+    let mut room: Option<Room> = None;
+    while let Some(data) = piece(&mut body, room.as_ref()).await? {
         seen = seen.saturating_add(data.len());
-        if seen > MAX_BODY {
-            (kept, held) = (Vec::new(), None);
-        } else {
-            if seen > SMALL {
-                let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                let more = room.acquire_many(more).await.ok();
-                match (&mut held, more) {
-                    (Some(held), Some(more)) => held.merge(more),
-                    (held, more) => *held = more,
-                }
-            }
-            kept.extend_from_slice(&data);
-        }
         if seen > MAX_DISCARDED {
             break;
         }
+        if told.unwrap_or(seen).max(seen) > MAX_BODY {
+            (kept, room) = (Vec::new(), None);
+            continue;
+        }
+        if room.is_none() && seen > SMALL {
+            let length = told.unwrap_or(MAX_BODY).max(seen);
+            room = Some(rooms.take(length).await);
+            kept.reserve_exact(length.saturating_sub(kept.len()));
+        }
+        kept.extend_from_slice(&data);
+        room.iter().for_each(|room| room.filled(seen));
     }
-    Ok((seen <= MAX_BODY).then(|| (kept.into(), held)))
+    if told.unwrap_or(seen).max(seen) > MAX_BODY {
+        return Err(Unread::TooLong);
+    }
+    room.iter().for_each(Room::complete);
+    Ok((kept.into(), room))
+}
+
+/// The next piece of a body; none at its end.
+async fn piece(body: &mut Incoming, room: Option<&Room>) -> Result<Option<Bytes>, Unread> {
+    let wanted = async {
+        match room {
+            Some(room) => room.wanted().await,
+            None => std::future::pending().await,
+        }
+    };
+    let frame = tokio::select! {
+        biased;
+        frame = body.frame() => frame,
+        () = wanted => return Err(Unread::Late),
+        () = sleep(PAUSE) => return Err(Unread::Late),
+    };
+    let frame = frame.transpose().map_err(Unread::Broken)?;
+    // What is no data are trailers, which say nothing.
+    Ok(frame.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
 fn malformed(
@@ -469,6 +493,8 @@ fn closing(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
+/// Longest time without a byte of a body.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Most connections at a time.
 const CONNECTIONS: usize = 1000;
 /// Time for the TLS handshake.
