@@ -154,31 +154,33 @@ struct Known {
 impl Known {
     /// Takes over a member as Go does: a list or text takes the place of an earlier one, a map is
     /// added to it.
-    fn take(&mut self, name: &str, value: &Value) -> Result<(), serde_json::Error> {
+    fn take(&mut self, name: &str, value: &Value) -> Result<(), JsonError> {
         if json::go::is_named(name, "insecureRegistries") {
-            self.insecure_registries = list(value)?;
+            self.insecure_registries = read(value, "a list of strings as insecureRegistries")?;
         } else if json::go::is_named(name, "credsStore") {
-            self.creds_store = Option::deserialize(value)?.unwrap_or_default();
+            self.creds_store = read(value, "a string as credsStore")?;
         } else if json::go::is_named(name, "credHelpers") {
-            self.cred_helpers.extend(map(value)?);
+            let all: BTreeMap<_, _> = read(value, "an object of strings as credHelpers")?;
+            self.cred_helpers.extend(all);
         } else if json::go::is_named(name, "signatureFormat") {
-            self.signature_format = Option::deserialize(value)?.unwrap_or_default();
+            self.signature_format = read(value, "a string as signatureFormat")?;
         } else if json::go::is_named(name, AUTHS) {
-            self.auths.extend(map(value)?);
+            let all: BTreeMap<_, _> = read(value, "an object as auths")?;
+            self.auths.extend(all);
         }
         Ok(())
     }
 }
 
-/// A list of texts; Go writes an empty one as `null`.
-fn list(value: &Value) -> Result<Vec<String>, serde_json::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_default())
-}
-
-fn map<T: serde::de::DeserializeOwned>(
+/// A value; Go writes an empty one as `null`. What is wrong with one is told without the value.
+fn read<T: serde::de::DeserializeOwned + Default>(
     value: &Value,
-) -> Result<BTreeMap<String, T>, serde_json::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_default())
+    expected: &str,
+) -> Result<T, JsonError> {
+    match Option::deserialize(value) {
+        Ok(value) => Ok(value.unwrap_or_default()),
+        Err(error) => Err(json::go::unquoted(error.into(), expected)),
+    }
 }
 
 impl ConfigFile {
@@ -219,7 +221,7 @@ impl ConfigFile {
         let mut file = Self::default();
         for (name, value) in members.0 {
             let taken = file.known.take(&name, &value);
-            taken.map_err(|source| malformed(JsonError::Data(source)))?;
+            taken.map_err(malformed)?;
             match (file.whole.get_mut(&name), value) {
                 (Some(Value::Object(first)), Value::Object(next)) => first.extend(next),
                 (_, value) => drop(file.whole.insert(name, value)),
@@ -491,6 +493,35 @@ mod tests {
         ] {
             let text = load(json).unwrap_err().told();
             assert!(text.starts_with("malformed config.json: "), "{text}");
+        }
+    }
+
+    /// SEC-20: what is wrong with a file that may hold passwords is told without its text.
+    #[test]
+    fn sec_20_no_text_of_a_malformed_file_is_told() {
+        for (json, expected) in [
+            (r#""c2VjcmV0""#, "an object is expected at line 1 column 10"),
+            ("77777", "an object is expected at line 1 column 5"),
+            (r#"{"auths":"c2VjcmV0"}"#, "an object as auths is expected"),
+            (
+                r#"{"insecureRegistries":"c2VjcmV0"}"#,
+                "a list of strings as insecureRegistries is expected",
+            ),
+            (
+                r#"{"credsStore":77777}"#,
+                "a string as credsStore is expected",
+            ),
+            (
+                r#"{"credHelpers":{"r":["c2VjcmV0"]}}"#,
+                "an object of strings as credHelpers is expected",
+            ),
+            (
+                r#"{"signatureFormat":77777}"#,
+                "a string as signatureFormat is expected",
+            ),
+        ] {
+            let text = load(json).unwrap_err().told();
+            assert_eq!(text, format!("malformed config.json: {expected}"));
         }
     }
 

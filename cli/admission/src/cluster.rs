@@ -134,8 +134,9 @@ impl Cluster {
                 continue;
             };
             let fault = |what: String| format!("the secret {namespace}/{name}: {what}");
-            let secret: Secret =
-                serde_json::from_slice(&body).map_err(|error| fault(error.to_string()))?;
+            // The parser's own text would show what stands there.
+            let secret: Secret = serde_json::from_slice(&body)
+                .map_err(|_| fault("the API server's answer is not understood".to_owned()))?;
             let Some(config) = docker_config(&secret).map_err(fault)? else {
                 continue;
             };

@@ -87,6 +87,19 @@ async fn the_first_file_that_speaks_of_credentials_is_used() {
     assert_eq!(store.get("r.io:5000").await.unwrap(), None);
 }
 
+/// SEC-20: a login that was encoded twice, or put where the file belongs, is not told.
+#[tokio::test]
+async fn sec_20_a_malformed_file_is_told_without_its_text() {
+    let fixture = Fixture::new();
+    let login = STANDARD.encode("u:secret");
+    for content in [format!("\"{login}\""), format!(r#"{{"auths":"{login}"}}"#)] {
+        fixture.file("docker.json", &content);
+        let error = fixture.store().get("r.example").await.unwrap_err().told();
+        assert!(error.contains("malformed config.json"), "{error}");
+        assert!(!error.contains(&login), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn kinds_of_entries() {
     // CFG-23, REG-08
