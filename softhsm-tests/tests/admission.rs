@@ -143,6 +143,46 @@ fn images_are_judged_by_the_policy() {
     assert!(ask(&good).0);
 }
 
+/// Labels of namespaces that can't be read: a pod is under the strictest mode, and a workload under what is said of workloads.
+#[test]
+fn workloads_of_an_unknown_namespace() {
+    let stage = stage();
+    let unsigned = stage.image("app:v1", "unsigned");
+    let server = stage.serve(&[]);
+    let client = server.client();
+    let pod = review(&[&unsigned]);
+    let deployment = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "namespace": "n", "name": "d", "operation": "CREATE",
+        "object": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": unsigned}]}}}},
+    }});
+    let deployment = deployment.to_string();
+    // Whether the Deployment is admitted, and with a warning.
+    for (workloads, allowed, warned) in [
+        ("ignore", true, false),
+        ("warn", true, true),
+        ("refuse", false, false),
+    ] {
+        stage.settings(&json!({
+            "workloads": workloads,
+            "namespaces": [{"matchLabels": {"a": "b"}, "mode": "audit"}],
+        }));
+        let (pod_allowed, told) = verdict(&client.post("/validate", &pod));
+        assert!(
+            !pod_allowed && told.contains("the policy of the namespace is not known"),
+            "{told}"
+        );
+        let answer = client.post("/validate", &deployment).json();
+        let response = &answer["response"];
+        assert_eq!(response["allowed"], allowed, "{workloads}: {answer}");
+        assert_eq!(
+            response["warnings"].is_array(),
+            warned,
+            "{workloads}: {answer}"
+        );
+    }
+}
+
 #[test]
 fn gatekeeper_asks_the_same_engine() {
     let stage = stage();

@@ -19,7 +19,7 @@ use crate::images::{Found, Image, Subject};
 use crate::metrics::{Answered, Endpoint, Found as Kind, Metrics};
 use crate::review::{Request, Response, cut};
 use crate::server::Log;
-use crate::settings::{Effective, Excepted, Mode, Workloads};
+use crate::settings::{Effective, Excepted, Mode};
 use crate::snapshot::{Current, Snapshot};
 
 /// Everything that answers are made with.
@@ -143,6 +143,10 @@ impl Service {
             }
             Subject::TooMuch(_) | Subject::Images { .. } => {}
         }
+        // Where no namespace could have it otherwise, nobody is asked.
+        let Some(strictest) = settings.strictest().mode_of(is_pod) else {
+            return Decided::nothing_to_judge();
+        };
         let effective = match self.effective(snapshot, &request.namespace, deadline).await {
             Ok(effective) => effective,
             Err(reason) => {
@@ -150,16 +154,13 @@ impl Service {
                     .cluster_failures
                     .fetch_add(1, Ordering::Relaxed);
                 return Decided::unjudged(
-                    strictest(snapshot),
+                    strictest,
                     format!("the policy of the namespace is not known: {reason}"),
                 );
             }
         };
-        let mode = match (is_pod, effective.workloads, effective.mode) {
-            (true, _, mode) | (false, Workloads::Refuse, mode) => mode,
-            (false, Workloads::Ignore, _) => return Decided::nothing_to_judge(),
-            (false, Workloads::Warn, Mode::Enforce | Mode::Warn) => Mode::Warn,
-            (false, Workloads::Warn, Mode::Audit) => Mode::Audit,
+        let Some(mode) = effective.mode_of(is_pod) else {
+            return Decided::nothing_to_judge();
         };
         let (images, mut secrets) = match subject {
             Subject::Images { images, secrets } => (images, secrets),
@@ -470,18 +471,6 @@ fn told(verdict: &Verdict) -> (Kind, String) {
         ),
         Verdict::Refused(reason) => (Kind::Refused, reason.clone()),
         Verdict::Undecided(reason) => (Kind::Undecided, reason.clone()),
-    }
-}
-
-/// The mode of a namespace of which nothing is known.
-fn strictest(snapshot: &Snapshot) -> Mode {
-    let settings = &snapshot.settings;
-    let overrides = settings.namespaces.iter().filter_map(|found| found.mode);
-    let modes: Vec<_> = overrides.chain([settings.mode]).collect();
-    match (modes.contains(&Mode::Enforce), modes.contains(&Mode::Warn)) {
-        (true, _) => Mode::Enforce,
-        (false, true) => Mode::Warn,
-        (false, false) => Mode::Audit,
     }
 }
 

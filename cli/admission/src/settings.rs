@@ -19,8 +19,8 @@ pub const FILE: &str = "admission.hardsign.json";
 /// Its longest length, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
 
-/// What happens to an object with an image that is not accepted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+/// What happens to an object with an image that is not accepted; the strictest first.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// It is refused.
@@ -32,8 +32,8 @@ pub enum Mode {
     Audit,
 }
 
-/// What happens to workloads (Deployments, Jobs, ...), from which pods are made later.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+/// What happens to workloads (Deployments, Jobs, ...), from which pods are made later; the strictest last.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "lowercase")]
 pub enum Workloads {
     /// They are not looked at: their pods are.
@@ -207,6 +207,17 @@ impl Settings {
         }
     }
 
+    /// What holds in a namespace of which nothing is known: of each setting the strictest that there is.
+    pub fn strictest(&self) -> Effective {
+        let modes = self.namespaces.iter().filter_map(|found| found.mode);
+        let workloads = self.namespaces.iter().filter_map(|found| found.workloads);
+        Effective {
+            mode: modes.fold(self.mode, Ord::min),
+            workloads: workloads.fold(self.workloads, Ord::max),
+            policy: None,
+        }
+    }
+
     /// Whether an image is excepted in a namespace.
     pub fn exception(&self, image: &Image, namespace: &str, now: Timestamp) -> Excepted<'_> {
         let mut ended = Excepted::No;
@@ -220,6 +231,17 @@ impl Settings {
             ended = Excepted::Ended(exception);
         }
         ended
+    }
+}
+
+impl Effective {
+    /// The mode for a pod, or for what pods are made from; none where that is not looked at.
+    pub fn mode_of(&self, is_pod: bool) -> Option<Mode> {
+        match (is_pod, self.workloads) {
+            (true, _) | (false, Workloads::Refuse) => Some(self.mode),
+            (false, Workloads::Ignore) => None,
+            (false, Workloads::Warn) => Some(self.mode.max(Mode::Warn)),
+        }
     }
 }
 
@@ -393,6 +415,47 @@ mod tests {
         assert_eq!(of(&[("team", "a"), ("tier", "dev")]).mode, Mode::Audit);
         assert_eq!(of(&[("team", "a")]).policy.as_deref(), Some("a"));
         assert_eq!(of(&[("team", "b")]).mode, Mode::Enforce);
+    }
+
+    #[test]
+    fn workloads_have_a_mode_of_their_own() {
+        let of = |settings: &str| {
+            let found = self::settings(settings).unwrap().strictest();
+            (found.mode_of(true), found.mode_of(false))
+        };
+        let some = |namespace: &str| {
+            format!(
+                r#","mode":"warn","workloads":"ignore","namespaces":[{{"matchLabels":{{"a":"b"}},{namespace}}}]"#
+            )
+        };
+        for (settings, pod, workload) in [
+            (String::new(), Mode::Enforce, Some(Mode::Warn)),
+            (
+                r#","mode":"audit""#.to_owned(),
+                Mode::Audit,
+                Some(Mode::Audit),
+            ),
+            (
+                r#","workloads":"refuse""#.to_owned(),
+                Mode::Enforce,
+                Some(Mode::Enforce),
+            ),
+            // Of what differs in namespaces the strictest.
+            (some(r#""mode":"audit""#), Mode::Warn, None),
+            (some(r#""mode":"enforce""#), Mode::Enforce, None),
+            (
+                some(r#""mode":"enforce","workloads":"warn""#),
+                Mode::Enforce,
+                Some(Mode::Warn),
+            ),
+            (
+                some(r#""workloads":"refuse""#),
+                Mode::Warn,
+                Some(Mode::Warn),
+            ),
+        ] {
+            assert_eq!(of(&settings), (Some(pod), workload), "{settings}");
+        }
     }
 
     #[test]
