@@ -25,6 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use hardsign_test_support::program;
 use serde_json::{Value, json};
 use softhsm_tests::admission::{Client, Server, Stage, review, verdict};
+use softhsm_tests::between::{Between, Fate, Seen};
 use softhsm_tests::peers::framework;
 use softhsm_tests::peers::registry::{CERTIFICATE, KEY, Registry};
 use softhsm_tests::ports::free_port;
@@ -370,6 +371,47 @@ fn too_many_requests_are_no_verdict() {
         server.events("verdict").pop().unwrap()["outcome"],
         "undecided"
     );
+}
+
+/// A registry that lists a signature and does not hand it out now is told as that: nothing was refused, and nothing is kept.
+#[test]
+fn a_signature_that_can_not_be_fetched_now_is_no_refusal() {
+    let stage = Stage::new(Registry::ggcr().start());
+    let good = stage.signed("app:v1", "good", "acme");
+    let (host, path) = good.split_once('/').unwrap();
+    let (_, port) = host.split_once(':').unwrap();
+    let between = Between::new(port.parse().unwrap());
+    let own = between.address().replace("http://127.0.0.1", "localhost");
+    let image = format!("{own}/{path}");
+    let server = stage.serve(&[]);
+    let ask = || {
+        let client = server.client();
+        verdict(&client.post("/validate?timeout=30s", &review(&[&image])))
+    };
+    for status in [429, 503] {
+        between.rule(move |seen: &Seen| match seen.what.contains("/blobs/") {
+            true => Fate::Answer(status, Vec::new(), String::new()),
+            false => Fate::Pass,
+        });
+        // What was not known a moment ago is asked for again soon.
+        let begun = Instant::now();
+        loop {
+            let (allowed, told) = ask();
+            assert!(!allowed);
+            if told.contains(&status.to_string()) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "{told}");
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+    let lines = server.events("verdict");
+    assert!(
+        lines.iter().all(|line| line["outcome"] == "undecided"),
+        "{lines:?}"
+    );
+    between.rule(|_| Fate::Pass);
+    admitted_within(&server, &image, Duration::from_secs(60)).unwrap();
 }
 
 /// More silent connections than there are seats: whoever has a question is answered, since the longest idle one leaves.

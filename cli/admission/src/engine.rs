@@ -361,12 +361,7 @@ impl Fault {
     fn is_refusal(&self) -> bool {
         match self {
             Self::Registry(_) | Self::Budget(_) | Self::NoPolicy | Self::NoTurn(_) => false,
-            Self::Verify(error) => !matches!(
-                error,
-                VerifyError::List { .. }
-                    | VerifyError::ListAttached { .. }
-                    | VerifyError::Budget(_)
-            ),
+            Self::Verify(error) => !error.is_undecided(),
             Self::Platform { fault, .. } => fault.is_refusal(),
         }
     }
