@@ -170,15 +170,18 @@ impl Engine {
             let connector = self.connector(secret);
             let (turns, repository) = (self.turns.clone(), image.repository.clone());
             let resolve = async move {
-                let _turn = turns
-                    .take(repository.registry())
-                    .await
-                    .map_err(Fault::NoTurn)?;
+                let name = repository.registry().to_owned();
+                let turn = turns.take(&name).await.map_err(Fault::NoTurn)?;
                 let registry = connector?.repository(repository, Access::Read)?;
                 let tag = TagOrDigest::Tag(tag);
                 let resolve = async { Ok::<_, Fault>(registry.resolve(&tag).await?.digest) };
                 let budget = Budget::within(TIME);
-                budget.run(Phase::Resolving, resolve).await
+                let resolved = tokio::select! {
+                    resolved = budget.run(Phase::Resolving, resolve) => resolved?,
+                    () = turn.lost() => return Err(Fault::lost(&name)),
+                };
+                turn.answered();
+                Ok(resolved)
             };
             let (epochs, epoch) = (self.epochs.clone(), self.epoch());
             async move {
@@ -284,16 +287,20 @@ impl Epoch {
 
 impl Work {
     async fn verdict(self) -> Verdict {
-        let _turn = match self.turns.take(self.image.repository.registry()).await {
+        let registry = self.image.repository.registry();
+        let turn = match self.turns.take(registry).await {
             Ok(turn) => turn,
             Err(crowded) => return Verdict::Undecided(crowded),
         };
         let budget = Budget::within(TIME).bytes(BYTES).requests(REQUESTS);
-        let verified = budget.run(Phase::Verifying, self.verify(&budget)).await;
+        let verified = tokio::select! {
+            verified = budget.run(Phase::Verifying, self.verify(&budget)) => verified,
+            () = turn.lost() => Err(Fault::lost(registry)),
+        };
         if let Err(fault) = &verified {
             self.epochs.end_if_denied(&self.epoch, fault);
         }
-        match verified {
+        let verdict = match verified {
             Ok(Outcome::Verified(verified)) => Verdict::Verified {
                 statement: verified.statement().to_owned(),
             },
@@ -301,8 +308,10 @@ impl Work {
                 statement: skipped.statement,
             },
             Err(fault) if fault.is_refusal() => Verdict::Refused(told(&fault)),
-            Err(fault) => Verdict::Undecided(told(&fault)),
-        }
+            Err(fault) => return Verdict::Undecided(told(&fault)),
+        };
+        turn.answered();
+        verdict
     }
 
     async fn verify(&self, budget: &Budget) -> Result<Outcome, Fault> {
@@ -357,6 +366,13 @@ impl Work {
 }
 
 impl Fault {
+    /// The turn at a registry was given to others.
+    fn lost(registry: &str) -> Self {
+        Self::NoTurn(format!(
+            "the registry {registry} is slow, and others wait; try again"
+        ))
+    }
+
     /// Whether it is a verdict, and not the failure to come by one.
     fn is_refusal(&self) -> bool {
         match self {
