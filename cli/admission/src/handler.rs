@@ -59,7 +59,7 @@ pub(crate) struct Finding {
     pub(crate) found: Found,
     pub(crate) kind: Kind,
     pub(crate) reason: String,
-    /// As it would be verified by hand.
+    /// As it would be verified by hand; none where that would not show the same.
     pub(crate) reference: Option<String>,
     /// What was verified.
     digest: Option<String>,
@@ -287,6 +287,7 @@ impl Service {
         };
         let policy = case.effective.policy.as_deref();
         if let Some(verdict) = beforehand(&case.snapshot, policy, image) {
+            finding.reference = Some(image.reference());
             return told(&verdict);
         }
         let secret = match (&self.cluster, case.secrets.is_empty()) {
@@ -304,6 +305,7 @@ impl Service {
             }
             _ => None,
         };
+        finding.reference = Some(image.reference());
         let digest: Digest = match &image.digest {
             Some(digest) => digest.clone(),
             None => {

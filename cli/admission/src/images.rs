@@ -118,6 +118,15 @@ impl Image {
         })
     }
 
+    /// The image as it is named to others: by its digest if it has one, else by its tag.
+    pub fn reference(&self) -> String {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => format!("{}@{digest}", self.repository),
+            (None, Some(tag)) => format!("{}:{tag}", self.repository),
+            (None, None) => self.repository.to_string(),
+        }
+    }
+
     /// The image by a digest, in the words in which it was written.
     pub fn at(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.written)
@@ -379,6 +388,7 @@ mod tests {
         ] {
             let image = Image::parse(&text).unwrap();
             assert_eq!(image.digest.clone().unwrap().to_string(), DIGEST);
+            assert_eq!(image.reference(), format!("a.example/b@{DIGEST}"));
             assert_eq!(
                 image.at(&image.digest.clone().unwrap()),
                 format!("a.example/b@{DIGEST}")
