@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hardsign_core::artifact::reference::TagOrDigest;
+use hardsign_core::artifact::reference::{RepositoryName, TagOrDigest};
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::budget::{Budget, Overspent, Phase};
 use hardsign_core::dirs::Dirs;
@@ -87,7 +87,7 @@ struct Work {
     epoch: Arc<Epoch>,
     epochs: Epochs,
     turns: Turns,
-    connector: Connector,
+    connectors: Vec<Connector>,
     plugins: Dirs,
     now: fn() -> Timestamp,
 }
@@ -103,6 +103,8 @@ enum Fault {
     Budget(#[from] Overspent),
     #[error("the snapshot of the policy has none for this namespace")]
     NoPolicy,
+    #[error("there is no credential")]
+    NoCredential,
     #[error("{0}")]
     NoTurn(String),
     #[error("{platform}: {}", headline(.fault))]
@@ -167,14 +169,13 @@ impl Engine {
         let secret_key = secret.map_or("", |secret| secret.key.as_str());
         let key = [&image.repository.to_string(), tag.as_str(), secret_key].join("\n");
         let ask = || {
-            let connector = self.connector(secret);
+            let connectors = self.connectors(secret);
             let (turns, repository) = (self.turns.clone(), image.repository.clone());
             let resolve = async move {
                 let name = repository.registry().to_owned();
                 let turn = turns.take(&name).await.map_err(Fault::NoTurn)?;
-                let registry = connector?.repository(repository, Access::Read)?;
-                let tag = TagOrDigest::Tag(tag);
-                let resolve = async { Ok::<_, Fault>(registry.resolve(&tag).await?.digest) };
+                let (connectors, tag) = (connectors?, TagOrDigest::Tag(tag));
+                let resolve = resolve(&connectors, &repository, &tag);
                 let budget = Budget::within(TIME);
                 let resolved = tokio::select! {
                     resolved = budget.run(Phase::Resolving, resolve) => resolved?,
@@ -204,20 +205,23 @@ impl Engine {
             epoch: self.epoch()?,
             epochs: self.epochs.clone(),
             turns: self.turns.clone(),
-            connector: self.connector(question.secret)?,
+            connectors: self.connectors(question.secret)?,
             plugins: self.options.plugins.clone(),
             now: self.options.now,
         })
     }
 
-    /// That of the server's own credentials is shared; a pod's secret is for its own requests alone.
-    fn connector(&self, secret: Option<&PullSecret>) -> Result<Connector, OciError> {
+    /// One for each credential. That of the server's own is shared; a pod's secret is for its own requests alone.
+    fn connectors(&self, secret: Option<&PullSecret>) -> Result<Vec<Connector>, OciError> {
         let Some(secret) = secret else {
-            return Ok(self.epoch()?.connector.clone());
+            return Ok(vec![self.epoch()?.connector.clone()]);
         };
-        let mut options = self.options.registries.clone();
-        options.credentials = Credentials::Given(secret.credential.clone());
-        Connector::new(options)
+        let given = secret.credentials.iter().map(|credential| {
+            let mut options = self.options.registries.clone();
+            options.credentials = Credentials::Given(credential.clone());
+            Connector::new(options)
+        });
+        given.collect()
     }
 
     fn epoch(&self) -> Result<Arc<Epoch>, OciError> {
@@ -315,9 +319,19 @@ impl Work {
     }
 
     async fn verify(&self, budget: &Budget) -> Result<Outcome, Fault> {
-        let registry = self
-            .connector
-            .repository(self.image.repository.clone(), Access::Read)?;
+        let mut denied = None;
+        for connector in &self.connectors {
+            match self.verify_by(connector, budget).await {
+                // Another credential may be taken.
+                Err(fault) if fault.is_denied() => denied = denied.or(Some(fault)),
+                verified => return verified,
+            }
+        }
+        Err(denied.unwrap_or(Fault::NoCredential))
+    }
+
+    async fn verify_by(&self, connector: &Connector, budget: &Budget) -> Result<Outcome, Fault> {
+        let registry = connector.repository(self.image.repository.clone(), Access::Read)?;
         let artifact = registry
             .resolve(&TagOrDigest::Digest(self.digest.clone()))
             .await?;
@@ -376,7 +390,11 @@ impl Fault {
     /// Whether it is a verdict, and not the failure to come by one.
     fn is_refusal(&self) -> bool {
         match self {
-            Self::Registry(_) | Self::Budget(_) | Self::NoPolicy | Self::NoTurn(_) => false,
+            Self::Registry(_)
+            | Self::Budget(_)
+            | Self::NoPolicy
+            | Self::NoCredential
+            | Self::NoTurn(_) => false,
             Self::Verify(error) => !error.is_undecided(),
             Self::Platform { fault, .. } => fault.is_refusal(),
         }
@@ -409,6 +427,23 @@ impl Fault {
             _ => &[],
         }
     }
+}
+
+/// What a tag points at, asked with one credential after the other until the registry takes one.
+async fn resolve(
+    connectors: &[Connector],
+    repository: &RepositoryName,
+    tag: &TagOrDigest,
+) -> Result<Digest, Fault> {
+    let mut denied = None;
+    for connector in connectors {
+        let registry = connector.repository(repository.clone(), Access::Read)?;
+        match registry.resolve(tag).await.map_err(Fault::Registry) {
+            Err(fault) if fault.is_denied() => denied = denied.or(Some(fault)),
+            resolved => return Ok(resolved?.digest),
+        }
+    }
+    Err(denied.unwrap_or(Fault::NoCredential))
 }
 
 /// A fault without what is told of each signature.

@@ -10,10 +10,11 @@ use hardsign_core::artifact::Digest;
 use hardsign_core::text::escaped;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::cache::{By, Verdict};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PullSecret, PullSecrets};
 use crate::engine::{Engine, Question, beforehand};
 use crate::images::{Found, Image, Subject};
 use crate::metrics::{Answered, Endpoint, Found as Kind, Metrics};
@@ -39,6 +40,8 @@ pub(crate) struct Case {
     pub(crate) namespace: String,
     /// The names of the pod's pull secrets, where they are read.
     pub(crate) secrets: Vec<String>,
+    /// What they hold; read once, when an image is asked about.
+    pub(crate) read: OnceCell<Result<PullSecrets, String>>,
     /// Whether the API server will have the pod's images pulled as they stand there.
     pub(crate) pinned: bool,
     pub(crate) deadline: Instant,
@@ -172,6 +175,7 @@ impl Service {
         }
         let case = Case {
             secrets,
+            read: OnceCell::new(),
             effective,
             namespace: request.namespace.clone(),
             pinned: is_pod && mode == Mode::Enforce && matches!(endpoint, Endpoint::Validate),
@@ -290,20 +294,15 @@ impl Service {
             finding.reference = Some(image.reference());
             return told(&verdict);
         }
-        let secret = match (&self.cluster, case.secrets.is_empty()) {
-            (Some(cluster), false) => {
-                let read = cluster.pull_secret(&case.namespace, &case.secrets, &image.repository);
-                match tokio::time::timeout_at(case.deadline, read).await {
-                    Ok(Ok(secret)) => secret,
-                    Ok(Err(reason)) => {
-                        let failures = &self.metrics.cluster_failures;
-                        failures.fetch_add(1, Ordering::Relaxed);
-                        return (Kind::Undecided, escaped(&reason));
-                    }
-                    Err(_) => return late(),
-                }
+        let secret = self.pull_secret(case, image);
+        let secret = match tokio::time::timeout_at(case.deadline, secret).await {
+            Ok(Ok(secret)) => secret,
+            Ok(Err(reason)) => {
+                let failures = &self.metrics.cluster_failures;
+                failures.fetch_add(1, Ordering::Relaxed);
+                return (Kind::Undecided, escaped(&reason));
             }
-            _ => None,
+            Err(_) => return late(),
         };
         finding.reference = Some(image.reference());
         let digest: Digest = match &image.digest {
@@ -340,6 +339,18 @@ impl Service {
         match asked.verdict(case.deadline).await {
             None => late(),
             Some(verdict) => told(&verdict),
+        }
+    }
+
+    /// What the pod's secrets have for an image.
+    async fn pull_secret(&self, case: &Case, image: &Image) -> Result<Option<PullSecret>, String> {
+        let Some(cluster) = self.cluster.as_ref().filter(|_| !case.secrets.is_empty()) else {
+            return Ok(None);
+        };
+        let read = || cluster.pull_secrets(&case.namespace, &case.secrets);
+        match case.read.get_or_init(read).await {
+            Ok(secrets) => secrets.for_image(&image.repository),
+            Err(reason) => Err(reason.clone()),
         }
     }
 

@@ -101,6 +101,7 @@ impl Service {
                 snapshot: Arc::clone(&snapshot),
                 namespace: String::new(),
                 secrets: Vec::new(),
+                read: Default::default(),
                 pinned: false,
                 deadline: begun + granted,
                 granted,
