@@ -8,11 +8,13 @@
 // Requirements: CFG-06 to CFG-21, TP-01 to TP-04.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use zeroize::Zeroize as _;
 
 use crate::artifact::reference::registry_of_address;
 use crate::dirs::Dirs;
@@ -135,14 +137,38 @@ pub enum ConfigError {
 /// ```
 /// The whole object is kept, so that members of other tools survive a rewrite.
 // CFG-08
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ConfigFile {
     known: Known,
     whole: Map<String, Value>,
 }
 
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // There may be passwords in it.
+        f.debug_struct("ConfigFile").finish_non_exhaustive()
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        self.known.auths.values_mut().for_each(wipe);
+        self.whole.values_mut().for_each(wipe);
+    }
+}
+
+/// Zeroes all texts of a value.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// The members that are read here.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Known {
     insecure_registries: Vec<String>,
     creds_store: String,

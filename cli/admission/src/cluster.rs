@@ -11,7 +11,8 @@ use hardsign_core::crypto;
 use hardsign_core::http::{Client, ClientOptions, HeaderValue, Method, Request, StatusCode, Url};
 use hardsign_core::oci::auth::{Credential, credentials};
 use hardsign_core::text::WithCauses;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
 
 use crate::recent::Recent;
 
@@ -72,7 +73,24 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Secret {
     #[serde(default)]
-    data: BTreeMap<String, String>,
+    data: SecretData,
+}
+
+/// The two members in which credentials for registries stand, in base64.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SecretData {
+    #[serde(rename = ".dockerconfigjson", deserialize_with = "zeroizing")]
+    config: Option<Zeroizing<String>>,
+    #[serde(rename = ".dockercfg", deserialize_with = "zeroizing")]
+    auths: Option<Zeroizing<String>>,
+}
+
+fn zeroizing<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Zeroizing<String>>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(Zeroizing::new))
 }
 
 impl Cluster {
@@ -152,7 +170,7 @@ impl Cluster {
 
 impl PullSecrets {
     /// Reads secrets as the API server answers them.
-    fn read(namespace: &str, secrets: &[(&str, Vec<u8>)]) -> Result<Self, String> {
+    fn read(namespace: &str, secrets: &[(&str, Zeroizing<Vec<u8>>)]) -> Result<Self, String> {
         let (mut files, mut hashed) = (Vec::new(), namespace.as_bytes().to_vec());
         for (name, body) in secrets {
             let place = format!("the secret {namespace}/{name}");
@@ -206,7 +224,7 @@ impl Api {
     }
 
     /// The object at a path; none where it is not there or must not be read.
-    async fn get(&self, path: &[&str]) -> Result<Option<Vec<u8>>, String> {
+    async fn get(&self, path: &[&str]) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(["api", "v1"]).extend(path);
@@ -217,7 +235,7 @@ impl Api {
         let answer = answer
             .map_err(|error| format!("the API server can't be asked: {}", WithCauses(&error)))?;
         match answer.status {
-            StatusCode::OK => Ok(Some(answer.body)),
+            StatusCode::OK => Ok(Some(Zeroizing::new(answer.body))),
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
             status => Err(format!(
                 "the API server answered {} with status {status}",
@@ -227,30 +245,29 @@ impl Api {
     }
 }
 
-fn docker_config(secret: &Secret) -> Result<Option<Vec<u8>>, String> {
+fn docker_config(secret: &Secret) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
     use base64::Engine as _;
-    let (data, old) = match (
-        secret.data.get(".dockerconfigjson"),
-        secret.data.get(".dockercfg"),
-    ) {
+    let (data, old) = match (&secret.data.config, &secret.data.auths) {
         (Some(data), _) => (data, false),
         (None, Some(data)) => (data, true),
         (None, None) => return Ok(None),
     };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(data);
-    let bytes = bytes.map_err(|_| "its data is no base64".to_owned())?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(data.as_bytes());
+    let bytes = Zeroizing::new(bytes.map_err(|_| "its data is no base64".to_owned())?);
     // The older form is what stands under "auths" in the newer.
     Ok(Some(match old {
-        true => [b"{\"auths\":".as_slice(), &bytes, b"}"].concat(),
+        true => Zeroizing::new([b"{\"auths\":".as_slice(), &bytes, b"}"].concat()),
         false => bytes,
     }))
 }
 
 fn read_token(path: &Path) -> Result<HeaderValue, String> {
     let token = read_named(path, MAX_FILE).map_err(|error| WithCauses(&error).to_string())?;
-    let token = String::from_utf8_lossy(&token);
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-    let mut value = value.map_err(|_| format!("{} holds no token", path.display()))?;
+    let token = Zeroizing::new(token);
+    let fault = || format!("{} holds no token", path.display());
+    let token = std::str::from_utf8(&token).map_err(|_| fault())?;
+    let token = Zeroizing::new(["Bearer ", token.trim()].concat());
+    let mut value = HeaderValue::from_str(&token).map_err(|_| fault())?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -272,9 +289,11 @@ mod tests {
 
     use super::*;
 
-    fn answer(member: &str, config: &str) -> Vec<u8> {
+    fn answer(member: &str, config: &str) -> Zeroizing<Vec<u8>> {
         let data = STANDARD.encode(config);
-        format!(r#"{{"data":{{"{member}":"{data}","password":"eA=="}}}}"#).into_bytes()
+        format!(r#"{{"data":{{"{member}":"{data}","password":"eA=="}}}}"#)
+            .into_bytes()
+            .into()
     }
 
     fn names(secrets: &PullSecrets, repository: &str) -> Vec<String> {
@@ -340,7 +359,7 @@ mod tests {
             assert!(!error.contains(&login), "{error}");
         }
         let body = format!(r#"{{"data":"{login}"}}"#).into_bytes();
-        let error = PullSecrets::read("n", &[("s", body)]).err().unwrap();
+        let error = PullSecrets::read("n", &[("s", body.into())]).err().unwrap();
         assert!(!error.contains(&login), "{error}");
     }
 
