@@ -89,7 +89,7 @@ impl Image {
         let (written, tag) = match name.get(last..).and_then(|rest| rest.find(':')) {
             Some(colon) => {
                 let (written, tag) = name.split_at(last + colon);
-                (written, Some(tag.trim_start_matches(':')))
+                (written, tag.strip_prefix(':'))
             }
             None => (name, None),
         };
@@ -409,6 +409,7 @@ mod tests {
             "a.example/B",
             "a\nb",
             "a.example/b:v1:v2",
+            "a.example/b::v1",
             "a.example/../b",
             "https://a.example/b",
             "a.example/b@sha256:x@sha256:y",

@@ -105,9 +105,9 @@ pub struct Exception {
     /// The namespaces; all where there are none.
     #[serde(default)]
     pub namespaces: Vec<String>,
-    /// Who answers for it.
+    /// Whoever answers for it, by a name or address that others know.
     pub owner: String,
-    /// Why.
+    /// Why they are excepted, for whoever reads the warning or the log; may be empty.
     #[serde(default)]
     pub reason: String,
     /// The last day (`2026-12-31`, UTC), or a point in time (RFC 3339).
@@ -289,10 +289,10 @@ impl Pattern {
     fn parse(text: &str) -> Result<Self, String> {
         let fault = |why: &str| format!("image {text:?}: {why}");
         if let Some(prefix) = text.strip_suffix("/*") {
-            // The same reading of names as images have.
-            let image = Image::parse(&format!("{prefix}/x")).map_err(|error| fault(&error))?;
+            // The same reading of names as images have; a path of two parts stands in no directory that is not written.
+            let image = Image::parse(&format!("{prefix}/x/x")).map_err(|error| fault(&error))?;
             let whole = image.repository.to_string();
-            let path = whole.strip_suffix('x').unwrap_or(&whole);
+            let path = whole.strip_suffix("x/x").unwrap_or(&whole);
             return Ok(Self::Below(path.to_owned()));
         }
         if text.contains('*') {
@@ -455,6 +455,32 @@ mod tests {
             ),
         ] {
             assert_eq!(of(&settings), (Some(pod), workload), "{settings}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_read_as_images_are() {
+        for (pattern, image, fits) in [
+            ("docker.io/*", "nginx", true),
+            ("docker.io/*", "docker.io/team/app:v1", true),
+            ("index.docker.io/*", "team/app", true),
+            ("docker.io/*", "quay.io/nginx", false),
+            ("docker.io/library/*", "nginx", true),
+            ("docker.io/library/*", "team/app", false),
+            ("team/*", "docker.io/team/app", true),
+            ("team/*", "docker.io/other/app", false),
+            ("localhost:5000/*", "localhost:5000/app", true),
+            ("localhost:5000/*", "localhost:5000/deep/app", true),
+            ("localhost:5000/*", "localhost:5001/app", false),
+            ("a.example/x/*", "a.example/x/x/x", true),
+            ("nginx", "docker.io/library/nginx:v1", true),
+        ] {
+            let found = Pattern::parse(pattern).unwrap();
+            let image = Image::parse(image).unwrap();
+            assert_eq!(found.fits(&image), fits, "{pattern} {}", image.reference());
+        }
+        for pattern in ["a.example/b::v1", "a.example/b:v1/*", "/*", "a.example//*"] {
+            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
         }
     }
 
