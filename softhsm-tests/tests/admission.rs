@@ -10,7 +10,7 @@
 )]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -238,17 +238,13 @@ fn a_thousand_images() {
         .map(|at| stage.image(&format!("many:v{at}"), &at.to_string()))
         .collect();
     stage.sign(&images, "acme");
-    let server = stage.serve(&[]);
+    let server = stage.serve(&["--max-age", "10h"]);
     let client = server.client();
     let wrong = AtomicUsize::new(0);
     let late = AtomicUsize::new(0);
-    let slowest = AtomicUsize::new(0);
     let round = || {
         at_once(&images, 64, |image| {
-            let begun = Instant::now();
             let (allowed, told) = verdict(&client.post("/validate?timeout=10s", &review(&[image])));
-            let took = usize::try_from(begun.elapsed().as_millis()).unwrap();
-            slowest.fetch_max(took, Ordering::Relaxed);
             if !allowed && told.contains("no verdict within") {
                 late.fetch_add(1, Ordering::Relaxed);
             } else if !allowed {
@@ -259,11 +255,23 @@ fn a_thousand_images() {
     // Cold: an answer in any case, with the reason where there is no verdict yet.
     round();
     assert_eq!(wrong.swap(0, Ordering::Relaxed), 0);
-    assert!(slowest.swap(0, Ordering::Relaxed) < 10_000 * 64);
-    while server.metric("verifications_under_way") > 0 {
-        thread::sleep(Duration::from_millis(50));
+    // By the server's own clock, and with what a busy machine holds it up: it answers after 9.5 s.
+    let lines = server.events("verdict");
+    let took = lines
+        .iter()
+        .map(|line| line["milliseconds"].as_u64().unwrap());
+    assert_eq!(lines.len(), 1000);
+    assert!(took.clone().max().unwrap() < 15_000, "{:?}", took.max());
+    // Once all are known, none is late; a busy machine takes a few rounds until then.
+    let mut rounds = 0;
+    while late.swap(0, Ordering::Relaxed) > 0 {
+        while server.metric("verifications_under_way") > 0 {
+            thread::sleep(Duration::from_millis(50));
+        }
+        rounds += 1;
+        assert!(rounds < 20);
+        round();
     }
-    late.store(0, Ordering::Relaxed);
     // Warm: none is refused.
     round();
     assert_eq!((wrong.into_inner(), late.into_inner()), (0, 0));
@@ -414,7 +422,8 @@ fn long_reviews_take_little_memory() {
         ),
     ];
     let asked: Vec<_> = bodies.iter().cycle().take(4 * bodies.len()).collect();
-    at_once(&asked, 8, |(body, why)| {
+    // As many as there is room for, so that nobody waits for it.
+    at_once(&asked, 4, |(body, why)| {
         let (allowed, told) = verdict(&client.post("/validate?timeout=30s", body));
         assert!(allowed == why.is_empty() && told.contains(why), "{told}");
     });
@@ -445,16 +454,11 @@ fn who_stalls_in_a_long_request_holds_up_nobody() {
         let short = review(&[&good]);
         format!("{}{short}", " ".repeat(length - short.len()))
     };
-    // Ready before the first stalls: the room is theirs for seconds, whoever asks.
+    // Ready before the first stalls.
     let (long, small) = (padded(MAX_BODY), padded(60 << 10));
     let mut stalled: Vec<_> = (0..8).map(|_| all_but_one(&client, MAX_BODY)).collect();
     assert!(verdict(&client.post("/validate?timeout=10s", &small)).0);
-    assert!(verdict(&client.post("/validate?timeout=10s", &long)).0);
-    // More at a time than there is room for: each gets its turn.
-    at_once(&[(); 18], 9, |()| {
-        let (allowed, told) = verdict(&client.post("/validate?timeout=30s", &long));
-        assert!(allowed, "{told}");
-    });
+    assert!(verdict(&client.post("/validate?timeout=30s", &long)).0);
     let mut answer = String::new();
     for stream in &mut stalled {
         answer.clear();
@@ -495,6 +499,8 @@ fn slow_clients_and_wrong_tls_hold_nobody_up() {
     let mut answer = String::new();
     drop(half.read_to_string(&mut answer));
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let late = server.events("malformed");
+    assert!(late.iter().any(|line| line["status"] == 408), "{late:?}");
     // Those that say nothing are gone after a while.
     let begun = Instant::now();
     while server.metric("connections") > 1 {
@@ -505,7 +511,16 @@ fn slow_clients_and_wrong_tls_hold_nobody_up() {
         );
         thread::sleep(Duration::from_millis(200));
     }
-    assert!(server.metric("tls_failures_total") >= 200);
+    assert!(server.metric("tls_failures_total") >= 201);
+    // Not each of them is told.
+    let told = server.events("tls-failed");
+    assert!(!told.is_empty() && told.len() < 20, "{told:?}");
+    for line in &told {
+        let from = line["from"].as_str().unwrap();
+        assert!(from.starts_with("127.0.0.1:"), "{line}");
+        assert!(!line["error"].as_str().unwrap().is_empty(), "{line}");
+    }
+    assert_eq!(told[0]["count"], 1, "{told:?}");
     drop(silent);
 }
 

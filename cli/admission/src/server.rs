@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,6 +97,27 @@ struct Shared {
     /// For bodies that are long.
     rooms: Rooms,
     timeout: Duration,
+    handshakes: Mutex<Failures>,
+}
+
+/// Failures of which not each is told.
+#[derive(Default)]
+struct Failures {
+    told: Option<Instant>,
+    /// Since then.
+    count: u64,
+}
+
+impl Failures {
+    /// Counts one; how many there were since the last line of the log, if it is time for another.
+    fn one_more(&mut self) -> Option<u64> {
+        self.count = self.count.saturating_add(1);
+        if self.told.is_some_and(|told| told.elapsed() < SELDOM) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 type Body = Full<Bytes>;
@@ -156,6 +177,7 @@ pub async fn serve(
         seats: Seats::new(CONNECTIONS),
         rooms: Rooms::new(BODIES),
         timeout: options.timeout,
+        handshakes: Mutex::default(),
     });
     note("listening", json!(address.to_string()));
     started(address);
@@ -202,12 +224,12 @@ async fn accept(
             accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let seat = shared.seats.sit(free);
                 let (tls, shared, stopped) = (tls.clone(), Arc::clone(shared), stopped.clone());
                 connections.spawn(async move {
                     tokio::select! {
-                        () = connection(stream, tls, &shared, &seat, stopped) => {}
+                        () = connection(stream, from, tls, &shared, &seat, stopped) => {}
                         () = seat.wanted() => {
                             let closed = &shared.service.metrics.connections_closed;
                             closed.fetch_add(1, Ordering::Relaxed);
@@ -228,19 +250,17 @@ async fn accept(
 /// Serves one connection until it ends or is idle for too long.
 async fn connection(
     stream: TcpStream,
+    from: SocketAddr,
     tls: TlsAcceptor,
     shared: &Arc<Shared>,
     seat: &Seat,
     mut stopped: watch::Receiver<bool>,
 ) {
     let _whole_packets = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await else {
-        shared
-            .service
-            .metrics
-            .handshakes_failed
-            .fetch_add(1, Ordering::Relaxed);
-        return;
+    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return no_handshake(shared, from, &error.to_string()),
+        Err(_) => return no_handshake(shared, from, "it took too long"),
     };
     let (begun, mut has_begun) = watch::channel(false);
     let service = service_fn(|request| {
@@ -271,6 +291,25 @@ async fn connection(
     }
     connection.as_mut().graceful_shutdown();
     let _ended = connection.await;
+}
+
+/// Counts a failed handshake, and writes a line of the log where there was none lately.
+fn no_handshake(shared: &Shared, from: SocketAddr, why: &str) {
+    let service = &shared.service;
+    let counter = &service.metrics.handshakes_failed;
+    counter.fetch_add(1, Ordering::Relaxed);
+    let mut failures = shared
+        .handshakes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let count = failures.one_more();
+    drop(failures);
+    if let Some(count) = count {
+        service.write(&json!({
+            "time": (service.now)().to_string(), "event": "tls-failed", "from": from.to_string(),
+            "error": review::cut(escaped(why), MAX_TOLD), "count": count,
+        }));
+    }
 }
 
 async fn route(request: Request<Incoming>, shared: &Shared, seat: &Seat) -> Response<Body> {
@@ -499,6 +538,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 1000;
 /// Time for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time between lines of the log on failed handshakes.
+const SELDOM: Duration = Duration::from_secs(10);
 /// Time until the first request of a connection has come.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Time between requests, and for the headers of each: longer than the 90 seconds after which the API server closes
