@@ -79,7 +79,7 @@ impl<'de, const MOST: usize> Deserialize<'de> for Start<MOST> {
                 Ok(Start::of(text))
             }
         }
-        deserializer.deserialize_str(Reader)
+        deserializer.deserialize_str(Reader::<MOST>)
     }
 }
 
@@ -126,7 +126,7 @@ impl<'de, T: Deserialize<'de> + Counted> Deserialize<'de> for List<T> {
                 Ok(list)
             }
         }
-        deserializer.deserialize_seq(Reader(PhantomData))
+        deserializer.deserialize_seq(Reader::<T>(PhantomData))
     }
 }
 
