@@ -276,7 +276,7 @@ impl Console {
     /// Standard output can't be written to.
     pub(crate) fn json(&self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
-        self.harmless_json(&text)
+        self.json_text(&text)
     }
 
     /// One document of several, on a line of its own, for `--output jsonl`.
@@ -285,10 +285,14 @@ impl Console {
     /// Standard output can't be written to.
     pub(crate) fn json_line(&self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(document).map_err(io::Error::other)?;
-        self.harmless_json(&text)
+        self.json_text(&text)
     }
 
-    fn harmless_json(&self, text: &str) -> io::Result<()> {
+    /// The text of a document, made harmless, and a line feed.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
+    pub(crate) fn json_text(&self, text: &str) -> io::Result<()> {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
             // Outside of strings there are line feeds alone; inside, they are escaped already.

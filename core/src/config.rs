@@ -8,11 +8,13 @@
 // Requirements: CFG-06 to CFG-21, TP-01 to TP-04.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use zeroize::Zeroize as _;
 
 use crate::artifact::reference::registry_of_address;
 use crate::dirs::Dirs;
@@ -135,14 +137,38 @@ pub enum ConfigError {
 /// ```
 /// The whole object is kept, so that members of other tools survive a rewrite.
 // CFG-08
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ConfigFile {
     known: Known,
     whole: Map<String, Value>,
 }
 
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // There may be passwords in it.
+        f.debug_struct("ConfigFile").finish_non_exhaustive()
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        self.known.auths.values_mut().for_each(wipe);
+        self.whole.values_mut().for_each(wipe);
+    }
+}
+
+/// Zeroes all texts of a value.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// The members that are read here.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Known {
     insecure_registries: Vec<String>,
     creds_store: String,
@@ -154,31 +180,33 @@ struct Known {
 impl Known {
     /// Takes over a member as Go does: a list or text takes the place of an earlier one, a map is
     /// added to it.
-    fn take(&mut self, name: &str, value: &Value) -> Result<(), serde_json::Error> {
+    fn take(&mut self, name: &str, value: &Value) -> Result<(), JsonError> {
         if json::go::is_named(name, "insecureRegistries") {
-            self.insecure_registries = list(value)?;
+            self.insecure_registries = read(value, "a list of strings as insecureRegistries")?;
         } else if json::go::is_named(name, "credsStore") {
-            self.creds_store = Option::deserialize(value)?.unwrap_or_default();
+            self.creds_store = read(value, "a string as credsStore")?;
         } else if json::go::is_named(name, "credHelpers") {
-            self.cred_helpers.extend(map(value)?);
+            let all: BTreeMap<_, _> = read(value, "an object of strings as credHelpers")?;
+            self.cred_helpers.extend(all);
         } else if json::go::is_named(name, "signatureFormat") {
-            self.signature_format = Option::deserialize(value)?.unwrap_or_default();
+            self.signature_format = read(value, "a string as signatureFormat")?;
         } else if json::go::is_named(name, AUTHS) {
-            self.auths.extend(map(value)?);
+            let all: BTreeMap<_, _> = read(value, "an object as auths")?;
+            self.auths.extend(all);
         }
         Ok(())
     }
 }
 
-/// A list of texts; Go writes an empty one as `null`.
-fn list(value: &Value) -> Result<Vec<String>, serde_json::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_default())
-}
-
-fn map<T: serde::de::DeserializeOwned>(
+/// A value; Go writes an empty one as `null`. What is wrong with one is told without the value.
+fn read<T: serde::de::DeserializeOwned + Default>(
     value: &Value,
-) -> Result<BTreeMap<String, T>, serde_json::Error> {
-    Ok(Option::deserialize(value)?.unwrap_or_default())
+    expected: &str,
+) -> Result<T, JsonError> {
+    match Option::deserialize(value) {
+        Ok(value) => Ok(value.unwrap_or_default()),
+        Err(error) => Err(json::go::unquoted(error.into(), expected)),
+    }
 }
 
 impl ConfigFile {
@@ -219,7 +247,7 @@ impl ConfigFile {
         let mut file = Self::default();
         for (name, value) in members.0 {
             let taken = file.known.take(&name, &value);
-            taken.map_err(|source| malformed(JsonError::Data(source)))?;
+            taken.map_err(malformed)?;
             match (file.whole.get_mut(&name), value) {
                 (Some(Value::Object(first)), Value::Object(next)) => first.extend(next),
                 (_, value) => drop(file.whole.insert(name, value)),
@@ -491,6 +519,35 @@ mod tests {
         ] {
             let text = load(json).unwrap_err().told();
             assert!(text.starts_with("malformed config.json: "), "{text}");
+        }
+    }
+
+    /// SEC-20: what is wrong with a file that may hold passwords is told without its text.
+    #[test]
+    fn sec_20_no_text_of_a_malformed_file_is_told() {
+        for (json, expected) in [
+            (r#""c2VjcmV0""#, "an object is expected at line 1 column 10"),
+            ("77777", "an object is expected at line 1 column 5"),
+            (r#"{"auths":"c2VjcmV0"}"#, "an object as auths is expected"),
+            (
+                r#"{"insecureRegistries":"c2VjcmV0"}"#,
+                "a list of strings as insecureRegistries is expected",
+            ),
+            (
+                r#"{"credsStore":77777}"#,
+                "a string as credsStore is expected",
+            ),
+            (
+                r#"{"credHelpers":{"r":["c2VjcmV0"]}}"#,
+                "an object of strings as credHelpers is expected",
+            ),
+            (
+                r#"{"signatureFormat":77777}"#,
+                "a string as signatureFormat is expected",
+            ),
+        ] {
+            let text = load(json).unwrap_err().told();
+            assert_eq!(text, format!("malformed config.json: {expected}"));
         }
     }
 

@@ -168,6 +168,7 @@ fn note(shared: &Shared, head: String, body: Vec<u8>) -> Seen {
 
 /// Asks the service over a connection of its own; the answer as the client gets it.
 fn pass_on(upstream: u16, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let is_head = head.starts_with("HEAD ");
     let mut service = TcpStream::connect(("127.0.0.1", upstream))?;
     let length = format!("content-length: {}", body.len());
     let head = format!(
@@ -183,8 +184,11 @@ fn pass_on(upstream: u16, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
         Some(_) => unchunked(&body),
         None => body,
     };
-    let length = format!("content-length: {}", body.len());
-    let head = format!("{}\r\n{length}\r\n\r\n", without_frame(&head));
+    // To HEAD, that of what GET would have.
+    let length = header(&head, "content-length").filter(|_| is_head);
+    let length = length.map_or_else(|| body.len().to_string(), str::to_owned);
+    let frame = format!("content-length: {length}");
+    let head = format!("{}\r\n{frame}\r\n\r\n", without_frame(&head));
     Ok([head.into_bytes(), body].concat())
 }
 

@@ -10,7 +10,7 @@
 )]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,9 @@ use softhsm_tests::admission::{Client, Stage, distinct, review, verdict};
 use softhsm_tests::peers::installed;
 use softhsm_tests::peers::registry::{CERTIFICATE, KEY, Registry};
 use softhsm_tests::ports::free_port;
+
+/// Longest request that the server reads, in bytes.
+const MAX_BODY: usize = 7 << 20;
 
 fn stage() -> Stage {
     Stage::new(Registry::ggcr().start())
@@ -140,6 +143,46 @@ fn images_are_judged_by_the_policy() {
     assert!(ask(&good).0);
 }
 
+/// Labels of namespaces that can't be read: a pod is under the strictest mode, and a workload under what is said of workloads.
+#[test]
+fn workloads_of_an_unknown_namespace() {
+    let stage = stage();
+    let unsigned = stage.image("app:v1", "unsigned");
+    let server = stage.serve(&[]);
+    let client = server.client();
+    let pod = review(&[&unsigned]);
+    let deployment = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "namespace": "n", "name": "d", "operation": "CREATE",
+        "object": {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": unsigned}]}}}},
+    }});
+    let deployment = deployment.to_string();
+    // Whether the Deployment is admitted, and with a warning.
+    for (workloads, allowed, warned) in [
+        ("ignore", true, false),
+        ("warn", true, true),
+        ("refuse", false, false),
+    ] {
+        stage.settings(&json!({
+            "workloads": workloads,
+            "namespaces": [{"matchLabels": {"a": "b"}, "mode": "audit"}],
+        }));
+        let (pod_allowed, told) = verdict(&client.post("/validate", &pod));
+        assert!(
+            !pod_allowed && told.contains("the policy of the namespace is not known"),
+            "{told}"
+        );
+        let answer = client.post("/validate", &deployment).json();
+        let response = &answer["response"];
+        assert_eq!(response["allowed"], allowed, "{workloads}: {answer}");
+        assert_eq!(
+            response["warnings"].is_array(),
+            warned,
+            "{workloads}: {answer}"
+        );
+    }
+}
+
 #[test]
 fn gatekeeper_asks_the_same_engine() {
     let stage = stage();
@@ -195,17 +238,13 @@ fn a_thousand_images() {
         .map(|at| stage.image(&format!("many:v{at}"), &at.to_string()))
         .collect();
     stage.sign(&images, "acme");
-    let server = stage.serve(&[]);
+    let server = stage.serve(&["--max-age", "10h"]);
     let client = server.client();
     let wrong = AtomicUsize::new(0);
     let late = AtomicUsize::new(0);
-    let slowest = AtomicUsize::new(0);
     let round = || {
         at_once(&images, 64, |image| {
-            let begun = Instant::now();
             let (allowed, told) = verdict(&client.post("/validate?timeout=10s", &review(&[image])));
-            let took = usize::try_from(begun.elapsed().as_millis()).unwrap();
-            slowest.fetch_max(took, Ordering::Relaxed);
             if !allowed && told.contains("no verdict within") {
                 late.fetch_add(1, Ordering::Relaxed);
             } else if !allowed {
@@ -216,11 +255,23 @@ fn a_thousand_images() {
     // Cold: an answer in any case, with the reason where there is no verdict yet.
     round();
     assert_eq!(wrong.swap(0, Ordering::Relaxed), 0);
-    assert!(slowest.swap(0, Ordering::Relaxed) < 10_000 * 64);
-    while server.metric("verifications_under_way") > 0 {
-        thread::sleep(Duration::from_millis(50));
+    // By the server's own clock, and with what a busy machine holds it up: it answers after 9.5 s.
+    let lines = server.events("verdict");
+    let took = lines
+        .iter()
+        .map(|line| line["milliseconds"].as_u64().unwrap());
+    assert_eq!(lines.len(), 1000);
+    assert!(took.clone().max().unwrap() < 15_000, "{:?}", took.max());
+    // Once all are known, none is late; a busy machine takes a few rounds until then.
+    let mut rounds = 0;
+    while late.swap(0, Ordering::Relaxed) > 0 {
+        while server.metric("verifications_under_way") > 0 {
+            thread::sleep(Duration::from_millis(50));
+        }
+        rounds += 1;
+        assert!(rounds < 20);
+        round();
     }
-    late.store(0, Ordering::Relaxed);
     // Warm: none is refused.
     round();
     assert_eq!((wrong.into_inner(), late.into_inner()), (0, 0));
@@ -308,16 +359,19 @@ fn what_is_malformed_is_answered_and_logged() {
     );
     assert!(padded.len() > 3 << 20);
     assert!(verdict(&client.post("/validate", &padded)).0);
-    // As many containers as fit: one image a quarter of a million times is one, different ones are too many.
-    let many: Vec<&str> = vec![good.as_str(); 20_000];
+    // One image a thousand times is one; different ones, or places, are too many at some point.
+    let many: Vec<&str> = vec![good.as_str(); 1000];
     assert!(verdict(&client.post("/validate", &review(&many))).0);
-    let small: Vec<String> = (0..100_000).map(|at| format!("a.example/b:{at}")).collect();
-    let small: Vec<&str> = small.iter().map(String::as_str).collect();
-    let (allowed, told) = verdict(&client.post("/validate", &review(&small)));
-    assert!(
-        !allowed && told.contains("more than 500 different images"),
-        "{told}"
-    );
+    let different: Vec<String> = (0..100_000).map(|at| format!("a.example/b:{at}")).collect();
+    let different: Vec<&str> = different.iter().map(String::as_str).collect();
+    for (images, told) in [
+        (&different[..501], "more than 500 different images"),
+        (&different[..], "more than 1000 images"),
+        (&vec![good.as_str(); 1001], "more than 1000 images"),
+    ] {
+        let (allowed, found) = verdict(&client.post("/validate", &review(images)));
+        assert!(!allowed && found.contains(told), "{found}");
+    }
     let (allowed, told) = verdict(&client.post("/validate", &review(&["\u{1b}[31mred\u{202e}"])));
     assert!(
         !allowed && !told.contains('\u{1b}') && !told.contains('\u{202e}'),
@@ -325,7 +379,94 @@ fn what_is_malformed_is_answered_and_logged() {
     );
     assert!(server.events("malformed").len() >= 5, "{}", server.log());
     assert!(!server.log().contains('\u{1b}'));
-    assert_eq!(server.events("refused").len(), 1);
+    assert_eq!(server.events("refused").len(), 3);
+}
+
+/// Whatever stands in a review of the longest length, little memory is taken for it and for what is told of it.
+#[test]
+fn long_reviews_take_little_memory() {
+    let stage = stage();
+    let server = stage.serve(&[]);
+    let client = server.client();
+    let start = server.peak_memory();
+    let pod = |name: &str, containers: &str| {
+        review(&[])
+            .replace("\"name\":\"p\"", &format!("\"name\":\"{name}\""))
+            .replace(
+                "\"containers\":[]",
+                &format!("\"containers\":[{containers}]"),
+            )
+    };
+    let filled = |element: &str| {
+        let count = (MAX_BODY - 1000) / (element.len() + 1);
+        pod("p", &vec![element; count].join(","))
+    };
+    let empty = filled("{}");
+    assert!(empty.matches("{}").count() > 2_400_000 && empty.len() <= MAX_BODY);
+    let invalid: Vec<String> = (0..500)
+        .map(|at| format!("{{\"image\":\"no {at}\"}}"))
+        .collect();
+    // The name stands in it twice.
+    let named = pod(&"x".repeat(3 << 20), &invalid.join(","));
+    let bodies = [
+        (empty, ""),
+        (filled("{\"image\":\"\"}"), "more than 1000 images"),
+        (
+            filled("{\"name\":\"\",\"image\":\"x\"}"),
+            "more than 1000 images",
+        ),
+        (named, "its name has more than 253 bytes"),
+        (
+            pod("p", &format!("{{\"image\":\"{}\"}}", "x".repeat(6 << 20))),
+            "the image of container 0 has more than 1024 bytes",
+        ),
+    ];
+    let asked: Vec<_> = bodies.iter().cycle().take(4 * bodies.len()).collect();
+    // As many as there is room for, so that nobody waits for it.
+    at_once(&asked, 4, |(body, why)| {
+        let (allowed, told) = verdict(&client.post("/validate?timeout=30s", body));
+        assert!(allowed == why.is_empty() && told.contains(why), "{told}");
+    });
+    let took = server.peak_memory() - start;
+    assert!(took < 200 << 10, "{took} KiB more than at the start");
+    assert!(server.log().len() < 100_000, "{}", server.log().len());
+}
+
+/// The start of a request of this length, all but its last byte.
+fn all_but_one(client: &Client, length: usize) -> impl Read + use<> {
+    let mut stream = client.open().unwrap();
+    let head = format!(
+        "POST /validate?timeout=30s HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&vec![b' '; length - 1]).unwrap();
+    stream
+}
+
+/// Those who have sent all of the longest request but a byte hold the room for all long ones; whoever sends a whole one gets it.
+#[test]
+fn who_stalls_in_a_long_request_holds_up_nobody() {
+    let stage = stage();
+    let good = stage.signed("app:v1", "good", "acme");
+    let server = stage.serve(&[]);
+    let client = server.client();
+    let padded = |length: usize| {
+        let short = review(&[&good]);
+        format!("{}{short}", " ".repeat(length - short.len()))
+    };
+    // Ready before the first stalls.
+    let (long, small) = (padded(MAX_BODY), padded(60 << 10));
+    let mut stalled: Vec<_> = (0..8).map(|_| all_but_one(&client, MAX_BODY)).collect();
+    assert!(verdict(&client.post("/validate?timeout=10s", &small)).0);
+    assert!(verdict(&client.post("/validate?timeout=30s", &long)).0);
+    let mut answer = String::new();
+    for stream in &mut stalled {
+        answer.clear();
+        drop(stream.read_to_string(&mut answer));
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    let late = server.events("malformed");
+    assert_eq!(late.iter().filter(|line| line["status"] == 408).count(), 8);
 }
 
 #[test]
@@ -358,6 +499,8 @@ fn slow_clients_and_wrong_tls_hold_nobody_up() {
     let mut answer = String::new();
     drop(half.read_to_string(&mut answer));
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let late = server.events("malformed");
+    assert!(late.iter().any(|line| line["status"] == 408), "{late:?}");
     // Those that say nothing are gone after a while.
     let begun = Instant::now();
     while server.metric("connections") > 1 {
@@ -368,7 +511,16 @@ fn slow_clients_and_wrong_tls_hold_nobody_up() {
         );
         thread::sleep(Duration::from_millis(200));
     }
-    assert!(server.metric("tls_failures_total") >= 200);
+    assert!(server.metric("tls_failures_total") >= 201);
+    // Not each of them is told.
+    let told = server.events("tls-failed");
+    assert!(!told.is_empty() && told.len() < 20, "{told:?}");
+    for line in &told {
+        let from = line["from"].as_str().unwrap();
+        assert!(from.starts_with("127.0.0.1:"), "{line}");
+        assert!(!line["error"].as_str().unwrap().is_empty(), "{line}");
+    }
+    assert_eq!(told[0]["count"], 1, "{told:?}");
     drop(silent);
 }
 

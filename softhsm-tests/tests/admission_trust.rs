@@ -25,6 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use hardsign_test_support::program;
 use serde_json::{Value, json};
 use softhsm_tests::admission::{Client, Server, Stage, review, verdict};
+use softhsm_tests::between::{Between, Fate, Seen};
 use softhsm_tests::peers::framework;
 use softhsm_tests::peers::registry::{CERTIFICATE, KEY, Registry};
 use softhsm_tests::ports::free_port;
@@ -276,7 +277,9 @@ fn a_tag_is_asked_for_once_and_not_for_long() {
     assert_eq!(mutated(&client, &tag), Some(new));
     // A tag that is not there yet is asked for again at once.
     let later = tag.replace(":v1", ":v2");
-    assert_eq!(mutated(&client, &later), None);
+    let (allowed, told) = verdict(&client.post("/mutate?timeout=10s", &review(&[&later])));
+    let again = format!("`hardsign verify {later}`");
+    assert!(!allowed && told.contains(&again), "{told}");
     let there = stage.signed("app:v2", "there", "acme");
     assert_eq!(mutated(&client, &later), Some(there));
 }
@@ -322,7 +325,8 @@ fn registries_that_no_statement_names_are_not_asked() {
     assert!(ask(&server, &good).0);
     let stranger = format!("localhost:{port}/stranger@{digest}");
     let (allowed, told) = ask(&server, &stranger);
-    assert!(!allowed && told.contains(&stranger), "{told}");
+    let again = format!("`hardsign verify {stranger}`");
+    assert!(!allowed && told.contains(&again), "{told}");
     let client = server.client();
     let tag = format!("localhost:{port}/stranger:v1");
     let answer = client.post("/mutate", &review(&[&tag])).json();
@@ -370,6 +374,47 @@ fn too_many_requests_are_no_verdict() {
         server.events("verdict").pop().unwrap()["outcome"],
         "undecided"
     );
+}
+
+/// A registry that lists a signature and does not hand it out now is told as that: nothing was refused, and nothing is kept.
+#[test]
+fn a_signature_that_can_not_be_fetched_now_is_no_refusal() {
+    let stage = Stage::new(Registry::ggcr().start());
+    let good = stage.signed("app:v1", "good", "acme");
+    let (host, path) = good.split_once('/').unwrap();
+    let (_, port) = host.split_once(':').unwrap();
+    let between = Between::new(port.parse().unwrap());
+    let own = between.address().replace("http://127.0.0.1", "localhost");
+    let image = format!("{own}/{path}");
+    let server = stage.serve(&[]);
+    let ask = || {
+        let client = server.client();
+        verdict(&client.post("/validate?timeout=30s", &review(&[&image])))
+    };
+    for status in [429, 503] {
+        between.rule(move |seen: &Seen| match seen.what.contains("/blobs/") {
+            true => Fate::Answer(status, Vec::new(), String::new()),
+            false => Fate::Pass,
+        });
+        // What was not known a moment ago is asked for again soon.
+        let begun = Instant::now();
+        loop {
+            let (allowed, told) = ask();
+            assert!(!allowed);
+            if told.contains(&status.to_string()) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "{told}");
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+    let lines = server.events("verdict");
+    assert!(
+        lines.iter().all(|line| line["outcome"] == "undecided"),
+        "{lines:?}"
+    );
+    between.rule(|_| Fate::Pass);
+    admitted_within(&server, &image, Duration::from_secs(60)).unwrap();
 }
 
 /// More silent connections than there are seats: whoever has a question is answered, since the longest idle one leaves.
@@ -432,10 +477,8 @@ fn http2_is_not_spoken() {
     assert!(ask(&server, &good).0);
 }
 
-/// Nobody reads the log: answers are given all the same, what was lost is counted, and told once somebody reads.
-#[test]
-fn a_log_that_nobody_reads_holds_up_nothing() {
-    let stage = Stage::new(Registry::ggcr().start());
+/// Starts a server whose log nobody reads, asks it so often, and reads the log then: its lines.
+fn log_read_late(stage: &Stage, body: &str, times: usize) -> Vec<String> {
     let port = free_port();
     let at = |name: &str| stage.bench.path().join(name).display().to_string();
     let mut child = stage
@@ -465,12 +508,8 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
         thread::sleep(Duration::from_millis(20));
     }
     let client = Client::new(port, &stage.bench.path().join(CERTIFICATE));
-    // No references at all, so that no registry is asked: 400 lines a review.
-    let images: Vec<String> = (0..400).map(|at| format!("no reference {at}")).collect();
-    let images: Vec<&str> = images.iter().map(String::as_str).collect();
-    let body = review(&images);
-    for _ in 0..60 {
-        assert!(!verdict(&client.post("/validate?timeout=10s", &body)).0);
+    for _ in 0..times {
+        assert!(!verdict(&client.post("/validate?timeout=10s", body)).0);
     }
     let metrics = client.get("/metrics").body;
     let lost = metrics
@@ -485,4 +524,23 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(rest.last().unwrap().contains("\"ended\""), "{rest:?}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    rest
+}
+
+/// Nobody reads the log: answers are given all the same, what was lost is counted, and told once somebody reads. What waits is
+/// bounded in lines and in bytes.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let stage = Stage::new(Registry::ggcr().start());
+    // No references at all, so that no registry is asked: 400 lines a review.
+    let images = |name: &str| -> String {
+        let images: Vec<String> = (0..400).map(|at| format!("{name} {at}")).collect();
+        review(&images.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let lines = log_read_late(&stage, &images("no reference"), 60);
+    assert!(lines.len() <= 10_010, "{} lines waited", lines.len());
+    // Control characters are six times as long in JSON.
+    let lines = log_read_late(&stage, &images(&"\u{1}".repeat(900)), 20);
+    let bytes: usize = lines.iter().map(String::len).sum();
+    assert!(bytes < 10 << 20, "{bytes} bytes waited");
 }

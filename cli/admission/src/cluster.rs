@@ -11,7 +11,8 @@ use hardsign_core::crypto;
 use hardsign_core::http::{Client, ClientOptions, HeaderValue, Method, Request, StatusCode, Url};
 use hardsign_core::oci::auth::{Credential, credentials};
 use hardsign_core::text::WithCauses;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
 
 use crate::recent::Recent;
 
@@ -40,11 +41,21 @@ struct Api {
 
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// A credential of the pod, and what tells it from others.
+/// What the pull secrets of a pod hold.
+#[derive(Default)]
+pub(crate) struct PullSecrets {
+    /// Each with the name by which people know it.
+    files: Vec<(PathBuf, ConfigFile)>,
+    /// Of namespace, names and contents.
+    key: String,
+}
+
+/// Credentials of a pod for one image, and what tells them from others.
 #[derive(Clone, Debug)]
 pub(crate) struct PullSecret {
-    pub(crate) credential: Credential,
-    /// Of namespace, name and content.
+    /// In the order in which they are tried; there is one at least.
+    pub(crate) credentials: Vec<Credential>,
+    /// Of namespace, names and contents.
     pub(crate) key: String,
 }
 
@@ -62,7 +73,24 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Secret {
     #[serde(default)]
-    data: BTreeMap<String, String>,
+    data: SecretData,
+}
+
+/// The two members in which credentials for registries stand, in base64.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SecretData {
+    #[serde(rename = ".dockerconfigjson", deserialize_with = "zeroizing")]
+    config: Option<Zeroizing<String>>,
+    #[serde(rename = ".dockercfg", deserialize_with = "zeroizing")]
+    auths: Option<Zeroizing<String>>,
+}
+
+fn zeroizing<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Zeroizing<String>>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(Zeroizing::new))
 }
 
 impl Cluster {
@@ -117,41 +145,69 @@ impl Cluster {
         Some(labels)
     }
 
-    /// The credential for a repository that the pod's secrets have, found as the kubelet finds it; none where the namespace does
-    /// not let us read them.
+    /// The secrets of a pod, without those that the namespace does not let us read.
     ///
     /// # Errors
     /// The API server can't be asked, or a secret is malformed.
-    pub(crate) async fn pull_secret(
+    pub(crate) async fn pull_secrets(
         &self,
         namespace: &str,
         names: &[String],
-        repository: &RepositoryName,
-    ) -> Result<Option<PullSecret>, String> {
+    ) -> Result<PullSecrets, String> {
+        let mut found = Vec::new();
         for name in names.iter().take(MAX_SECRETS) {
-            let path = ["namespaces", namespace, "secrets", name];
-            let Some(body) = self.api.get(&path).await? else {
-                continue;
-            };
-            let fault = |what: String| format!("the secret {namespace}/{name}: {what}");
-            let secret: Secret =
-                serde_json::from_slice(&body).map_err(|error| fault(error.to_string()))?;
+            if let Some(body) = self
+                .api
+                .get(&["namespaces", namespace, "secrets", name])
+                .await?
+            {
+                found.push((name.as_str(), body));
+            }
+        }
+        PullSecrets::read(namespace, &found)
+    }
+}
+
+impl PullSecrets {
+    /// Reads secrets as the API server answers them.
+    fn read(namespace: &str, secrets: &[(&str, Zeroizing<Vec<u8>>)]) -> Result<Self, String> {
+        let (mut files, mut hashed) = (Vec::new(), namespace.as_bytes().to_vec());
+        for (name, body) in secrets {
+            let place = format!("the secret {namespace}/{name}");
+            let fault = |what: String| format!("{place}: {what}");
+            // The parser's own text would show what stands there.
+            let secret: Secret = serde_json::from_slice(body)
+                .map_err(|_| fault("the API server's answer is not understood".to_owned()))?;
             let Some(config) = docker_config(&secret).map_err(fault)? else {
                 continue;
             };
-            let path = Path::new(".dockerconfigjson");
             let parsed = ConfigFile::parse(&config)
                 .map_err(|error| fault(WithCauses(&error).to_string()))?;
-            let found = credentials::for_image(path, &parsed, &repository.to_string());
-            if let Some(credential) =
-                found.map_err(|error| fault(WithCauses(&error).to_string()))?
-            {
-                let whole = [namespace.as_bytes(), &[0], name.as_bytes(), &[0], &config].concat();
-                let key = hex::encode(crypto::sha256(&whole));
-                return Ok(Some(PullSecret { credential, key }));
-            }
+            hashed.push(0);
+            hashed.extend_from_slice(name.as_bytes());
+            hashed.push(0);
+            hashed.extend_from_slice(&crypto::sha256(&config));
+            files.push((PathBuf::from(place), parsed));
         }
-        Ok(None)
+        let key = hex::encode(crypto::sha256(&hashed));
+        Ok(Self { files, key })
+    }
+
+    /// The credentials for a repository as the kubelet finds them; none where there are none.
+    ///
+    /// # Errors
+    /// An entry is malformed.
+    pub(crate) fn for_image(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<PullSecret>, String> {
+        let found = credentials::for_image(&self.files, &repository.to_string());
+        let mut found = found.map_err(|error| WithCauses(&error).to_string())?;
+        found.truncate(MAX_TRIED);
+        Ok((!found.is_empty()).then(|| PullSecret {
+            credentials: found,
+            key: self.key.clone(),
+        }))
     }
 }
 
@@ -168,7 +224,7 @@ impl Api {
     }
 
     /// The object at a path; none where it is not there or must not be read.
-    async fn get(&self, path: &[&str]) -> Result<Option<Vec<u8>>, String> {
+    async fn get(&self, path: &[&str]) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(["api", "v1"]).extend(path);
@@ -179,7 +235,7 @@ impl Api {
         let answer = answer
             .map_err(|error| format!("the API server can't be asked: {}", WithCauses(&error)))?;
         match answer.status {
-            StatusCode::OK => Ok(Some(answer.body)),
+            StatusCode::OK => Ok(Some(Zeroizing::new(answer.body))),
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
             status => Err(format!(
                 "the API server answered {} with status {status}",
@@ -189,30 +245,29 @@ impl Api {
     }
 }
 
-fn docker_config(secret: &Secret) -> Result<Option<Vec<u8>>, String> {
+fn docker_config(secret: &Secret) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
     use base64::Engine as _;
-    let (data, old) = match (
-        secret.data.get(".dockerconfigjson"),
-        secret.data.get(".dockercfg"),
-    ) {
+    let (data, old) = match (&secret.data.config, &secret.data.auths) {
         (Some(data), _) => (data, false),
         (None, Some(data)) => (data, true),
         (None, None) => return Ok(None),
     };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(data);
-    let bytes = bytes.map_err(|_| "its data is no base64".to_owned())?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(data.as_bytes());
+    let bytes = Zeroizing::new(bytes.map_err(|_| "its data is no base64".to_owned())?);
     // The older form is what stands under "auths" in the newer.
     Ok(Some(match old {
-        true => [b"{\"auths\":".as_slice(), &bytes, b"}"].concat(),
+        true => Zeroizing::new([b"{\"auths\":".as_slice(), &bytes, b"}"].concat()),
         false => bytes,
     }))
 }
 
 fn read_token(path: &Path) -> Result<HeaderValue, String> {
     let token = read_named(path, MAX_FILE).map_err(|error| WithCauses(&error).to_string())?;
-    let token = String::from_utf8_lossy(&token);
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-    let mut value = value.map_err(|_| format!("{} holds no token", path.display()))?;
+    let token = Zeroizing::new(token);
+    let fault = || format!("{} holds no token", path.display());
+    let token = std::str::from_utf8(&token).map_err(|_| fault())?;
+    let token = Zeroizing::new(["Bearer ", token.trim()].concat());
+    let mut value = HeaderValue::from_str(&token).map_err(|_| fault())?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -223,32 +278,89 @@ const MAX_ANSWER: u64 = 3 << 20;
 /// How long the labels of a namespace are kept.
 const FRESH: Duration = Duration::from_secs(5);
 /// Most secrets of a pod that are read.
-const MAX_SECRETS: usize = 10;
+pub(crate) const MAX_SECRETS: usize = 10;
+/// Most credentials that are tried for an image.
+const MAX_TRIED: usize = 10;
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+
+    fn answer(member: &str, config: &str) -> Zeroizing<Vec<u8>> {
+        let data = STANDARD.encode(config);
+        format!(r#"{{"data":{{"{member}":"{data}","password":"eA=="}}}}"#)
+            .into_bytes()
+            .into()
+    }
+
+    fn names(secrets: &PullSecrets, repository: &str) -> Vec<String> {
+        let repository = RepositoryName::new("a.example", repository).unwrap();
+        let found = secrets.for_image(&repository).unwrap();
+        let name = |credential| match credential {
+            Credential::Password { username, .. } => username,
+            other => panic!("{other:?}"),
+        };
+        let found = found.map(|found| found.credentials).unwrap_or_default();
+        found.into_iter().map(name).collect()
+    }
 
     #[test]
     fn both_forms_of_secrets_are_read() {
-        // {"auths":{"a.example":{"auth":"dTpw"}}} and what stands under "auths".
-        for (member, data) in [
-            (
-                ".dockerconfigjson",
-                "eyJhdXRocyI6eyJhLmV4YW1wbGUiOnsiYXV0aCI6ImRUcHcifX19",
-            ),
-            (".dockercfg", "eyJhLmV4YW1wbGUiOnsiYXV0aCI6ImRUcHcifX0="),
+        // A user's name and password, u:p.
+        let auths = r#"{"a.example":{"auth":"dTpw"}}"#;
+        for (member, config) in [
+            (".dockerconfigjson", format!(r#"{{"auths":{auths}}}"#)),
+            (".dockercfg", auths.to_owned()),
         ] {
-            let secret: Secret =
-                serde_json::from_str(&format!(r#"{{"data":{{"{member}":"{data}"}}}}"#)).unwrap();
-            let config = ConfigFile::parse(&docker_config(&secret).unwrap().unwrap()).unwrap();
-            let found = credentials::for_image(Path::new("x"), &config, "a.example/app")
-                .unwrap()
-                .unwrap();
-            assert!(matches!(found, Credential::Password { username, .. } if username == "u"));
+            let secrets = PullSecrets::read("n", &[("s", answer(member, &config))]).unwrap();
+            assert_eq!(names(&secrets, "app"), ["u"]);
         }
-        let other: Secret = serde_json::from_str(r#"{"data":{"password":"eA=="}}"#).unwrap();
-        assert_eq!(docker_config(&other).unwrap(), None);
+        let other = PullSecrets::read("n", &[("s", answer("token", "x"))]).unwrap();
+        assert!(names(&other, "app").is_empty());
+    }
+
+    /// The entries of all secrets count, the most particular first.
+    #[test]
+    fn secrets_are_taken_together() {
+        let of = |server: &str, user: &str| {
+            let auth = STANDARD.encode(format!("{user}:p"));
+            let config = format!(r#"{{"auths":{{"{server}":{{"auth":"{auth}"}}}}}}"#);
+            answer(".dockerconfigjson", &config)
+        };
+        let all = [
+            ("s", of("a.example", "registry")),
+            ("t", of("a.example/team", "team")),
+            ("u", of("b.example", "other")),
+        ];
+        let secrets = PullSecrets::read("n", &all).unwrap();
+        assert_eq!(names(&secrets, "team/app"), ["team", "registry"]);
+        assert_eq!(names(&secrets, "app"), ["registry"]);
+        // Whoever has others has a verdict of its own.
+        let fewer = PullSecrets::read("n", &all[..2]).unwrap();
+        let elsewhere = PullSecrets::read("m", &all).unwrap();
+        assert!(secrets.key != fewer.key && secrets.key != elsewhere.key);
+    }
+
+    /// SEC-20: a secret that was encoded twice, or is none at all, is not told.
+    #[test]
+    fn sec_20_a_malformed_secret_is_told_without_its_text() {
+        let login = STANDARD.encode("u:secret");
+        for (member, config) in [
+            (".dockerconfigjson", format!("\"{login}\"")),
+            (".dockerconfigjson", format!(r#"{{"auths":"{login}"}}"#)),
+            (".dockercfg", format!("\"{login}\"")),
+        ] {
+            let read = PullSecrets::read("n", &[("s", answer(member, &config))]);
+            let error = read.err().unwrap();
+            assert!(error.starts_with("the secret n/s: "), "{error}");
+            assert!(!error.contains(&login), "{error}");
+        }
+        let body = format!(r#"{{"data":"{login}"}}"#).into_bytes();
+        let error = PullSecrets::read("n", &[("s", body.into())]).err().unwrap();
+        assert!(!error.contains(&login), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hardsign_core::artifact::reference::TagOrDigest;
+use hardsign_core::artifact::reference::{RepositoryName, TagOrDigest};
 use hardsign_core::artifact::{Descriptor, Digest};
 use hardsign_core::budget::{Budget, Overspent, Phase};
 use hardsign_core::dirs::Dirs;
@@ -87,7 +87,7 @@ struct Work {
     epoch: Arc<Epoch>,
     epochs: Epochs,
     turns: Turns,
-    connector: Connector,
+    connectors: Vec<Connector>,
     plugins: Dirs,
     now: fn() -> Timestamp,
 }
@@ -103,6 +103,8 @@ enum Fault {
     Budget(#[from] Overspent),
     #[error("the snapshot of the policy has none for this namespace")]
     NoPolicy,
+    #[error("there is no credential")]
+    NoCredential,
     #[error("{0}")]
     NoTurn(String),
     #[error("{platform}: {}", headline(.fault))]
@@ -167,18 +169,20 @@ impl Engine {
         let secret_key = secret.map_or("", |secret| secret.key.as_str());
         let key = [&image.repository.to_string(), tag.as_str(), secret_key].join("\n");
         let ask = || {
-            let connector = self.connector(secret);
+            let connectors = self.connectors(secret);
             let (turns, repository) = (self.turns.clone(), image.repository.clone());
             let resolve = async move {
-                let _turn = turns
-                    .take(repository.registry())
-                    .await
-                    .map_err(Fault::NoTurn)?;
-                let registry = connector?.repository(repository, Access::Read)?;
-                let tag = TagOrDigest::Tag(tag);
-                let resolve = async { Ok::<_, Fault>(registry.resolve(&tag).await?.digest) };
+                let name = repository.registry().to_owned();
+                let turn = turns.take(&name).await.map_err(Fault::NoTurn)?;
+                let (connectors, tag) = (connectors?, TagOrDigest::Tag(tag));
+                let resolve = resolve(&connectors, &repository, &tag);
                 let budget = Budget::within(TIME);
-                budget.run(Phase::Resolving, resolve).await
+                let resolved = tokio::select! {
+                    resolved = budget.run(Phase::Resolving, resolve) => resolved?,
+                    () = turn.lost() => return Err(Fault::lost(&name)),
+                };
+                turn.answered();
+                Ok(resolved)
             };
             let (epochs, epoch) = (self.epochs.clone(), self.epoch());
             async move {
@@ -201,20 +205,23 @@ impl Engine {
             epoch: self.epoch()?,
             epochs: self.epochs.clone(),
             turns: self.turns.clone(),
-            connector: self.connector(question.secret)?,
+            connectors: self.connectors(question.secret)?,
             plugins: self.options.plugins.clone(),
             now: self.options.now,
         })
     }
 
-    /// That of the server's own credentials is shared; a pod's secret is for its own requests alone.
-    fn connector(&self, secret: Option<&PullSecret>) -> Result<Connector, OciError> {
+    /// One for each credential. That of the server's own is shared; a pod's secret is for its own requests alone.
+    fn connectors(&self, secret: Option<&PullSecret>) -> Result<Vec<Connector>, OciError> {
         let Some(secret) = secret else {
-            return Ok(self.epoch()?.connector.clone());
+            return Ok(vec![self.epoch()?.connector.clone()]);
         };
-        let mut options = self.options.registries.clone();
-        options.credentials = Credentials::Given(secret.credential.clone());
-        Connector::new(options)
+        let given = secret.credentials.iter().map(|credential| {
+            let mut options = self.options.registries.clone();
+            options.credentials = Credentials::Given(credential.clone());
+            Connector::new(options)
+        });
+        given.collect()
     }
 
     fn epoch(&self) -> Result<Arc<Epoch>, OciError> {
@@ -284,16 +291,20 @@ impl Epoch {
 
 impl Work {
     async fn verdict(self) -> Verdict {
-        let _turn = match self.turns.take(self.image.repository.registry()).await {
+        let registry = self.image.repository.registry();
+        let turn = match self.turns.take(registry).await {
             Ok(turn) => turn,
             Err(crowded) => return Verdict::Undecided(crowded),
         };
         let budget = Budget::within(TIME).bytes(BYTES).requests(REQUESTS);
-        let verified = budget.run(Phase::Verifying, self.verify(&budget)).await;
+        let verified = tokio::select! {
+            verified = budget.run(Phase::Verifying, self.verify(&budget)) => verified,
+            () = turn.lost() => Err(Fault::lost(registry)),
+        };
         if let Err(fault) = &verified {
             self.epochs.end_if_denied(&self.epoch, fault);
         }
-        match verified {
+        let verdict = match verified {
             Ok(Outcome::Verified(verified)) => Verdict::Verified {
                 statement: verified.statement().to_owned(),
             },
@@ -301,14 +312,26 @@ impl Work {
                 statement: skipped.statement,
             },
             Err(fault) if fault.is_refusal() => Verdict::Refused(told(&fault)),
-            Err(fault) => Verdict::Undecided(told(&fault)),
-        }
+            Err(fault) => return Verdict::Undecided(told(&fault)),
+        };
+        turn.answered();
+        verdict
     }
 
     async fn verify(&self, budget: &Budget) -> Result<Outcome, Fault> {
-        let registry = self
-            .connector
-            .repository(self.image.repository.clone(), Access::Read)?;
+        let mut denied = None;
+        for connector in &self.connectors {
+            match self.verify_by(connector, budget).await {
+                // Another credential may be taken.
+                Err(fault) if fault.is_denied() => denied = denied.or(Some(fault)),
+                verified => return verified,
+            }
+        }
+        Err(denied.unwrap_or(Fault::NoCredential))
+    }
+
+    async fn verify_by(&self, connector: &Connector, budget: &Budget) -> Result<Outcome, Fault> {
+        let registry = connector.repository(self.image.repository.clone(), Access::Read)?;
         let artifact = registry
             .resolve(&TagOrDigest::Digest(self.digest.clone()))
             .await?;
@@ -357,16 +380,22 @@ impl Work {
 }
 
 impl Fault {
+    /// The turn at a registry was given to others.
+    fn lost(registry: &str) -> Self {
+        Self::NoTurn(format!(
+            "the registry {registry} is slow, and others wait; try again"
+        ))
+    }
+
     /// Whether it is a verdict, and not the failure to come by one.
     fn is_refusal(&self) -> bool {
         match self {
-            Self::Registry(_) | Self::Budget(_) | Self::NoPolicy | Self::NoTurn(_) => false,
-            Self::Verify(error) => !matches!(
-                error,
-                VerifyError::List { .. }
-                    | VerifyError::ListAttached { .. }
-                    | VerifyError::Budget(_)
-            ),
+            Self::Registry(_)
+            | Self::Budget(_)
+            | Self::NoPolicy
+            | Self::NoCredential
+            | Self::NoTurn(_) => false,
+            Self::Verify(error) => !error.is_undecided(),
             Self::Platform { fault, .. } => fault.is_refusal(),
         }
     }
@@ -398,6 +427,23 @@ impl Fault {
             _ => &[],
         }
     }
+}
+
+/// What a tag points at, asked with one credential after the other until the registry takes one.
+async fn resolve(
+    connectors: &[Connector],
+    repository: &RepositoryName,
+    tag: &TagOrDigest,
+) -> Result<Digest, Fault> {
+    let mut denied = None;
+    for connector in connectors {
+        let registry = connector.repository(repository.clone(), Access::Read)?;
+        match registry.resolve(tag).await.map_err(Fault::Registry) {
+            Err(fault) if fault.is_denied() => denied = denied.or(Some(fault)),
+            resolved => return Ok(resolved?.digest),
+        }
+    }
+    Err(denied.unwrap_or(Fault::NoCredential))
 }
 
 /// A fault without what is told of each signature.

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use hardsign_core::artifact::Digest;
 use hardsign_core::text::escaped;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::cache::{By, Verdict};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PullSecret, PullSecrets};
 use crate::engine::{Engine, Question, beforehand};
-use crate::images::{self, Found, Image, MAX_IMAGES};
+use crate::images::{Found, Image, Subject};
 use crate::metrics::{Answered, Endpoint, Found as Kind, Metrics};
 use crate::review::{Request, Response, cut};
 use crate::server::Log;
-use crate::settings::{Effective, Excepted, Mode, Workloads};
+use crate::settings::{Effective, Excepted, Mode};
 use crate::snapshot::{Current, Snapshot};
 
 /// Everything that answers are made with.
@@ -39,6 +40,8 @@ pub(crate) struct Case {
     pub(crate) namespace: String,
     /// The names of the pod's pull secrets, where they are read.
     pub(crate) secrets: Vec<String>,
+    /// What they hold; read once, when an image is asked about.
+    pub(crate) read: OnceCell<Result<PullSecrets, String>>,
     /// Whether the API server will have the pod's images pulled as they stand there.
     pub(crate) pinned: bool,
     pub(crate) deadline: Instant,
@@ -59,7 +62,7 @@ pub(crate) struct Finding {
     pub(crate) found: Found,
     pub(crate) kind: Kind,
     pub(crate) reason: String,
-    /// As it would be verified by hand.
+    /// As it would be verified by hand; none where that would not show the same.
     pub(crate) reference: Option<String>,
     /// What was verified.
     digest: Option<String>,
@@ -71,20 +74,22 @@ pub(crate) struct Finding {
 
 impl Service {
     /// `/validate`.
-    pub(crate) async fn validate(&self, request: &Request, granted: Duration) -> Response {
+    pub(crate) async fn validate(&self, request: Request, granted: Duration) -> Response {
         self.review(request, granted, Endpoint::Validate).await.0
     }
 
     /// The answer to a review, and what was found on the way.
     pub(crate) async fn review(
         &self,
-        request: &Request,
+        mut request: Request,
         granted: Duration,
         endpoint: Endpoint,
     ) -> (Response, Vec<Finding>) {
         let begun = Instant::now();
         let snapshot = self.policies.get();
-        let decided = self.decide(&snapshot, request, granted, endpoint).await;
+        let subject = std::mem::replace(&mut request.subject, Subject::Nothing);
+        let decide = self.decide(&snapshot, &request, subject, granted, endpoint);
+        let decided = decide.await;
         let Decided {
             response,
             findings,
@@ -98,7 +103,7 @@ impl Service {
         self.metrics.answered(endpoint, answered, begun.elapsed());
         for finding in &findings {
             let about = json!({
-                "uid": request.uid, "namespace": request.namespace, "kind": request.kind.kind, "name": request.object_name(),
+                "uid": request.uid, "namespace": request.namespace, "kind": request.kind.kind, "name": request.name,
                 "operation": request.operation, "allowed": response.allowed,
             });
             self.tell(finding, mode, &snapshot.version, about);
@@ -111,7 +116,7 @@ impl Service {
             };
             self.write(&json!({
                 "time": (self.now)().to_string(), "event": event, "uid": request.uid, "namespace": request.namespace,
-                "kind": request.kind.kind, "name": request.object_name(), "error": why,
+                "kind": request.kind.kind, "name": request.name, "error": why,
             }));
         }
         (response, findings)
@@ -121,36 +126,30 @@ impl Service {
         &self,
         snapshot: &Arc<Snapshot>,
         request: &Request,
+        subject: Subject,
         granted: Duration,
         endpoint: Endpoint,
     ) -> Decided {
         let deadline = Instant::now() + granted;
         let settings = &snapshot.settings;
         let is_pod = request.is_pod();
-        let Some(object) = request
-            .object
-            .as_ref()
-            .filter(|_| ["CREATE", "UPDATE"].contains(&request.operation.as_str()))
-        else {
-            return Decided::nothing_to_judge();
-        };
-        let Some(found) = images::images(object, is_pod) else {
-            return Decided::unjudged(
-                settings.mode,
-                format!(
-                    "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
-                    escaped(&request.kind.kind)
-                ),
-            );
-        };
-        let old = request
-            .old_object
-            .as_ref()
-            .and_then(|old| images::images(old, is_pod));
-        let mut found = images::changed(found, &old.unwrap_or_default());
-        if found.is_empty() {
-            return Decided::nothing_to_judge();
+        match &subject {
+            Subject::Nothing => return Decided::nothing_to_judge(),
+            Subject::NoPod => {
+                return Decided::unjudged(
+                    settings.mode,
+                    format!(
+                        "a {} has no images that hardsign knows of: take it out of the rules of this webhook",
+                        escaped(&request.kind.kind)
+                    ),
+                );
+            }
+            Subject::TooMuch(_) | Subject::Images { .. } => {}
         }
+        // Where no namespace could have it otherwise, nobody is asked.
+        let Some(strictest) = settings.strictest().mode_of(is_pod) else {
+            return Decided::nothing_to_judge();
+        };
         let effective = match self.effective(snapshot, &request.namespace, deadline).await {
             Ok(effective) => effective,
             Err(reason) => {
@@ -158,31 +157,25 @@ impl Service {
                     .cluster_failures
                     .fetch_add(1, Ordering::Relaxed);
                 return Decided::unjudged(
-                    strictest(snapshot),
+                    strictest,
                     format!("the policy of the namespace is not known: {reason}"),
                 );
             }
         };
-        let mode = match (is_pod, effective.workloads, effective.mode) {
-            (true, _, mode) | (false, Workloads::Refuse, mode) => mode,
-            (false, Workloads::Ignore, _) => return Decided::nothing_to_judge(),
-            (false, Workloads::Warn, Mode::Enforce | Mode::Warn) => Mode::Warn,
-            (false, Workloads::Warn, Mode::Audit) => Mode::Audit,
+        let Some(mode) = effective.mode_of(is_pod) else {
+            return Decided::nothing_to_judge();
         };
-        if distinct(&found) > MAX_IMAGES {
-            let what = format!("it has more than {MAX_IMAGES} different images");
-            return Decided::unjudged(mode, what);
+        let (images, mut secrets) = match subject {
+            Subject::Images { images, secrets } => (images, secrets),
+            Subject::TooMuch(what) => return Decided::unjudged(mode, what),
+            Subject::Nothing | Subject::NoPod => return Decided::nothing_to_judge(),
+        };
+        if !settings.pull_secrets {
+            secrets.clear();
         }
-        found.truncate(MAX_PLACES);
-        let spec = images::pod_spec(object, is_pod);
-        let secrets = spec
-            .iter()
-            .flat_map(|(spec, _)| spec.image_pull_secrets.iter().flatten());
-        let secrets = secrets
-            .filter_map(|secret| secret.name.clone())
-            .filter(|_| settings.pull_secrets);
         let case = Case {
-            secrets: secrets.collect(),
+            secrets,
+            read: OnceCell::new(),
             effective,
             namespace: request.namespace.clone(),
             pinned: is_pod && mode == Mode::Enforce && matches!(endpoint, Endpoint::Validate),
@@ -190,7 +183,7 @@ impl Service {
             granted,
             snapshot: Arc::clone(snapshot),
         };
-        let findings = self.judge_all(&case, found).await;
+        let findings = self.judge_all(&case, images).await;
         Decided {
             response: answer(mode, &findings, &[]),
             findings,
@@ -219,23 +212,10 @@ impl Service {
         Ok(settings.of(&labels))
     }
 
-    /// Judges images, equal ones once.
+    /// Judges images, some at a time.
     pub(crate) async fn judge_all(&self, case: &Case, found: Vec<Found>) -> Vec<Finding> {
-        let mut distinct: Vec<Found> = Vec::new();
-        let mut places = std::collections::HashMap::new();
-        for found in found {
-            let next = distinct.len();
-            let at = *places.entry(found.image.clone()).or_insert(next);
-            if at == next {
-                distinct.push(found);
-            } else if let Some(first) = distinct.get_mut(at)
-                && first.place.len() < MAX_PLACE
-            {
-                first.place.push_str(", ");
-                first.place.push_str(&found.place);
-            }
-        }
-        join_all(distinct.into_iter().map(|found| self.judge(case, found))).await
+        let judged = stream::iter(found).map(|found| self.judge(case, found));
+        judged.buffered(AT_ONCE).collect().await
     }
 
     async fn judge(&self, case: &Case, found: Found) -> Finding {
@@ -311,23 +291,20 @@ impl Service {
         };
         let policy = case.effective.policy.as_deref();
         if let Some(verdict) = beforehand(&case.snapshot, policy, image) {
+            finding.reference = Some(image.reference());
             return told(&verdict);
         }
-        let secret = match (&self.cluster, case.secrets.is_empty()) {
-            (Some(cluster), false) => {
-                let read = cluster.pull_secret(&case.namespace, &case.secrets, &image.repository);
-                match tokio::time::timeout_at(case.deadline, read).await {
-                    Ok(Ok(secret)) => secret,
-                    Ok(Err(reason)) => {
-                        let failures = &self.metrics.cluster_failures;
-                        failures.fetch_add(1, Ordering::Relaxed);
-                        return (Kind::Undecided, escaped(&reason));
-                    }
-                    Err(_) => return late(),
-                }
+        let secret = self.pull_secret(case, image);
+        let secret = match tokio::time::timeout_at(case.deadline, secret).await {
+            Ok(Ok(secret)) => secret,
+            Ok(Err(reason)) => {
+                let failures = &self.metrics.cluster_failures;
+                failures.fetch_add(1, Ordering::Relaxed);
+                return (Kind::Undecided, escaped(&reason));
             }
-            _ => None,
+            Err(_) => return late(),
         };
+        finding.reference = Some(image.reference());
         let digest: Digest = match &image.digest {
             Some(digest) => digest.clone(),
             None => {
@@ -365,6 +342,18 @@ impl Service {
         }
     }
 
+    /// What the pod's secrets have for an image.
+    async fn pull_secret(&self, case: &Case, image: &Image) -> Result<Option<PullSecret>, String> {
+        let Some(cluster) = self.cluster.as_ref().filter(|_| !case.secrets.is_empty()) else {
+            return Ok(None);
+        };
+        let read = || cluster.pull_secrets(&case.namespace, &case.secrets);
+        match case.read.get_or_init(read).await {
+            Ok(secrets) => secrets.for_image(&image.repository),
+            Err(reason) => Err(reason.clone()),
+        }
+    }
+
     /// Writes a line of the log.
     pub(crate) fn write(&self, line: &Value) {
         self.metrics.logged((self.log)(line));
@@ -384,7 +373,10 @@ impl Service {
             let good = finding.kind.is_good();
             for (member, value) in [
                 ("place", json!(finding.found.place)),
-                ("reference", json!(finding.found.image)),
+                (
+                    "reference",
+                    json!(cut(finding.found.image.clone(), MAX_SHOWN)),
+                ),
                 ("digest", json!(finding.digest)),
                 ("outcome", json!(finding.kind.name())),
                 ("error", json!((!good).then_some(&finding.reason))),
@@ -495,28 +487,8 @@ fn told(verdict: &Verdict) -> (Kind, String) {
     }
 }
 
-/// The mode of a namespace of which nothing is known.
-fn strictest(snapshot: &Snapshot) -> Mode {
-    let settings = &snapshot.settings;
-    let overrides = settings.namespaces.iter().filter_map(|found| found.mode);
-    let modes: Vec<_> = overrides.chain([settings.mode]).collect();
-    match (modes.contains(&Mode::Enforce), modes.contains(&Mode::Warn)) {
-        (true, _) => Mode::Enforce,
-        (false, true) => Mode::Warn,
-        (false, false) => Mode::Audit,
-    }
-}
-
-fn distinct(found: &[Found]) -> usize {
-    let images: std::collections::HashSet<&str> =
-        found.iter().map(|found| found.image.as_str()).collect();
-    images.len()
-}
-
-/// Most places that are looked at, under a mode that refuses nothing.
-const MAX_PLACES: usize = 200_000;
-/// Longest list of the places of one image.
-const MAX_PLACE: usize = 200;
+/// Images of one object that are judged at a time: whoever has more holds no more memory.
+const AT_ONCE: usize = 32;
 /// Longest reference that is shown.
 const MAX_SHOWN: usize = 1000;
 /// Longest message.

@@ -4,25 +4,57 @@
 //! them. References are read as the container runtimes read them, with `docker.io` and `latest` where
 //! nothing is said; a digest, where there is one, is what counts, and the tag beside it nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 use hardsign_core::artifact::Digest;
 use hardsign_core::artifact::reference::{RepositoryName, is_tag};
 
-use crate::review::{Object, Spec};
+use crate::bounded::{List, MAX_PLACES};
+use crate::cluster::MAX_SECRETS;
+use crate::review::{Container, Label, Object, Reference, Spec, Volume};
 
 /// Most different images of one object that are looked at.
 pub const MAX_IMAGES: usize = 500;
 
-/// Where an image stands in an object.
+/// An image of an object, and where it stands there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Found {
     /// As it is written.
     pub image: String,
-    /// For people: `container app`.
+    /// For people: `container app`, or the first of several places.
     pub place: String,
-    /// A JSON pointer to it (RFC 6901), in the object of the review.
-    pub pointer: String,
+    /// All of its places.
+    pub pointers: Vec<Pointer>,
+}
+
+/// A JSON pointer (RFC 6901) to an image, in the object of the review.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pointer {
+    /// To the specification of the pod.
+    spec: &'static str,
+    /// The member of it that is a list.
+    list: &'static str,
+    at: usize,
+    /// In the element of the list.
+    rest: &'static str,
+}
+
+/// What of an object is judged.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// Nothing: none is made or changed, or no image of it is new.
+    Nothing,
+    /// There is no pod in it, as far as is known.
+    NoPod,
+    /// There is more than is looked at, and what.
+    TooMuch(String),
+    /// Images, each once.
+    Images {
+        images: Vec<Found>,
+        /// The names of the pod's pull secrets.
+        secrets: Vec<String>,
+    },
 }
 
 /// An image as a runtime understands it.
@@ -57,7 +89,7 @@ impl Image {
         let (written, tag) = match name.get(last..).and_then(|rest| rest.find(':')) {
             Some(colon) => {
                 let (written, tag) = name.split_at(last + colon);
-                (written, Some(tag.trim_start_matches(':')))
+                (written, tag.strip_prefix(':'))
             }
             None => (name, None),
         };
@@ -86,6 +118,15 @@ impl Image {
         })
     }
 
+    /// The image as it is named to others: by its digest if it has one, else by its tag.
+    pub fn reference(&self) -> String {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => format!("{}@{digest}", self.repository),
+            (None, Some(tag)) => format!("{}:{tag}", self.repository),
+            (None, None) => self.repository.to_string(),
+        }
+    }
+
     /// The image by a digest, in the words in which it was written.
     pub fn at(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.written)
@@ -99,11 +140,64 @@ fn is_host(part: &str) -> bool {
 
 const DOCKER_HUB: &str = "docker.io";
 
-/// The images of an object, in the order in which they stand there; none where there is no pod in it.
-pub(crate) fn images(object: &Object, is_pod: bool) -> Option<Vec<Found>> {
-    let (spec, pointer) = pod_spec(object, is_pod)?;
-    let mut found = Vec::new();
-    let lists = [
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            spec,
+            list,
+            at,
+            rest,
+        } = self;
+        write!(f, "{spec}/{list}/{at}/{rest}")
+    }
+}
+
+impl Found {
+    /// What it takes while it is judged, in bytes: more or less.
+    pub(crate) fn size(&self) -> usize {
+        let pointers = self.pointers.len().saturating_mul(size_of::<Pointer>());
+        let texts = self.image.len().saturating_add(self.place.len());
+        JUDGED.saturating_add(pointers).saturating_add(texts)
+    }
+}
+
+impl Subject {
+    /// What of an object is judged, where `old` is what stood in its place before.
+    pub(crate) fn of(object: &Object, old: Option<&Object>, is_pod: bool) -> Self {
+        let Some((spec, pointer)) = pod_spec(object, is_pod) else {
+            return Self::NoPod;
+        };
+        let images = match images(spec, pointer) {
+            Ok(images) => images,
+            Err(what) => return Self::TooMuch(what),
+        };
+        let old = old.and_then(|old| {
+            let (spec, pointer) = pod_spec(old, is_pod)?;
+            self::images(spec, pointer).ok()
+        });
+        let images = changed(images, &old.unwrap_or_default());
+        if images.len() > MAX_IMAGES {
+            return Self::TooMuch(format!("it has more than {MAX_IMAGES} different images"));
+        }
+        let secrets = spec.image_pull_secrets.iter().flat_map(|all| &all.elements);
+        let names = secrets.filter_map(|(_, secret)| secret.name.as_ref()?.whole());
+        match images.is_empty() {
+            true => Self::Nothing,
+            false => Self::Images {
+                images,
+                secrets: names.take(MAX_SECRETS).map(str::to_owned).collect(),
+            },
+        }
+    }
+}
+
+/// The images of a pod, each once, in the order in which they stand there.
+///
+/// # Errors
+/// There is more than is looked at.
+fn images(spec: &Spec, pointer: &'static str) -> Result<Vec<Found>, String> {
+    let mut all = Gathered::default();
+    for (what, member, list) in [
         ("container", "containers", &spec.containers),
         ("init container", "initContainers", &spec.init_containers),
         (
@@ -111,33 +205,121 @@ pub(crate) fn images(object: &Object, is_pod: bool) -> Option<Vec<Found>> {
             "ephemeralContainers",
             &spec.ephemeral_containers,
         ),
-    ];
-    for (what, member, list) in lists {
-        for (at, container) in list.iter().flatten().enumerate() {
-            if let Some(image) = &container.image {
-                found.push(Found {
-                    image: image.clone(),
-                    place: place(what, container.name.as_deref(), at),
-                    pointer: format!("{pointer}/{member}/{at}/image"),
+    ] {
+        all.add(what, [pointer, member, "image"], list.as_ref())?;
+    }
+    let path = [pointer, "volumes", "image/reference"];
+    all.add("image volume", path, spec.volumes.as_ref())?;
+    Ok(all.found)
+}
+
+/// What a list has that may name an image.
+trait Standing {
+    fn name(&self) -> Option<&Label>;
+    fn image(&self) -> Option<&Reference>;
+}
+
+impl Standing for Container {
+    fn name(&self) -> Option<&Label> {
+        self.name.as_ref()
+    }
+
+    fn image(&self) -> Option<&Reference> {
+        self.image.as_ref()
+    }
+}
+
+impl Standing for Volume {
+    fn name(&self) -> Option<&Label> {
+        self.name.as_ref()
+    }
+
+    fn image(&self) -> Option<&Reference> {
+        self.image.as_ref()?.reference.as_ref()
+    }
+}
+
+#[derive(Default)]
+struct Gathered {
+    found: Vec<Found>,
+    /// Where in `found` an image is.
+    known: HashMap<String, usize>,
+    places: usize,
+}
+
+impl Gathered {
+    fn add<T: Standing>(
+        &mut self,
+        what: &str,
+        [spec, list, rest]: [&'static str; 3],
+        all: Option<&List<T>>,
+    ) -> Result<(), String> {
+        let too_many = || format!("it has more than {MAX_PLACES} images");
+        for (at, element) in all.iter().flat_map(|all| &all.elements) {
+            let name = match element.name() {
+                Some(name) => name.whole().ok_or_else(|| {
+                    format!(
+                        "the name of {what} {at} has more than {} bytes",
+                        Label::MOST
+                    )
+                })?,
+                None => "",
+            };
+            let place = match name {
+                "" => format!("{what} {at}"),
+                name => format!("{what} {name}"),
+            };
+            let Some(image) = element.image() else {
+                continue;
+            };
+            let image = image.whole().ok_or_else(|| {
+                format!(
+                    "the image of {place} has more than {} bytes",
+                    Reference::MOST
+                )
+            })?;
+            self.places += 1;
+            if self.places > MAX_PLACES {
+                return Err(too_many());
+            }
+            let pointer = Pointer {
+                spec,
+                list,
+                at: *at,
+                rest,
+            };
+            self.stands(image, place, pointer);
+        }
+        match all.is_some_and(|all| all.more) {
+            true => Err(too_many()),
+            false => Ok(()),
+        }
+    }
+
+    fn stands(&mut self, image: &str, place: String, pointer: Pointer) {
+        let known = self.known.get(image).and_then(|at| self.found.get_mut(*at));
+        match known {
+            Some(found) => {
+                if found.place.len() < MAX_PLACE {
+                    found.place.push_str(", ");
+                    found.place.push_str(&place);
+                }
+                found.pointers.push(pointer);
+            }
+            None => {
+                self.known.insert(image.to_owned(), self.found.len());
+                self.found.push(Found {
+                    image: image.to_owned(),
+                    place,
+                    pointers: vec![pointer],
                 });
             }
         }
     }
-    for (at, volume) in spec.volumes.iter().flatten().enumerate() {
-        let image = volume.image.as_ref();
-        if let Some(reference) = image.and_then(|image| image.reference.as_ref()) {
-            found.push(Found {
-                image: reference.clone(),
-                place: place("image volume", volume.name.as_deref(), at),
-                pointer: format!("{pointer}/volumes/{at}/image/reference"),
-            });
-        }
-    }
-    Some(found)
 }
 
 /// The specification of the pod that an object is or that is made from it, and where it stands.
-pub(crate) fn pod_spec(object: &Object, is_pod: bool) -> Option<(&Spec, &'static str)> {
+fn pod_spec(object: &Object, is_pod: bool) -> Option<(&Spec, &'static str)> {
     let spec = object.spec.as_ref();
     if is_pod {
         return spec.map(|spec| (spec, "/spec"));
@@ -158,18 +340,16 @@ pub(crate) fn pod_spec(object: &Object, is_pod: bool) -> Option<(&Spec, &'static
 
 /// Those of `new` that run nowhere in `old`. An image that the object has already is not asked about again, so that
 /// what was admitted can be labelled, scaled and torn down after its signer is trusted no longer.
-pub(crate) fn changed(new: Vec<Found>, old: &[Found]) -> Vec<Found> {
+fn changed(new: Vec<Found>, old: &[Found]) -> Vec<Found> {
     let old: BTreeSet<&str> = old.iter().map(|found| found.image.as_str()).collect();
     let is_new = |found: &Found| !old.contains(found.image.as_str());
     new.into_iter().filter(is_new).collect()
 }
 
-fn place(what: &str, name: Option<&str>, at: usize) -> String {
-    match name.filter(|name| !name.is_empty()) {
-        Some(name) => format!("{what} {name}"),
-        None => format!("{what} {at}"),
-    }
-}
+/// What the judging of an image takes beside its texts, in bytes.
+const JUDGED: usize = 4096;
+/// Longest list of the places of one image.
+const MAX_PLACE: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -208,6 +388,7 @@ mod tests {
         ] {
             let image = Image::parse(&text).unwrap();
             assert_eq!(image.digest.clone().unwrap().to_string(), DIGEST);
+            assert_eq!(image.reference(), format!("a.example/b@{DIGEST}"));
             assert_eq!(
                 image.at(&image.digest.clone().unwrap()),
                 format!("a.example/b@{DIGEST}")
@@ -228,6 +409,7 @@ mod tests {
             "a.example/B",
             "a\nb",
             "a.example/b:v1:v2",
+            "a.example/b::v1",
             "a.example/../b",
             "https://a.example/b",
             "a.example/b@sha256:x@sha256:y",
@@ -240,6 +422,15 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
+    fn found(object: &Object, is_pod: bool) -> Option<Vec<Found>> {
+        match Subject::of(object, None, is_pod) {
+            Subject::Images { images, .. } => Some(images),
+            Subject::Nothing => Some(Vec::new()),
+            Subject::NoPod => None,
+            Subject::TooMuch(what) => panic!("{what}"),
+        }
+    }
+
     #[test]
     fn every_image_of_a_pod_is_found() {
         let pod = object(
@@ -247,11 +438,18 @@ mod tests {
             "ephemeralContainers":[{"name":"debug","image":"c"}],
             "volumes":[{"name":"m","image":{"reference":"d"}},{"name":"n","emptyDir":{}}]}}"#,
         );
-        let found = images(&pod, true).unwrap();
+        let found = found(&pod, true).unwrap();
         let seen: Vec<_> = found
             .iter()
-            .map(|f| (f.image.as_str(), f.place.as_str(), f.pointer.as_str()))
+            .map(|f| {
+                (
+                    f.image.as_str(),
+                    f.place.as_str(),
+                    f.pointers[0].to_string(),
+                )
+            })
             .collect();
+        let seen: Vec<_> = seen.iter().map(|(a, b, c)| (*a, *b, c.as_str())).collect();
         assert_eq!(
             seen,
             [
@@ -281,16 +479,17 @@ mod tests {
             ),
             (format!(r#"{{"template":{inner}}}"#), "/template/spec"),
         ] {
-            let found = images(&object(&json), false).unwrap();
-            assert_eq!(found[0].pointer, format!("{pointer}/containers/0/image"));
+            let found = found(&object(&json), false).unwrap();
+            let at = found[0].pointers[0].to_string();
+            assert_eq!(at, format!("{pointer}/containers/0/image"));
             assert_eq!(found[0].place, "container 0");
         }
-        assert_eq!(images(&object(r#"{"spec":{"replicas":1}}"#), false), None);
+        assert_eq!(found(&object(r#"{"spec":{"replicas":1}}"#), false), None);
         // A workload that also has the lists of a pod hides nothing by them.
         let both = object(&format!(
             r#"{{"spec":{{"containers":[],"template":{inner}}}}}"#
         ));
-        assert_eq!(images(&both, false).unwrap().len(), 1);
+        assert_eq!(found(&both, false).unwrap().len(), 1);
     }
 
     #[test]
@@ -298,9 +497,28 @@ mod tests {
         let found = |image: &str| Found {
             image: image.to_owned(),
             place: String::new(),
-            pointer: String::new(),
+            pointers: Vec::new(),
         };
         let new = changed(vec![found("a"), found("b")], &[found("a"), found("c")]);
         assert_eq!(new, [found("b")]);
+    }
+
+    #[test]
+    fn an_image_in_several_places_is_one() {
+        let pod = object(
+            r#"{"spec":{"containers":[{"name":"x","image":"a"},{"name":"y","image":"b"}],"initContainers":[{"image":"a"}]}}"#,
+        );
+        let found = found(&pod, true).unwrap();
+        let seen: Vec<_> = found
+            .iter()
+            .map(|f| (f.image.as_str(), f.place.as_str(), f.pointers.len()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", "container x, init container 0", 2),
+                ("b", "container y", 1)
+            ]
+        );
     }
 }

@@ -11,6 +11,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod bounded;
 pub mod cache;
 mod cluster;
 mod deadline;
@@ -22,6 +23,7 @@ mod mutate;
 mod provider;
 mod recent;
 mod review;
+mod rooms;
 mod seats;
 mod server;
 pub mod settings;

@@ -6,53 +6,50 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::handler::Service;
-use crate::images::{self, Image};
+use crate::images::{Found, Image, Subject};
 use crate::metrics::Endpoint;
 use crate::review::{Request, Response};
 
 impl Service {
-    pub(crate) async fn mutate(&self, request: &Request, granted: Duration) -> Response {
-        if !request.is_pod() || !self.is_tagged(request) {
+    pub(crate) async fn mutate(&self, request: Request, granted: Duration) -> Response {
+        if !request.is_pod() || !is_tagged(&request.subject) {
             return Response::allowed();
         }
         let (response, findings) = self.review(request, granted, Endpoint::Mutate).await;
-        let object = request.object.as_ref().filter(|_| response.allowed);
-        let Some(found) = object.and_then(|object| images::images(object, true)) else {
+        if !response.allowed {
             return response;
-        };
+        }
         let mut operations: Vec<Value> = Vec::new();
         let mut told = Vec::new();
         for finding in findings
             .iter()
             .filter(|finding| finding.kind == crate::metrics::Found::Verified)
         {
-            let Some(at) = finding.at.as_ref() else {
+            let found = &finding.found;
+            let Some(at) = finding.at.as_ref().filter(|_| has_no_digest(found)) else {
                 continue;
             };
-            let tagged =
-                Image::parse(&finding.found.image).is_ok_and(|image| image.digest.is_none());
-            for place in found
-                .iter()
-                .filter(|place| tagged && place.image == finding.found.image)
-            {
+            for pointer in &found.pointers {
+                let path = pointer.to_string();
                 // What stands there must still be what was judged.
-                operations.push(json!({"op": "test", "path": place.pointer, "value": place.image}));
-                operations.push(json!({"op": "replace", "path": place.pointer, "value": at}));
+                operations.push(json!({"op": "test", "path": path, "value": found.image}));
+                operations.push(json!({"op": "replace", "path": path, "value": at}));
             }
-            if tagged {
-                told.push(format!("hardsign: {} is now {at}", finding.found.image));
-            }
+            told.push(format!("hardsign: {} is now {at}", found.image));
         }
         response.patched(&operations).warning(told)
     }
+}
 
-    /// Whether there is anything to change.
-    fn is_tagged(&self, request: &Request) -> bool {
-        let found = request
-            .object
-            .as_ref()
-            .and_then(|object| images::images(object, true));
-        let mut found = found.into_iter().flatten();
-        found.any(|found| Image::parse(&found.image).is_ok_and(|image| image.digest.is_none()))
+/// Whether there is anything to change, or more than is looked at.
+fn is_tagged(subject: &Subject) -> bool {
+    match subject {
+        Subject::Nothing | Subject::NoPod => false,
+        Subject::TooMuch(_) => true,
+        Subject::Images { images, .. } => images.iter().any(has_no_digest),
     }
+}
+
+fn has_no_digest(found: &Found) -> bool {
+    Image::parse(&found.image).is_ok_and(|image| image.digest.is_none())
 }

@@ -1,6 +1,7 @@
 //! `/verify`: Gatekeeper's external data (`externaldata.gatekeeper.sh`), for those who run it: the keys are references,
 //! and the value of a good one is the reference by digest.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::bounded::{List, short};
 use crate::handler::{Case, Service};
 use crate::images::{Found, MAX_IMAGES};
 use crate::metrics::{Answered, Endpoint};
+use crate::review::Reference;
 use crate::settings::Mode;
 
 /// A question of Gatekeeper.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProviderRequest {
+    #[serde(deserialize_with = "short")]
     api_version: String,
+    #[serde(deserialize_with = "short")]
     kind: String,
     request: Keys,
 }
@@ -25,7 +30,7 @@ pub(crate) struct ProviderRequest {
 #[derive(Debug, Deserialize)]
 struct Keys {
     #[serde(default)]
-    keys: Vec<String>,
+    keys: List<Reference>,
 }
 
 /// The answer.
@@ -84,8 +89,11 @@ impl Service {
             ..Items::default()
         };
         let keys = asked.request.keys;
-        if keys.len() > MAX_IMAGES {
+        let texts = keys.elements.iter().map(|(_, key)| key.whole());
+        if keys.more || keys.elements.len() > MAX_IMAGES {
             response.system_error = format!("more than {MAX_IMAGES} keys");
+        } else if texts.clone().any(|key| key.is_none()) {
+            response.system_error = format!("a key has more than {} bytes", Reference::MOST);
         } else {
             let snapshot = self.policies.get();
             let case = Case {
@@ -93,19 +101,19 @@ impl Service {
                 snapshot: Arc::clone(&snapshot),
                 namespace: String::new(),
                 secrets: Vec::new(),
+                read: Default::default(),
                 pinned: false,
                 deadline: begun + granted,
                 granted,
             };
-            let found = keys.iter().map(|key| Found {
-                image: key.clone(),
+            let mut seen = HashSet::new();
+            let keys = texts.flatten().filter(|key| seen.insert(*key));
+            let found = keys.map(|key| Found {
+                image: key.to_owned(),
                 place: "key".to_owned(),
-                pointer: String::new(),
+                pointers: Vec::new(),
             });
-            let mut seen = std::collections::HashSet::new();
-            let found: Vec<Found> = found
-                .filter(|found| seen.insert(found.image.clone()))
-                .collect();
+            let found: Vec<Found> = found.collect();
             for finding in self.judge_all(&case, found).await {
                 let good = finding.kind.is_good();
                 self.tell(
@@ -153,13 +161,12 @@ mod tests {
     #[test]
     fn only_gatekeepers_requests_are_read() {
         let good = r#"{"apiVersion":"externaldata.gatekeeper.sh/v1beta1","kind":"ProviderRequest","request":{"keys":["a"]}}"#;
-        assert_eq!(
-            ProviderRequest::parse(good.as_bytes())
-                .unwrap()
-                .request
-                .keys,
-            ["a"]
-        );
+        let keys = ProviderRequest::parse(good.as_bytes())
+            .unwrap()
+            .request
+            .keys;
+        let texts: Vec<_> = keys.elements.iter().map(|(_, key)| key.whole()).collect();
+        assert_eq!(texts, [Some("a")]);
         for bad in [
             "",
             "{}",

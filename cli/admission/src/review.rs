@@ -1,11 +1,15 @@
 //! `AdmissionReview` of `admission.k8s.io/v1`: what of it is read, and the answer.
 //!
-//! Members that are not needed are passed over, since each release of Kubernetes adds some.
+//! Members that are not needed are passed over, since each release of Kubernetes adds some. Texts and lists are bounded while
+//! they are read: a webhook is asked before the API server has validated all of an object.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::bounded::{Counted, List, Start, short};
+use crate::images::{Found, Subject};
 
 /// The version that is spoken.
 pub(crate) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -16,33 +20,57 @@ pub(crate) const KIND: &str = "AdmissionReview";
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Review {
-    pub(crate) api_version: String,
-    pub(crate) kind: String,
-    pub(crate) request: Option<Request>,
+    #[serde(deserialize_with = "short")]
+    api_version: String,
+    #[serde(deserialize_with = "short")]
+    kind: String,
+    request: Option<Asked>,
 }
 
-/// What is about to happen.
+/// What is about to happen, as it was sent.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct Asked {
+    #[serde(deserialize_with = "short")]
+    uid: String,
+    kind: Kind,
+    #[serde(default)]
+    name: Name,
+    #[serde(default, deserialize_with = "short")]
+    namespace: String,
+    #[serde(deserialize_with = "short")]
+    operation: String,
+    object: Option<Object>,
+    old_object: Option<Object>,
+}
+
+/// What is about to happen: the part of a question that is kept until it is answered.
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) uid: String,
     pub(crate) kind: Kind,
-    #[serde(default)]
+    /// The object's name, or what it will begin with.
     pub(crate) name: String,
-    #[serde(default)]
     pub(crate) namespace: String,
     pub(crate) operation: String,
-    pub(crate) object: Option<Object>,
-    pub(crate) old_object: Option<Object>,
+    pub(crate) subject: Subject,
 }
 
 /// The kind of an object.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Kind {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short")]
     pub(crate) group: String,
+    #[serde(deserialize_with = "short")]
     pub(crate) kind: String,
 }
+
+/// The name of an object, a DNS subdomain.
+pub(crate) type Name = Start<253>;
+/// The name of a container or volume, a DNS label.
+pub(crate) type Label = Start<63>;
+/// An image as it is written. Kubernetes has no limit; runtimes read 255 bytes of name, 128 of a tag and a digest.
+pub(crate) type Reference = Start<1024>;
 
 /// A pod, or something that pods are made from.
 #[derive(Debug, Default, Deserialize)]
@@ -58,18 +86,18 @@ pub(crate) struct Object {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Metadata {
-    pub(crate) generate_name: Option<String>,
+    pub(crate) generate_name: Option<Name>,
 }
 
 /// The specification of a pod, of a workload with a template, or of a `CronJob`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Spec {
-    pub(crate) containers: Option<Vec<Container>>,
-    pub(crate) init_containers: Option<Vec<Container>>,
-    pub(crate) ephemeral_containers: Option<Vec<Container>>,
-    pub(crate) volumes: Option<Vec<Volume>>,
-    pub(crate) image_pull_secrets: Option<Vec<Named>>,
+    pub(crate) containers: Option<List<Container>>,
+    pub(crate) init_containers: Option<List<Container>>,
+    pub(crate) ephemeral_containers: Option<List<Container>>,
+    pub(crate) volumes: Option<List<Volume>>,
+    pub(crate) image_pull_secrets: Option<List<Named>>,
     pub(crate) template: Option<Box<Object>>,
     pub(crate) job_template: Option<Box<Object>>,
 }
@@ -78,15 +106,15 @@ pub(crate) struct Spec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Container {
-    pub(crate) name: Option<String>,
-    pub(crate) image: Option<String>,
+    pub(crate) name: Option<Label>,
+    pub(crate) image: Option<Reference>,
 }
 
 /// A volume; of interest where it is an image.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Volume {
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Label>,
     pub(crate) image: Option<VolumeImage>,
 }
 
@@ -94,14 +122,33 @@ pub(crate) struct Volume {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct VolumeImage {
-    pub(crate) reference: Option<String>,
+    pub(crate) reference: Option<Reference>,
 }
 
 /// A reference to a secret in the namespace.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Named {
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Name>,
+}
+
+impl Counted for Container {
+    fn counts(&self) -> bool {
+        self.image.is_some()
+    }
+}
+
+impl Counted for Volume {
+    fn counts(&self) -> bool {
+        let image = self.image.as_ref();
+        image.is_some_and(|image| image.reference.is_some())
+    }
+}
+
+impl Counted for Named {
+    fn counts(&self) -> bool {
+        self.name.is_some()
+    }
 }
 
 /// The answer.
@@ -153,30 +200,63 @@ impl Review {
                 review.api_version, review.kind
             ));
         }
-        let request = review.request.ok_or("the AdmissionReview has no request")?;
-        if request.uid.is_empty() || request.uid.len() > MAX_UID {
+        let asked = review.request.ok_or("the AdmissionReview has no request")?;
+        if asked.uid.is_empty() {
             return Err("the request of the AdmissionReview has no usable uid".to_owned());
         }
-        Ok(request)
+        Ok(Request::of(asked))
     }
 }
 
 impl Request {
-    /// Whether it is a pod, and not something that pods are made from.
-    pub(crate) fn is_pod(&self) -> bool {
-        self.kind.group.is_empty() && self.kind.kind == "Pod"
+    fn of(asked: Asked) -> Self {
+        let is_pod = asked.kind.is_pod();
+        let generated = asked.object.as_ref().and_then(|object| {
+            let metadata = object.metadata.as_ref()?;
+            metadata.generate_name.as_ref()
+        });
+        let name = match (asked.name.is_empty(), generated) {
+            (true, Some(generated)) => generated,
+            _ => &asked.name,
+        };
+        let object = asked
+            .object
+            .as_ref()
+            .filter(|_| ["CREATE", "UPDATE"].contains(&asked.operation.as_str()));
+        let subject = match object {
+            None => Subject::Nothing,
+            Some(_) if name.whole().is_none() => {
+                Subject::TooMuch(format!("its name has more than {} bytes", Name::MOST))
+            }
+            Some(object) => Subject::of(object, asked.old_object.as_ref(), is_pod),
+        };
+        Self {
+            name: name.shown(),
+            uid: asked.uid,
+            kind: asked.kind,
+            namespace: asked.namespace,
+            operation: asked.operation,
+            subject,
+        }
     }
 
-    /// The object's name, as far as it has one.
-    pub(crate) fn object_name(&self) -> String {
-        if !self.name.is_empty() {
-            return self.name.clone();
+    /// Whether it is a pod, and not something that pods are made from.
+    pub(crate) fn is_pod(&self) -> bool {
+        self.kind.is_pod()
+    }
+
+    /// What it takes while it is answered, in bytes: more or less.
+    pub(crate) fn size(&self) -> usize {
+        match &self.subject {
+            Subject::Images { images, .. } => images.iter().map(Found::size).sum(),
+            _ => 0,
         }
-        let object = self.object.as_ref();
-        let metadata = object.and_then(|object| object.metadata.as_ref());
-        metadata
-            .and_then(|metadata| metadata.generate_name.clone())
-            .unwrap_or_default()
+    }
+}
+
+impl Kind {
+    fn is_pod(&self) -> bool {
+        self.group.is_empty() && self.kind == "Pod"
     }
 }
 
@@ -261,8 +341,6 @@ pub(crate) fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// Longest id that is sent back.
-const MAX_UID: usize = 256;
 /// Longest warning: the API server cuts longer ones where there are several.
 const MAX_WARNING: usize = 1024;
 /// All warnings together: the API server drops what is more than 4,096 characters.
@@ -271,6 +349,7 @@ const MAX_WARNINGS: usize = 4000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded::MAX_PLACES;
 
     #[test]
     fn other_documents_are_told() {
@@ -306,6 +385,84 @@ mod tests {
             "[".repeat(100_000)
         );
         assert!(Review::parse(deep.as_bytes()).is_err());
+    }
+
+    fn pod(name: &str, spec: &str) -> Result<Request, String> {
+        let review = format!(
+            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"1","kind":{{"kind":"Pod"}},"name":"{name}","operation":"CREATE","object":{{"spec":{spec}}}}}}}"#
+        );
+        Review::parse(review.as_bytes())
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let one = r#"{"name":"a","image":"b"}"#;
+        let list = |element: &str, count: usize| vec![element; count].join(",");
+        let (long, most) = ("x".repeat(2000), "x".repeat(253));
+        let containers = |list: &str| format!(r#"{{"containers":[{list}]}}"#);
+        // As many as there may be, and those without an image count for nothing.
+        let empty = list("{}", 5000);
+        let all = containers(&format!("{empty},{}", list(one, MAX_PLACES)));
+        let Subject::Images { images, .. } = pod(&most, &all).unwrap().subject else {
+            panic!("no images");
+        };
+        assert_eq!(images.len(), 1);
+        assert_eq!(images[0].pointers.len(), MAX_PLACES);
+        assert_eq!(
+            images[0].pointers[0].to_string(),
+            "/spec/containers/5000/image"
+        );
+        assert!(images[0].place.len() < 300);
+        for (name, spec, told) in [
+            (
+                long.as_str(),
+                containers(one),
+                "its name has more than 253 bytes",
+            ),
+            (
+                "p",
+                containers(&list(one, MAX_PLACES + 1)),
+                "more than 1000 images",
+            ),
+            (
+                "p",
+                format!(
+                    r#"{{"containers":[{}],"initContainers":[{one}]}}"#,
+                    list(one, MAX_PLACES)
+                ),
+                "more than 1000 images",
+            ),
+            (
+                "p",
+                containers(&format!(r#"{{"name":"{long}","image":"b"}}"#)),
+                "the name of container 0 has more than 63 bytes",
+            ),
+            (
+                "p",
+                containers(&format!(r#"{{"name":"a","image":"{long}"}}"#)),
+                "the image of container a has more than 1024 bytes",
+            ),
+            (
+                "p",
+                format!(r#"{{"volumes":[{{"name":"v","image":{{"reference":"{long}"}}}}]}}"#),
+                "the image of image volume v has more than 1024 bytes",
+            ),
+        ] {
+            let request = pod(name, &spec).unwrap();
+            assert!(request.name.len() <= 256);
+            let Subject::TooMuch(why) = request.subject else {
+                panic!("{told}: {:?}", request.subject);
+            };
+            assert!(why.contains(told), "{why}");
+        }
+        // What the API server itself makes is short, or it is none of its.
+        for member in ["uid", "operation", "namespace"] {
+            let review = format!(
+                r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"{member}":"{long}"}}}}"#
+            );
+            let error = Review::parse(review.as_bytes()).unwrap_err();
+            assert!(error.contains("more than 253 bytes"), "{member}: {error}");
+        }
     }
 
     #[test]

@@ -3,15 +3,15 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hardsign_core::oci::OciError;
 use hardsign_core::text::{WithCauses, escaped};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,9 +20,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{Cluster, ClusterOptions};
@@ -32,6 +32,7 @@ use crate::handler::Service;
 use crate::metrics::{Answered, Endpoint, Metrics};
 use crate::provider::ProviderRequest;
 use crate::review::{self, Review};
+use crate::rooms::{Room, Rooms};
 use crate::seats::{Seat, Seats};
 use crate::snapshot::{Current, SnapshotError};
 use crate::tls::Serving;
@@ -93,9 +94,30 @@ struct Shared {
     service: Service,
     ending: AtomicBool,
     seats: Seats,
-    /// Bytes that bodies may have together.
-    bodies: Semaphore,
+    /// For bodies that are long.
+    rooms: Rooms,
     timeout: Duration,
+    handshakes: Mutex<Failures>,
+}
+
+/// Failures of which not each is told.
+#[derive(Default)]
+struct Failures {
+    told: Option<Instant>,
+    /// Since then.
+    count: u64,
+}
+
+impl Failures {
+    /// Counts one; how many there were since the last line of the log, if it is time for another.
+    fn one_more(&mut self) -> Option<u64> {
+        self.count = self.count.saturating_add(1);
+        if self.told.is_some_and(|told| told.elapsed() < SELDOM) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 type Body = Full<Bytes>;
@@ -153,8 +175,9 @@ pub async fn serve(
         },
         ending: AtomicBool::new(false),
         seats: Seats::new(CONNECTIONS),
-        bodies: Semaphore::new(BODIES),
+        rooms: Rooms::new(BODIES),
         timeout: options.timeout,
+        handshakes: Mutex::default(),
     });
     note("listening", json!(address.to_string()));
     started(address);
@@ -201,12 +224,12 @@ async fn accept(
             accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let seat = shared.seats.sit(free);
                 let (tls, shared, stopped) = (tls.clone(), Arc::clone(shared), stopped.clone());
                 connections.spawn(async move {
                     tokio::select! {
-                        () = connection(stream, tls, &shared, &seat, stopped) => {}
+                        () = connection(stream, from, tls, &shared, &seat, stopped) => {}
                         () = seat.wanted() => {
                             let closed = &shared.service.metrics.connections_closed;
                             closed.fetch_add(1, Ordering::Relaxed);
@@ -227,19 +250,17 @@ async fn accept(
 /// Serves one connection until it ends or is idle for too long.
 async fn connection(
     stream: TcpStream,
+    from: SocketAddr,
     tls: TlsAcceptor,
     shared: &Arc<Shared>,
     seat: &Seat,
     mut stopped: watch::Receiver<bool>,
 ) {
     let _whole_packets = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await else {
-        shared
-            .service
-            .metrics
-            .handshakes_failed
-            .fetch_add(1, Ordering::Relaxed);
-        return;
+    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return no_handshake(shared, from, &error.to_string()),
+        Err(_) => return no_handshake(shared, from, "it took too long"),
     };
     let (begun, mut has_begun) = watch::channel(false);
     let service = service_fn(|request| {
@@ -270,6 +291,25 @@ async fn connection(
     }
     connection.as_mut().graceful_shutdown();
     let _ended = connection.await;
+}
+
+/// Counts a failed handshake, and writes a line of the log where there was none lately.
+fn no_handshake(shared: &Shared, from: SocketAddr, why: &str) {
+    let service = &shared.service;
+    let counter = &service.metrics.handshakes_failed;
+    counter.fetch_add(1, Ordering::Relaxed);
+    let mut failures = shared
+        .handshakes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let count = failures.one_more();
+    drop(failures);
+    if let Some(count) = count {
+        service.write(&json!({
+            "time": (service.now)().to_string(), "event": "tls-failed", "from": from.to_string(),
+            "error": review::cut(escaped(why), MAX_TOLD), "count": count,
+        }));
+    }
 }
 
 async fn route(request: Request<Incoming>, shared: &Shared, seat: &Seat) -> Response<Body> {
@@ -324,103 +364,123 @@ async fn asked(
     seat: &Seat,
     endpoint: Endpoint,
 ) -> Response<Body> {
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let granted = deadline::of_query(request.uri().query(), shared.timeout);
-    let (body, room) = match body(request, shared, granted).await {
+    let (body, mut room) = match body(request, shared, granted).await {
         Ok(read) => read,
         Err((status, why)) => return malformed(shared, endpoint, status, &why, begun.elapsed()),
     };
     let _busy = seat.busy();
     let left = granted.saturating_sub(begun.elapsed());
     let service = &shared.service;
+    let malformed = |why: &str| {
+        let status = StatusCode::BAD_REQUEST;
+        malformed(shared, endpoint, status, why, begun.elapsed())
+    };
     if let Endpoint::Verify = endpoint {
-        return match ProviderRequest::parse(&body) {
+        let parsed = ProviderRequest::parse(&body);
+        drop(body);
+        return match parsed {
             Ok(asked) => json_answer(&service.provide(asked, left).await),
-            Err(why) => malformed(
-                shared,
-                endpoint,
-                StatusCode::BAD_REQUEST,
-                &why,
-                begun.elapsed(),
-            ),
+            Err(why) => malformed(&why),
         };
     }
-    let question = match Review::parse(&body) {
+    let parsed = Review::parse(&body);
+    drop(body);
+    let question = match parsed {
         Ok(question) => question,
-        Err(why) => {
-            return malformed(
-                shared,
-                endpoint,
-                StatusCode::BAD_REQUEST,
-                &why,
-                begun.elapsed(),
-            );
-        }
+        Err(why) => return malformed(&why),
     };
-    drop((body, room));
+    if let Some(room) = &mut room {
+        room.shrink(question.size());
+    }
+    let uid = question.uid.clone();
     let response = match endpoint {
-        Endpoint::Mutate => service.mutate(&question, left).await,
-        _ => service.validate(&question, left).await,
+        Endpoint::Mutate => service.mutate(question, left).await,
+        _ => service.validate(question, left).await,
     };
-    json_answer(&review::Answer::to(&question.uid, response))
+    json_answer(&review::Answer::to(&uid, response))
 }
 
 /// The whole body, and the room that it takes.
-async fn body<'a>(
+async fn body(
     request: Request<Incoming>,
-    shared: &'a Shared,
+    shared: &Shared,
     granted: Duration,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), (StatusCode, String)> {
-    let read = read_body(request.into_body(), &shared.bodies);
-    match timeout(granted, read).await {
-        Ok(Ok(Some(read))) => Ok(read),
-        Ok(Ok(None)) => Err((
+) -> Result<(Bytes, Option<Room>), (StatusCode, String)> {
+    let read = timeout(granted, read_body(request.into_body(), &shared.rooms)).await;
+    read.unwrap_or(Err(Unread::Late)).map_err(|why| match why {
+        Unread::TooLong => (
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the request has more than {MAX_BODY} bytes"),
-        )),
-        Ok(Err(error)) => Err((
+        ),
+        Unread::Broken(error) => (
             StatusCode::BAD_REQUEST,
             format!("the request can't be read: {error}"),
-        )),
-        Err(_) => Err((
+        ),
+        Unread::Late => (
             StatusCode::REQUEST_TIMEOUT,
             "the request did not come in time".to_owned(),
-        )),
-    }
+        ),
+    })
 }
 
-/// A body; none where it is too long. Some of what is too much is read and dropped, since who is still writing when the
-/// connection is closed does not see the answer. What is more than a small body waits until there is room, so that
-/// memory is bounded whoever sends, and those who send little by little hold little.
-async fn read_body<'a>(
-    mut body: Incoming,
-    room: &'a Semaphore,
-) -> Result<Option<(Bytes, Option<SemaphorePermit<'a>>)>, hyper::Error> {
+/// Why there is no body.
+enum Unread {
+    TooLong,
+    Broken(hyper::Error),
+    Late,
+}
+
+/// A body. Some of what is too much is read and dropped, since who is still writing when the
+/// connection is closed does not see the answer. What is more than a small body waits until there is room for all of it, so that
+/// memory is bounded whoever sends.
+async fn read_body(mut body: Incoming, rooms: &Rooms) -> Result<(Bytes, Option<Room>), Unread> {
+    let hint = body.size_hint().exact();
+    let told = hint.map(|hint| usize::try_from(hint).unwrap_or(usize::MAX));
     let (mut kept, mut seen) = (Vec::new(), 0_usize);
-    let mut held: Option<SemaphorePermit<'a>> = None;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else {
-            continue;
-        };
+    let mut room: Option<Room> = None;
+    while let Some(data) = piece(&mut body, room.as_ref()).await? {
         seen = seen.saturating_add(data.len());
-        if seen > MAX_BODY {
-            (kept, held) = (Vec::new(), None);
-        } else {
-            if seen > SMALL {
-                let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                let more = room.acquire_many(more).await.ok();
-                match (&mut held, more) {
-                    (Some(held), Some(more)) => held.merge(more),
-                    (held, more) => *held = more,
-                }
-            }
-            kept.extend_from_slice(&data);
-        }
         if seen > MAX_DISCARDED {
             break;
         }
+        if told.unwrap_or(seen).max(seen) > MAX_BODY {
+            (kept, room) = (Vec::new(), None);
+            continue;
+        }
+        if room.is_none() && seen > SMALL {
+            let length = told.unwrap_or(MAX_BODY).max(seen);
+            room = Some(rooms.take(length).await);
+            kept.reserve_exact(length.saturating_sub(kept.len()));
+        }
+        kept.extend_from_slice(&data);
+        room.iter().for_each(|room| room.filled(seen));
     }
-    Ok((seen <= MAX_BODY).then(|| (kept.into(), held)))
+    if told.unwrap_or(seen).max(seen) > MAX_BODY {
+        return Err(Unread::TooLong);
+    }
+    room.iter().for_each(Room::complete);
+    Ok((kept.into(), room))
+}
+
+/// The next piece of a body; none at its end.
+async fn piece(body: &mut Incoming, room: Option<&Room>) -> Result<Option<Bytes>, Unread> {
+    let wanted = async {
+        match room {
+            Some(room) => room.wanted().await,
+            None => std::future::pending().await,
+        }
+    };
+    let frame = tokio::select! {
+        biased;
+        frame = body.frame() => frame,
+        () = wanted => return Err(Unread::Late),
+        () = sleep(PAUSE) => return Err(Unread::Late),
+    };
+    let frame = frame.transpose().map_err(Unread::Broken)?;
+    // What is no data are trailers, which say nothing.
+    Ok(frame.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
 fn malformed(
@@ -472,10 +532,14 @@ fn closing(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
+/// Longest time without a byte of a body.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Most connections at a time.
 const CONNECTIONS: usize = 1000;
 /// Time for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time between lines of the log on failed handshakes.
+const SELDOM: Duration = Duration::from_secs(10);
 /// Time until the first request of a connection has come.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Time between requests, and for the headers of each: longer than the 90 seconds after which the API server closes

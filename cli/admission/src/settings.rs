@@ -19,8 +19,8 @@ pub const FILE: &str = "admission.hardsign.json";
 /// Its longest length, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
 
-/// What happens to an object with an image that is not accepted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+/// What happens to an object with an image that is not accepted; the strictest first.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// It is refused.
@@ -32,8 +32,8 @@ pub enum Mode {
     Audit,
 }
 
-/// What happens to workloads (Deployments, Jobs, ...), from which pods are made later.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+/// What happens to workloads (Deployments, Jobs, ...), from which pods are made later; the strictest last.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "lowercase")]
 pub enum Workloads {
     /// They are not looked at: their pods are.
@@ -105,9 +105,9 @@ pub struct Exception {
     /// The namespaces; all where there are none.
     #[serde(default)]
     pub namespaces: Vec<String>,
-    /// Who answers for it.
+    /// Whoever answers for it, by a name or address that others know.
     pub owner: String,
-    /// Why.
+    /// Why they are excepted, for whoever reads the warning or the log; may be empty.
     #[serde(default)]
     pub reason: String,
     /// The last day (`2026-12-31`, UTC), or a point in time (RFC 3339).
@@ -207,6 +207,17 @@ impl Settings {
         }
     }
 
+    /// What holds in a namespace of which nothing is known: of each setting the strictest that there is.
+    pub fn strictest(&self) -> Effective {
+        let modes = self.namespaces.iter().filter_map(|found| found.mode);
+        let workloads = self.namespaces.iter().filter_map(|found| found.workloads);
+        Effective {
+            mode: modes.fold(self.mode, Ord::min),
+            workloads: workloads.fold(self.workloads, Ord::max),
+            policy: None,
+        }
+    }
+
     /// Whether an image is excepted in a namespace.
     pub fn exception(&self, image: &Image, namespace: &str, now: Timestamp) -> Excepted<'_> {
         let mut ended = Excepted::No;
@@ -220,6 +231,17 @@ impl Settings {
             ended = Excepted::Ended(exception);
         }
         ended
+    }
+}
+
+impl Effective {
+    /// The mode for a pod, or for what pods are made from; none where that is not looked at.
+    pub fn mode_of(&self, is_pod: bool) -> Option<Mode> {
+        match (is_pod, self.workloads) {
+            (true, _) | (false, Workloads::Refuse) => Some(self.mode),
+            (false, Workloads::Ignore) => None,
+            (false, Workloads::Warn) => Some(self.mode.max(Mode::Warn)),
+        }
     }
 }
 
@@ -267,10 +289,10 @@ impl Pattern {
     fn parse(text: &str) -> Result<Self, String> {
         let fault = |why: &str| format!("image {text:?}: {why}");
         if let Some(prefix) = text.strip_suffix("/*") {
-            // The same reading of names as images have.
-            let image = Image::parse(&format!("{prefix}/x")).map_err(|error| fault(&error))?;
+            // The same reading of names as images have; a path of two parts stands in no directory that is not written.
+            let image = Image::parse(&format!("{prefix}/x/x")).map_err(|error| fault(&error))?;
             let whole = image.repository.to_string();
-            let path = whole.strip_suffix('x').unwrap_or(&whole);
+            let path = whole.strip_suffix("x/x").unwrap_or(&whole);
             return Ok(Self::Below(path.to_owned()));
         }
         if text.contains('*') {
@@ -393,6 +415,73 @@ mod tests {
         assert_eq!(of(&[("team", "a"), ("tier", "dev")]).mode, Mode::Audit);
         assert_eq!(of(&[("team", "a")]).policy.as_deref(), Some("a"));
         assert_eq!(of(&[("team", "b")]).mode, Mode::Enforce);
+    }
+
+    #[test]
+    fn workloads_have_a_mode_of_their_own() {
+        let of = |settings: &str| {
+            let found = self::settings(settings).unwrap().strictest();
+            (found.mode_of(true), found.mode_of(false))
+        };
+        let some = |namespace: &str| {
+            format!(
+                r#","mode":"warn","workloads":"ignore","namespaces":[{{"matchLabels":{{"a":"b"}},{namespace}}}]"#
+            )
+        };
+        for (settings, pod, workload) in [
+            (String::new(), Mode::Enforce, Some(Mode::Warn)),
+            (
+                r#","mode":"audit""#.to_owned(),
+                Mode::Audit,
+                Some(Mode::Audit),
+            ),
+            (
+                r#","workloads":"refuse""#.to_owned(),
+                Mode::Enforce,
+                Some(Mode::Enforce),
+            ),
+            // Of what differs in namespaces the strictest.
+            (some(r#""mode":"audit""#), Mode::Warn, None),
+            (some(r#""mode":"enforce""#), Mode::Enforce, None),
+            (
+                some(r#""mode":"enforce","workloads":"warn""#),
+                Mode::Enforce,
+                Some(Mode::Warn),
+            ),
+            (
+                some(r#""workloads":"refuse""#),
+                Mode::Warn,
+                Some(Mode::Warn),
+            ),
+        ] {
+            assert_eq!(of(&settings), (Some(pod), workload), "{settings}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_read_as_images_are() {
+        for (pattern, image, fits) in [
+            ("docker.io/*", "nginx", true),
+            ("docker.io/*", "docker.io/team/app:v1", true),
+            ("index.docker.io/*", "team/app", true),
+            ("docker.io/*", "quay.io/nginx", false),
+            ("docker.io/library/*", "nginx", true),
+            ("docker.io/library/*", "team/app", false),
+            ("team/*", "docker.io/team/app", true),
+            ("team/*", "docker.io/other/app", false),
+            ("localhost:5000/*", "localhost:5000/app", true),
+            ("localhost:5000/*", "localhost:5000/deep/app", true),
+            ("localhost:5000/*", "localhost:5001/app", false),
+            ("a.example/x/*", "a.example/x/x/x", true),
+            ("nginx", "docker.io/library/nginx:v1", true),
+        ] {
+            let found = Pattern::parse(pattern).unwrap();
+            let image = Image::parse(image).unwrap();
+            assert_eq!(found.fits(&image), fits, "{pattern} {}", image.reference());
+        }
+        for pattern in ["a.example/b::v1", "a.example/b:v1/*", "/*", "a.example//*"] {
+            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
+        }
     }
 
     #[test]

@@ -7,18 +7,19 @@ use std::time::SystemTime;
 
 use hardsign_core::config::read_named;
 use hardsign_core::text::WithCauses;
-use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, ServerConfig};
+use zeroize::Zeroizing;
 
 /// The certificate and its key, as they are on disk.
 pub(crate) struct Serving {
     certificate: PathBuf,
     key: PathBuf,
-    provider: Arc<CryptoProvider>,
     loaded: Mutex<Loaded>,
     told: Box<Told>,
 }
@@ -51,16 +52,14 @@ impl Serving {
         key: &Path,
         told: impl Fn(Result<(), &str>) + Send + Sync + 'static,
     ) -> Result<Self, String> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
         let stamp = stamp(certificate, key);
         let loaded = Loaded {
             stamp,
-            key: load(certificate, key, &provider)?,
+            key: load(certificate, key)?,
         };
         Ok(Self {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
-            provider,
             loaded: Mutex::new(loaded),
             told: Box::new(told),
         })
@@ -68,7 +67,7 @@ impl Serving {
 
     /// The configuration of a server: TLS 1.2 and 1.3, HTTP/1.1.
     pub(crate) fn config(self) -> Result<ServerConfig, String> {
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider));
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
@@ -84,7 +83,7 @@ impl Serving {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.stamp != now {
             // Between the two renames they may not fit each other: then the one before serves on.
-            let read = load(&self.certificate, &self.key, &self.provider);
+            let read = load(&self.certificate, &self.key);
             (self.told)(read.as_ref().map(|_| ()).map_err(String::as_str));
             if let Ok(key) = read {
                 loaded.key = key;
@@ -108,11 +107,7 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
     })
 }
 
-fn load(
-    certificate: &Path,
-    key: &Path,
-    provider: &CryptoProvider,
-) -> Result<Arc<CertifiedKey>, String> {
+fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, String> {
     let read =
         |path: &Path| read_named(path, MAX_FILE).map_err(|error| WithCauses(&error).to_string());
     let fault = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -121,10 +116,17 @@ fn load(
     if chain.is_empty() {
         return Err(fault(certificate, &"there is no certificate in PEM"));
     }
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| fault(key, &error))?;
-    let certified = CertifiedKey::from_der(chain, private, provider);
-    let certified = certified
-        .map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()))?;
+    let pem = Zeroizing::new(read(key)?);
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| fault(key, &error))?;
+    let private = Zeroizing::new(private);
+    let both =
+        |error: rustls::Error| format!("{} and {}: {error}", certificate.display(), key.display());
+    let signing = any_supported_type(&private).map_err(both)?;
+    let certified = CertifiedKey::new(chain, signing);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(error) => return Err(both(error)),
+    }
     Ok(Arc::new(certified))
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -88,13 +88,14 @@ pub(super) fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
 /// nobody takes them answers still have to be given; what there is no room for is counted, and the count
 /// written as soon as a line can be.
 fn log_writer(console: Arc<Console>) -> Result<(Arc<Log>, Receiver<()>), Failure> {
-    let (lines, waiting) = sync_channel::<Value>(LOG_LINES);
+    let (lines, waiting) = sync_channel::<String>(LOG_LINES);
     let (all_written, written) = sync_channel(1);
-    let lost = Arc::new(AtomicU64::new(0));
-    let told = Arc::clone(&lost);
+    let (lost, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (told, held) = (Arc::clone(&lost), Arc::clone(&bytes));
     let write = move || {
         for line in waiting {
-            let _unread = console.json_line(&line);
+            let _unread = console.json_text(&line);
+            held.fetch_sub(line.len(), Ordering::Relaxed);
             let count = told.swap(0, Ordering::Relaxed);
             if count > 0 {
                 let line = json!({"time": now().to_string(), "event": "log-lost", "detail": count});
@@ -110,9 +111,16 @@ fn log_writer(console: Arc<Console>) -> Result<(Arc<Log>, Receiver<()>), Failure
             Failure::failed(format!("failed to start a thread: {}", io_text(&error)))
         })?;
     let take = move |line: &Value| {
-        let taken = lines.try_send(line.clone()).is_ok();
+        let text = line.to_string();
+        let length = text.len();
+        let with = |held: usize| held.checked_add(length).filter(|held| *held <= LOG_BYTES);
+        let fits = bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with);
+        let taken = fits.is_ok() && lines.try_send(text).is_ok();
         if !taken {
             lost.fetch_add(1, Ordering::Relaxed);
+        }
+        if fits.is_ok() && !taken {
+            bytes.fetch_sub(length, Ordering::Relaxed);
         }
         taken
     };
@@ -185,5 +193,7 @@ fn now() -> Timestamp {
 const VERDICTS: usize = 10_000;
 /// Lines of the log that wait to be taken.
 const LOG_LINES: usize = 10_000;
+/// Bytes of them.
+const LOG_BYTES: usize = 8 << 20;
 /// How long the end waits for the log to be taken.
 const LOG_END: Duration = Duration::from_secs(1);

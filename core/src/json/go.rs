@@ -30,13 +30,28 @@ pub fn is_named(name: &str, field: &str) -> bool {
 /// has `null`.
 ///
 /// # Errors
-/// [`JsonError::Data`] where it begins with something else.
+/// [`JsonError::Data`] where it begins with something else, without a word of what that is.
 pub fn members(bytes: &[u8]) -> Result<Members, JsonError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Members::default());
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Ok(Members::deserialize(&mut reader)?)
+    Members::deserialize(&mut reader).map_err(|error| unquoted(error.into(), "an object"))
+}
+
+/// An error without what stands in the document, which the parser's own text quotes: it may be a secret.
+pub(crate) fn unquoted(error: JsonError, expected: &str) -> JsonError {
+    let JsonError::Data(error) = error else {
+        return error;
+    };
+    if !error.is_data() {
+        return JsonError::Data(error);
+    }
+    let place = match (error.line(), error.column()) {
+        (0, _) => String::new(),
+        (line, column) => format!(" at line {line} column {column}"),
+    };
+    JsonError::Data(Error::custom(format_args!("{expected} is expected{place}")))
 }
 
 impl<'de> Deserialize<'de> for Members {
@@ -76,7 +91,10 @@ pub struct Login {
 /// [`JsonError::Data`], which tells nothing of what the answer holds.
 pub fn login(bytes: &[u8]) -> Result<Login, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let login = Login::deserialize(&mut reader)?;
+    let login = Login::deserialize(&mut reader).map_err(|error| {
+        let expected = "an object with the strings Username and Secret";
+        unquoted(error.into(), expected)
+    })?;
     reader.end()?;
     Ok(login)
 }
@@ -95,13 +113,11 @@ impl<'de> Deserialize<'de> for Login {
                     secret: Zeroizing::default(),
                 };
                 while let Some(name) = map.next_key::<String>()? {
-                    // The parser's own text would show the value.
-                    let no_text = |_| A::Error::custom("Username and Secret must be strings");
                     if is_named(&name, "Username") {
-                        let value: Option<String> = map.next_value().map_err(no_text)?;
+                        let value: Option<String> = map.next_value()?;
                         login.username = value.unwrap_or_default();
                     } else if is_named(&name, "Secret") {
-                        let value: Option<String> = map.next_value().map_err(no_text)?;
+                        let value: Option<String> = map.next_value()?;
                         login.secret = Zeroizing::new(value.unwrap_or_default());
                     } else {
                         map.next_value::<IgnoredAny>()?;
@@ -196,10 +212,20 @@ mod tests {
             r#"{"Secret":1234}"#,
             r#"{"Secret":["1234"]}"#,
             r#"{"Username":1234}"#,
+            r#""1234""#,
+            "1234",
         ] {
             let error = read(text).unwrap_err().told();
             assert!(!error.contains("1234"), "{error}");
+            assert!(error.contains("is expected at line 1"), "{error}");
+            let error = members(text.as_bytes()).err().map(|error| error.told());
+            assert!(!error.unwrap_or_default().contains("1234"), "{text}");
         }
+        let error = members(br#" "1234""#).unwrap_err().told();
+        assert!(
+            error.starts_with("an object is expected at line 1"),
+            "{error}"
+        );
     }
 
     #[test]

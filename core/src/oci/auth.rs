@@ -28,7 +28,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::budget::Lock;
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, go};
 use crate::net::{Client, HeaderMap, HeaderName, HeaderValue, Method, NetError, Request, Url};
 use challenge::Challenge;
 pub use child::ProgramError;
@@ -398,7 +398,7 @@ impl Authenticator {
             json::from_slice(&body).map_err(|source| AuthError::TokenAnswer {
                 registry: self.registry.clone(),
                 realm: shown.clone(),
-                source,
+                source: go::unquoted(source, "an object with a token"),
             })?;
         let token = [answer.token, answer.access_token]
             .into_iter()

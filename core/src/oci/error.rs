@@ -207,6 +207,17 @@ pub enum OciError {
 }
 
 impl OciError {
+    /// Whether a registry did not answer or has no answer now: it has said neither yes nor no, and another try may end
+    /// otherwise.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Child { source, .. } | Self::NotListed { source, .. } => source.is_outage(),
+            #[cfg(feature = "registry")]
+            Self::Registry(error) => error.is_outage(),
+            _ => false,
+        }
+    }
+
     /// Whether the fault lies in content or in its absence, and not in the way there: another
     /// try would end the same, and another artifact may do better.
     pub fn is_about_content(&self) -> bool {

@@ -473,6 +473,26 @@ impl Verified {
 }
 
 impl VerifyError {
+    /// Whether it is no verdict: something that the verdict may depend on could not be had (a list of signatures, or one of them
+    /// from a registry that did not answer), so that another try may end otherwise. Any other error is a refusal.
+    pub fn is_undecided(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::ListAttached { .. } | Self::Budget(_) => true,
+            Self::Attached { passed_over, .. } => passed_over.iter().any(|one| match &one.fault {
+                AttachedFault::Unreadable(error) => error.is_outage(),
+                AttachedFault::NotVerified(error) => error.is_undecided(),
+                _ => false,
+            }),
+            _ => self
+                .attempts()
+                .iter()
+                .any(|attempt| match &attempt.failure {
+                    AttemptFailure::Unreadable(error) => error.is_outage(),
+                    _ => false,
+                }),
+        }
+    }
+
     /// The signatures that were tried in vain.
     pub fn attempts(&self) -> &[Attempt] {
         match self {

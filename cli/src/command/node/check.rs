@@ -13,11 +13,10 @@ use hardsign_core::budget::{Budget, Overspent, Party, Phase, Spending};
 use hardsign_core::config::ConfigFile;
 use hardsign_core::config::exceptions::{Exception, When};
 use hardsign_core::dirs::{Dirs, docker_config_file, podman_auth_files, search_path};
-use hardsign_core::http::NetError;
 use hardsign_core::oci::auth::provider::{CredentialProviders, ImageCredentials};
 use hardsign_core::oci::auth::{CredentialPlaces, CredentialStore, Credentials};
 use hardsign_core::oci::hosts::{self, RegistryHost};
-use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry, RegistryError};
+use hardsign_core::oci::registry::{Access, Connector, ConnectorOptions, Registry};
 use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _};
 use hardsign_core::policy::oci;
 use hardsign_core::text::WithCauses;
@@ -336,18 +335,8 @@ fn of_budget(overspent: &Overspent) -> Kind {
 
 /// Whether a registry could not be reached, which is something else than one that says no.
 fn of_registry(error: &OciError) -> Kind {
-    let unreachable = |error: &RegistryError| match error {
-        RegistryError::Net(error) => matches!(
-            error,
-            NetError::Transport { .. } | NetError::Timeout { .. } | NetError::Wait { .. }
-        ),
-        RegistryError::Status { status, .. } | RegistryError::BlobStatus { status, .. } => {
-            *status >= 500 || *status == 429
-        }
-        _ => false,
-    };
     match error {
-        OciError::Registry(error) if unreachable(error) => Kind::Unreachable,
+        error if error.is_outage() => Kind::Unreachable,
         OciError::NotFound { .. } => Kind::NoSignature,
         _ => Kind::Other,
     }

@@ -349,27 +349,34 @@ pub fn in_file(
     })
 }
 
-/// The credential that a configuration file holds for a repository, `<registry>/<path>`, as the kubelet reads such files: an entry
-/// may name a path below a registry, or registries by globs, and the most particular one counts.
+/// The credentials that configuration files hold for a repository, `<registry>/<path>`, in the order in which the kubelet tries those of a
+/// pod's secrets: the entries of all files are taken together; an entry may name a path below a registry, or registries by globs,
+/// and the most particular comes first, of equal ones that of the first file.
 ///
 /// # Errors
-/// [`CredentialError::Entry`] where its entry is malformed.
+/// [`CredentialError::Entry`] where an entry for the repository is malformed.
 pub fn for_image(
-    path: &Path,
-    config: &ConfigFile,
+    files: &[(PathBuf, ConfigFile)],
     repository: &str,
-) -> Result<Option<Credential>, CredentialError> {
-    let (keys, entries): (Vec<&str>, Vec<&Value>) = config.auths().unzip();
-    let Some(at) = matching::best(&keys, repository) else {
-        return Ok(None);
-    };
-    let Some((server, entry)) = keys.get(at).zip(entries.get(at)) else {
-        return Ok(None);
-    };
-    parse_entry(entry).ok_or_else(|| CredentialError::Entry {
-        path: path.to_owned(),
-        server: (*server).to_owned(),
-    })
+) -> Result<Vec<Credential>, CredentialError> {
+    let entries = files.iter().flat_map(|(path, file)| {
+        file.auths()
+            .map(move |(server, entry)| (path, server, entry))
+    });
+    let entries: Vec<_> = entries.collect();
+    let servers: Vec<&str> = entries.iter().map(|(_, server, _)| *server).collect();
+    let mut found = Vec::new();
+    for at in matching::ranked(&servers, repository) {
+        let Some((path, server, entry)) = entries.get(at) else {
+            continue;
+        };
+        let credential = parse_entry(entry).ok_or_else(|| CredentialError::Entry {
+            path: (*path).clone(),
+            server: (*server).to_owned(),
+        })?;
+        found.extend(credential);
+    }
+    Ok(found)
 }
 
 /// `{"auth":"<base64 of user:password>"}`, or the parts by name, in any case. `None` where the entry

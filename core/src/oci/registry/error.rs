@@ -227,6 +227,28 @@ fn text(fault: &Fault) -> String {
 }
 
 impl RegistryError {
+    /// Whether the registry, or its token service, did not answer or has no answer now (429, 5xx): it has said neither yes nor
+    /// no, and another try may end otherwise.
+    pub fn is_outage(&self) -> bool {
+        let unanswered = |error: &NetError| {
+            matches!(
+                error,
+                NetError::Transport { .. }
+                    | NetError::Timeout { .. }
+                    | NetError::Wait { .. }
+            )
+        };
+        match self {
+            Self::Net(error) | Self::Auth(AuthError::Net { source: error, .. }) => {
+                unanswered(error)
+            }
+            Self::Status { status, .. }
+            | Self::BlobStatus { status, .. }
+            | Self::Auth(AuthError::Refused { status, .. }) => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+
     /// The error of an answer with an unexpected status.
     pub(crate) fn status(method: &Method, answer: &HttpAnswer) -> Self {
         Self::Status {
@@ -252,6 +274,37 @@ mod tests {
             RegistryError::Status { faults, .. } => faults,
             other => panic!("{other}"),
         }
+    }
+
+    #[test]
+    fn an_outage_is_no_refusal() {
+        let of = |status: u16| {
+            let url = "https://r.example/v2/".to_owned();
+            let (registry, realm) = ("r.example".to_owned(), url.clone());
+            [
+                RegistryError::BlobStatus { url, status },
+                RegistryError::Auth(AuthError::Refused {
+                    registry,
+                    realm,
+                    status,
+                }),
+            ]
+        };
+        for (status, outage) in [
+            (429, true),
+            (500, true),
+            (503, true),
+            (401, false),
+            (404, false),
+        ] {
+            for error in of(status) {
+                assert_eq!(error.is_outage(), outage, "{error}");
+            }
+        }
+        let required = AuthError::CredentialRequired {
+            registry: "r.example".to_owned(),
+        };
+        assert!(!RegistryError::Auth(required).is_outage());
     }
 
     #[test]

@@ -87,6 +87,61 @@ async fn the_first_file_that_speaks_of_credentials_is_used() {
     assert_eq!(store.get("r.io:5000").await.unwrap(), None);
 }
 
+/// SEC-20: a login that was encoded twice, or put where the file belongs, is not told.
+#[tokio::test]
+async fn sec_20_a_malformed_file_is_told_without_its_text() {
+    let fixture = Fixture::new();
+    let login = STANDARD.encode("u:secret");
+    for content in [format!("\"{login}\""), format!(r#"{{"auths":"{login}"}}"#)] {
+        fixture.file("docker.json", &content);
+        let error = fixture.store().get("r.example").await.unwrap_err().told();
+        assert!(error.contains("malformed config.json"), "{error}");
+        assert!(!error.contains(&login), "{error}");
+    }
+}
+
+/// The entries of all files, the most particular first, as the kubelet tries them.
+#[test]
+fn credentials_for_an_image() {
+    let file = |auths: &[(&str, &str)]| {
+        let entry = |(server, pair): &(&str, &str)| {
+            format!(r#""{server}":{{"auth":"{}"}}"#, STANDARD.encode(pair))
+        };
+        let entries: Vec<_> = auths.iter().map(entry).collect();
+        let json = format!(r#"{{"auths":{{{}}}}}"#, entries.join(","));
+        (
+            PathBuf::from("file"),
+            ConfigFile::parse(json.as_bytes()).unwrap(),
+        )
+    };
+    let files = [
+        file(&[("r.example", "all:1"), ("*.example", "glob:1")]),
+        file(&[("r.example/team", "team:2"), ("r.example", "all:2")]),
+        file(&[("other.example", "other:3")]),
+    ];
+    let names = |repository: &str| -> Vec<String> {
+        let found = for_image(&files, repository).unwrap();
+        let name = |credential| match credential {
+            Credential::Password { username, password } => {
+                format!("{username}:{}", password.expose())
+            }
+            other => panic!("{other:?}"),
+        };
+        found.into_iter().map(name).collect()
+    };
+    assert_eq!(
+        names("r.example/team/app"),
+        ["team:2", "all:1", "all:2", "glob:1"]
+    );
+    assert_eq!(names("r.example/app"), ["all:1", "all:2", "glob:1"]);
+    assert_eq!(names("s.example/app"), ["glob:1"]);
+    assert!(names("s.other.net/app").is_empty());
+    let bad = br#"{"auths":{"r.example":{"auth":"?"}}}"#;
+    let bad = (PathBuf::from("bad"), ConfigFile::parse(bad).unwrap());
+    let error = for_image(&[bad], "r.example/app").unwrap_err().told();
+    assert!(error.starts_with("bad: the entry for r.example"), "{error}");
+}
+
 #[tokio::test]
 async fn kinds_of_entries() {
     // CFG-23, REG-08

@@ -17,20 +17,25 @@ pub(super) fn fits(pattern: &str, image: &str) -> bool {
 }
 
 /// Of the patterns for which a provider has credentials, the one that is for the image; of several the
-/// one that sorts last, which has the most particular path. Docker Hub's may stand under its old name.
-pub(in crate::oci::auth) fn best(patterns: &[&str], image: &str) -> Option<usize> {
+/// first of [`ranked`].
+pub(super) fn best(patterns: &[&str], image: &str) -> Option<usize> {
+    ranked(patterns, image).first().copied()
+}
+
+/// The patterns that are for the image, in the order in which the kubelet tries their credentials: those first that sort last, which have
+/// the most particular path, and equal ones as they stand. Docker Hub's may stand under its old name.
+pub(in crate::oci::auth) fn ranked(patterns: &[&str], image: &str) -> Vec<usize> {
     let named = |image: &str| {
-        let fitting = patterns
-            .iter()
-            .enumerate()
-            .map(|(at, pattern)| (key(pattern), at))
-            .filter(|(key, _)| fits(key, image));
-        fitting.max().map(|(_, at)| at)
+        let keys = patterns.iter().map(|pattern| key(pattern)).enumerate();
+        let mut fitting: Vec<_> = keys.filter(|(_, key)| fits(key, image)).collect();
+        fitting.sort_by(|(_, one), (_, other)| other.cmp(one));
+        fitting.into_iter().map(|(at, _)| at).collect()
     };
-    named(image).or_else(|| {
-        let rest = image.strip_prefix("docker.io/")?;
-        named(&format!("index.docker.io/{rest}"))
-    })
+    let found: Vec<usize> = named(image);
+    match image.strip_prefix("docker.io/") {
+        Some(rest) if found.is_empty() => named(&format!("index.docker.io/{rest}")),
+        _ => found,
+    }
 }
 
 /// A pattern of an answer: its scheme, and `/v1/` or `/v2/`, count for nothing.
@@ -148,6 +153,9 @@ mod tests {
         assert_eq!(best(&patterns, "r.example/app"), Some(0));
         assert_eq!(best(&patterns, "s.example/app"), Some(2));
         assert_eq!(best(&patterns, "example.net/app"), None);
+        assert_eq!(ranked(&patterns, "r.example/team/app"), [1, 0, 2]);
+        let equal = ["r.example", "https://r.example/", "r.example/v1"];
+        assert_eq!(ranked(&equal, "r.example/app"), [0, 1]);
         let hub = ["https://index.docker.io/v1/"];
         assert_eq!(best(&hub, "docker.io/library/app"), Some(0));
         assert_eq!(best(&hub, "quay.io/library/app"), None);
