@@ -68,7 +68,7 @@ fn settings(dirs: &Dirs, findings: &mut Findings) -> Option<Settings> {
             findings.fail(
                 subject,
                 format!("every image is refused: {message}"),
-                "mend the file, or write a new one with `hardsign node install`",
+                "fix the file, or remove it and write a new one with `hardsign node install`",
             );
             return None;
         }

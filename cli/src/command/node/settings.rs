@@ -73,7 +73,7 @@ impl Settings {
         };
         Self::parse(&bytes).map_err(|reason| {
             Failure::failed(format!("malformed {}: {reason}", path.display()))
-                .hint("mend the file, or write a new one with `hardsign node install`")
+                .hint("fix the file, or remove it and write a new one with `hardsign node install`")
         })
     }
 
