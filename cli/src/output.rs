@@ -192,16 +192,7 @@ impl Console {
         if !self.out_colours {
             return self.bytes(text.as_bytes());
         }
-        let mut styled = String::new();
-        for line in text.split_inclusive('\n') {
-            match line.split_once(':') {
-                Some((heading, rest)) if line.starts_with(|c: char| c.is_ascii_uppercase()) => {
-                    styled.push_str(&format!("\x1b[1m{heading}:\x1b[0m{rest}"));
-                }
-                _ => styled.push_str(line),
-            }
-        }
-        self.bytes(styled.as_bytes())
+        self.bytes(with_bold_headings(text).as_bytes())
     }
 
     /// The same for `--output json`: lines of result are not printed.
@@ -467,6 +458,33 @@ const SECOND_LINES: [&str; 10] = [
     "Usage: ",
     "You can import one using `",
 ];
+
+/// Help text whose headings are bold: lines that end in a colon, below an empty one, and the word before the usage.
+/// Other text may have a colon too.
+fn with_bold_headings(text: &str) -> String {
+    let (mut bold, mut below_nothing) = (String::new(), false);
+    for line in text.split_inclusive('\n') {
+        let begins = line.starts_with(|c: char| c.is_ascii_uppercase());
+        let heading = match line.trim_end() {
+            whole if begins && below_nothing && whole.ends_with(':') => whole,
+            _ if line.starts_with(USAGE) => USAGE,
+            _ => "",
+        };
+        if heading.is_empty() {
+            bold.push_str(line);
+        } else {
+            bold.push_str(&format!(
+                "\x1b[1m{heading}\x1b[0m{}",
+                &line[heading.len()..]
+            ));
+        }
+        below_nothing = line.trim().is_empty();
+    }
+    bold
+}
+
+/// What stands before the usage of a command.
+const USAGE: &str = "Usage:";
 
 #[cfg(test)]
 mod tests {

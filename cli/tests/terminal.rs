@@ -205,6 +205,61 @@ fn colours_are_for_terminals_that_want_them() {
     assert!(out.starts_with("Successfully verified signature for artifact.bin\n"));
 }
 
+/// Headings of help are bold on a terminal that wants colours, and nothing else is; without the marks it is what a
+/// pipe gets.
+#[test]
+fn headings_of_help_stand_out() {
+    let machine = machine();
+    for (line, headings) in [
+        (
+            "--help",
+            vec![
+                "Usage:",
+                "Sign and verify:",
+                "Trust:",
+                "Keys:",
+                "Registries:",
+                "Clusters:",
+                "Set-up:",
+                "Options:",
+            ],
+        ),
+        (
+            "key --help",
+            vec!["Usage:", "Commands:", "Options:", "Examples:"],
+        ),
+        (
+            "login --help",
+            vec!["Usage:", "Arguments:", "Options:", "Examples:"],
+        ),
+        (
+            "help sign",
+            vec!["Usage:", "Arguments:", "Options:", "Examples:"],
+        ),
+    ] {
+        let (text, code) = shown(80, &hardsign(&machine, line));
+        assert_eq!(code, 0, "{text}");
+        let bold = text.split("\x1b[1m").skip(1);
+        let bold: Vec<_> = bold
+            .map(|rest| rest.split_once("\x1b[0m").unwrap().0)
+            .collect();
+        assert_eq!(bold, headings, "{line}: {text:?}");
+        let plain = text
+            .replace("\x1b[1m", "")
+            .replace("\x1b[0m", "")
+            .replace('\r', "");
+        let piped = machine.shell(&format!("hardsign {line} | cat"));
+        assert_eq!(plain, String::from_utf8(piped.stdout).unwrap(), "{line}");
+
+        for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            let (text, _) = shown(80, hardsign(&machine, line).env(name, value));
+            assert_eq!(text.replace('\r', ""), plain, "{name}={value} {line}");
+        }
+        let (text, _) = shown(80, &hardsign(&machine, &format!("{line} | cat")));
+        assert_eq!(text.replace('\r', ""), plain, "{line} | cat");
+    }
+}
+
 /// A plugin's notice stands on a line of its own, bar or no bar.
 #[test]
 fn a_touch_is_asked_for_on_a_line_of_its_own() {

@@ -40,6 +40,7 @@ pub mod peers;
 pub mod ports;
 #[cfg(target_os = "linux")]
 pub mod process;
+pub mod reader;
 pub mod scene;
 pub mod token;
 pub mod tree;

@@ -41,6 +41,14 @@ pub struct Block {
     pub lines: Vec<String>,
 }
 
+impl Block {
+    /// Whether its lines are commands for a shell, or show some.
+    pub fn is_commands(&self) -> bool {
+        let shows = || self.lines.iter().any(|line| line.starts_with("$ "));
+        matches!(self.language.as_str(), "console" | "sh") || shows()
+    }
+}
+
 /// All blocks of a page.
 pub fn blocks(text: &str) -> Vec<Block> {
     let (mut blocks, mut heading) = (Vec::<Block>::new(), String::new());
@@ -76,6 +84,17 @@ pub fn blocks(text: &str) -> Vec<Block> {
 pub struct Step {
     pub command: String,
     pub prints: Vec<String>,
+}
+
+/// The block of commands of a page below a heading, by [`Block::nth`].
+///
+/// # Panics
+/// There is none.
+pub fn block(page: &str, heading: &str, nth: usize) -> Block {
+    let found = blocks(&text(page))
+        .into_iter()
+        .find(|block| (&*block.heading, block.nth) == (heading, nth) && block.is_commands());
+    found.unwrap_or_else(|| panic!("{page} has no block {nth} below {heading:?}"))
 }
 
 /// The commands of a `console` block, or of an `sh` block, which prints nothing.

@@ -189,7 +189,7 @@ fn the_life_of_a_key() {
     // What the service says, as its word.
     let shown = bench.hardsign_ok(["key", "show", "release"]).stdout;
     for line in [
-        "Said by the device:",
+        "Reported by the device:",
         "state: Enabled",
         "origin: AWS_KMS",
         "multi-region: no",

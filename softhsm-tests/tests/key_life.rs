@@ -565,7 +565,7 @@ fn a_token_pulled_out_before_the_certificate() {
     assert_eq!(objects.trim(), "", "{objects}");
     let shown = desk.ok(&["key", "show", "release"]).stdout;
     assert!(
-        shown.contains("Certificates: none yet; `hardsign key certify release`"),
+        shown.contains("Certificates: none yet. Next: `hardsign key certify release "),
         "{shown}"
     );
     desk.certify("release", &[]);

@@ -1,5 +1,5 @@
-//! The README and the pages in `docs`: their commands are run, or stand in a list with the reason why not; what
-//! they say of settings, files, variables and messages is compared with the code.
+//! The README and the pages in `docs`: their commands are run, or stand in a list with the reason why not. What
+//! else the pages say is compared with the code in `docs.rs`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,22 +7,27 @@
     reason = "tests start programs, and a failure of their helpers is a failed test"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use hardsign_plugin::algorithm::KeySpec;
+use hardsign_test_support::Key;
+use hardsign_test_support::device::Maker;
+use hardsign_test_support::terminal::{Terminal, screen};
+use softhsm_tests::fakes::azure::FakeKeyVault;
+use softhsm_tests::fakes::google::FakeCloudKms;
+use softhsm_tests::keys;
 use softhsm_tests::ministack::Ministack;
 use softhsm_tests::openbao::OpenBao;
-use softhsm_tests::pages::{Block, Step, blocks, like, pages, root, steps, text};
+use softhsm_tests::pages::{Block, block, blocks, like, pages, root, steps, text};
 use softhsm_tests::peers::registry::Registry;
-use softhsm_tests::token::module;
-use softhsm_tests::{binaries, run};
-use tempfile::TempDir;
+use softhsm_tests::reader::Reader;
+use softhsm_tests::yubikey::{PIN, PUK, YubiKeys};
+use virtual_yubikey::keys::{self as algorithms, Private};
+use virtual_yubikey::{Config, VirtualYubiKey};
 
-/// Blocks of commands that this file does not run: the page, the heading, which one below it, and why, or which
-/// test does (`file::test`).
+/// Blocks of commands that are not run with the rest of their page: the page, the heading, which one below it,
+/// and why, or which test runs them (`file::test`).
 const NOT_RUN: &[(&str, &str, usize, &str)] = &[
     (
         "README.md",
@@ -40,10 +45,9 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "README.md",
         "With a YubiKey",
         0,
-        "yubikey_life::from_the_box_to_a_signature",
+        "pages::a_yubikey_as_the_readme_says",
     ),
     ("README.md", "With a cloud KMS", 0, "pages::keys_in_aws"),
-    ("README.md", "How it works", 0, "plugin_packages::"),
     (
         "README.md",
         "Contributing",
@@ -54,20 +58,20 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/attestation.md",
         "Evidence that a key lives in hardware",
         0,
-        "yubikey_life::from_the_box_to_a_signature",
+        "pages::evidence_of_a_yubikey",
     ),
     (
         "docs/attestation.md",
         "Evidence that a key lives in hardware",
         1,
-        "evidence::sec_30_from_the_card_to_the_verifier",
+        "pages::evidence_of_a_yubikey",
     ),
     ("docs/awskms.md", "Keys in AWS KMS", 0, "pages::keys_in_aws"),
     (
         "docs/azurekms.md",
         "Keys in Azure Key Vault and Managed HSM",
         0,
-        "azurekms::every_key_id_signs",
+        "pages::keys_in_azure",
     ),
     (
         "docs/azurekms.md",
@@ -79,9 +83,9 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/azurekms.md",
         "Certificates",
         0,
-        "azurekms::a_key_lives_in_the_service",
+        "pages::keys_in_azure",
     ),
-    ("docs/cheat-sheet.md", "Set-up", 1, "registries_login::"),
+    ("docs/cheat-sheet.md", "Set-up", 1, "pages::logging_in"),
     (
         "docs/ci.md",
         "GitHub Actions with Google Cloud",
@@ -112,7 +116,12 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         0,
         "needs a Kubernetes",
     ),
-    ("docs/ci.md", "Vault without a JWT", 0, "ci::"),
+    (
+        "docs/ci.md",
+        "Vault without a JWT",
+        0,
+        "ci::vault_by_a_secret_id_for_one_use",
+    ),
     (
         "docs/contributing.md",
         "Set-up",
@@ -129,7 +138,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/gcpkms.md",
         "Keys in Google Cloud KMS",
         0,
-        "gcpkms::every_key_id_signs",
+        "pages::keys_in_google_cloud",
     ),
     (
         "docs/gcpkms.md",
@@ -141,7 +150,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/gcpkms.md",
         "Certificates",
         0,
-        "gcpkms::a_key_lives_in_the_service",
+        "pages::keys_in_google_cloud",
     ),
     (
         "docs/kubernetes.md",
@@ -171,19 +180,13 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/kubernetes.md",
         "When it is down",
         0,
-        "kubernetes_manifests::out_and_back",
+        "kubernetes_manifests::out_and_back_with_openssl",
     ),
     (
         "docs/kubernetes.md",
         "When it is down",
         1,
-        "kubernetes_manifests::out_and_back",
-    ),
-    (
-        "docs/migration.md",
-        "From notation",
-        2,
-        "azurekms::every_key_id_signs",
+        "kubernetes_manifests::out_and_back_with_openssl",
     ),
     (
         "docs/migration.md",
@@ -195,13 +198,13 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/migration.md",
         "Sign again",
         0,
-        "needs images on Docker Hub",
+        "pages::images_that_were_in_content_trust",
     ),
     (
         "docs/migration.md",
         "Verifying",
         0,
-        "needs images on Docker Hub",
+        "pages::images_that_were_in_content_trust",
     ),
     (
         "docs/pkcs11.md",
@@ -232,25 +235,25 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/node.md",
         "From no check to all refused",
         0,
-        "node::installed_looked_at_and_taken_away",
+        "needs a node; node.rs does the same with directories of its own",
     ),
     (
         "docs/node.md",
         "From no check to all refused",
         1,
-        "node::installed_looked_at_and_taken_away",
+        "needs a node; node.rs does the same with directories of its own",
     ),
     (
         "docs/node.md",
         "From no check to all refused",
         2,
-        "node::installed_looked_at_and_taken_away",
+        "needs a node; node.rs does the same with directories of its own",
     ),
     (
         "docs/node.md",
         "From no check to all refused",
         3,
-        "node::signed_images_come_in_and_no_others",
+        "needs a node; node.rs does the same with directories of its own",
     ),
     (
         "docs/node.md",
@@ -273,7 +276,7 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         0,
         "a program for debugging",
     ),
-    ("docs/tokens.md", "TPM", 0, "tpm::keys_in_a_tpm"),
+    ("docs/tokens.md", "TPM", 0, "tpm::the_commands_of_the_page"),
     (
         "docs/vault.md",
         "Keys in Vault and OpenBao",
@@ -290,25 +293,43 @@ const NOT_RUN: &[(&str, &str, usize, &str)] = &[
         "docs/yubikey.md",
         "From a new YubiKey to a signed image",
         1,
-        "yubikey_life::from_the_box_to_a_signature",
+        "pages::a_yubikey",
     ),
     (
         "docs/yubikey.md",
         "From a new YubiKey to a signed image",
         2,
-        "yubikey_life::from_the_box_to_a_signature",
+        "pages::a_yubikey",
     ),
     (
         "docs/yubikey.md",
         "From a new YubiKey to a signed image",
         3,
-        "yubikey_life::from_the_box_to_a_signature",
+        "pages::a_yubikey",
     ),
     (
         "docs/yubikey.md",
         "From a new YubiKey to a signed image",
         4,
-        "yubikey_life::from_the_box_to_a_signature",
+        "pages::a_yubikey",
+    ),
+    (
+        "docs/writing-plugins.md",
+        "Testing a plugin",
+        0,
+        "writing_plugins::the_kit_as_the_document_shows_it",
+    ),
+    (
+        "docs/writing-plugins.md",
+        "Testing a plugin",
+        1,
+        "needs a plugin and a key of AWS Signer",
+    ),
+    (
+        "docs/writing-plugins.md",
+        "Testing a plugin",
+        2,
+        "writing_plugins::the_kit_as_the_document_shows_it",
     ),
 ];
 
@@ -323,10 +344,6 @@ const RUN: &[&str] = &[
     "docs/promotion.md",
 ];
 
-fn is_commands(block: &Block) -> bool {
-    matches!(block.language.as_str(), "console" | "sh")
-}
-
 fn excused(page: &str, block: &Block) -> Option<&'static str> {
     let mut rows = NOT_RUN.iter();
     let found = rows.find(|(at, heading, nth, _)| {
@@ -335,15 +352,19 @@ fn excused(page: &str, block: &Block) -> Option<&'static str> {
     found.map(|(.., reason)| *reason)
 }
 
-/// Each block of commands is run here or stands in the list; what the list names is there.
+/// Each block of commands is run here or stands in the list; what the list names is there. A test that is
+/// named runs the block as the page has it: it reads the page, so it names page, heading, or the block itself.
 #[test]
 fn each_block_is_run_or_has_a_reason() {
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
     for page in pages() {
-        for block in blocks(&text(&page)).iter().filter(|b| is_commands(b)) {
+        for block in blocks(&text(&page)).iter().filter(|b| b.is_commands()) {
             match excused(&page, block) {
-                Some(_) => drop(used.insert((page.clone(), block.heading.clone(), block.nth))),
+                Some(reason) => {
+                    used.insert((page.clone(), block.heading.clone(), block.nth));
+                    faults.extend(cover_fault(&page, block, reason));
+                }
                 None if RUN.contains(&page.as_str()) => {}
                 None => faults.push(format!(
                     "{page}, {:?}, block {}: run it, or say why not",
@@ -352,158 +373,51 @@ fn each_block_is_run_or_has_a_reason() {
             }
         }
     }
-    let mut listed = BTreeSet::new();
-    for (page, heading, nth, reason) in NOT_RUN {
-        if !listed.insert((page, heading, nth)) {
-            faults.push(format!("{page}, {heading:?}, block {nth}: listed twice"));
-        }
-        if !used.contains(&((*page).to_owned(), (*heading).to_owned(), *nth)) {
+    let listed = NOT_RUN
+        .iter()
+        .map(|(page, heading, nth, _)| (*page, *heading, *nth));
+    let mut rows = BTreeSet::new();
+    for (page, heading, nth) in listed {
+        if !used.contains(&(page.to_owned(), heading.to_owned(), nth)) {
             faults.push(format!("{page} has no block {nth} below {heading:?}"));
         }
-        if let Some((file, test)) = reason.split_once("::") {
-            let path = root()
-                .join("softhsm-tests/tests")
-                .join(format!("{file}.rs"));
-            let source = fs::read_to_string(&path).unwrap_or_default();
-            if source.is_empty() || !source.contains(&format!("fn {test}")) {
-                faults.push(format!("there is no test {reason}"));
-            }
+        if !rows.insert((page, heading, nth)) {
+            faults.push(format!("{page}, {heading:?}, block {nth}: listed twice"));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// A user with an empty home directory, a registry, and the executables in `PATH`.
-struct Reader {
-    home: TempDir,
-    registry: Registry,
-    digest: String,
-    environment: Vec<(&'static str, String)>,
+/// What is wrong with a reason of the form `file::test`: there must be this test, and it must read the block.
+fn cover_fault(page: &str, block: &Block, reason: &str) -> Option<String> {
+    let (file, test) = reason.split_once("::")?;
+    let path = root().join(format!("softhsm-tests/tests/{file}.rs"));
+    let source = fs::read_to_string(&path).unwrap_or_default();
+    let found = source.split_once(&format!("#[test]\nfn {test}()"));
+    let Some((_, rest)) = found else {
+        return Some(format!("there is no test {reason}"));
+    };
+    let body = rest.split("\n}\n").next().unwrap_or_default();
+    let mark = |line: &String| line.strip_prefix("# shell: ").map(str::to_owned);
+    let names = [page.to_owned(), block.heading.clone()];
+    let names = names.into_iter().chain(block.lines.iter().find_map(mark));
+    let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
+    let reads = |text: &str| names.iter().any(|name| text.contains(name));
+    // Or a module that it shares with others reads the page, and names the heading.
+    let of_a_helper = source.split("softhsm_tests::").skip(1).any(|rest| {
+        let module = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+        let path = root().join(format!("softhsm-tests/src/{}.rs", module.unwrap_or_default()));
+        let helper = fs::read_to_string(path).unwrap_or_default();
+        helper.contains(&format!("{page:?}")) && helper.contains(&format!("{:?}", block.heading))
+    });
+    (!reads(body) && !of_a_helper).then(|| format!("{reason} does not read {page}, {:?}", block.heading))
 }
 
-impl Reader {
-    fn new() -> Self {
-        let registry = Registry::olareg().start();
-        let image = registry.push("app:v1", b"an application");
-        let digest = image.rsplit_once(':').unwrap().1.to_owned();
-        let home = tempfile::tempdir().unwrap();
-        Self {
-            home,
-            registry,
-            digest,
-            environment: Vec::new(),
-        }
-    }
-
-    /// The text of a page with this machine's registry, artifact and module in place of the examples.
-    fn here(&self, text: &str) -> String {
-        let host = self.registry.host();
-        text.replace("registry.example.com", &host)
-            .replace("vendor.example.com", &format!("{host}/vendor"))
-            .replace("<digest>", &self.digest)
-            .replace(
-                "/usr/lib/softhsm/libsofthsm2.so",
-                &module().display().to_string(),
-            )
-    }
-
-    /// Runs steps in one shell, with "y" to every question, and gives what each printed with its exit status.
-    fn run(&self, before: &str, steps: &[Step]) -> Vec<(String, i32)> {
-        let home = self.home.path();
-        let mut script = format!(
-            "shopt -s expand_aliases\nset -o pipefail\ncd\n{}\n",
-            self.here(before)
-        );
-        for (at, step) in steps.iter().enumerate() {
-            let command = self.here(&step.command);
-            script.push_str(&format!(
-                "{{\n{command}\n}} >.step{at} 2>&1\necho $? >.status{at}\n"
-            ));
-        }
-        fs::write(home.join(".script"), script).unwrap();
-        let mut yes = Command::new("yes")
-            .arg("y")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = run(Command::new("bash")
-            .arg(home.join(".script"))
-            .stdin(yes.stdout.take().unwrap())
-            .env_clear()
-            .envs(self.environment.iter().cloned())
-            .env("HOME", home)
-            .env("LC_ALL", "C.UTF-8")
-            .env(
-                "IMAGE",
-                self.here("registry.example.com/app@sha256:<digest>"),
-            )
-            .env(
-                "PATH",
-                format!("{}:/usr/local/bin:/usr/bin:/bin", binaries().display()),
-            ));
-        drop(yes.kill());
-        drop(yes.wait());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(said, "", "the script itself");
-        let read = |name: String| fs::read_to_string(home.join(name)).unwrap();
-        (0..steps.len())
-            .map(|at| {
-                let status = read(format!(".status{at}")).trim().parse().unwrap();
-                (read(format!(".step{at}")), status)
-            })
-            .collect()
-    }
-
-    /// Runs the blocks of a page that are not excused. `between` has what others do meanwhile: a command, and
-    /// what is run before it.
-    fn follow(&self, page: &str, before: &str, between: &[(&str, &str)]) {
-        self.walk(page, before, between, &|block| {
-            excused(page, block).is_none()
-        });
-    }
-
-    /// The same for chosen blocks.
-    fn walk(
-        &self,
-        page: &str,
-        before: &str,
-        between: &[(&str, &str)],
-        chosen: &dyn Fn(&Block) -> bool,
-    ) {
-        let mut all = Vec::new();
-        let mut used = 0;
-        for block in blocks(&text(page)).iter().filter(|b| is_commands(b)) {
-            if !chosen(block) {
-                continue;
-            }
-            for mut step in steps(block) {
-                for (command, script) in between {
-                    if step.command.starts_with(command) {
-                        step.command = format!("{script}\n{}", step.command);
-                        used += 1;
-                    }
-                }
-                all.push(step);
-            }
-        }
-        assert!(
-            used >= between.len(),
-            "a command of {between:?} is not in {page}"
-        );
-        let ran = self.run(before, &all);
-        let mut faults = Vec::new();
-        for (step, (printed, status)) in all.iter().zip(ran) {
-            let shown: Vec<_> = step.prints.iter().map(|line| self.here(line)).collect();
-            let lines: Vec<_> = printed.lines().collect();
-            if status != 0 || !(shown.is_empty() || like(&shown, &lines)) {
-                faults.push(format!(
-                    "$ {}\n{printed}(exit status {status})",
-                    step.command
-                ));
-            }
-        }
-        assert!(faults.is_empty(), "{page}:\n{}", faults.join("\n\n"));
-    }
+/// Runs the blocks of a page that are not excused.
+fn follow(reader: &Reader, page: &str, before: &str, between: &[(&str, &str)]) {
+    reader.walk(page, before, between, &|block| {
+        excused(page, block).is_none()
+    });
 }
 
 /// A SoftHSM of the reader's own, as the README sets it up, with these tokens.
@@ -528,6 +442,25 @@ const ISSUE: &str = "\
     openssl x509 -req -in release.csr -CA root.crt -CAkey root.key -CAcreateserial -days 90 -sha384 -extfile leaf.ext \
       -out release.crt 2>.tool\n";
 
+/// The same by way of another CA, in `intermediate.crt`.
+const ISSUE_BELOW: &str = "\
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout root.key -out root.crt -days 365 -sha384 \
+      -subj '/C=US/ST=WA/O=Example/CN=Example CA' -addext keyUsage=critical,keyCertSign,cRLSign 2>.tool\n\
+    printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=critical,keyCertSign,cRLSign\\n' >ca.ext\n\
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout intermediate.key -out intermediate.csr \
+      -subj '/C=US/ST=WA/O=Example/CN=Example issuing CA' 2>.tool\n\
+    openssl x509 -req -in intermediate.csr -CA root.crt -CAkey root.key -CAcreateserial -days 300 -sha384 -extfile ca.ext \
+      -out intermediate.crt 2>.tool\n\
+    printf 'basicConstraints=CA:FALSE\\nkeyUsage=critical,digitalSignature\\nextendedKeyUsage=codeSigning\\n' >leaf.ext\n\
+    openssl x509 -req -in release.csr -CA intermediate.crt -CAkey intermediate.key -CAcreateserial -days 90 -sha384 \
+      -extfile leaf.ext -out release.crt 2>.tool\n";
+
+/// A plugin that says who it is.
+const WABBIT: &str = r#"#!/bin/sh
+echo '{"name": "wabbit", "description": "Wabbit Networks", "version": "1.0.0", "url": "https://example.com",
+  "supportedContractVersions": ["1.0"], "capabilities": ["SIGNATURE_GENERATOR.RAW"]}'
+"#;
+
 /// The README from the first signature to a CA of one's own, and what it shows of each command.
 #[test]
 fn readme() {
@@ -535,8 +468,12 @@ fn readme() {
     // The section about SoftHSM is run as another user by readme.rs; what follows in the README builds on it.
     let key = "hardsign key create release --type EC-384 --plugin pkcs11 --id \"pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:$HOME/.release-pin\" >.tool\n\
         hardsign key certify release --days 365 --subject C=US,ST=WA,O=Example,CN=release >.tool\n";
-    let before = softhsm(&["release", "vault"]) + key;
-    reader.follow("README.md", &before, &[]);
+    let plugin = format!(
+        "mkdir wabbit\ncat >wabbit/notation-wabbit <<'END'\n{WABBIT}END\nchmod 755 wabbit/notation-wabbit\n\
+         tar czf wabbit_1.0.0_linux_amd64.tar.gz -C wabbit notation-wabbit\n"
+    );
+    let before = softhsm(&["release", "vault"]) + key + &plugin;
+    follow(&reader, "README.md", &before, &[]);
 }
 
 #[test]
@@ -552,18 +489,23 @@ fn cheat_sheet() {
             "cp .config/notation/trustpolicy.oci.json other-policy.json",
         ),
     ];
-    reader.follow("docs/cheat-sheet.md", &before, &between);
+    follow(&reader, "docs/cheat-sheet.md", &before, &between);
 }
 
 #[test]
 fn local_keys() {
-    Reader::new().follow("docs/local.md", "", &[]);
+    follow(&Reader::new(), "docs/local.md", "", &[]);
 }
 
 #[test]
 fn pkcs11_tokens() {
     let between = [("hardsign key import-cert", ISSUE)];
-    Reader::new().follow("docs/pkcs11.md", &softhsm(&["release"]), &between);
+    follow(
+        &Reader::new(),
+        "docs/pkcs11.md",
+        &softhsm(&["release"]),
+        &between,
+    );
 }
 
 /// A key file of a name, certified, with its certificate in `NAME.pem`.
@@ -581,7 +523,12 @@ fn coming_from_notation() {
     let before = signer("release")
         + "mkdir bin\nhardsign sign --key release $IMAGE >.tool\n\
            hardsign policy add-signer release --from $IMAGE --yes >.tool\necho $IMAGE >images.txt\n";
-    reader.follow("docs/migration.md", &before, &[]);
+    // Under another plugin the key was called so.
+    let between = [(
+        "hardsign key add release",
+        "hardsign key delete release >.tool",
+    )];
+    follow(&reader, "docs/migration.md", &before, &between);
     let name = reader.home.path().join("bin/notation");
     assert!(name.is_symlink());
 }
@@ -619,7 +566,7 @@ fn policies() {
         "# Whoever",
         "cat >new-policy.json <<'END'\n{\"version\": \"1.0\", \"trustPolicies\": [{\"name\": \"all\", \"registryScopes\": [\"*\"], \"signatureVerification\": {\"level\": \"strict\"}, \"trustStores\": [\"ca:build\"], \"trustedIdentities\": [\"*\"]}]}\nEND",
     )];
-    reader.follow("docs/policy.md", &before, &between);
+    follow(&reader, "docs/policy.md", &before, &between);
 }
 
 #[test]
@@ -631,7 +578,7 @@ fn promotion() {
            hardsign policy add-signer release --from $IMAGE --yes >.tool\n\
            hardsign sign --key vendor vendor.example.com/app:v1 >.tool 2>&1\n\
            hardsign policy add-signer vendor --from vendor.example.com/app:v1 --yes >.tool 2>&1\n";
-    reader.follow("docs/promotion.md", &before, &[]);
+    follow(&reader, "docs/promotion.md", &before, &[]);
 }
 
 /// AWS's emulator: the README's way, and that of the page with a CA elsewhere.
@@ -684,290 +631,195 @@ fn keys_in_vault() {
     reader.walk("docs/vault.md", &before, &[], &|_| true);
 }
 
-/// Each script that a page tells to run is there.
+/// A registry that wants a password, and a credential helper that keeps it.
 #[test]
-fn scripts_of_the_pages_are_there() {
-    for page in pages() {
-        for word in text(&page).split([' ', '`', '\n', '(', ')', ',', ';']) {
-            let Some(script) = word.trim_start_matches("./").strip_prefix("scripts/") else {
-                continue;
-            };
-            let script = script.trim_end_matches(['.', ':']);
-            assert!(
-                root().join("scripts").join(script).exists(),
-                "{page}: {word}"
-            );
-        }
-    }
-}
-
-/// Links to other files of the repository lead somewhere, and the index of the pages names each of them.
-#[test]
-fn links_lead_to_pages() {
-    for page in pages() {
-        let directory = root().join(Path::new(&page).parent().unwrap());
-        // Without blocks of code, whose brackets are none of links.
-        let text: String = text(&page).split("\n```").step_by(2).collect();
-        for part in text.split("](").skip(1) {
-            let target = part.split([')', '#']).next().unwrap();
-            if !target.is_empty() && !target.contains("://") && !target.contains(' ') {
-                assert!(directory.join(target).exists(), "{page}: {target}");
-            }
-        }
-    }
-    let index = text("docs/README.md");
-    for page in pages() {
-        let name = page.trim_start_matches("docs/");
-        assert!(
-            index.contains(&format!("{name})")),
-            "docs/README.md does not list {name}"
-        );
-    }
-    assert!(root().join(".github/SECURITY.md").exists());
-}
-
-/// The recording shows the commands of the README.
-#[test]
-fn recording_is_of_the_readme() {
-    run(Command::new(root().join("scripts/recording")).arg("--check"));
-}
-
-/// The settings that a plugin declares, by name.
-fn declared(plugin: &str) -> BTreeSet<String> {
-    let program = binaries().join(format!("notation-{plugin}"));
-    let output = run(Command::new(program)
-        .arg("get-plugin-metadata")
-        .stdin(Stdio::null()));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let settings = metadata["settings"].as_array().unwrap();
-    let names = settings
-        .iter()
-        .map(|s| s["name"].as_str().unwrap().to_owned());
-    names.collect()
-}
-
-/// Names in the first column of the tables whose head begins with `head`.
-fn rows(page: &str, head: &str) -> BTreeSet<String> {
-    let (mut names, mut inside) = (BTreeSet::new(), false);
-    for line in text(page).lines() {
-        inside = line.starts_with(&format!("| {head} |")) || inside && line.starts_with('|');
-        if let Some(cell) = line.strip_prefix("| `").filter(|_| inside) {
-            let cell = cell.split(" |").next().unwrap();
-            names.extend(
-                cell.split(['`', ','])
-                    .map(str::trim)
-                    .filter(|n| !n.is_empty())
-                    .map(str::to_owned),
-            );
-        }
-    }
-    names
-}
-
-/// The page of each plugin has the settings that the plugin declares, and no others.
-#[test]
-fn settings_are_those_of_the_plugins() {
-    for (plugin, page) in [
-        ("pkcs11", "docs/pkcs11.md"),
-        ("local", "docs/local.md"),
-        ("yubikey", "docs/yubikey.md"),
-        ("awskms", "docs/awskms.md"),
-        ("azurekms", "docs/azurekms.md"),
-        ("gcpkms", "docs/gcpkms.md"),
-        ("hashivault", "docs/vault.md"),
-    ] {
-        assert_eq!(rows(page, "setting"), declared(plugin), "{page}");
-    }
-    // What command lines of the pages set is declared too.
-    for page in pages() {
-        for line in text(&page).replace("\\\n", " ").lines() {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let value = |flag: &str| {
-                let at = words.iter().position(|word| *word == flag)?;
-                words.get(at + 1).copied()
-            };
-            let Some(plugin) =
-                value("--plugin").filter(|p| binaries().join(format!("notation-{p}")).exists())
-            else {
-                continue;
-            };
-            for pair in words.windows(2).filter(|pair| pair[0] == "--plugin-config") {
-                let name = pair[1].split('=').next().unwrap();
-                assert!(declared(plugin).contains(name), "{page}: {line}");
-            }
-        }
-    }
-}
-
-/// The sources of what users run, each without the tests at its foot.
-fn sources() -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![
-        root().join("core/src"),
-        root().join("cli/src"),
-        root().join("plugins"),
-    ];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(root()).unwrap().display().to_string();
-            if path.is_dir() {
-                open.extend(
-                    Some(path).filter(|_| !name.contains("testkit") && !name.contains("/tests")),
-                );
-            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]").next().unwrap().lines();
-                let code = code.filter(|line| !line.trim_start().starts_with("//"));
-                let code = code.collect::<Vec<_>>().join("\n");
-                found.insert(name, code);
-            }
-        }
-    }
-    found
-}
-
-/// Text literals of a source, as far as they hold no quotes.
-fn literals(source: &str) -> impl Iterator<Item = &str> {
-    source.split('"').skip(1).step_by(2)
-}
-
-/// Names that look like those of variables.
-const NO_VARIABLES: &[&str] = &["TAG_INVALID"];
-
-/// files.md has each environment variable that the code reads, and each one that it has is read.
-#[test]
-fn variables_are_those_that_are_read() {
-    let page = text("docs/files.md");
-    let (_, tables) = page.split_once("## Environment variables").unwrap();
-    let sources = sources();
-    let upper = |name: &str| {
-        name.contains('_')
-            && name.starts_with(|c: char| c.is_ascii_uppercase())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    };
-    let mut missing = Vec::new();
-    for (name, source) in &sources {
-        if !["env::var", "environment(", "variable("]
-            .iter()
-            .any(|reads| source.contains(reads))
-        {
-            continue;
-        }
-        for literal in literals(source) {
-            let service = ["RSA_", "EC_", "GOOGLE_SYMMETRIC"];
-            let known = [
-                "HOME",
-                "PATH",
-                "TERM",
-                "AppData",
-                "LocalAppData",
-                "USERPROFILE",
-                "APPDATA",
-            ];
-            let variable =
-                upper(literal) && !service.iter().any(|start| literal.starts_with(start));
-            if (variable || known.contains(&literal))
-                && !literal.starts_with("CARGO_")
-                && !NO_VARIABLES.contains(&literal)
-                && !tables.contains(&format!("`{literal}`"))
-            {
-                missing.push(format!("{name}: {literal}"));
-            }
-        }
-    }
-    assert!(
-        missing.is_empty(),
-        "not in docs/files.md:\n{}",
-        missing.join("\n")
+fn logging_in() {
+    let mut reader = Reader::at(Registry::docker().basic_auth().start());
+    let (user, password) = reader.registry.credentials().unwrap();
+    reader.replace("-u ci", format!("-u {user}"));
+    let before = format!(
+        "mkdir -p bin .config/notation\nexport PATH=$HOME/bin:$PATH\ncat >bin/docker-credential-keep <<'END'\n\
+         #!/bin/sh\ncase $1 in\nstore) cat >$HOME/kept ;;\n\
+         get) cat $HOME/kept 2>/dev/null || {{ echo credentials not found in native keychain; exit 1; }} ;;\nesac\nEND\n\
+         chmod +x bin/docker-credential-keep\necho '{{\"credsStore\": \"keep\"}}' >.config/notation/config.json\n\
+         echo {password} >password.txt\n"
     );
-    // These are read by libraries that are linked, or made of two parts.
-    let elsewhere = ["PCSCLITE_CSOCK_NAME"];
-    let all: String = sources.values().cloned().collect();
-    for name in tables
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|name| upper(name))
-    {
-        let part = name
-            .strip_prefix("VAULT_")
-            .or_else(|| name.strip_prefix("BAO_"));
-        let read =
-            all.contains(name) || part.is_some_and(|part| all.contains(&format!("\"{part}\"")));
-        assert!(
-            read || name.ends_with('_') || elsewhere.contains(&name),
-            "nothing reads {name}"
-        );
-    }
+    let login = |block: &Block| (&*block.heading, block.nth) == ("Set-up", 1);
+    reader.walk("docs/cheat-sheet.md", &before, &[], &login);
+    let kept = fs::read_to_string(reader.home.path().join("kept")).unwrap();
+    assert!(kept.contains(password), "{kept}");
 }
 
-/// files.md has each file and directory that `dirs` names.
+/// The registry of these tests in place of Docker Hub, where the images are that were signed.
 #[test]
-fn files_are_those_of_the_code() {
-    let page = text("docs/files.md");
-    let dirs = &sources()["core/src/dirs.rs"];
-    let joined = dirs
-        .split(".join(\"")
-        .skip(1)
-        .map(|rest| rest.split('"').next().unwrap());
-    let made = literals(dirs).filter_map(|text| text.strip_prefix("{name}"));
-    let mut seen = 0;
-    for name in joined.chain(made) {
-        assert!(page.contains(name), "docs/files.md does not have {name}");
-        seen += 1;
-    }
-    assert!(seen > 15, "only {seen} files were found in dirs.rs");
+fn images_that_were_in_content_trust() {
+    let mut reader = Reader::new();
+    reader.replace("docker.io/example/app", "registry.example.com/app");
+    let before = signer("release") + "echo docker.io/example/app@sha256:<digest> >app.txt\n";
+    let again = |block: &Block| matches!(&*block.heading, "Sign again" | "Verifying");
+    reader.walk("docs/migration.md", &before, &[], &again);
 }
 
-/// Messages in the first column of the tables about messages.
-fn messages(page: &str) -> Vec<String> {
-    let (mut found, mut inside) = (Vec::new(), false);
-    for line in text(page).lines() {
-        inside = line.starts_with("| message |") || inside && line.starts_with('|');
-        if let Some(rest) = line.strip_prefix("| `").filter(|_| inside) {
-            found.push(rest.split('`').next().unwrap().to_owned());
-        }
-    }
-    found
-}
-
-/// Each message of troubleshooting.md is one that a program can print: its parts stand in the source, or in a
-/// transcript.
+/// A vault that has a key, and one that has none.
 #[test]
-fn messages_are_printed_by_something() {
-    let joined = |text: &str| {
-        let lines = text.split("\\\n").map(str::trim_start);
-        lines.collect::<String>().replace("\\\"", "\"")
+fn keys_in_azure() {
+    let page = "docs/azurekms.md";
+    let (fake, _, _) = FakeKeyVault::with_release();
+    let mut reader = Reader::new();
+    reader.environment = fake.environment();
+    let chain = keys::key(KeySpec::Ec256).chain;
+    let before = format!("cp {} chain.pem\n", chain.display());
+    reader.walk(page, &before, &[], &|block| {
+        block.heading.starts_with("Keys in")
+    });
+
+    let fake = FakeKeyVault::start();
+    let mut reader = Reader::new();
+    reader.environment = fake.environment();
+    let between = [("hardsign key import-cert", ISSUE_BELOW)];
+    reader.walk(page, "", &between, &|block| block.heading == "Certificates");
+}
+
+/// A key ring that has a key, and one that has none.
+#[test]
+fn keys_in_google_cloud() {
+    let page = "docs/gcpkms.md";
+    let here = |fake: &FakeCloudKms| {
+        let mut environment = fake.environment();
+        environment.push(("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS", fake.endpoint()));
+        environment
     };
-    let mut said: String = sources().values().map(|source| joined(source)).collect();
-    for verb in fs::read_dir(root().join("cli/tests/cmd")).unwrap() {
-        for case in fs::read_dir(verb.unwrap().path()).unwrap() {
-            said.push_str(&fs::read_to_string(case.unwrap().path()).unwrap());
-        }
+    let (fake, _, _) = FakeCloudKms::with_release();
+    let mut reader = Reader::new();
+    reader.environment = here(&fake);
+    let chain = keys::key(KeySpec::Ec256).chain;
+    let before = format!("cp {} chain.pem\n", chain.display());
+    reader.walk(page, &before, &[], &|block| {
+        block.heading.starts_with("Keys in")
+    });
+
+    let fake = FakeCloudKms::start();
+    let mut reader = Reader::new();
+    reader.environment = here(&fake);
+    let between = [("hardsign key import-cert", ISSUE_BELOW)];
+    reader.walk(page, "", &between, &|block| block.heading == "Certificates");
+}
+
+/// A reader with a YubiKey as it comes out of the box, whose maker is one of these tests. PIN and PUK come from
+/// files: nobody types.
+fn with_yubikey() -> (YubiKeys, Reader) {
+    let maker = Maker::new();
+    let mut card = VirtualYubiKey::new(Config {
+        version: [5, 7, 4],
+        ..Config::default()
+    });
+    let f9 = Private::from_pkcs8(algorithms::P256, Key::P256_B.pkcs8()).unwrap();
+    card.set_attestation(f9, &maker.f9.der);
+    let yubikeys = YubiKeys::with(card);
+    yubikeys.write_pin("puk", PUK);
+    let source = |file: &str| {
+        let id = yubikeys.id_with_pin("", file);
+        id.split("pin-source=").nth(1).unwrap().to_owned()
+    };
+    let mut reader = Reader::new();
+    let socket = yubikeys.socket().display().to_string();
+    reader.environment = vec![("PCSCLITE_CSOCK_NAME", socket)];
+    let setup = "hardsign token setup";
+    let pins = format!(
+        "{setup} --plugin-config pin-source={} --plugin-config puk-source={}",
+        source("pin"),
+        source("puk")
+    );
+    reader.replace(setup, pins);
+    for slot in ["9c", "82"] {
+        let id = yubikeys.id(&format!("slot={slot}"));
+        reader.replace(&format!("--id yubikey:slot={slot}"), format!("--id '{id}'"));
     }
-    let (mut seen, mut faults) = (0, Vec::new());
-    for page in ["docs/troubleshooting.md", "docs/yubikey.md"] {
-        for message in messages(page) {
-            seen += 1;
-            // The system's loader and the TLS library print these.
-            let foreign = ["libpcsclite", "invalid peer certificate"];
-            if foreign.iter().any(|start| message.starts_with(start)) {
-                continue;
-            }
-            for part in message
-                .split('…')
-                .map(str::trim)
-                .filter(|part| part.len() > 3)
-            {
-                if !said.contains(part) {
-                    faults.push(format!("{page}: {message}: {part:?}"));
-                }
-            }
-        }
-    }
-    assert!(faults.is_empty(), "nothing prints:\n{}", faults.join("\n"));
-    assert!(seen > 60, "only {seen} messages were found");
+    reader.replace("key attest release", "key attest release --root maker.der");
+    reader.replace(" --attest ", " --attest --attest-root maker.der ");
+    let root = "CN=Maker Root,O=Hardsign Tests,ST=WA,C=US";
+    reader.replace("CN=Yubico Attestation Root 1", root);
+    reader.replace("USB-C nano", "USB-A keychain");
+    fs::write(reader.home.path().join("maker.der"), &maker.root.der).unwrap();
+    (yubikeys, reader)
+}
+
+#[test]
+fn a_yubikey_as_the_readme_says() {
+    let (_yubikeys, reader) = with_yubikey();
+    reader.walk("README.md", "", &[], &|block| {
+        block.heading == "With a YubiKey"
+    });
+}
+
+/// What makes a YubiKey ready, before a page goes on.
+const READY: &str = "hardsign token setup >.tool\n\
+    hardsign key create release --plugin yubikey --id yubikey:slot=9c --type EC-256 --pin-policy once --touch-policy cached --default >.tool\n";
+
+/// The page from the key to the verifier, with a CA elsewhere and with one on the YubiKey; the signature is made
+/// at a terminal, as the page shows it.
+#[test]
+fn a_yubikey() {
+    let (page, heading) = ("docs/yubikey.md", "From a new YubiKey to a signed image");
+    let nth = |nth| move |block: &Block| (&*block.heading, block.nth) == (heading, nth);
+    let (_yubikeys, reader) = with_yubikey();
+    let issue = [("hardsign key import-cert", ISSUE_BELOW)];
+    reader.walk(page, "hardsign token setup >.tool\n", &issue, &nth(1));
+
+    let (_yubikeys, reader) = with_yubikey();
+    reader.walk(page, READY, &[], &nth(2));
+    // Not from a file any more: somebody types.
+    let keys = reader.home.path().join(".config/notation/signingkeys.json");
+    let listed = fs::read_to_string(&keys).unwrap();
+    let source = listed.split(";pin-source=").nth(1).unwrap();
+    let source = format!(";pin-source={}", source.split('"').next().unwrap());
+    fs::write(&keys, listed.replace(&source, "")).unwrap();
+    let signing = steps(&block(page, heading, 3));
+    let terminal = Terminal::new(200);
+    let mut child = terminal.run(&reader.command(&signing[0].command));
+    terminal.wait_for("the PIN", |shown| shown.contains("PIN of YubiKey"));
+    terminal.types(&format!("{PIN}\n"));
+    let shown = screen(&terminal.all());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{shown:?}");
+    // A touch counts for a while, so that it may not be asked for once more.
+    let is_said = |line: &&str| !line.is_empty() && !line.starts_with("Touch ");
+    let lines = shown.iter().map(|line| line.trim_end());
+    let lines: Vec<_> = lines.filter(is_said).collect();
+    let expected = signing[0].prints.iter().map(String::as_str).filter(is_said);
+    let expected = expected.map(|line| reader.here(line));
+    assert!(
+        like(&expected.collect::<Vec<_>>(), &lines),
+        "{page}: {lines:?}"
+    );
+
+    fs::write(&keys, listed).unwrap();
+    let all = blocks(&text(page));
+    let policy = all
+        .iter()
+        .find(|block| (&*block.heading, &*block.language) == (heading, "json"));
+    let policy = policy.unwrap().lines.join("\n");
+    let before = format!("cat >trustpolicy.json <<'END'\n{policy}\nEND\n");
+    // The machine that verifies is another one.
+    let between = [(
+        "hardsign certificate add",
+        "hardsign certificate delete --type ca --store acme --all --yes >.tool",
+    )];
+    reader.walk(page, &before, &between, &nth(4));
+}
+
+/// Evidence: what a key's looks like, and a signature that carries it.
+#[test]
+fn evidence_of_a_yubikey() {
+    let (_yubikeys, reader) = with_yubikey();
+    let before = format!(
+        "{READY}hardsign key certify release --days 30 --subject C=US,ST=WA,O=Example,CN=release >.tool\n\
+         hardsign key export-cert release --out release.crt >.tool\n\
+         hardsign policy add-signer release --cert release.crt --scope registry.example.com/app --yes >.tool\n\
+         printf '{{\"version\": \"1.0\", \"oci\": {{\"release\": {{\"hardware\": {{\"roots\": [\"file:%s/maker.der\"]}}}}}}}}' $HOME \
+           >.config/notation/policy.hardsign.json\n"
+    );
+    let heading = "Evidence that a key lives in hardware";
+    reader.walk("docs/attestation.md", &before, &[], &|block| {
+        block.heading == heading
+    });
 }

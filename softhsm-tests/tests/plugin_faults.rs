@@ -332,10 +332,7 @@ fn json_of_a_broken_batch() {
             .unwrap()
             .contains("not a session message")
     );
-    assert_eq!(
-        errors[5]["error"],
-        "not tried: the signer had failed before"
-    );
+    assert_eq!(errors[5]["error"], "not tried: the signer failed earlier");
 }
 
 /// The process of the plugin's session below `hardsign`.

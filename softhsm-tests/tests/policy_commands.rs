@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 
@@ -456,5 +457,46 @@ fn cli_04_groups_print_their_help() {
     failed(
         &bench.hardsign(["nosuch"]),
         "Error: unknown command \"nosuch\" for \"hardsign\"\nRun 'hardsign --help' for usage.\n",
+    );
+}
+
+/// TP-04: a policy file that its user may not read is named, with what the system said. Root may read anything, so
+/// that another user asks then.
+#[test]
+fn tp_04_a_file_that_may_not_be_read() {
+    let home = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let program = home.path().join("hardsign");
+    run(Command::new("cp")
+        .arg(binaries().join("hardsign"))
+        .arg(&program));
+    let policy = home.path().join("trustpolicy.oci.json");
+    fs::write(&policy, document(&faulty()[..0]).to_string()).unwrap();
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o000)).unwrap();
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            let mut setpriv = Command::new("setpriv");
+            setpriv.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+            setpriv.arg(&program);
+            setpriv
+        }
+        false => Command::new(&program),
+    };
+    command
+        .args(["policy", "explain", "registry.example.com/app"])
+        .env("NOTATION_CONFIG", home.path())
+        .env("HOME", home.path())
+        .current_dir("/");
+    let ran = command.output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    let path = policy.display();
+    assert_eq!(
+        said,
+        format!(
+            "Error: unable to read trust policy due to file permissions, please verify the permissions of {path}\nHint: open {path}: permission denied\n"
+        )
     );
 }

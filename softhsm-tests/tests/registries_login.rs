@@ -77,7 +77,7 @@ fn login_and_logout() {
     assert!(
         anonymous
             .stderr
-            .contains("Hint: log in with `hardsign login`"),
+            .contains("Hint: log in with `hardsign login <registry>`"),
         "{}",
         anonymous.stderr
     );

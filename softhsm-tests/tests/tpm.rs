@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde_json::Value;
 use softhsm_tests::peers::{self, registry::Registry};
 use softhsm_tests::ports::free_ports;
+use softhsm_tests::reader::Reader;
 use softhsm_tests::run;
 use softhsm_tests::scene::{Scene, Tool};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -34,7 +35,41 @@ struct Tpm {
 }
 
 impl Tpm {
+    /// With a token.
     fn start() -> Self {
+        let tpm = Self::new();
+        for arguments in [
+            &[
+                "--init-token",
+                "--slot",
+                "1",
+                "--label",
+                "tpm",
+                "--so-pin",
+                "5678",
+            ][..],
+            &[
+                "--init-pin",
+                "--slot",
+                "1",
+                "--login",
+                "--login-type",
+                "so",
+                "--so-pin",
+                "5678",
+                "--new-pin",
+                PIN,
+            ],
+        ] {
+            let mut tool = Command::new("pkcs11-tool");
+            tool.args(["--module", MODULE]).args(arguments);
+            run(tool.envs(tpm.variables()));
+        }
+        tpm
+    }
+
+    /// Without one.
+    fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["state", "store"] {
             fs::create_dir(directory.path().join(name)).unwrap();
@@ -64,33 +99,6 @@ impl Tpm {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
-        }
-        for arguments in [
-            &[
-                "--init-token",
-                "--slot",
-                "1",
-                "--label",
-                "tpm",
-                "--so-pin",
-                "5678",
-            ][..],
-            &[
-                "--init-pin",
-                "--slot",
-                "1",
-                "--login",
-                "--login-type",
-                "so",
-                "--so-pin",
-                "5678",
-                "--new-pin",
-                PIN,
-            ],
-        ] {
-            let mut tool = Command::new("pkcs11-tool");
-            tool.args(["--module", MODULE]).args(arguments);
-            run(tool.envs(tpm.variables()));
         }
         tpm
     }
@@ -202,4 +210,20 @@ fn keys_in_a_tpm() {
         assert!(stderr.contains(part), "{stderr}");
         assert!(stderr.contains("\nHint: "), "{stderr}");
     }
+}
+
+/// The page about tokens: a token made with `pkcs11-tool`, and what hardsign does with it. The module stands where
+/// Debian has it; the PINs, which `pkcs11-tool` asks for, are given; the TPM is another one.
+#[test]
+fn the_commands_of_the_page() {
+    let tpm = Tpm::new();
+    let mut reader = Reader::new();
+    reader.environment = tpm.variables().to_vec();
+    reader.replace("apt install", "true");
+    reader.replace("export TPM2_PKCS11_TCTI=device:/dev/tpmrm0", "true");
+    reader.replace("--init-token", "--init-token --so-pin 5678");
+    reader.replace("--init-pin", "--init-pin --so-pin 5678 --new-pin 1234");
+    let pin = format!("module-path=$module&pin-source=file:{}", tpm.path("pin"));
+    reader.replace("module-path=$module", pin);
+    reader.walk("docs/tokens.md", "", &[], &|block| block.heading == "TPM");
 }

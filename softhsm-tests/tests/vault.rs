@@ -491,7 +491,7 @@ fn the_life_of_a_key() {
     }
     let shown = bench.hardsign_ok(["key", "show", "release"]).stdout;
     for line in [
-        "Said by the device:",
+        "Reported by the device:",
         "exportable: no",
         "type: rsa-3072",
         "CN=release",

@@ -83,7 +83,7 @@ fn ver_35_the_named_plugin_is_asked_and_its_no_counts() {
     assert_eq!(ran.code, Some(3), "{}", ran.stdout);
     assert!(
         ran.stderr
-            .contains("`hardsign plugin install` installs one at "),
+            .contains("`hardsign plugin install --file <file>` installs one at "),
         "{}",
         ran.stderr
     );

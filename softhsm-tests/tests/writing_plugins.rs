@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use softhsm_tests::keys::TestKey;
+use softhsm_tests::pages;
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::peers::{self, USE_REFERRERS_API};
 use softhsm_tests::scene::{Scene, Tool};
@@ -297,6 +298,39 @@ fn the_quoted_plugins_conform() {
             assert!(
                 report.ends_with(" 0 broken, 0 to be considered, 0 skipped\n"),
                 "{report}"
+            );
+        }
+    }
+}
+
+/// What the document shows of the kit, and of a signature after it, with the plugin in Python and keys of this
+/// test.
+#[test]
+fn the_kit_as_the_document_shows_it() {
+    let (page, heading) = ("docs/writing-plugins.md", "Testing a plugin");
+    let scene = Scene::new(&Registry::olareg());
+    let (name, plugin) = plugins().remove(0);
+    scene.bench.install_plugin(name, &plugin);
+    let keys = Keys::new(&keys::key(KeySpec::Ec384));
+    let file = plugin_named(&keys, name, &plugin);
+    let image = scene.push("app:v1", "an application");
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", binaries().display());
+    for nth in [0, 2] {
+        for step in pages::steps(&pages::block(page, heading, nth)) {
+            let line = keys
+                .here(&step.command)
+                .replace("./notation-mine", &file.display().to_string())
+                .replace("--plugin mine", &format!("--plugin {name}"))
+                .replace("registry.example.com/app@sha256:…", &image);
+            let mut shell = scene.bench.command(Path::new("sh"), ["-c", &line]);
+            let output = run(shell.env("PATH", &path));
+            let printed = String::from_utf8(output.stdout).unwrap();
+            let lines: Vec<_> = printed.lines().collect();
+            let shown = step.prints;
+            assert!(
+                shown.is_empty() || pages::like(&shown, &lines),
+                "{line}\n{printed}"
             );
         }
     }

@@ -330,7 +330,7 @@ fn evidence_is_checked() {
     let shown = bench.hardsign_ok(attest);
     assert_eq!(
         shown.stdout,
-        "release: made on the device, which can't give it away; proven by the device's maker
+        "release: made on the device, and can't leave it; proven by the device's maker
   serial number  12345678
   firmware       5.4.3
   form factor    USB-A keychain

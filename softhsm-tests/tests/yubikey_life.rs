@@ -10,6 +10,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use softhsm_tests::pages;
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::scene::{Scene, Tool};
 use softhsm_tests::workbench::{Ran, Workbench};
@@ -187,6 +188,16 @@ fn set_up_at_a_terminal() {
     assert_eq!(status.code(), Some(0), "{shown}");
     assert_eq!(shown.matches(&puk).count(), 1, "{shown}");
     assert!(!shown.contains(TYPED), "{shown}");
+
+    // The page shows the same, without the log.
+    let heading = "From a new YubiKey to a signed image";
+    let block = pages::block("docs/yubikey.md", heading, 0);
+    let [step] = <[_; 1]>::try_from(pages::steps(&block)).unwrap();
+    assert_eq!(step.command, "hardsign token setup");
+    for line in step.prints {
+        let line = line.replace("30719264", &puk);
+        assert!(shown.contains(&line), "{line}: {shown}");
+    }
 
     // The card has taken both: the PUK unblocks it, and the PIN was the one typed.
     let pin = [b"\x00\x20\x00\x80\x08", TYPED.as_bytes(), b"\xff\xff"].concat();
@@ -469,7 +480,7 @@ fn renewed_in_its_slot() {
         ran.stdout.contains("Made a new key next beside release"),
         "{ran:?}"
     );
-    assert!(ran.stdout.contains("release is what it was"), "{ran:?}");
+    assert!(ran.stdout.contains("release is unchanged"), "{ran:?}");
     assert_eq!(desk.json(&["key", "show", "next"])["keySpec"], "EC-384");
     desk.sign("next", "third");
     desk.sign("release", "fourth");
@@ -500,8 +511,8 @@ fn setting_up() {
     // CHANGE REFERENCE DATA, PUT DATA and SET MANAGEMENT KEY break off; another run does the rest.
     for (ins, rest) in [
         (0x24, "PUK, PIN, management key"),
-        (0xdb, "management key\nLeft as it was: PUK, PIN"),
-        (0xff, "management key\nLeft as it was: PUK, PIN"),
+        (0xdb, "management key\nUnchanged: PUK, PIN"),
+        (0xff, "management key\nUnchanged: PUK, PIN"),
     ] {
         desk.yubikeys.readers.insert(READER, boxed([5, 7, 1]));
         let fault = (ins, 0x6f00);
@@ -602,7 +613,7 @@ fn setting_up_old_firmware() {
     let ran = desk.set_up(&["--yes"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("new management key"), "{ran:?}");
-    assert!(ran.stdout.contains("Left as it was: PUK, PIN"), "{ran:?}");
+    assert!(ran.stdout.contains("Unchanged: PUK, PIN"), "{ran:?}");
 }
 
 /// Without a card, and with a plugin that sets up nothing.
@@ -615,7 +626,7 @@ fn nothing_to_set_up() {
     assert!(ran.stderr.contains("no YubiKey was found"), "{ran:?}");
     let ran = bench.hardsign(["token", "setup", "--plugin", "local"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stderr.contains("sets up no tokens"), "{ran:?}");
+    assert!(ran.stderr.contains("does not set up tokens"), "{ran:?}");
     assert!(ran.stderr.contains("softhsm2-util"), "{ran:?}");
 }
 

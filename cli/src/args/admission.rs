@@ -9,12 +9,14 @@ use super::{ArgMatches, Command, Usage, duration};
 
 const EXAMPLES: &str = "\
 Examples:
-  Serve with the policy of a mounted ConfigMap and a certificate of cert-manager:
-    hardsign admission serve --cert /tls/tls.crt --key /tls/tls.key --policy-dir /policy
+  Serve with a policy from a ConfigMap and a certificate from cert-manager:
+    hardsign admission serve --cert /tls/tls.crt --key /tls/tls.key \\
+      --policy-dir /policy
 
-  The same outside of the cluster, with a registry whose certificate comes from a private CA:
-    hardsign admission serve --cert tls.crt --key tls.key --ca-file registry-ca.pem \\
-      --api-server https://10.0.0.1:6443 --api-ca ca.crt --api-token token";
+  Serve outside the cluster, with a registry that has a private CA:
+    hardsign admission serve --cert tls.crt --key tls.key \\
+      --ca-file registry-ca.pem --api-server https://10.0.0.1:6443 \\
+      --api-ca ca.crt --api-token token";
 
 const GROUP_EXAMPLES: &str = "\
 Examples:
@@ -48,33 +50,33 @@ pub(super) fn definition() -> Command {
     .subcommand(
         flags::verb(
             "serve",
-            "Answer a Kubernetes API server whether images may run",
+            "Tell a Kubernetes API server which images may run",
             EXAMPLES,
         )
-        .arg(flags::value("listen", "ADDRESS", "Where to listen, <ip>:<port> (default 0.0.0.0:8443)"))
-        .arg(flags::value("cert", "FILE", "Serving certificate with its chain (PEM); read anew when it changes"))
-        .arg(flags::value("key", "FILE", "Key of the serving certificate (PEM)"))
+        .arg(flags::value("listen", "ADDRESS", "Address to listen on, <ip>:<port> [default: 0.0.0.0:8443]"))
+        .arg(flags::value("cert", "FILE", "Serving certificate with its chain (PEM), reloaded when it changes (required)"))
+        .arg(flags::value("key", "FILE", "Key of the serving certificate, PEM (required)"))
         .arg(flags::value(
             "policy-dir",
             "DIR",
-            "Trust policy, trust stores and admission.hardsign.json (default: the configuration directory); changes count at once",
+            "Directory with the trust policy, trust stores and admission.hardsign.json; changes take effect at once [default: the configuration directory]",
         ))
-        .arg(flags::value("ca-file", "FILE", "CAs trusted for registries beside the system's (PEM)"))
-        .arg(flags::list("token-service", "HOST", "Host that may be the token service of any registry (repeatable)"))
-        .arg(flags::value("timeout", "DURATION", "How long who asks waits, where the request does not say (default 10s)"))
+        .arg(flags::value("ca-file", "FILE", "CA certificates (PEM) to trust for registries in addition to the system's"))
+        .arg(flags::list("token-service", "HOST", "Host to accept as the token service of any registry (repeatable)"))
+        .arg(flags::value("timeout", "DURATION", "How long a review may take if the request sets no limit [default: 10s]"))
         .arg(flags::value(
             "max-age",
             "DURATION",
-            "How old what a verdict knows of revocation may be (default 5m)",
+            "Maximum age of the revocation data behind a verdict [default: 5m]",
         ))
         .arg(flags::value(
             "drain",
             "DURATION",
-            "How long requests are still taken after SIGTERM (default 5s)",
+            "How long to keep accepting requests after SIGTERM [default: 5s]",
         ))
-        .arg(flags::value("api-server", "URL", "API server, for namespace labels and pull secrets (default: that of the cluster we run in)"))
-        .arg(flags::value("api-ca", "FILE", "CA of the API server's certificate (PEM)"))
-        .arg(flags::value("api-token", "FILE", "Token for the API server"))
+        .arg(flags::value("api-server", "URL", "URL of the API server, for namespace labels and pull secrets [default: that of the cluster it runs in]"))
+        .arg(flags::value("api-ca", "FILE", "CA certificate of the API server (PEM)"))
+        .arg(flags::value("api-token", "FILE", "File with a token for the API server"))
         .arg(flags::positional("none", "").hide(true)),
     )
 }

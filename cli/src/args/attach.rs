@@ -10,20 +10,20 @@ use super::{ArgMatches, BTreeMap, Command, Registry, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
-  Attach an SBOM to an image, and sign it:
+  Attach an SBOM to an image, sign it, and require it when verifying:
     hardsign attach --type application/spdx+json --key release sbom.spdx.json \\
+      registry.example.com/app@sha256:<digest>
+    hardsign verify --with-attached application/spdx+json \\
       registry.example.com/app@sha256:<digest>
 
   Attach the output of a scanner:
     grype -o sarif registry.example.com/app@sha256:<digest> \\
-      | hardsign attach --type application/sarif+json --title scan.sarif --key scanner - \\
-        registry.example.com/app@sha256:<digest>
-
-  Require it when the image is verified:
-    hardsign verify --with-attached application/spdx+json registry.example.com/app@sha256:<digest>
+      | hardsign attach --type application/sarif+json --title scan.sarif \\
+        --key scanner - registry.example.com/app@sha256:<digest>
 
   Attach a file to an artifact in an OCI layout:
-    hardsign attach --oci-layout --type application/spdx+json sbom.spdx.json ./layout:v1";
+    hardsign attach --oci-layout --type application/spdx+json sbom.spdx.json \\
+      ./layout:v1";
 
 /// `hardsign attach`.
 #[derive(Debug)]

@@ -12,6 +12,16 @@ use super::policy;
 use super::sign::{Signing, signing_flags};
 use super::{ArgMatches, BTreeMap, Command, Deadline, Output, Usage};
 
+const EXAMPLES: &str = "\
+Examples:
+  Sign a file, and verify it with the blob trust policy:
+    hardsign blob sign --key release release.tar.gz
+    hardsign blob verify --signature release.tar.gz.jws.sig release.tar.gz
+
+  Trust whoever signed a file, for all files:
+    hardsign blob policy add-signer releases --from release.tar.gz.jws.sig \\
+      --global";
+
 const SIGN_EXAMPLES: &str = "\
 Examples:
   Sign a file; the signature is written next to it, as release.tar.gz.jws.sig:
@@ -21,7 +31,8 @@ Examples:
     hardsign blob sign --key release --signature-directory sigs dist/*
 
   Sign with a timestamp, so that the signature outlives its certificate:
-    hardsign blob sign --timestamp-url http://tsa.example.com --timestamp-root-cert tsa-root.crt release.tar.gz
+    hardsign blob sign --timestamp-url http://tsa.example.com \\
+      --timestamp-root-cert tsa-root.crt release.tar.gz
 
   Sign standard input:
     make-sbom | hardsign blob sign --key release --signature sbom.json.jws.sig -";
@@ -32,10 +43,12 @@ Examples:
     hardsign blob verify --signature release.tar.gz.jws.sig release.tar.gz
 
   Verify it with a named statement:
-    hardsign blob verify --policy-name releases --signature release.tar.gz.jws.sig release.tar.gz
+    hardsign blob verify --policy-name releases \\
+      --signature release.tar.gz.jws.sig release.tar.gz
 
   Verify it where hardsign's policy requires two signers:
-    hardsign blob verify -s build/release.tar.gz.jws.sig -s security/release.tar.gz.jws.sig release.tar.gz
+    hardsign blob verify -s build/release.tar.gz.jws.sig \\
+      -s security/release.tar.gz.jws.sig release.tar.gz
 
   Verify several files whose signatures are in a directory:
     hardsign blob verify --signature-directory sigs dist/*";
@@ -49,7 +62,8 @@ const POLICY_EXAMPLES: policy::Examples = policy::Examples {
     group: "\
 Examples:
   Trust the signer of a file for all files:
-    hardsign blob policy add-signer releases --from release.tar.gz.jws.sig --global
+    hardsign blob policy add-signer releases --from release.tar.gz.jws.sig \\
+      --global
 
   Import a trust policy:
     hardsign blob policy import my-policy.json
@@ -144,7 +158,7 @@ pub(crate) struct InspectArgs {
 }
 
 pub(super) fn definition() -> Command {
-    flags::verb("blob", "Sign, verify and inspect files", SIGN_EXAMPLES)
+    flags::verb("blob", "Sign, verify and inspect files", EXAMPLES)
         .subcommand(sign())
         .subcommand(verify())
         .subcommand(inspect())

@@ -7,22 +7,50 @@ use super::{Arg, ArgMatches, Command, Output, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
+  Trust a CA for signatures, and see what is trusted:
+    hardsign certificate add --type ca --store acme acme-root.crt
+    hardsign certificate list
+
+  Try signing with a key and a certificate for testing:
+    hardsign certificate generate-test --default demo.example.com";
+
+const ADD: &str = "\
+Examples:
   Trust a CA for signatures:
     hardsign certificate add --type ca --store acme acme-root.crt
 
+  Trust a timestamping authority:
+    hardsign certificate add --type tsa --store acme-tsa tsa-root.crt";
+
+const LIST: &str = "\
+Examples:
   List the trusted certificates:
     hardsign certificate list
 
-  Show a certificate of a store:
-    hardsign certificate show --type ca --store acme acme-root.crt
+  List those of one trust store:
+    hardsign certificate list --type ca --store acme";
 
-  Delete a trust store without being asked:
-    hardsign certificate delete --type ca --store acme --all --yes
+const SHOW: &str = "\
+Examples:
+  Show a certificate of a trust store:
+    hardsign certificate show --type ca --store acme acme-root.crt";
 
-  Make a test key with a self-signed certificate, trust it, and make it the default:
-    hardsign certificate generate-test --default demo.example.com
+const DELETE: &str = "\
+Examples:
+  Stop trusting one certificate:
+    hardsign certificate delete --type ca --store acme acme-root.crt
 
-  Remove it again:
+  Delete a trust store without confirmation:
+    hardsign certificate delete --type ca --store acme --all --yes";
+
+const GENERATE_TEST: &str = "\
+Examples:
+  Make a test key, trust its certificate, and make it the default key:
+    hardsign certificate generate-test --default demo.example.com";
+
+const CLEANUP_TEST: &str = "\
+Examples:
+  Remove a test key and its certificate:
     hardsign certificate cleanup-test demo.example.com";
 
 /// `hardsign certificate add`.
@@ -77,7 +105,7 @@ pub(super) fn definition() -> Command {
     flags::verb("certificate", "Manage trusted certificates", EXAMPLES)
         .visible_alias("cert")
         .subcommand(
-            flags::verb("add", "Add certificates to a trust store", EXAMPLES)
+            flags::verb("add", "Add certificates to a trust store", ADD)
                 .args(store_flags())
                 .arg(flags::output())
                 .arg(flags::positional(
@@ -86,7 +114,7 @@ pub(super) fn definition() -> Command {
                 )),
         )
         .subcommand(
-            flags::verb("list", "List the trusted certificates", EXAMPLES)
+            flags::verb("list", "List the trusted certificates", LIST)
                 .visible_alias("ls")
                 .args(store_flags())
                 .arg(flags::output()),
@@ -95,7 +123,7 @@ pub(super) fn definition() -> Command {
             flags::verb(
                 "show",
                 "Show the certificates in a file of a trust store",
-                EXAMPLES,
+                SHOW,
             )
             .args(store_flags())
             .arg(flags::output())
@@ -105,7 +133,7 @@ pub(super) fn definition() -> Command {
             flags::verb(
                 "delete",
                 "Delete a certificate or a whole trust store",
-                EXAMPLES,
+                DELETE,
             )
             .args(store_flags())
             .arg(flags::switch("all", "Delete the whole trust store").short('a'))
@@ -117,7 +145,7 @@ pub(super) fn definition() -> Command {
             flags::verb(
                 "generate-test",
                 "Generate an RSA key and a self-signed certificate, for testing only",
-                EXAMPLES,
+                GENERATE_TEST,
             )
             .arg(flags::value("bits", "N", "Size of the RSA key [default: 2048]").short('b'))
             .arg(flags::switch("default", "Make it the default signing key"))
@@ -131,7 +159,7 @@ pub(super) fn definition() -> Command {
             flags::verb(
                 "cleanup-test",
                 "Remove a test key and its certificate",
-                EXAMPLES,
+                CLEANUP_TEST,
             )
             .arg(flags::yes())
             .arg(flags::output())

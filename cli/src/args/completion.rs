@@ -7,7 +7,8 @@ const EXAMPLES: &str = "\
 Examples:
   Load completion in this bash, and in later ones:
     source <(hardsign completion bash)
-    hardsign completion bash > ~/.local/share/bash-completion/completions/hardsign
+    hardsign completion bash > \\
+      ~/.local/share/bash-completion/completions/hardsign
 
   zsh, in a directory of $fpath:
     hardsign completion zsh > \"${fpath[1]}/_hardsign\"

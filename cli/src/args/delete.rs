@@ -11,7 +11,8 @@ use super::{ArgMatches, Command, Deadline, Output, Registry, Usage};
 const EXAMPLES: &str = "\
 Examples:
   Delete a signature of an artifact; `hardsign list` shows the digests:
-    hardsign delete registry.example.com/app@sha256:<digest> sha256:<signature digest>
+    hardsign delete registry.example.com/app@sha256:<digest> \\
+      sha256:<signature-digest>
 
   Delete a signature in an OCI layout without being asked:
     hardsign delete --yes --oci-layout ./layout:v1 sha256:<signature digest>";

@@ -114,8 +114,26 @@ const WIDTH: usize = 80;
 mod tests {
     use super::*;
 
-    /// The help of the program shows every command, and nothing is wider than a small terminal but the
-    /// examples, which are copied as they are.
+    /// All commands but hidden ones, by their names, groups first.
+    fn paths(definition: &Command) -> Vec<Vec<String>> {
+        let (mut found, mut open) = (Vec::new(), vec![(vec![], definition)]);
+        while let Some((path, command)) = open.pop() {
+            for inner in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+                open.push(([&path[..], &[inner.get_name().to_owned()]].concat(), inner));
+            }
+            found.push(path);
+        }
+        found
+    }
+
+    fn find<'c>(definition: &'c Command, path: &[String]) -> &'c Command {
+        path.iter().fold(definition, |command, name| {
+            command.find_subcommand(name).unwrap()
+        })
+    }
+
+    /// The help of the program shows every command, and nothing is wider than a small terminal: lines to be
+    /// copied are continued.
     #[test]
     fn every_command_is_shown_within_80_columns() {
         let definition = super::super::definition("hardsign");
@@ -125,21 +143,40 @@ mod tests {
             assert!(whole.contains(&line), "{}", command.get_name());
         }
         let mut wide = Vec::new();
-        let mut paths = vec![vec![]];
-        while let Some(path) = paths.pop() {
+        for path in paths(&definition) {
             let text = help(&definition, &path);
-            let flags = text.split("\nExamples:").next().unwrap_or_default();
-            let lines = flags.lines().filter(|line| line.chars().count() > WIDTH);
+            let lines = text.lines().filter(|line| line.chars().count() > WIDTH);
             wide.extend(lines.map(|line| format!("{path:?}: {line}")));
-            let command = path.iter().fold(&definition, |command, name: &String| {
-                command.find_subcommand(name).unwrap()
-            });
-            for inner in command.get_subcommands().filter(|c| !c.is_hide_set()) {
-                let mut path = path.clone();
-                path.push(inner.get_name().to_owned());
-                paths.push(path);
-            }
         }
         assert!(wide.is_empty(), "{}", wide.join("\n"));
+    }
+
+    /// Each example of a command uses that command, and no two commands show the same block.
+    #[test]
+    fn examples_are_of_the_command_that_is_shown() {
+        let definition = super::super::definition("hardsign");
+        let mut seen = std::collections::BTreeMap::new();
+        let mut examples = 0;
+        for path in paths(&definition)
+            .into_iter()
+            .filter(|path| !path.is_empty())
+        {
+            let command = find(&definition, &path);
+            let text = command.get_after_help().unwrap().to_string();
+            let name = format!("hardsign {}", path.join(" "));
+            let (_, blocks) = text.split_once("Examples:\n").unwrap();
+            for block in blocks.split("\n\n").filter(|block| block.starts_with("  ")) {
+                examples += 1;
+                let uses = block.lines().any(|line| line.contains(&name));
+                assert!(uses, "{name}: {block}");
+            }
+            // A group of one command has that command's.
+            if command.get_subcommands().count() != 1
+                && let Some(other) = seen.insert(text, name.clone())
+            {
+                panic!("{name} and {other} have the same examples");
+            }
+        }
+        assert!(examples > 100, "only {examples} examples were found");
     }
 }

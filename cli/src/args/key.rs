@@ -8,22 +8,41 @@ pub(crate) mod life;
 
 const EXAMPLES: &str = "\
 Examples:
-  Add a key of a token, and make it the default:
-    hardsign key add --plugin pkcs11 --id 'pkcs11:token=release;object=signing' --default release
+  Create a key on a device, certify it, and trust it:
+    hardsign key create release --plugin pkcs11 --type EC-384 --default \\
+      --id 'pkcs11:token=release;object=signing' \\
+      --plugin-config module-path=/usr/lib/softhsm/libsofthsm2.so
+    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' \\
+      --days 365 --trust example
 
-  List the keys:
+  List the keys that hardsign knows:
+    hardsign key list";
+
+const ADD: &str = "\
+Examples:
+  Add a key of a token, and make it the default:
+    hardsign key add release --plugin pkcs11 \\
+      --id 'pkcs11:token=release;object=signing' --default
+
+  Add a key of a cloud KMS:
+    hardsign key add release --plugin awskms --id alias/release";
+
+const UPDATE: &str = "\
+Examples:
+  Make another key the default:
+    hardsign key update staging --default";
+
+const LIST: &str = "\
+Examples:
+  List the keys that hardsign knows:
     hardsign key list
 
-  List the keys on a device:
-    hardsign key list --plugin pkcs11 --id 'pkcs11:token=release?module-path=/usr/lib/softhsm/libsofthsm2.so'
+  List the keys on a device, whether hardsign knows them or not:
+    hardsign key list --plugin pkcs11 \\
+      --id 'pkcs11:token=release?module-path=/usr/lib/softhsm/libsofthsm2.so'";
 
-  Create a key on a device, certify it, and trust it:
-    hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
-    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --trust example
-
-  Make another key the default:
-    hardsign key update --default staging
-
+const DELETE: &str = "\
+Examples:
   Remove keys from the list; the keys themselves are not deleted:
     hardsign key delete staging old";
 
@@ -62,7 +81,7 @@ pub(super) fn definition() -> Command {
     let default = || flags::switch("default", "Make it the default signing key");
     flags::verb("key", "Manage the list of signing keys", EXAMPLES)
         .subcommand(
-            flags::verb("add", "Add a key to the list", EXAMPLES)
+            flags::verb("add", "Add a key to the list", ADD)
                 .arg(flags::value("plugin", "NAME", "Signing plugin (required)"))
                 .arg(flags::value(
                     "id",
@@ -77,14 +96,14 @@ pub(super) fn definition() -> Command {
                 .arg(flags::positional("key_name", "Name of the key in the list")),
         )
         .subcommand(
-            flags::verb("update", "Choose the default key", EXAMPLES)
+            flags::verb("update", "Choose the default key", UPDATE)
                 .visible_alias("set")
                 .arg(default())
                 .arg(flags::output())
                 .arg(flags::positional("key_name", "Name of a key in the list")),
         )
         .subcommand(
-            flags::verb("list", "List the keys", EXAMPLES)
+            flags::verb("list", "List the keys", LIST)
                 .visible_alias("ls")
                 .args(life::device(
                     "List the keys on this plugin's device instead of the key list",
@@ -95,7 +114,7 @@ pub(super) fn definition() -> Command {
         .subcommand(attest::definition())
         .subcommands(life::definitions())
         .subcommand(
-            flags::verb("delete", "Remove keys from the list", EXAMPLES)
+            flags::verb("delete", "Remove keys from the list", DELETE)
                 .arg(flags::output())
                 .arg(flags::positional(
                     "key_name...",

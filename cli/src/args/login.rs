@@ -12,8 +12,9 @@ Examples:
   Log in with a password read from standard input:
     hardsign login -u ci --password-stdin registry.example.com < password.txt
 
-Without a credential store, for instance in CI, no login is needed: set NOTATION_USERNAME and
-NOTATION_PASSWORD, or use what `docker login` or `podman login` stored.";
+Without a credential store, for instance in CI, no login is needed: set
+NOTATION_USERNAME and NOTATION_PASSWORD, or use what `docker login` or
+`podman login` stored.";
 
 const LOGOUT_EXAMPLES: &str = "\
 Examples:

@@ -22,7 +22,9 @@ Examples:
     hardsign node install
 
   With the kubelet's credential providers, for images in private registries:
-    hardsign node install --credential-provider-config /etc/kubernetes/credential-provider.yaml --credential-provider-bin-dir /usr/libexec/kubernetes/credential-provider
+    hardsign node install \\
+      --credential-provider-config /etc/kubernetes/credential-provider.yaml \\
+      --credential-provider-bin-dir /usr/libexec/kubernetes/credential-provider
 
   Accept one more image without verifying it:
     hardsign node install --exception registry.example.com/agent@sha256:<digest>

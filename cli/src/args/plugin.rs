@@ -24,7 +24,8 @@ Examples:
     hardsign plugin install --file ./notation-wabbit
 
   Install from a URL, which requires the checksum:
-    hardsign plugin install --url https://example.com/wabbit_1.0.0.tar.gz --sha256sum <digest>
+    hardsign plugin install --url https://example.com/wabbit_1.0.0.tar.gz \\
+      --sha256sum <digest>
 
   Replace whatever version is installed, even with an older one:
     hardsign plugin install --file wabbit_0.9.0.zip --force";
@@ -54,11 +55,12 @@ Examples:
     hardsign plugin inspect wabbit
 
   Include the keys that a plugin can see, which may require settings:
-    hardsign plugin inspect pkcs11 --plugin-config module-path=/usr/lib/softhsm/libsofthsm2.so";
+    hardsign plugin inspect pkcs11 \\
+      --plugin-config module-path=/usr/lib/softhsm/libsofthsm2.so";
 
 const TRUST_EXAMPLES: &str = "\
 Examples:
-  Accept a plugin that changed since it was installed, after checking its checksum:
+  Accept a plugin that changed since it was installed, if its checksum is right:
     hardsign plugin trust wabbit
 
   Pin a plugin that was copied into the plugin directory by hand:

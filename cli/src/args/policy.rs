@@ -11,7 +11,8 @@ pub(crate) mod signer;
 const EXAMPLES: &str = "\
 Examples:
   Trust the signer of an artifact for its repository:
-    hardsign policy add-signer build --from registry.example.com/app@sha256:<digest>
+    hardsign policy add-signer build \\
+      --from registry.example.com/app@sha256:<digest>
 
   Import a trust policy:
     hardsign policy import my-policy.json
@@ -23,7 +24,8 @@ Examples:
     hardsign policy explain registry.example.com/app:v1
 
   Try a policy on artifacts before using it:
-    hardsign policy test --policy my-policy.json registry.example.com/app@sha256:<digest>";
+    hardsign policy test --policy my-policy.json \\
+      registry.example.com/app@sha256:<digest>";
 
 /// The examples of a policy group's commands.
 pub(super) struct Examples {
@@ -60,15 +62,18 @@ Examples:
     hardsign policy explain registry.example.com/app:v1
 
   Explain another policy, as JSON for a script:
-    hardsign policy explain --policy my-policy.json --output json registry.example.com/app",
+    hardsign policy explain --policy my-policy.json --output json \\
+      registry.example.com/app",
     init: "\
 Examples:
   Trust one signer certified by a company's CA for one repository:
     hardsign policy init --name production --scope registry.example.com/app \\
-      --trust-store ca:acme --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme, CN=build'
+      --trust-store ca:acme \\
+      --trusted-identity 'x509.subject: C=US, ST=WA, O=Acme, CN=build'
 
   Trust every signer certified by a CA, for all artifacts:
-    hardsign policy init --name all --scope '*' --trust-store ca:acme --trusted-identity '*'",
+    hardsign policy init --name all --scope '*' --trust-store ca:acme \\
+      --trusted-identity '*'",
     remove: "\
 Examples:
   Remove a signer that `add-signer` added:

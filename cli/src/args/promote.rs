@@ -13,19 +13,22 @@ use super::{ArgMatches, BTreeMap, Command, Usage};
 const EXAMPLES: &str = "\
 Examples:
   Accept a vendor's image: verify it, copy it with its attachments, and sign it:
-    hardsign promote --key release vendor.example.com/app:v1 registry.example.com/vendor/app
+    hardsign promote --key release vendor.example.com/app:v1 \\
+      registry.example.com/vendor/app
 
   Require an SBOM that the vendor signed as well:
-    hardsign promote --key release --with-attached application/spdx+json --same-signer \\
-      vendor.example.com/app@sha256:<digest> registry.example.com/vendor/app:v1
+    hardsign promote --key release --with-attached application/spdx+json \\
+      --same-signer vendor.example.com/app@sha256:<digest> \\
+      registry.example.com/vendor/app:v1
 
   Promote from staging to production, each with its own login:
-    hardsign promote --key production --from-username ci --from-password \"$STAGING\" \\
-      --to-username ci --to-password \"$PRODUCTION\" staging.example.com/app:v1 production.example.com/app
+    hardsign promote --key production --from-username ci \\
+      --from-password \"$STAGING\" --to-username ci --to-password \"$PRODUCTION\" \\
+      staging.example.com/app:v1 production.example.com/app
 
   Promote from an OCI layout, with the trust policy statement for a scope:
-    hardsign promote --key release --from-oci-layout --scope vendor.example.com/app \\
-      ./layout:v1 registry.example.com/vendor/app";
+    hardsign promote --key release --from-oci-layout \\
+      --scope vendor.example.com/app ./layout:v1 registry.example.com/vendor/app";
 
 /// `hardsign promote`.
 #[derive(Debug)]
@@ -63,12 +66,12 @@ pub(super) fn definition() -> Command {
         .arg(flags::list(
             "verify-plugin-config",
             "KEY=VALUE",
-            "Setting that is passed to a verification plugin (repeatable)",
+            "Setting to pass to the verification plugin (repeatable)",
         ))
         .arg(flags::list(
             "verify-user-metadata",
             "KEY=VALUE",
-            "Metadata that the signature to be verified must have (repeatable)",
+            "Metadata that must be in the payload of the verified signature (repeatable)",
         ));
     signing_flags(command)
         .mut_arg("output", |output| {

@@ -14,29 +14,35 @@ Examples:
   Sign with the default key:
     hardsign sign registry.example.com/app@sha256:<digest>
 
-  Sign with a key in a YubiKey, an HSM or a cloud KMS, named by plugin and key id:
-    hardsign sign --plugin pkcs11 --id 'pkcs11:token=release;object=signing' registry.example.com/app@sha256:<digest>
+  Sign with a key in a YubiKey, an HSM or a KMS, named by plugin and key id:
+    hardsign sign --plugin pkcs11 --id 'pkcs11:token=release;object=signing' \\
+      registry.example.com/app@sha256:<digest>
 
   Sign several artifacts with one login:
-    hardsign sign --key release registry.example.com/a@sha256:<digest> registry.example.com/b@sha256:<digest>
+    hardsign sign --key release registry.example.com/a@sha256:<digest> \\
+      registry.example.com/b@sha256:<digest>
 
-  Sign the artifacts listed in a file; run it again to finish an interrupted run:
+  Sign the artifacts listed in a file; run it again to finish if interrupted:
     hardsign sign --key release --from-file references.txt --skip-signed
 
   Sign what a build pushed, by the digests in its metadata file:
-    docker buildx build --push --tag registry.example.com/app:v1 --metadata-file build.json .
+    docker buildx build --push --tag registry.example.com/app:v1 \\
+      --metadata-file build.json .
     hardsign sign --key release --metadata-file build.json
 
   Sign an index and everything it lists, or the image of one platform:
     hardsign sign --recursive registry.example.com/app@sha256:<digest>
-    hardsign sign --platform linux/arm64 registry.example.com/app@sha256:<digest>
+    hardsign sign --platform linux/arm64 \\
+      registry.example.com/app@sha256:<digest>
 
   Sign with a timestamp, so that the signature outlives its certificate:
-    hardsign sign --timestamp-url http://tsa.example.com --timestamp-root-cert tsa-root.crt \
+    hardsign sign --timestamp-url http://tsa.example.com \\
+      --timestamp-root-cert tsa-root.crt \\
       registry.example.com/app@sha256:<digest>
 
   Sign, and include the YubiKey's proof that the key was generated in it:
-    hardsign sign --key release --attest registry.example.com/app@sha256:<digest>
+    hardsign sign --key release --attest \\
+      registry.example.com/app@sha256:<digest>
 
   Sign an artifact in an OCI layout:
     hardsign sign --oci-layout ./layout:v1";

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::*;
 
 mod hints;
+mod mistakes;
 mod pages;
 
 /// A command without the program's name, and a flag.

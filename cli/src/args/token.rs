@@ -10,7 +10,9 @@ Examples:
     hardsign token setup
 
   Set up one of several, with the secrets in files:
-    hardsign token setup --plugin yubikey --id yubikey:serial=12345678 --plugin-config pin-source=file:/run/pin --plugin-config puk-source=file:/run/puk";
+    hardsign token setup --plugin yubikey --id yubikey:serial=12345678 \\
+      --plugin-config pin-source=file:/run/pin \\
+      --plugin-config puk-source=file:/run/puk";
 
 /// The plugin that sets up tokens and comes with hardsign.
 const YUBIKEY: &str = "yubikey";

@@ -24,12 +24,13 @@ Examples:
     hardsign verify --recursive registry.example.com/app@sha256:<digest>
 
   Verify, and require an attached SBOM by the same signer:
-    hardsign verify --with-attached application/spdx+json --same-signer registry.example.com/app@sha256:<digest>
+    hardsign verify --with-attached application/spdx+json --same-signer \\
+      registry.example.com/app@sha256:<digest>
 
   Verify, and require proof that the signing key is in hardware:
     hardsign verify --require-hardware registry.example.com/app@sha256:<digest>
 
-  Verify an artifact in an OCI layout with the trust policy statement for a scope:
+  Verify an artifact in an OCI layout with the policy statement for a scope:
     hardsign verify --oci-layout ./layout:v1 --scope local/app";
 
 /// `hardsign verify`.

@@ -37,7 +37,7 @@ pub(super) fn run(args: DeleteArgs, context: &Context) -> Result<(), Failure> {
                 "{} has no signature {signature}",
                 one_line(&reference)
             ))
-            .hint("`hardsign list` lists the digests of an artifact's signatures"));
+            .hint("`hardsign list <reference>` lists the digests of an artifact's signatures"));
         }
     }
     let question = match args.signatures.as_slice() {

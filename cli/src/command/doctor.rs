@@ -138,8 +138,8 @@ fn conclude(
         ))),
         (0, _) => Ok(()),
         (errors, _) => Err(Failure::failed(format!(
-            "{} would fail",
-            plural(errors, "thing")
+            "{} found",
+            plural(errors, "problem")
         ))),
     }
 }
@@ -174,7 +174,7 @@ fn directories(dirs: &Dirs, findings: &mut Findings) {
         Err(_) => findings.warn(
             subject,
             "does not exist, so there are no keys and no policies yet",
-            "`hardsign key add` and `hardsign policy import` create it",
+            "`hardsign key add <name> --plugin <plugin> --id <key-id>` and `hardsign policy import <file>` create it",
         ),
         Ok(found) if !found.is_dir() => {
             findings.fail(subject, "is not a directory", "move it out of the way");
@@ -184,13 +184,13 @@ fn directories(dirs: &Dirs, findings: &mut Findings) {
                 subject,
                 match exposed.by {
                     Exposure::Mode { .. } => {
-                        "others may write to it, so they decide what is trusted".to_owned()
+                        "others can write to it, and so decide what is trusted".to_owned()
                     }
                     Exposure::Owner { .. } => format!("{exposed}, and decides what is trusted"),
                 },
                 &exposed.fix(),
             ),
-            None => findings.ok(subject, "is there"),
+            None => findings.ok(subject, "exists"),
         },
     }
 }
@@ -402,14 +402,14 @@ fn installations(host: &Host, findings: &mut Findings) {
         findings.warn(
             "plugins",
             format!("an interrupted installation left {}", leftover.display()),
-            "the next `hardsign plugin list` or `hardsign plugin install` cleans it up; if it remains, remove it",
+            "`hardsign plugin list` cleans it up; if it remains, remove it",
         );
     }
     match Pins::load(host.finder().pins_file()) {
         Err(error) => findings.fail(
             "pins of plugins",
             format!("none of the plugins that you installed can run: {}", WithCauses(&error)),
-            "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust` pins them again",
+            "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust <name>` pins them again",
         ),
         Ok(pins) => {
             for name in pins.names() {
@@ -418,10 +418,10 @@ fn installations(host: &Host, findings: &mut Findings) {
                     && host.finder().find_installed(&name).is_err()
                 {
                     let directory = host.finder().user_directory().join(name.as_str());
-                    let goes = format!("`hardsign plugin uninstall {name}` removes the pin");
+                    let goes = format!("`hardsign plugin uninstall {name}` finds no plugin, and removes the pin");
                     let fix = match directory.symlink_metadata() {
                         Ok(_) => format!("install it again, or remove {}, after which {goes}", directory.display()),
-                        Err(_) => format!("{goes}, and so does the next `hardsign plugin install`"),
+                        Err(_) => format!("{goes}, and so does `hardsign plugin install --file <file>` with any plugin"),
                     };
                     findings.warn(
                         "pins of plugins",

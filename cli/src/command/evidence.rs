@@ -52,7 +52,7 @@ pub(super) async fn to_carry(
     let answer = signer.evidence().await?;
     if answer.format != YUBICO_PIV {
         return Err(Failure::failed(format!(
-            "nothing proves where the key {} lives: its key store says so on its own word ({}), which no verifier accepts",
+            "nothing proves where the key {} lives: there is only the word of its key store ({}), which no verifier accepts",
             one_line(name),
             one_line(&answer.format)
         ))
@@ -67,7 +67,7 @@ pub(super) async fn to_carry(
         Some(serial) => {
             format!("each signature will publish the serial number of the device that made the key, {serial}")
         }
-        None => "each signature will publish by which device its key was made".to_owned(),
+        None => "each signature will publish which device made the key".to_owned(),
     });
     Ok(Arc::new(proven))
 }

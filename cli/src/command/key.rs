@@ -100,7 +100,7 @@ fn no_secrets(metadata: Option<&Metadata>, id: &str, config: &PluginConfig) -> R
     match secret_in_clear(metadata, id, config) {
         None => Ok(()),
         Some(name) => Err(Failure::usage(format!(
-            "{name} is a secret, which the key list would keep in clear"
+            "{name} is a secret, and the key list would store it in clear text"
         ))
         .hint(
             "leave it out; pin-source says where a PIN comes from, for instance pin-source=env:NAME, pin-source=file:/path or pin-source=prompt",

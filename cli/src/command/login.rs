@@ -98,11 +98,15 @@ async fn credential(args: &LoginArgs, context: &Context) -> Result<Credential, F
     }
 }
 
+/// Nothing was given: at a question, or by `--password-stdin`.
 fn required(username: &str) -> Failure {
-    Failure::failed(if username.is_empty() {
-        "token required"
-    } else {
-        "password required"
+    let failure = Failure::failed(match username.is_empty() {
+        true => "token required",
+        false => "password required",
+    });
+    failure.hint(match username.is_empty() {
+        true => WITHOUT_QUESTION,
+        false => PASSWORD_WITHOUT_QUESTION,
     })
 }
 
@@ -135,19 +139,20 @@ async fn ask(question: &str, secret: bool, context: &Context) -> io::Result<Secr
     context.console.question(question)?;
     let read = tokio::task::spawn_blocking(|| {
         let mut line = Zeroizing::new(String::new());
-        io::stdin().lock().take(MAX_SECRET).read_line(&mut line)?;
-        Ok(Secret::new(without_newline(&line)))
+        let read = io::stdin().lock().take(MAX_SECRET).read_line(&mut line)?;
+        Ok((read > 0, Secret::new(without_newline(&line))))
     });
     let answer = tokio::select! {
         answer = read => answer.map_err(io::Error::other)?,
         () = context.interrupts.interrupt().raised() => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
     };
     drop(echo);
-    if hidden {
+    // The line of the question ends here, unless the user ended it where all can see.
+    if hidden || !matches!(answer, Ok((true, _))) {
         context.console.question("\n")?;
     }
     context.console.hold_progress(false);
-    answer
+    answer.map(|(_, secret)| secret)
 }
 
 /// A terminal that shows nothing of what is typed, until this is dropped.
@@ -190,6 +195,10 @@ impl Echo {
 const MAX_SECRET: u64 = 64 << 10;
 
 const HOW_TO: &str = "https://notaryproject.dev/docs/how-to/registry-authentication/";
+
+const WITHOUT_QUESTION: &str = "--username and --password-stdin log in without a question, --password-stdin alone with a token";
+
+const PASSWORD_WITHOUT_QUESTION: &str = "--password-stdin reads it from standard input";
 
 const WRONG_PASSWORD: &str = "the registry rejected these credentials; many registries require an access token instead of the password";
 

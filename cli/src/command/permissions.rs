@@ -17,7 +17,11 @@ pub(super) fn of_trust<'a>(files: impl Iterator<Item = &'a Path>, dirs: &Dirs, c
     found.extend(files.filter_map(exposed));
     // Down to the certificates in each store: truststore, x509, type, name.
     found.extend(exposed_below(&dirs.config.join("truststore"), 3));
-    warn(found, "who can change it decides what is trusted", context);
+    warn(
+        found,
+        "whoever can change it decides what is trusted",
+        context,
+    );
 }
 
 /// Before plugins run: those that are installed, those of the box, and the directories they are in.
@@ -29,7 +33,7 @@ pub(super) fn of_plugins(finder: &Finder, dirs: &Dirs, context: &Context) {
         found.extend(file.path.parent().and_then(exposed));
         found.extend(exposed(&file.path));
     }
-    warn(found, "who can change it decides what runs", context);
+    warn(found, "whoever can change it decides what runs", context);
 }
 
 fn warn(found: Vec<Exposed>, why: &str, context: &Context) {

@@ -220,4 +220,4 @@ fn untrusted(error: InstallError) -> Failure {
 }
 
 /// What to do about a file of pins that can't be read.
-const FIX_PINS: &str = "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust` pins them again";
+const FIX_PINS: &str = "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust <name>` pins them again";

@@ -218,10 +218,10 @@ fn hint_of_place(known: Option<&str>, place: &str) -> String {
 fn hint_of_absence(kind: Kind) -> &'static str {
     match kind {
         Kind::Oci => {
-            "`hardsign policy add-signer` creates one that trusts a signer, `hardsign policy import` takes one that you have"
+            "`hardsign policy add-signer <name> --cert <file> --scope <repository>` creates one that trusts a signer; `hardsign policy import <file>` takes one that you have"
         }
         Kind::Blob => {
-            "`hardsign blob policy add-signer` creates one that trusts a signer, `hardsign blob policy import` takes one that you have"
+            "`hardsign blob policy add-signer <name> --cert <file>` creates one that trusts a signer; `hardsign blob policy import <file>` takes one that you have"
         }
     }
 }

@@ -189,15 +189,15 @@ impl Tally {
     pub(super) fn finish(mut self, rest: Rest, context: &Context) -> Result<(), Failure> {
         let interrupted = context.interrupts.interrupt().is_raised();
         let why = if self.signer_failed {
-            "not tried: the signer had failed before"
+            "not tried: the signer failed earlier"
         } else if interrupted {
             "not tried: interrupted"
         } else {
-            "not tried: another had failed before"
+            "not tried: another one failed earlier"
         };
         let abandoned = match self.signer_failed {
             true => why,
-            false => "interrupted while it was under way; whether it is signed is not known",
+            false => "interrupted while in progress; it may or may not be signed",
         };
         let begun = std::mem::take(&mut self.left);
         let first = begun.keys().next_back().map_or(0, |last| last + 1);
@@ -269,7 +269,7 @@ impl Tally {
             if self.more > 0 {
                 let more = self.more;
                 last.messages.push(format!(
-                    "{more} more failed; --output jsonl tells of each as it does"
+                    "{more} more failed; --output jsonl reports each as it fails"
                 ));
             }
             let what = self.telling.what;
@@ -285,9 +285,8 @@ impl Tally {
             }
             last.messages.push(text);
             if let Some((list, line)) = list {
-                last.messages.push(format!(
-                    "of {list}, what comes after line {line} was not tried"
-                ));
+                last.messages
+                    .push(format!("nothing after line {line} of {list} was tried"));
             }
         }
         Failure::all(self.failed).map_or(Ok(()), Err)
@@ -415,7 +414,7 @@ mod tests {
         assert_eq!(messages.len(), MAX_TOLD + 3);
         assert_eq!(
             messages[MAX_TOLD],
-            "5 more failed; --output jsonl tells of each as it does"
+            "5 more failed; --output jsonl reports each as it fails"
         );
         assert_eq!(
             messages[MAX_TOLD + 1],
@@ -423,7 +422,7 @@ mod tests {
         );
         assert_eq!(
             messages[MAX_TOLD + 2],
-            "of list, what comes after line 7 was not tried"
+            "nothing after line 7 of list was tried"
         );
     }
 

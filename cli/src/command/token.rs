@@ -40,12 +40,12 @@ pub(super) fn setup(args: &SetupArgs, context: &Context) -> Result<(), Failure> 
     ))?;
     if !answer.unchanged.is_empty() {
         console.line(format_args!(
-            "Left as it was: {}",
+            "Unchanged: {}",
             one_line(&answer.unchanged.join(", "))
         ))?;
     }
     console.line(format_args!(
-        "Next: `hardsign key create NAME --plugin {} --id ... --type ...` makes a key on it",
+        "Next: `hardsign key create <name> --plugin {} --id <key-id> --type <type>` makes a key on it",
         one_line(&device.plugin)
     ))?;
     Ok(console.document(&json!({
@@ -72,13 +72,13 @@ async fn set_up(
         true => Ok(store.set_up_token(id, true).await?),
         false => Err(
             Failure::failed("nothing was set up: the answer was not yes")
-                .hint("add --yes if nobody can be asked"),
+                .hint("add --yes to skip the question"),
         ),
     }
 }
 
 fn cannot(plugin: &str) -> Failure {
-    Failure::failed(format!("plugin {} sets up no tokens", one_line(plugin))).hint(
+    Failure::failed(format!("plugin {} does not set up tokens", one_line(plugin))).hint(
         "the plugin yubikey sets up YubiKeys; other tokens have tools of their own, for instance softhsm2-util --init-token",
     )
 }

@@ -24,7 +24,7 @@ pub(super) fn classify(overspent: &Overspent) -> (Exit, Option<String>) {
     let hint = hint(overspent);
     let hint = match &overspent.unsettled {
         Some(Unsettled::Storing(_) | Unsettled::Deleting(_)) => {
-            format!("`hardsign list` shows what is there\n{hint}")
+            format!("`hardsign list <reference>` shows whether it was done\n{hint}")
         }
         _ => hint.to_owned(),
     };

@@ -21,7 +21,7 @@ fn own(error: &PluginError) -> Option<String> {
         Kind::NotFound { path, nearest, .. } => meant_or(
             nearest.as_deref(),
             &format!(
-                "`hardsign plugin list --all` lists the plugins; `hardsign plugin install` installs one at {}",
+                "`hardsign plugin list --all` lists the plugins; `hardsign plugin install --file <file>` installs one at {}",
                 path.display()
             ),
         ),
@@ -29,7 +29,7 @@ fn own(error: &PluginError) -> Option<String> {
             "if you changed it, accept it with `hardsign plugin trust {plugin}`; otherwise find out who did, and reinstall it with --force"
         ),
         Kind::Pins(_) => {
-            "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust` pins them again".to_owned()
+            "fix or remove the file; without it, plugins are not checked until `hardsign plugin trust <name>` pins them again".to_owned()
         }
         Kind::CannotSign | Kind::CannotSignBlobs | Kind::Lacks(_) => {
             "use another plugin; `hardsign plugin list --all` lists their capabilities".to_owned()
@@ -101,7 +101,7 @@ mod tests {
         );
         let said = hint(&finder.find("com.example.other").unwrap_err()).unwrap();
         assert!(
-            said.contains("`hardsign plugin install` installs one at "),
+            said.contains("`hardsign plugin install --file <file>` installs one at "),
             "{said}"
         );
     }

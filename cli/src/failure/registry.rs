@@ -92,7 +92,7 @@ fn classify_registry(error: &RegistryError) -> (Exit, Option<String>) {
         RegistryError::Contention { .. } => (Exit::Failed, CONTENTION),
         RegistryError::IndexFull { .. } => (
             Exit::Failed,
-            "delete signatures that you no longer need with `hardsign delete`",
+            "delete signatures that you no longer need with `hardsign delete <reference> <signature-digest>`",
         ),
         RegistryError::OtherType { .. } => (Exit::Failed, WRONG_CONTENT),
         RegistryError::MediaType { found, .. } if is_manifest(found) => {
@@ -151,7 +151,9 @@ fn right(method: &Method) -> &'static str {
     match *method {
         Method::GET | Method::HEAD => "this user is not allowed to pull from the repository",
         Method::DELETE => "this user is not allowed to delete in the repository",
-        _ => "this user is not allowed to push to the repository, as signing and copying must",
+        _ => {
+            "this user is not allowed to push to the repository, which signing and copying require"
+        }
     }
 }
 
@@ -189,14 +191,14 @@ fn hint_of_layout(error: &LayoutError) -> Option<String> {
             ));
         }
         LayoutError::NotALayout { .. } | LayoutError::Version { .. } => {
-            "give the directory of an OCI image layout, such as `hardsign copy --to-oci-layout` creates"
+            "give the directory of an OCI image layout, such as `hardsign copy --to-oci-layout <source> <directory>:<tag>` creates"
         }
         LayoutError::NotEmpty { .. } => "name an empty directory, or one that does not exist",
         LayoutError::UnknownTag { tags, .. } => return Some(tags_there_are(tags)),
         LayoutError::Json { .. } | LayoutError::IndexShape { .. } => {
-            "the index of the layout is damaged: restore it, or copy the artifacts to a new layout with `hardsign copy --to-oci-layout`"
+            "the index of the layout is damaged: restore it, or copy the artifacts to a new layout with `hardsign copy --to-oci-layout <source> <directory>:<tag>`"
         }
-        LayoutError::Link { .. } => "replace it with what it leads to",
+        LayoutError::Link { .. } => "replace the link with the file that it points to",
         LayoutError::Locked { .. } => {
             "wait until the other program is done, then run the same command again"
         }
@@ -217,7 +219,7 @@ fn tags_there_are(tags: &[String]) -> String {
         .map(|tag| Quoted(tag).to_string())
         .collect();
     match tags.len() {
-        0 => "the layout has no tags: name a digest that stands in its index.json".to_owned(),
+        0 => "the layout has no tags: name a digest from its index.json".to_owned(),
         1 => format!("the layout has the tag {}", few.concat()),
         all if all <= FEW => format!("the layout has the tags {}", few.join(", ")),
         all => format!("the layout has {all} tags, such as {}", few.join(", ")),
@@ -289,9 +291,9 @@ fn transport(causes: &str) -> &'static str {
     }
 }
 
-const LOG_IN: &str = "log in with `hardsign login`, or set NOTATION_USERNAME and NOTATION_PASSWORD; credentials that docker or podman stored are used too";
+const LOG_IN: &str = "log in with `hardsign login <registry>`, or set NOTATION_USERNAME and NOTATION_PASSWORD; credentials that docker or podman stored are used too";
 
-const REFUSED: &str = "the registry rejected these credentials: log in again with `hardsign login`, or check --username, --password and their variables";
+const REFUSED: &str = "the registry rejected these credentials: log in again with `hardsign login <registry>`, or check --username, --password and their variables";
 
 const UNREACHABLE: &str =
     "check the registry's name and port and the network; HTTPS_PROXY and NO_PROXY are honoured";
@@ -299,7 +301,7 @@ const UNREACHABLE: &str =
 const PLAIN_HTTP: &str = "plain HTTP was used, as it always is for localhost with a port and with --insecure-registry; for a TLS registry on this machine, use 127.0.0.1 without that flag";
 
 pub(crate) const ONE_REGISTRY: &str =
-    "name artifacts of one registry at a time, or log in to each with `hardsign login`";
+    "name artifacts of one registry at a time, or log in to each with `hardsign login <registry>`";
 
 const NO_REGISTRY: &str = "check that this is the address of an OCI registry; a proxy or a login page may be answering instead";
 

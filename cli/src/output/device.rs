@@ -11,7 +11,7 @@ pub(crate) fn rows(device: &Device) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         (
             "serial number",
-            serial.unwrap_or_else(|| "not told".to_owned()),
+            serial.unwrap_or_else(|| "not stated".to_owned()),
         ),
         ("firmware", device.firmware.to_string()),
     ];
@@ -29,12 +29,12 @@ pub(crate) fn warnings(attested: &Attested) -> Vec<&'static str> {
     let mut warnings = Vec::new();
     if attested.leaks_to_equipment() {
         warnings.push(
-            "someone with the device in hand and costly equipment could get at the key: an elliptic-curve key \
+            "anyone with the device and costly equipment could extract the key: an elliptic-curve key \
              on firmware before 5.7 (YSA-2024-03)",
         );
     }
     if attested.device().pin_policy == PinPolicy::Never {
-        warnings.push("whoever has the device can sign: the key wants no PIN");
+        warnings.push("anyone with the device can sign: the key requires no PIN");
     }
     warnings
 }

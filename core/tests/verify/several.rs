@@ -88,6 +88,38 @@ async fn bad_signatures_hide_nothing() {
     )));
 }
 
+/// VER-08, VER-30, ENV-02: what is in no format of signatures fails the check of integrity, in the reference's
+/// words, and names its media type.
+#[tokio::test]
+async fn ver_30_a_foreign_format_has_no_integrity() {
+    let world = trusting(&Pki::new());
+    let mut shelf = Shelf::default();
+    shelf.add_foreign("application/x.junk");
+    let error = world.verify(&shelf).await.unwrap_err();
+    let failure = &error.attempts()[0].failure;
+    assert!(matches!(failure, AttemptFailure::Foreign(_)), "{failure:?}");
+    assert_eq!(
+        failure.told(),
+        "integrity validation failed: signature envelope format with media type \"application/x.junk\" is not supported"
+    );
+}
+
+/// JWS-16, COSE-16: an envelope without a chain is told of as that, in both formats.
+#[tokio::test]
+async fn cose_16_an_envelope_without_a_chain() {
+    let world = trusting(&Pki::new());
+    for format in [Format::Jws, Format::Cose] {
+        let mut shelf = Shelf::default();
+        shelf.add(format, &sign(format, &artifact(), &[], &Key::P256), None);
+        let error = world.verify(&shelf).await.unwrap_err();
+        let said = error.attempts()[0].failure.told();
+        assert!(
+            said.ends_with("certificate chain is not present"),
+            "{format:?}: {said}"
+        );
+    }
+}
+
 /// VER-24: after the first good one nothing more is asked for than is under way already; fetches
 /// overlap, a few at a time.
 #[tokio::test]

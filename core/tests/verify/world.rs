@@ -224,7 +224,14 @@ pub(crate) struct Shelf {
 
 struct Entry {
     manifest: Descriptor,
-    content: Option<(Format, Vec<u8>)>,
+    content: Content,
+}
+
+enum Content {
+    Signature(Format, Vec<u8>),
+    /// In no format of signatures, by its media type.
+    Foreign(String),
+    Broken,
 }
 
 impl Shelf {
@@ -252,7 +259,7 @@ impl Shelf {
         }
         self.entries.push(Entry {
             manifest,
-            content: Some((format, envelope.to_vec())),
+            content: Content::Signature(format, envelope.to_vec()),
         });
     }
 
@@ -261,7 +268,16 @@ impl Shelf {
         let manifest = descriptor(&self.entries.len().to_be_bytes());
         self.entries.push(Entry {
             manifest,
-            content: None,
+            content: Content::Broken,
+        });
+    }
+
+    /// Adds what is in no format of signatures.
+    pub(crate) fn add_foreign(&mut self, media_type: &str) {
+        let manifest = descriptor(&self.entries.len().to_be_bytes());
+        self.entries.push(Entry {
+            manifest,
+            content: Content::Foreign(media_type.to_owned()),
         });
     }
 
@@ -304,12 +320,15 @@ impl SignatureSource for Shelf {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         let found = self.entries.iter().find(|e| e.manifest == *manifest);
         match &found.unwrap().content {
-            Some((format, envelope)) => Ok(FetchedSignature::new(
+            Content::Signature(format, envelope) => Ok(FetchedSignature::new(
                 *format,
                 envelope.clone(),
                 manifest.clone(),
             )),
-            None => Err(OciError::LayerCount { count: 2 }),
+            Content::Foreign(media_type) => Err(OciError::EnvelopeFormat {
+                media_type: media_type.clone(),
+            }),
+            Content::Broken => Err(OciError::LayerCount { count: 2 }),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct AttestArgs {
     /// Name in the key list; `None` for the default key.
     pub(crate) name: Option<String>,
     pub(crate) plugin_config: BTreeMap<String, String>,
-    /// File with the maker's roots, in place of those that came with hardsign.
+    /// File with the maker's roots, instead of the built-in ones.
     pub(crate) root: Option<String>,
     /// File whose first certificate must be of the key.
     pub(crate) certificate: Option<String>,
@@ -39,7 +39,7 @@ pub(super) fn definition() -> Command {
     .arg(flags::value(
         "root",
         "FILE",
-        "Roots of the device's maker, PEM or DER, in place of those that came with hardsign",
+        "Roots of the device's maker, PEM or DER, instead of the built-in ones",
     ))
     .arg(flags::value(
         "certificate",

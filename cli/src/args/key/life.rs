@@ -150,10 +150,13 @@ pub(crate) struct Out {
 const CREATE: &str = "\
 Examples:
   Create a key in a SoftHSM token and make it the default:
-    hardsign key create release --plugin pkcs11 --id 'pkcs11:token=release;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so' --type EC-384 --default
+    hardsign key create release --plugin pkcs11 --type EC-384 --default \\
+      --id 'pkcs11:token=release;object=signing' \\
+      --plugin-config module-path=/usr/lib/softhsm/libsofthsm2.so
 
-  Create a key on a YubiKey that needs the PIN once per run and a touch every few seconds:
-    hardsign key create release --plugin yubikey --id yubikey:slot=9c --type EC-256 --pin-policy once --touch-policy cached
+  Create a key on a YubiKey that asks for the PIN once and for touches:
+    hardsign key create release --plugin yubikey --id yubikey:slot=9c \\
+      --type EC-256 --pin-policy once --touch-policy cached
 
   Create a software key for development:
     hardsign key create dev --plugin local --id ./dev.key --type EC-256";
@@ -161,23 +164,29 @@ Examples:
 const REQUEST: &str = "\
 Examples:
   Get a certificate from a CA: write a request, then store the CA's answer:
-    hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' --out release.csr
+    hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' \\
+      --out release.csr
     hardsign key import-cert release release.crt intermediate.crt root.crt
 
   Write a request for a CA that does not support RSASSA-PSS:
-    hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' --rsa-padding pkcs1v15";
+    hardsign key request release --subject 'C=US,ST=WA,O=Example,CN=release' \\
+      --rsa-padding pkcs1v15";
 
 const CERTIFY: &str = "\
 Examples:
   Make a self-signed certificate and trust it on this machine:
-    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --trust example
+    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' \\
+      --days 365 --trust example
 
   Set up a small CA, trust it on this machine, and issue a certificate:
-    hardsign key certify root --subject 'C=US,ST=WA,O=Example,CN=Example CA' --days 3650 --ca --trust example
-    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' --days 365 --issuer root
+    hardsign key certify root --subject 'C=US,ST=WA,O=Example,CN=Example CA' \\
+      --days 3650 --ca --trust example
+    hardsign key certify release --subject 'C=US,ST=WA,O=Example,CN=release' \\
+      --days 365 --issuer root
 
   Issue a certificate for someone else's request:
-    hardsign key certify --request build.csr --days 365 --issuer root --out build.crt";
+    hardsign key certify --request build.csr --days 365 --issuer root \\
+      --out build.crt";
 
 const RENEW: &str = "\
 Examples:
@@ -191,7 +200,8 @@ Examples:
     hardsign key renew release --new-key --days 365 --issuer root
 
   Create the new key in a given slot:
-    hardsign key renew release --new-key --id yubikey:slot=82 --days 365 --issuer root";
+    hardsign key renew release --new-key --id yubikey:slot=82 --days 365 \\
+      --issuer root";
 
 const CRL: &str = "\
 Examples:

@@ -11,24 +11,30 @@ use super::super::{ArgMatches, Command, Deadline, Registry, Usage};
 const ADD_EXAMPLES: &str = "\
 Examples:
   Trust the signer of an artifact for its repository:
-    hardsign policy add-signer build --from registry.example.com/app@sha256:<digest>
+    hardsign policy add-signer build \\
+      --from registry.example.com/app@sha256:<digest>
 
   Require a second signer, whose certificate is in a file:
-    hardsign policy add-signer build --cert build.pem --scope registry.example.com/app --required
-    hardsign policy add-signer security --cert security.pem --scope registry.example.com/app --required
+    hardsign policy add-signer build --cert build.pem \\
+      --scope registry.example.com/app --required
+    hardsign policy add-signer security --cert security.pem \\
+      --scope registry.example.com/app --required
 
-  Require a scan result signed by the scanner, which can't sign the artifact itself:
-    hardsign policy add-signer scanner --cert scanner.pem --scope registry.example.com/app \\
-      --attached application/sarif+json";
+  Require a scan result signed by the scanner, which can't sign the artifact:
+    hardsign policy add-signer scanner --cert scanner.pem \\
+      --scope registry.example.com/app --attached application/sarif+json";
 
 const ADD_BLOB_EXAMPLES: &str = "\
 Examples:
   Trust the signer of a file for all files:
-    hardsign blob policy add-signer releases --from release.tar.gz.jws.sig --global
+    hardsign blob policy add-signer releases --from release.tar.gz.jws.sig \\
+      --global
 
   Require two signers for files verified with the statement \"releases\":
-    hardsign blob policy add-signer build --cert build.pem --statement releases --required
-    hardsign blob policy add-signer security --cert security.pem --statement releases --required";
+    hardsign blob policy add-signer build --cert build.pem \\
+      --statement releases --required
+    hardsign blob policy add-signer security --cert security.pem \\
+      --statement releases --required";
 
 /// Where the signer's certificate is.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use hardsign_core::x509::{Certificate, Chain, CodeSigning};
 use hardsign_plugin::text::plural;
 use jiff::{SignedDuration, Timestamp};
 
+use super::keys::subject_of;
 use super::{Finding, Status};
 use crate::output::rfc3339;
 
@@ -47,7 +48,7 @@ impl Statements {
 /// The chain of a signing key, leaf first: what keeps it from signing comes as an error, what will, or
 /// what this machine does not trust, as a warning. The text is what is good about it.
 pub(super) fn of_key(
-    subject: &str,
+    name: &str,
     chain: Vec<Certificate>,
     statements: &Statements,
     loader: &Loader,
@@ -57,7 +58,7 @@ pub(super) fn of_key(
     let mut tell = |status, message, fix: &str| {
         findings.push(Finding {
             status,
-            subject: subject.to_owned(),
+            subject: subject_of(name),
             message,
             fix: Some(fix.to_owned()),
         });
@@ -73,10 +74,11 @@ pub(super) fn of_key(
                 false => Status::Warning,
             };
             let fix = match now < certificate.not_before() {
-                true => lapse.fix.as_str(),
-                false => RENEW,
+                true => lapse.fix,
+                false if position == 0 => renewal(name, certificate),
+                false => format!("have its issuer renew it; {}", storing(name)),
             };
-            tell(status, format!("{what}: {}", lapse.message), fix);
+            tell(status, format!("{what}: {}", lapse.message), &fix);
         }
     }
     let proven = match Chain::<CodeSigning>::prove(chain) {
@@ -86,7 +88,11 @@ pub(super) fn of_key(
                 "its certificate chain can't be used: {}",
                 WithCauses(&error)
             );
-            tell(Status::Error, message, COMPLETE);
+            let fix = format!(
+                "a chain has the signing certificate first and the root last; {}",
+                storing(name)
+            );
+            tell(Status::Error, message, &fix);
             return (findings, None);
         }
     };
@@ -145,14 +151,26 @@ fn days(left: SignedDuration) -> String {
     }
 }
 
-const RENEW: &str = "renew it with `hardsign key renew`, or get a new certificate from its CA";
+/// How the certificate of the key `name` is renewed: by the key itself, or by who issued it.
+fn renewal(name: &str, certificate: &Certificate) -> String {
+    match certificate.is_self_signed() {
+        true => format!("renew it with `hardsign key renew {name} --days <days>`"),
+        false => format!(
+            "renew it with `hardsign key renew {name} --issuer <ca-key> --days <days>`, or request a new one for another CA with `hardsign key renew {name} --csr`"
+        ),
+    }
+}
 
 const REPLACE: &str = "add the certificate that replaces it";
 
-const COMPLETE: &str = "a chain has the signing certificate first and the root last; `hardsign key import-cert` stores one for a key of a device";
+/// How the key `name` gets another chain.
+fn storing(name: &str) -> String {
+    format!(
+        "`hardsign key import-cert {name} --force <file>...` stores another one for a key on a device"
+    )
+}
 
-const TRUST: &str =
-    "if it should be trusted here, `hardsign policy add-signer <name> --cert <file>` adds it";
+const TRUST: &str = "if it should be trusted here, `hardsign policy add-signer <name> --cert <file> --scope <repository>` adds it";
 
 /// Certificates that expire within this time are told of.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -206,6 +224,7 @@ mod tests {
     #[test]
     fn keys_whose_certificates_are_out_of_time() {
         let der = include_bytes!("../../../../plugins/testkit/keys/expired.der");
+        let again = "renew it with `hardsign key renew key --issuer <ca-key> --days <days>`, or request a new one for another CA with `hardsign key renew key --csr`";
         let root = include_bytes!("../../../../plugins/testkit/keys/root.der");
         let mut chain = Certificate::parse_file(der).unwrap();
         chain.extend(Certificate::parse_file(root).unwrap());
@@ -216,7 +235,7 @@ mod tests {
                 "2023-12-31T23:59:59Z",
                 "check this machine's clock: it says 2023-12-31T23:59:59Z",
             ),
-            ("2024-01-02T00:00:01Z", RENEW),
+            ("2024-01-02T00:00:01Z", again),
         ] {
             let now = now.parse().unwrap();
             let (findings, _) = of_key("key", chain.clone(), &Statements::default(), &loader, now);

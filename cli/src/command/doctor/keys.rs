@@ -50,7 +50,7 @@ pub(super) async fn look(with: &Looking<'_>, findings: &mut Findings) {
         findings.warn(
             "signing keys",
             "there are none",
-            "add one with `hardsign key add`, or sign with `hardsign sign --plugin <name> --id <key-id>`",
+            "add one with `hardsign key add <name> --plugin <plugin> --id <key-id>`, or sign with `hardsign sign --plugin <plugin> --id <key-id> <reference>`",
         );
     } else if keys.default_name().is_none() {
         findings.warn(
@@ -60,7 +60,7 @@ pub(super) async fn look(with: &Looking<'_>, findings: &mut Findings) {
         );
     }
     for entry in keys.entries() {
-        let subject = format!("signing key {}", entry.name);
+        let subject = subject_of(&entry.name);
         match entry.location() {
             Ok(KeyLocation::Files { key, .. }) => exposed(&subject, "private key", key, findings),
             Ok(KeyLocation::Plugin { .. }) => pin_source(&subject, entry, findings),
@@ -69,7 +69,7 @@ pub(super) async fn look(with: &Looking<'_>, findings: &mut Findings) {
         match key(with, entry).await {
             Ok(known) => {
                 let chain = known.chain.or_else(|| kept_chain(dirs, entry));
-                of_chain(subject, known.message, chain, with, findings);
+                of_chain(&entry.name, known.message, chain, with, findings);
             }
             Err(Trouble {
                 message,
@@ -79,6 +79,11 @@ pub(super) async fn look(with: &Looking<'_>, findings: &mut Findings) {
             Err(Trouble { message, fix, .. }) => findings.warn(subject, message, &fix),
         }
     }
+}
+
+/// What findings about the key of this name are said of.
+pub(super) fn subject_of(name: &str) -> String {
+    format!("signing key {name}")
 }
 
 /// What is wrong with a key, and how to fix it.
@@ -125,17 +130,17 @@ struct Known {
 
 /// Tells of a key that is there, and of its chain: it is `ok` only where the chain is.
 fn of_chain(
-    subject: String,
+    name: &str,
     message: String,
     chain: Option<Vec<Certificate>>,
     with: &Looking<'_>,
     findings: &mut Findings,
 ) {
+    let subject = subject_of(name);
     let Some(chain) = chain else {
         return findings.ok(subject, message);
     };
-    let (found, good) =
-        certificates::of_key(&subject, chain, with.statements, with.loader, with.now);
+    let (found, good) = certificates::of_key(name, chain, with.statements, with.loader, with.now);
     let fails = found.iter().any(|finding| finding.status == Status::Error);
     findings.0.extend(found);
     if !fails {

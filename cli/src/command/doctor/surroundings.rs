@@ -17,6 +17,14 @@ pub(super) fn look(dirs: &Dirs, context: &Context, findings: &mut Findings) {
             "does not exist, so only plugins that come with hardsign are found",
             "set NOTATION_LIBEXEC to the directory that contains `plugins`",
         );
+    } else {
+        findings.ok(
+            subject,
+            match dirs.plugins().is_dir() {
+                true => "exists",
+                false => "does not exist yet; `plugin install` creates it",
+            },
+        );
     }
     cache(dirs, findings);
     old_policy(dirs, context, findings);
@@ -37,7 +45,7 @@ fn old_policy(dirs: &Dirs, context: &Context, findings: &mut Findings) {
     findings.warn(
         subject,
         format!(
-            "{} differs from it: {} does not read that file, notation 1.x reads no other",
+            "{} differs from it: {} does not read that file, and notation 1.x reads no other",
             old.display(),
             context.program
         ),
@@ -59,11 +67,20 @@ fn cache(dirs: &Dirs, findings: &mut Findings) {
     };
     // What does not exist yet is made below the first directory that does.
     let existing = cache.ancestors().find(|directory| directory.exists());
+    let subject = format!("cache directory {}", cache.display());
     if existing.is_some_and(|directory| !directory.is_dir() || !may_write(directory)) {
         findings.warn(
-            format!("cache directory {}", cache.display()),
+            subject,
             "can't be written to, so revocation lists are fetched each time",
             "make it a directory you can write to, or set NOTATION_CACHE to one",
+        );
+    } else {
+        findings.ok(
+            subject,
+            match cache.is_dir() {
+                true => "exists",
+                false => "does not exist yet; it is created when needed",
+            },
         );
     }
 }

@@ -40,7 +40,9 @@ pub(crate) fn attest(args: &AttestArgs, context: &Context) -> Result<(), Failure
     let name = key.name.as_deref().unwrap_or(&key.id);
     let public = PublicKey::from_spki_der(&answer.public_key.0).map_err(|error| {
         let causes = WithCauses(&error);
-        Failure::failed(format!("the plugin's answer holds no public key: {causes}"))
+        Failure::failed(format!(
+            "the plugin's answer contains no public key: {causes}"
+        ))
     })?;
     if let Some(certificate) = &certificate
         && certificate.public_key() != Ok(&public)
@@ -118,7 +120,7 @@ fn print(
 ) -> Result<(), Failure> {
     let stated = attested.device();
     context.console.line(format_args!(
-        "{}: made on the device, which can't give it away; proven by the device's maker",
+        "{}: made on the device, and can't leave it; proven by the device's maker",
         one_line(name)
     ))?;
     for (name, value) in device::rows(stated) {

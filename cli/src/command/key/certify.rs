@@ -23,14 +23,14 @@ impl From<CertifyError> for Failure {
     fn from(error: CertifyError) -> Self {
         let hint = match &error {
             CertifyError::NotCa { .. } => Some(
-                "make the key's certificate that of a CA: `hardsign key certify CA-KEY --ca`, or import one with --ca",
+                "give --issuer the key of a CA: `hardsign key certify <ca-key> --ca --subject <subject> --days <days>` makes the certificate of one",
             ),
             CertifyError::PathLength { .. } => {
                 Some("give the upper CA a longer --path-length, or the lower one a shorter")
             }
-            CertifyError::Serial { .. } => {
-                Some("`hardsign key show` and `openssl x509 -serial` show it")
-            }
+            CertifyError::Serial { .. } => Some(
+                "`hardsign key show <name>` and `openssl x509 -noout -serial -in <file>` show it",
+            ),
             _ => None,
         };
         let failure = Self::error(error);
@@ -117,7 +117,7 @@ pub(super) fn put_request(
     device::put_out(out, pem.as_bytes(), context)?;
     if let Some(file) = &out.file {
         context.console.line(format_args!(
-            "Wrote the request of key {} to {}. Store what the CA issues with `hardsign key import-cert {} FILE...`",
+            "Wrote the request of key {} to {}. Store what the CA issues with `hardsign key import-cert {} <file>...`",
             one_line(name),
             one_line(file),
             one_line(name)
@@ -291,7 +291,7 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
         if let Some(holder) = &holder
             && let Some(old) = holder.certificate()?
         {
-            check_replacement(holder, &old, args.force)?;
+            check_replacement(holder, &old, terms, args.force)?;
             new.follows = Some(old.not_before());
         }
         let by = By::open(terms, &dirs, context).await?;
@@ -320,18 +320,28 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
 }
 
 /// Refuses, before anything is made, to put a certificate in the place of another unasked.
-fn check_replacement(holder: &Opened, old: &Certificate, force: bool) -> Result<(), Failure> {
+fn check_replacement(
+    holder: &Opened,
+    old: &Certificate,
+    terms: &Terms,
+    force: bool,
+) -> Result<(), Failure> {
     if force || !holder.keeps_one_chain() {
         return Ok(());
     }
+    let issuer = match &terms.issuer {
+        Some(issuer) => format!(" --issuer {issuer}"),
+        None => String::new(),
+    };
     Err(Failure::failed(format!(
-        "key {} has a certificate already, of {}, and its device keeps one only",
+        "key {} already has a certificate, of {}, and its device holds only one",
         holder.name,
         old.subject()
     ))
-    .hint(
-        "`hardsign key renew` makes another under the same subject; --force replaces it, and what was signed with it stays as it is",
-    ))
+    .hint(format!(
+        "`hardsign key renew {} --days {}{issuer}` makes another one under the same subject; --force replaces it, and existing signatures are unaffected",
+        holder.name, terms.days
+    )))
 }
 
 /// Gives the key its certificate. If that fails, the certificate is not lost.
@@ -416,7 +426,7 @@ pub(super) fn finish(
     }
     if issued.cut {
         console.warning(format_args!(
-            "it ends with its issuer, at {}",
+            "it expires with its issuer, at {}",
             issued.not_after
         ));
     }
@@ -485,7 +495,7 @@ fn read_request(file: &str) -> Result<CertificateRequest, Failure> {
     let read = certify::request_file(&bytes).and_then(|der| CertificateRequest::from_der(&der));
     read.map_err(|error| {
         Failure::failed(format!("{file}: {}", WithCauses(&error)))
-            .hint("give a request (PKCS#10) in PEM or DER; `hardsign key request` makes one")
+            .hint("give a request (PKCS#10) in PEM or DER; `hardsign key request <name> --subject <subject>` makes one")
     })
 }
 
@@ -512,7 +522,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
         let serial = Serial::parse(text)?;
         if ledger.is_revoked(&serial) {
             return Err(Failure::failed(format!(
-                "the certificate with serial number {serial} is revoked already"
+                "the certificate with serial number {serial} is already revoked"
             )));
         }
         let Some(entry) = ledger.entry(&serial) else {
@@ -574,7 +584,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
         .clone()
         .unwrap_or_else(|| crl_file.display().to_string());
     console.line(format_args!(
-        "Revocation list {} of {}: {} revoked, good until {next_update}, in {}",
+        "Revocation list {} of {}: {} revoked, valid until {next_update}, in {}",
         list.number,
         one_line(&args.name),
         list.revoked.len(),
@@ -586,7 +596,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
     }
     if urls.is_empty() {
         console.warning(
-            "no certificate of this CA says where its list is, so nobody will look for it; issue them with --crl-url",
+            "no certificate of this CA names the URL of its list, so no verifier will look for it; issue them with --crl-url",
         );
     }
     Ok(console.document(&json!({
@@ -610,6 +620,6 @@ fn issued_hint(ledger: &Ledger) -> String {
         .collect();
     match listed.is_empty() {
         true => "it has issued none here".to_owned(),
-        false => format!("the last ones that it issued: {}", listed.join("; ")),
+        false => format!("the last ones it issued: {}", listed.join("; ")),
     }
 }

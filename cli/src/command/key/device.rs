@@ -61,7 +61,7 @@ impl Opened {
 
     /// SubjectPublicKeyInfo in DER.
     pub(super) fn public_key(&self) -> Result<&[u8], Failure> {
-        let none = || Failure::failed("the plugin tells no public key");
+        let none = || Failure::failed("the plugin returned no public key");
         self.open.public_key.as_deref().ok_or_else(none)
     }
 
@@ -168,7 +168,7 @@ pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<
         console.line(format_args!("{name}: marked as default"))?;
     }
     console.line(format_args!(
-        "It has no certificate yet. Next: `hardsign key certify {name} --subject ... --days ...`, or `hardsign key request {name} --subject ...` for a CA"
+        "It has no certificate yet. Next: `hardsign key certify {name} --subject <subject> --days <days>`, or `hardsign key request {name} --subject <subject>` for a CA"
     ))?;
     Ok(console.document(&json!({
         "name": args.name,
@@ -211,7 +211,7 @@ fn unanswered() -> Unanswered {
 /// Whoever makes a key in a script has to learn that there is none.
 fn not_agreed() -> Failure {
     Failure::failed("no key was made: the answer was not yes")
-        .hint("add --yes if nobody can be asked")
+        .hint("add --yes to skip the question")
 }
 
 /// Has the device make a key, and asks the user first where the plugin wants that.
@@ -358,14 +358,14 @@ pub(in crate::command) fn show(args: LookArgs, context: &Context) -> Result<(), 
         lines.push(format!("Device: {}", parts.collect::<Vec<_>>().join(", ")));
     }
     if !properties.is_empty() {
-        lines.push("Said by the device:".to_owned());
+        lines.push("Reported by the device:".to_owned());
         for property in &properties {
             lines.push(format!("  {}: {}", property.name, property.value));
         }
     }
     match certificates.first() {
         None => lines.push(format!(
-            "Certificates: none yet; `hardsign key certify {0}` or `hardsign key request {0}` is next",
+            "Certificates: none yet. Next: `hardsign key certify {0} --subject <subject> --days <days>`, or `hardsign key request {0} --subject <subject>` for a CA",
             opened.name
         )),
         Some(_) => lines.push("Certificates:".to_owned()),
@@ -399,23 +399,23 @@ fn parsed(chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Failure> {
     parsed.map_err(Failure::error)
 }
 
-fn hint_of_import(error: &ImportError) -> Option<String> {
+fn hint_of_import(error: &ImportError, name: &str) -> Option<String> {
     Some(match error {
-        ImportError::OtherKey { .. } => {
-            "give the file that was issued for the request of this key; `hardsign key request` makes a new one".to_owned()
-        }
+        ImportError::OtherKey { .. } => format!(
+            "give the certificate that was issued for this key's request; `hardsign key request {name} --subject <subject>` makes a new request"
+        ),
         ImportError::Gap { issuer, .. } => format!(
             "give a file with the certificate of {issuer:?} too, and those above it up to the root"
         ),
-        ImportError::Expired { .. } => {
-            "have a new one issued: `hardsign key request` makes the request".to_owned()
-        }
+        ImportError::Expired { .. } => format!(
+            "have a new one issued: `hardsign key request {name} --subject <subject>` makes the request"
+        ),
         ImportError::IsCa { .. } => {
-            "have a certificate for signing issued; if the key is to be a CA's, say --ca".to_owned()
+            "get a certificate for signing; if this is the key of a CA, add --ca".to_owned()
         }
-        ImportError::NotCa { .. } => "for a key that signs artifacts leave --ca out".to_owned(),
+        ImportError::NotCa { .. } => "leave out --ca for a key that signs artifacts".to_owned(),
         ImportError::Rules(_) => {
-            "a signing certificate has the critical key usage digitalSignature alone; where extended key usage is there, codeSigning".to_owned()
+            "a signing certificate must have digitalSignature as its only key usage, marked critical; if it has extended key usages, codeSigning must be among them".to_owned()
         }
         _ => return None,
     })
@@ -432,7 +432,7 @@ pub(in crate::command) fn import(args: ImportArgs, context: &Context) -> Result<
         let spki = opened.public_key()?.to_vec();
         let arranged = arrange(&spki, &certificates, args.ca, context.now()).map_err(|error| {
             let failure = Failure::failed(format!("{}: {}", args.name, WithCauses(&error)));
-            match hint_of_import(&error) {
+            match hint_of_import(&error, &args.name) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
             }
@@ -491,7 +491,7 @@ pub(super) async fn keep(
         let kept = own_file(opened, dirs);
         if let Some(file) = kept {
             context.console.warning(format_args!(
-                "the key's setting cert-chain names {file}, and signing goes by that file; put the new chain there, or leave the setting out"
+                "the key's setting cert-chain names {file}, which signing uses; put the new chain there, or remove the setting"
             ));
         }
         return Ok(Kept {
@@ -589,7 +589,7 @@ pub(in crate::command) fn export(args: LookArgs, context: &Context) -> Result<()
 /// A key without a certificate, and what is next.
 pub(super) fn no_certificate(name: &str) -> Failure {
     Failure::failed(format!("key {name} has no certificate, or no complete chain")).hint(format!(
-        "`hardsign key certify {name}` makes one, `hardsign key request {name}` asks a CA for one, `hardsign key import-cert {name}` stores it"
+        "`hardsign key certify {name} --subject <subject> --days <days>` makes one; `hardsign key request {name} --subject <subject>` makes a request for a CA, and `hardsign key import-cert {name} <file>...` stores what it issues"
     ))
 }
 

@@ -56,7 +56,7 @@ pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<()
             let (name, out) = (Some(args.name.as_str()), &args.out);
             finish(name, &made, Some(&kept), trust, out, &dirs, context)?;
             Ok(context.console.line(
-                "Signatures made with the earlier certificate are verified as before: it stays in them.",
+                "Signatures made with the earlier certificate still verify: each contains it.",
             )?)
         }
     }
@@ -130,13 +130,13 @@ fn with_new_key(
             finish(Some(&name), &made, Some(&kept), trust, out, dirs, context)?;
             if args.terms.issuer.is_none() && trust.is_none() {
                 console.warning(format_args!(
-                    "key {new_name} certified itself: whoever verifies must trust that certificate beside the old one (`hardsign key export-cert {new_name}` prints it)"
+                    "the certificate of key {new_name} is self-signed: verifiers must trust it in addition to the old one (`hardsign key export-cert {new_name}` prints it)"
                 ));
             }
         }
     }
     console.line(format_args!(
-        "{old_name} is what it was, and so are its signatures: they are verified as before."
+        "{old_name} is unchanged, and its signatures still verify."
     ))?;
     let next = match (new.default, was_default, is_request) {
         (true, _, _) => format!("{new_name}: marked as default"),
@@ -233,7 +233,7 @@ fn half_made(name: &str, mut failure: Failure) -> Failure {
         );
     }
     failure.hint(format!(
-        "go on with `hardsign key certify {name}` or `hardsign key request {name}`; the old key is what it was"
+        "go on with `hardsign key certify {name} --subject <subject> --days <days>` or `hardsign key request {name} --subject <subject>`; the old key is unchanged"
     ))
 }
 

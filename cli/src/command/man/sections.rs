@@ -132,6 +132,11 @@ const ENVIRONMENT: &[Row] = &[
         &[Topic::Registry, Topic::Revocation, Topic::Plugins],
     ),
     (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "A file, and a directory, of CAs (PEM) in place of the system's",
+        &[Topic::Registry, Topic::Revocation, Topic::Plugins],
+    ),
+    (
         "XDG_CONFIG_HOME, XDG_CACHE_HOME",
         "In place of ~/.config and ~/.cache",
         &[Topic::All],
@@ -139,6 +144,11 @@ const ENVIRONMENT: &[Row] = &[
     (
         "NO_COLOR, TERM",
         "No colours, and with TERM=dumb no progress either",
+        &[Topic::All],
+    ),
+    (
+        "COLUMNS",
+        "The width of the terminal, where it is not to be asked",
         &[Topic::All],
     ),
 ];

@@ -177,7 +177,7 @@ impl Report {
         let interrupted = context.interrupts.interrupt().is_raised();
         let why = match interrupted {
             true => "not verified: interrupted",
-            false => "not tried: another had failed before",
+            false => "not tried: another one failed earlier",
         };
         let begun = std::mem::take(&mut self.left);
         let first = begun.keys().next_back().map_or(0, |last| last + 1);
@@ -217,7 +217,7 @@ impl Report {
             if self.more > 0 {
                 let more = self.more;
                 last.messages.push(format!(
-                    "{more} more failed; --output jsonl tells of each as it does"
+                    "{more} more failed; --output jsonl reports each as it fails"
                 ));
             }
             if !left.is_empty() {
@@ -225,9 +225,8 @@ impl Report {
                 last.messages.push(format!("{count} more were not tried"));
             }
             if let Some((list, line)) = rest.list {
-                last.messages.push(format!(
-                    "of {list}, what comes after line {line} was not tried"
-                ));
+                last.messages
+                    .push(format!("nothing after line {line} of {list} was tried"));
             }
         }
         Failure::all(self.failures).map_or(Ok(()), Err)
