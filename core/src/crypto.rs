@@ -306,6 +306,12 @@ impl PublicKey {
         self.kind.key_spec()
     }
 
+    /// Whether this is the same key.
+    #[cfg(feature = "plugin-host")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.bytes == other.bytes
+    }
+
     /// Checks an envelope's signature over the digest of the signed bytes, with the algorithm
     /// that the key decides. `signature` is the RSASSA-PSS signature, or r‖s.
     ///

@@ -194,10 +194,26 @@ pub(crate) fn from_slice_within<T: DeserializeOwned>(
         // What is refused is refused; the tree reader knows where and why.
         match parse(bytes, limits) {
             Err(fault) => fault,
-            Ok(_) => JsonError::Data(error),
+            Ok(_) => JsonError::Data(shortened(error)),
         }
     })
 }
+
+/// An error that repeats no more of the document than can be shown: a text that stands where a number
+/// belongs may be as long as the document.
+pub(crate) fn shortened(error: serde_json::Error) -> serde_json::Error {
+    let text = error.to_string();
+    match text.char_indices().nth(MAX_ERROR) {
+        None => error,
+        Some((end, _)) => {
+            let start = text.get(..end).unwrap_or_default();
+            serde::de::Error::custom(format_args!("{start}…"))
+        }
+    }
+}
+
+/// Characters of an error.
+const MAX_ERROR: usize = 400;
 
 fn too_large(bytes: &[u8], limits: Limits) -> JsonError {
     JsonError::TooLarge {
@@ -521,6 +537,12 @@ mod tests {
         assert!(from_slice::<Doc>(b"{\"name\":\"x\",\"name\":\"y\"}").is_err());
         assert!(from_slice::<Doc>(b"{\"Name\":\"x\"}").is_err());
         assert!(from_slice::<Doc>(b"{\"name\":\"x\"} 1").is_err());
+        // What stands where something else belongs is not told at any length.
+        let long = format!("{{\"name\":\"{}\"}}", "é".repeat(1 << 20));
+        let error = from_slice::<std::collections::BTreeMap<String, u8>>(long.as_bytes());
+        let told = error.unwrap_err().to_string();
+        assert!(told.starts_with("invalid type: string \"é"), "{told}");
+        assert_eq!(told.chars().count(), MAX_ERROR + 1);
     }
 
     /// ENV-16, ENV-42, SEC-26: the rules and limits hold whatever is read, in what a type passes over

@@ -35,16 +35,7 @@ impl Desk {
 
     /// Another token of the same SoftHSM.
     pub fn add_token(&self, label: &str) {
-        run(self.tool("softhsm2-util").args([
-            "--init-token",
-            "--free",
-            "--label",
-            label,
-            "--pin",
-            PIN,
-            "--so-pin",
-            "5678",
-        ]));
+        self.token.init(label);
     }
 
     pub fn tool(&self, program: &str) -> Command {

@@ -305,8 +305,28 @@ impl Token {
 
 /// The PKCS#11 module under test: `TEST_PKCS11_MODULE`, or SoftHSM's.
 pub fn module() -> PathBuf {
-    std::env::var_os("TEST_PKCS11_MODULE").map_or_else(
-        || PathBuf::from("/usr/lib/softhsm/libsofthsm2.so"),
-        PathBuf::from,
-    )
+    std::env::var_os("TEST_PKCS11_MODULE")
+        .map_or_else(|| library("softhsm/libsofthsm2.so"), PathBuf::from)
+}
+
+/// OpenSC's module that logs the calls to another.
+pub fn spy() -> PathBuf {
+    library("pkcs11-spy.so")
+}
+
+/// A library by its name, wherever the distribution puts libraries of this machine's architecture, as
+/// `scripts/lib.sh` looks for modules. `scripts/packages` installs what is missing.
+pub fn library(name: &str) -> PathBuf {
+    let inside = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut inside: Vec<_> = inside.map(|entry| entry.path()).collect();
+    inside.sort();
+    [PathBuf::from("/usr/lib"), PathBuf::from("/usr/lib64")]
+        .into_iter()
+        .chain(inside)
+        .chain([PathBuf::from("/usr/local/lib")])
+        .flat_map(|directory| [directory.join(name), directory.join("pkcs11").join(name)])
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| {
+            panic!("{name} is not installed: run scripts/packages, which installs it")
+        })
 }

@@ -163,18 +163,12 @@ fn counting_plugin(bench: &Workbench) -> PathBuf {
 
 /// A URI that goes through OpenSC's spy module, which logs every PKCS#11 call to `log`.
 fn spied(bench: &mut Workbench, uri: &str) -> (String, PathBuf) {
-    let spy = [
-        "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so",
-        "/usr/lib/aarch64-linux-gnu/pkcs11-spy.so",
-    ]
-    .into_iter()
-    .find(|path| Path::new(path).exists())
-    .expect("pkcs11-spy.so of the package opensc");
+    let spy = token::spy().display().to_string();
     let log = bench.path().join("spy");
     let module = token::module();
     bench.set("PKCS11SPY", &module);
     bench.set("PKCS11SPY_OUTPUT", &log);
-    (uri.replace(&module.display().to_string(), spy), log)
+    (uri.replace(&module.display().to_string(), &spy), log)
 }
 
 fn calls(log: &Path, function: &str) -> usize {

@@ -17,7 +17,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use serde_json::{Value, json};
 use softhsm_tests::desk::{Desk, SUBJECT};
 use softhsm_tests::run;
-use softhsm_tests::token::{PIN, module};
+use softhsm_tests::token::{PIN, module, spy};
 
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
 const LEAF: &str = "keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n";
@@ -112,12 +112,11 @@ fn keys_of_every_type() {
 #[test]
 fn the_value_of_a_key_is_refused() {
     let desk = Desk::new();
-    let spy = Path::new("/usr/lib/x86_64-linux-gnu/pkcs11-spy.so");
     let mut bench = desk.bench;
     bench.set("PKCS11SPY", module());
     bench.set("PKCS11SPY_OUTPUT", bench.path().join("spy.log"));
     let desk = Desk { bench, ..desk };
-    let id = desk.id_at(spy, "release", "signing");
+    let id = desk.id_at(&spy(), "release", "signing");
     for key_type in ["EC-384", "RSA-2048"] {
         let id = id.replace("signing", key_type);
         desk.ok(&[

@@ -24,9 +24,10 @@ use softhsm_tests::ministack::Ministack;
 use softhsm_tests::openbao::OpenBao;
 use softhsm_tests::workbench::Workbench;
 use softhsm_tests::yubikey::policy::{NEVER, PIN_ONCE};
-use softhsm_tests::yubikey::{YubiKeys, card_with_key};
+use softhsm_tests::yubikey::{PIN, PUK, YubiKeys, card_with_key};
 use softhsm_tests::{binaries, cloud, keys};
 use tempfile::TempDir;
+use virtual_yubikey::{Config, VirtualYubiKey};
 
 /// A team's CA and its leaf live in the service, keys are listed and shown, and a key that is not there is refused:
 /// all of it in messages that the schemas allow. Then the conformance kit.
@@ -161,8 +162,35 @@ fn messages_of_local() {
     of_a_service(&bench, &made, ["EC-384", "RSA-2048"], &place, &key);
 }
 
+/// A YubiKey as it comes out of the box is set up; no secret is in what goes by.
+#[test]
+fn messages_of_a_yubikey_that_is_set_up() {
+    let yubikeys = YubiKeys::with(VirtualYubiKey::new(Config::default()));
+    yubikeys.write_pin("puk", PUK);
+    let bench = yubikeys.bench();
+    let tap = Wiretap::installed(&bench, "yubikey");
+    let id = yubikeys.id("serial=12345678");
+    let puk = yubikeys.id_with_pin("", "puk");
+    let puk = puk.rsplit_once("file:").unwrap().1;
+    let puk = format!("puk-source=file:{puk}");
+    let line = ["token", "setup", "--id", &id, "--plugin-config", &puk];
+    bench.hardsign_ok(line);
+    // Nothing is the factory's any more, and the token can't be another.
+    bench.hardsign(line);
+    let absent = yubikeys.id("serial=1");
+    bench.hardsign(["token", "setup", "--id", &absent]);
+    let seen = tap.check(Manners::Good);
+    assert!(seen.answers.contains_key("set-up-token"), "{seen:?}");
+    assert!(seen.errors.contains_key("set-up-token"), "{seen:?}");
+    for talk in tap.talks() {
+        for text in [&talk.told, &talk.said, &talk.errors] {
+            assert!(!text.contains(PUK) && !text.contains(PIN), "{text}");
+        }
+    }
+}
+
 /// A YubiKey: a key made, certified and attested, lists, the evidence that rides with a signature, a PIN that is
-/// wrong, set-up, and the kit.
+/// wrong, and the kit.
 #[test]
 fn messages_of_yubikey() {
     let mut card = card_with_key(KeySpec::Ec256, PIN_ONCE, NEVER);
@@ -224,6 +252,21 @@ fn a_message_that_breaks_the_schemas_is_found() {
         wrong.iter().any(|fault| fault.contains("name")),
         "{wrong:?}"
     );
+    // So is what is no message at all, on its own and in a session.
+    program::write(&plugin, "#!/bin/sh\ncat >/dev/null; echo loading\n");
+    for (command, told) in [
+        ("describe-key", "describe-key Answer \"loading\\n\": "),
+        ("session", "session line \"loading\\n\": "),
+    ] {
+        let tap = Wiretap::new(&plugin, &script);
+        Command::new(&script).arg(command).output().unwrap();
+        let (mut seen, mut wrong) = (Seen::default(), Vec::new());
+        tap.judge(Manners::Good, &mut seen, &mut wrong);
+        assert!(
+            wrong.iter().any(|fault| fault.starts_with(told)),
+            "{wrong:?}"
+        );
+    }
 }
 
 /// Whether a host keeps to the protocol, or tries what a plugin does with one that does not.
@@ -285,9 +328,17 @@ impl Wiretap {
     }
 
     fn judge(&self, host: Manners, seen: &mut Seen, wrong: &mut Vec<String>) {
-        for process in fs::read_dir(self.log.path()).unwrap().flatten() {
-            Talk::read(&process.path()).judge(host, seen, wrong);
+        for talk in self.talks() {
+            talk.judge(host, seen, wrong);
         }
+    }
+
+    /// What each process said and was told.
+    fn talks(&self) -> Vec<Talk> {
+        let processes = fs::read_dir(self.log.path()).unwrap().flatten();
+        processes
+            .map(|process| Talk::read(&process.path()))
+            .collect()
     }
 }
 
@@ -297,6 +348,8 @@ struct Talk {
     told: String,
     said: String,
     errors: String,
+    /// Its exit code; none where it was killed.
+    code: Option<i32>,
 }
 
 impl Talk {
@@ -310,10 +363,12 @@ impl Talk {
             told: text("in"),
             said: text("out"),
             errors: text("err"),
+            code: text("code").trim().parse().ok(),
         }
     }
 
     fn judge(&self, host: Manners, seen: &mut Seen, wrong: &mut Vec<String>) {
+        let mut unreadable = Vec::new();
         let mut judge = |kind, command: &str, message: &Value| {
             if !(matches!(kind, Kind::Request) && host == Manners::Rude) {
                 let found = faults(kind, command, message);
@@ -331,20 +386,30 @@ impl Talk {
             *count.entry(command.to_owned()).or_default() += 1;
         };
         if self.command != "session" {
-            let json = |text: &str| serde_json::from_str::<Value>(text).ok();
-            for (kind, text) in [
-                (Kind::Request, &self.told),
-                (Kind::Answer, &self.said),
-                (Kind::Error, &self.errors),
-            ] {
-                if let Some(message) = json(text) {
-                    judge(kind, &self.command, &message);
+            let answer = match self.code {
+                Some(0) => Some((Kind::Answer, &self.said)),
+                Some(_) => Some((Kind::Error, &self.errors)),
+                None => None,
+            };
+            let request = Some((Kind::Request, &self.told));
+            for (kind, text) in [request, answer].into_iter().flatten() {
+                match serde_json::from_str(text) {
+                    Ok(message) => judge(kind, &self.command, &message),
+                    Err(error) if matches!(kind, Kind::Answer | Kind::Error) => {
+                        unreadable.push(format!("{} {kind:?} {text:?}: {error}", self.command));
+                    }
+                    // An empty one asks for metadata; a rude host sends what is none.
+                    Err(error) if host == Manners::Good && !text.is_empty() => {
+                        unreadable.push(format!("{} request {text:?}: {error}", self.command));
+                    }
+                    Err(_) => {}
                 }
             }
+            wrong.extend(unreadable);
             return;
         }
         let mut asked = BTreeMap::new();
-        for line in lines(&self.told) {
+        for line in lines(&self.told, &mut unreadable) {
             if host == Manners::Good {
                 judge(Kind::Line, "session", &line);
             }
@@ -354,7 +419,7 @@ impl Talk {
             judge(Kind::Request, command, &line["request"]);
             asked.insert(id, command.to_owned());
         }
-        for line in lines(&self.said) {
+        for line in lines(&self.said, &mut unreadable) {
             judge(Kind::Line, "session", &line);
             let command = line["id"].as_u64().and_then(|id| asked.get(&id));
             let Some(command) = command else {
@@ -366,13 +431,21 @@ impl Talk {
                 }
             }
         }
+        wrong.extend(unreadable);
     }
 }
 
-/// The whole lines that are JSON; what was broken off is none.
-fn lines(text: &str) -> impl Iterator<Item = Value> {
+/// The whole lines, each a JSON text; what was broken off is none. Those that can't be read are noted.
+fn lines(text: &str, unreadable: &mut Vec<String>) -> Vec<Value> {
     let whole = text
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'));
-    whole.filter_map(|line| serde_json::from_str(line).ok())
+    let mut read = Vec::new();
+    for line in whole {
+        match serde_json::from_str(line) {
+            Ok(line) => read.push(line),
+            Err(error) => unreadable.push(format!("session line {line:?}: {error}")),
+        }
+    }
+    read
 }

@@ -11,7 +11,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,11 +20,16 @@ use softhsm_tests::ports::free_ports;
 use softhsm_tests::reader::Reader;
 use softhsm_tests::run;
 use softhsm_tests::scene::{Scene, Tool};
+use softhsm_tests::token::library;
 use softhsm_tests::workbench::{Ran, Workbench};
 use tempfile::TempDir;
 
 const PIN: &str = "1234";
-const MODULE: &str = "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1";
+
+/// The module of the TPM.
+fn module() -> String {
+    library("libtpm2_pkcs11.so.1").display().to_string()
+}
 
 /// A TPM of its own, with a token in it; ends when dropped.
 struct Tpm {
@@ -62,7 +66,7 @@ impl Tpm {
             ],
         ] {
             let mut tool = Command::new("pkcs11-tool");
-            tool.args(["--module", MODULE]).args(arguments);
+            tool.args(["--module", &module()]).args(arguments);
             run(tool.envs(tpm.variables()));
         }
         tpm
@@ -126,7 +130,10 @@ impl Tpm {
 
     fn id(&self, label: &str) -> String {
         let pin = self.path("pin");
-        format!("pkcs11:token=tpm;object={label}?module-path={MODULE}&pin-source=file:{pin}")
+        format!(
+            "pkcs11:token=tpm;object={label}?module-path={}&pin-source=file:{pin}",
+            module()
+        )
     }
 }
 
@@ -146,10 +153,6 @@ fn json(bench: &Workbench, arguments: &[&str]) -> Value {
 /// verify.
 #[test]
 fn keys_in_a_tpm() {
-    assert!(
-        Path::new(MODULE).is_file(),
-        "{MODULE} is not installed: run scripts/packages, which installs it"
-    );
     let tpm = Tpm::start();
     let bench = tpm.bench();
     let subject = "C=US,ST=WA,O=Example,CN=release";

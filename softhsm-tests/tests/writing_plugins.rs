@@ -14,9 +14,11 @@ use std::process::{Command, Stdio};
 
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{
-    CreateKeyRequest, CreateKeyResponse, GenerateEnvelopeRequest, GenerateEnvelopeResponse,
-    ImportCertificatesRequest, ImportCertificatesResponse, ListKeysRequest, ListKeysResponse,
-    SessionLine, VerifySignatureRequest, VerifySignatureResponse,
+    AttestKeyRequest, AttestKeyResponse, CreateKeyRequest, CreateKeyResponse,
+    GenerateEnvelopeRequest, GenerateEnvelopeResponse, GenerateTestKeyRequest,
+    GenerateTestKeyResponse, ImportCertificatesRequest, ImportCertificatesResponse,
+    ListKeysRequest, ListKeysResponse, SessionLine, SetUpTokenRequest, SetUpTokenResponse, Setting,
+    VerifySignatureRequest, VerifySignatureResponse,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -86,7 +88,7 @@ fn the_quoted_plugins_are_the_files() {
     let document = document();
     for (heading, file) in QUOTED {
         let code = fs::read_to_string(root().join(file)).unwrap();
-        assert!(code.lines().count() < 150, "{file} is too long");
+        assert!(code.lines().count() < 170, "{file} is too long");
         let language = heading.rsplit(' ').next().unwrap().to_lowercase();
         let section = section(&document, heading);
         assert_eq!(blocks(section, &language), [code.as_str()], "{file}");
@@ -277,6 +279,19 @@ fn plg_32_documented_messages() {
     let (request, answer) = of("import-certificates");
     is::<ImportCertificatesRequest>(request);
     is::<ImportCertificatesResponse>(answer);
+    let (request, answer) = of("attest-key");
+    is::<AttestKeyRequest>(request);
+    is::<AttestKeyResponse>(answer);
+    let (request, answer) = of("set-up-token");
+    is::<SetUpTokenRequest>(request);
+    is::<SetUpTokenResponse>(answer);
+    let (request, answer) = of("generate-test-key");
+    is::<GenerateTestKeyRequest>(request);
+    is::<GenerateTestKeyResponse>(answer);
+    let [settings] = blocks(section(&document, "Declared settings"), "json")[..] else {
+        panic!("not one example of settings");
+    };
+    is::<Vec<Setting>>(&json(settings)["settings"].to_string());
     for heading in ["Notices", "Asking the user"] {
         for line in blocks(section(&document, heading), "text")[0].lines() {
             is::<SessionLine>(line.strip_prefix("< ").unwrap());
@@ -296,7 +311,7 @@ fn the_quoted_plugins_conform() {
                 .arg(format!("cert-chain={}", keys.path("chain.pem"))));
             let report = String::from_utf8(ran.stdout).unwrap();
             assert!(
-                report.ends_with(" 0 broken, 0 to be considered, 0 skipped\n"),
+                report.contains(" 0 broken, 0 to be considered, 0 skipped, "),
                 "{report}"
             );
         }

@@ -15,6 +15,7 @@ use hardsign_plugin::algorithm::KeySpec;
 use softhsm_tests::keys;
 use softhsm_tests::peers::registry::Registry;
 use softhsm_tests::scene::{Scene, Tool};
+use softhsm_tests::token;
 use softhsm_tests::workbench::{Ran, Workbench};
 use softhsm_tests::yubikey::policy::{NEVER, PIN_ALWAYS, PIN_ONCE, TOUCH_ALWAYS, TOUCH_CACHED};
 use softhsm_tests::yubikey::{
@@ -338,12 +339,7 @@ fn a_touch_that_never_comes_is_waited_for_once() {
 #[cfg(target_os = "linux")]
 #[test]
 fn without_the_library() {
-    let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"]
-        .iter()
-        .find_map(|directory| {
-            fs::canonicalize(std::path::Path::new(directory).join("libpcsclite.so.1")).ok()
-        })
-        .unwrap();
+    let library = fs::canonicalize(token::library("libpcsclite.so.1")).unwrap();
     let bench = Workbench::new();
     let nothing = bench.path().join("nothing");
     fs::write(&nothing, "").unwrap();

@@ -3,8 +3,7 @@
 
 use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::plugin::{secret_in_clear, settled};
-use hardsign_core::text::WithCauses;
+use hardsign_core::plugin::{PluginError, secret_in_clear, settled, settled_id};
 use hardsign_plugin::proto::{Metadata, PluginConfig};
 use serde::Serialize;
 use serde_json::json;
@@ -44,9 +43,9 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     if args.plugin.is_empty() {
         return Err(ConfigError::PluginNameEmpty.into());
     }
-    let config = checked(&args, &dirs, context)?;
+    let (id, config) = checked(&args, &dirs, context)?;
     SigningKeys::update(&dirs, |keys| {
-        keys.add_plugin_key(&args.name, &args.plugin, &args.id, config)?;
+        keys.add_plugin_key(&args.name, &args.plugin, &id, config)?;
         if args.default {
             keys.set_default(&args.name)?;
         }
@@ -63,36 +62,51 @@ pub(super) fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
     Ok(context.console.document(&json!({
         "name": args.name,
         "default": args.default,
-        "keyId": args.id,
+        "keyId": id,
         "pluginName": args.plugin,
     }))?)
 }
 
-/// The settings to store: ones that the plugin knows, with absolute paths and without secrets. The
-/// plugin is asked only if there are any.
-fn checked(args: &AddArgs, dirs: &Dirs, context: &Context) -> Result<PluginConfig, Failure> {
+/// The key id and the settings to store: ones that the plugin knows, with absolute paths and without secrets.
+/// The plugin is asked only if there are any settings.
+fn checked(
+    args: &AddArgs,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<(String, PluginConfig), Failure> {
     let host = signer::host(dirs, context);
     let plugin = host.plugin(&args.plugin)?;
     let config = args.plugin_config.clone();
     let metadata = match config.is_empty() {
         true => None,
-        false => match context.wait(async { Ok(plugin.metadata(&PluginConfig::new()).await) })? {
-            Ok(metadata) => Some(metadata),
-            Err(error) => {
-                let text = format!("the settings were not checked: {}", WithCauses(&error));
-                context.console.log("warning", text);
-                None
-            }
-        },
+        false => {
+            let asked = context.wait(async { Ok(plugin.metadata(&PluginConfig::new()).await) })?;
+            Some(asked.map_err(|error| unchecked(error))?)
+        }
     };
     no_secrets(metadata.as_ref(), &args.id, &config)?;
-    match &metadata {
+    let config = match &metadata {
         Some(metadata) => settled(metadata, config).map_err(|error| Failure {
             exit: Exit::Usage,
             ..error.into()
-        }),
-        None => Ok(config),
+        })?,
+        None => config,
+    };
+    Ok((settled_id(plugin.file(), &args.id), config))
+}
+
+/// Settings that nobody has looked at may be misspelt, or secrets.
+fn unchecked(error: PluginError) -> Failure {
+    let is_interrupted = error.is_interrupted();
+    let mut failure = Failure::from(error);
+    if is_interrupted {
+        return failure;
     }
+    for message in &mut failure.messages {
+        message.insert_str(0, "no key was added, since its settings can't be checked: ");
+    }
+    failure
+        .further("a key can be added without --plugin-config, and its settings given when signing")
 }
 
 /// Refuses what would put a secret in clear into the key list.

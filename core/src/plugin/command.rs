@@ -22,7 +22,7 @@ use super::find::Origin;
 use super::latch::About;
 use super::live::Live;
 use super::spawn::{self, Launch, Output, Patience, RunError, Wish};
-use super::text::{last_lines, without_pin};
+use super::text::{cut, last_lines, without_pin};
 use super::{Host, PluginFile, messages};
 use crate::budget::{self, Party};
 use crate::envelope::SignerChain;
@@ -70,7 +70,7 @@ impl Plugin {
             Ok(metadata)
         } else {
             Err(self.error(AnswerFault::WrongName {
-                answered: metadata.name,
+                answered: cut(&metadata.name),
                 file: self.file.name.file_name(),
             }))
         }
@@ -136,7 +136,7 @@ impl Plugin {
         }
         Err(self.error(AnswerFault::WrongKey {
             answer,
-            answered: without_pin(answered),
+            answered: cut(&without_pin(answered)),
             asked: without_pin(asked),
         }))
     }
@@ -337,8 +337,8 @@ impl Plugin {
     }
 
     /// A key of a kind that isn't known.
-    pub(super) fn unknown_key_spec(&self, key: &str, answered: String) -> PluginError {
-        let key = without_pin(key);
+    pub(super) fn unknown_key_spec(&self, key: &str, answered: &str) -> PluginError {
+        let (key, answered) = (without_pin(key), cut(answered));
         self.error(AnswerFault::UnknownKeySpec { key, answered })
     }
 }

@@ -13,7 +13,7 @@ use hardsign_plugin::proto::{ErrorCode, ErrorResponse, Token, UnknownSetting};
 
 use super::pins::PinsError;
 use super::session::SessionError;
-use super::text::{Lines, escaped};
+use super::text::{Lines, escaped, without_pin};
 use super::{PluginName, go};
 use crate::config::ConfigError;
 use crate::json::JsonError;
@@ -428,7 +428,9 @@ impl PluginError {
                 "the plugin was stopped; check that its key store can be reached and answers"
                     .into(),
             ),
-            Kind::Answer(AnswerFault::Chain(cause)) => Some(advice_on_refused(cause).into()),
+            Kind::Answer(AnswerFault::Chain(cause) | AnswerFault::Certificates(cause)) => {
+                Some(advice_on_refused(cause).into())
+            }
             Kind::Answer(AnswerFault::UnknownKeySpec { .. }) => Some(format!(
                 "use a key of one of these kinds: {}",
                 KeySpec::ALL
@@ -459,7 +461,8 @@ fn refusal_text(error: &ErrorResponse) -> String {
         (_, Some(code)) => code.name(),
         _ => "the plugin gave no reason",
     };
-    escaped(text, MESSAGE, Lines::Keep)
+    // A key's name that it repeats may have a PIN in it.
+    escaped(&without_pin(text), MESSAGE, Lines::Keep)
 }
 
 /// Characters shown of a plugin's error message.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hardsign_plugin::pkcs11_uri::{is_pin, pin_name};
 use hardsign_plugin::proto::{Metadata, PluginConfig};
 
 use super::{Finder, PluginError, PluginErrorKind, PluginFile};
@@ -124,53 +125,61 @@ impl PluginKey {
     }
 }
 
-/// Settings as the plugin takes them: each one is known to it, and the path of a file is absolute,
-/// since it is relative to where the user is.
+/// The plugin's name for a key as the key list keeps it. For the `local` plugin of the box it is the path of
+/// a file, which is relative to where the user is, and made absolute.
+pub fn settled_id(plugin: &PluginFile, id: &str) -> String {
+    match plugin.is_local_of_the_box() {
+        true => absolute(id),
+        false => id.to_owned(),
+    }
+}
+
+/// Settings as the plugin takes them: each one is known to it, and the path of a file (which may be written
+/// `file:path`) is absolute, since it is relative to where the user is.
 ///
 /// # Errors
 /// [`PluginErrorKind::Setting`] for one that the plugin doesn't know.
 pub fn settled(metadata: &Metadata, config: PluginConfig) -> Result<PluginConfig, PluginError> {
     let known = metadata.check_settings(&config);
     known.map_err(|unknown| PluginErrorKind::Setting(Box::new(unknown)))?;
-    let absolute = |(name, value): (String, String)| {
+    let placed = |(name, value): (String, String)| {
         let is_path = metadata.setting(&name).is_some_and(|known| known.path);
-        let path = Path::new(&value);
-        if !is_path || value.is_empty() || path.is_absolute() || value.starts_with("file:") {
-            return (name, value);
-        }
-        // What can't be made absolute is left for the plugin to refuse.
-        let path = std::path::absolute(path).ok();
-        let path = path.and_then(|path| path.into_os_string().into_string().ok());
-        (name, path.unwrap_or(value))
+        let value = match value.strip_prefix(FILE) {
+            _ if !is_path => value,
+            Some(path) => format!("{FILE}{}", absolute(path)),
+            None => absolute(&value),
+        };
+        (name, value)
     };
-    Ok(config.into_iter().map(absolute).collect())
+    Ok(config.into_iter().map(placed).collect())
 }
 
-/// What would put a secret in clear into the key list: a PIN in the id, or a setting that the plugin
-/// calls secret. Its name is given; its value is not told.
+/// A path as it is from everywhere. What can't be made absolute is left for the plugin to refuse.
+fn absolute(path: &str) -> String {
+    let made = std::path::absolute(path).ok();
+    let made = made.and_then(|path| path.into_os_string().into_string().ok());
+    match made {
+        Some(made) if !Path::new(path).is_absolute() => made,
+        _ => path.to_owned(),
+    }
+}
+
+/// What may stand before a path.
+const FILE: &str = "file:";
+
+/// What would put a secret in clear into the key list: a PIN in the id, a setting that the plugin calls
+/// secret, or one that the plugin does not declare and whose name is a PIN's. Its name is given; its value is
+/// not told.
 pub fn secret_in_clear(
     metadata: Option<&Metadata>,
     id: &str,
     config: &PluginConfig,
 ) -> Option<String> {
-    let attributes = id.split([':', ';', '?', '&']).skip(1);
-    let mut names = attributes.filter_map(|attribute| Some(attribute.split_once('=')?.0.trim()));
-    let is_uri = ["pkcs11:", "yubikey:"].iter().any(|scheme| {
-        id.get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    });
-    let pin = names.find(|name| {
-        name.eq_ignore_ascii_case("pin-value") || (is_uri && name.eq_ignore_ascii_case("pin"))
-    });
-    let secret = || {
-        let is_secret = |name: &&String| {
-            metadata
-                .and_then(|metadata| metadata.setting(name))
-                .is_some_and(|known| known.secret)
-        };
-        config.keys().find(is_secret).cloned()
+    let is_secret = |name: &&String| match metadata.and_then(|known| known.setting(name)) {
+        Some(declared) => declared.secret,
+        None => is_pin(name),
     };
-    pin.map(str::to_owned).or_else(secret)
+    pin_name(id).or_else(|| config.keys().find(is_secret).cloned())
 }
 
 /// The setting of the `local` plugin that names the certificate file; its key id is the key file.
@@ -186,6 +195,7 @@ mod tests {
     use hardsign_plugin::proto::Setting;
 
     use super::*;
+    use crate::plugin::{Origin, PluginName};
 
     fn declaring() -> Metadata {
         Metadata::new("m", "d", "1.0.0", "u").with_settings([
@@ -206,7 +216,16 @@ mod tests {
         let here = std::path::absolute("some/chain.pem").unwrap();
         assert_eq!(settled["cert-chain"], here.to_str().unwrap());
         assert_eq!(settled["token-label"], "some/label");
-        for kept in ["/etc/chain.pem", "", "file:/etc/chain.pem"] {
+        let config = PluginConfig::from([("cert-chain".into(), "file:some/chain.pem".into())]);
+        let settled = super::settled(&declaring(), config).unwrap();
+        assert_eq!(settled["cert-chain"], format!("file:{}", here.display()));
+        for kept in [
+            "/etc/chain.pem",
+            "/etc/../chain.pem",
+            "",
+            "file:/etc/chain.pem",
+            "file:",
+        ] {
             let config = PluginConfig::from([("cert-chain".into(), kept.into())]);
             assert_eq!(
                 super::settled(&declaring(), config.clone()).unwrap(),
@@ -225,27 +244,43 @@ mod tests {
     #[test]
     fn secrets_in_clear_are_found_by_name() {
         let found = |id: &str| secret_in_clear(None, id, &PluginConfig::new());
-        for id in [
-            "pkcs11:token=T?pin-value=1234",
-            "pkcs11:token=T;pin-value=1234",
-            "pkcs11:pin-value=1234",
-            "pkcs11:token=T?module-path=/m.so&PIN-VALUE=1234",
-            "PKCS11:token=T?Pin-Value=1234",
-            "other:key?pin-value=1234",
-            "yubikey:slot=9c;pin=123456",
+        for name in [
+            "pin-value",
+            "Pin_Value",
+            "pinvalue",
+            "user-pin",
+            "userpin",
+            "pin%2Dvalue",
         ] {
-            let name = found(id).unwrap();
-            assert!(name.to_lowercase().starts_with("pin"), "{id}");
-            assert!(!name.contains("1234"), "{id}");
+            for id in [
+                format!("pkcs11:token=T?module-path=/m.so&{name}=1234"),
+                format!("pkcs11:token=T;{name}=1234"),
+                format!("other:key?{name}=1234"),
+                format!("{name}=1234"),
+            ] {
+                let name = found(&id).unwrap();
+                assert!(is_pin(&name) && !name.contains("1234"), "{id}");
+            }
         }
+        assert_eq!(found("yubikey:slot=9c;pin=123456").as_deref(), Some("pin"));
         for id in [
             "pkcs11:token=T?pin-source=env:PIN",
-            "pkcs11:object=pin-value",
             "arn:aws:kms:eu-1:1:key/2",
-            "pin",
-            "https://vault.example/keys/k?pin=not-one",
         ] {
             assert_eq!(found(id), None, "{id}");
+        }
+        // A plugin that declares no settings may take any.
+        for name in ["pin", "PIN", "pin_value", "userpin"] {
+            let config = PluginConfig::from([(name.into(), "1234".into())]);
+            let silent = Metadata::new("m", "d", "1.0.0", "u");
+            for metadata in [None, Some(&silent)] {
+                assert_eq!(
+                    secret_in_clear(metadata, "k", &config).as_deref(),
+                    Some(name)
+                );
+            }
+            let declared = silent.with_settings([Setting::new(name, "no secret")]);
+            assert_eq!(secret_in_clear(Some(&declared), "k", &config), None);
         }
         let config = PluginConfig::from([("access-key".into(), "hush".into())]);
         assert_eq!(
@@ -253,6 +288,24 @@ mod tests {
             Some("access-key")
         );
         assert_eq!(secret_in_clear(None, "k", &config), None);
+    }
+
+    /// The `local` plugin of the box names keys by files, a plugin of the user's that calls itself so by
+    /// whatever it likes.
+    #[test]
+    fn a_key_s_file_is_relative_to_the_user() {
+        let file = |name: &str, origin| PluginFile {
+            name: PluginName::new(name).unwrap(),
+            path: PathBuf::new(),
+            origin,
+        };
+        let here = std::path::absolute("some/k.key").unwrap();
+        let local = file("local", Origin::Box);
+        assert_eq!(settled_id(&local, "some/k.key"), here.to_str().unwrap());
+        assert_eq!(settled_id(&local, "/k.key"), "/k.key");
+        for other in [file("local", Origin::User), file("pkcs11", Origin::Box)] {
+            assert_eq!(settled_id(&other, "some/k.key"), "some/k.key");
+        }
     }
 
     struct Place {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hardsign_plugin::pkcs11_uri::path_value;
 use hardsign_plugin::proto::{Command, ErrorCode, ErrorResponse, PluginConfig, Token};
 use serde_json::Value;
 
@@ -152,48 +153,14 @@ impl About {
             }
         };
         let setting = |name: &str| self.config.get(name).cloned();
-        let label = attribute(&self.key_id, "token").or_else(|| setting("token-label"));
-        let serial = attribute(&self.key_id, "serial").or_else(|| setting("serial"));
+        let label = path_value(&self.key_id, "token").or_else(|| setting("token-label"));
+        let serial = path_value(&self.key_id, "serial").or_else(|| setting("serial"));
         differs(label, &token.label, |a, b| a == b)
             || differs(serial, &token.serial, |a, b| {
                 let number = |text: &str| text.trim_start_matches('0').to_ascii_lowercase();
                 number(a) == number(b)
             })
     }
-}
-
-/// The attribute of a URI's path, decoded; `None` where there is none, or more than one.
-fn attribute(id: &str, name: &str) -> Option<String> {
-    let (_, path) = id.split_once(':')?;
-    let path = path.split('?').next().unwrap_or_default();
-    let mut found = path.split(';').filter_map(|attribute| {
-        let (found, value) = attribute.split_once('=')?;
-        (found == name).then(|| decoded(value))
-    });
-    let only = found.next()?;
-    found.next().is_none().then_some(only)
-}
-
-/// `%20` and the like as the characters that they stand for (RFC 3986 §2.1).
-fn decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = (*first == b'%').then(|| after.get(..2)).flatten();
-        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -22,12 +22,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::interrupt::Interrupt;
 use crate::event::Listener;
-use crate::json::JsonError;
+use crate::json::{JsonError, shortened};
 use driver::{Driver, Message, Outgoing};
 
 mod driver;
@@ -165,6 +165,8 @@ pub struct Session {
     messages: mpsc::UnboundedSender<Message>,
     broken: Arc<OnceLock<Arc<SessionError>>>,
     permits: Arc<Semaphore>,
+    /// How many permits there are, free or in use.
+    allowed: Mutex<u32>,
     driver: JoinHandle<()>,
     interrupt: Interrupt,
 }
@@ -190,13 +192,14 @@ impl Session {
             messages,
             broken,
             permits: Arc::new(Semaphore::new(1)),
+            allowed: Mutex::new(1),
             driver: tokio::spawn(async move { driver.run(&told).await }),
             interrupt: interrupt.clone(),
         }
     }
 
     /// Opens the session for a key, or without a key id for the key store; from then on as many
-    /// requests may be under way as the answer allows.
+    /// requests may be under way as the last answer to an `open` allows.
     ///
     /// # Errors
     /// Outside: the session broke. Inside: the plugin refused.
@@ -205,15 +208,28 @@ impl Session {
             Ok(opened) => opened,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let most = usize::try_from(opened.max_in_flight)
-            .unwrap_or(usize::MAX)
-            .min(MAX_IN_FLIGHT);
-        // There is one already.
-        let more = most
-            .checked_sub(1)
-            .ok_or_else(|| self.break_with(SessionError::NoneInFlight))?;
-        self.permits.add_permits(more);
+        if opened.max_in_flight == 0 {
+            return Err(self.break_with(SessionError::NoneInFlight));
+        }
+        self.allow(opened.max_in_flight).await;
         Ok(Ok(opened))
+    }
+
+    /// Sets how many requests may be under way. Where there are more already, it waits for their answers.
+    async fn allow(&self, max_in_flight: u32) {
+        let most = max_in_flight.min(MAX_IN_FLIGHT);
+        let mut allowed = self.allowed.lock().await;
+        if most < *allowed {
+            let surplus = allowed.saturating_sub(most);
+            // The semaphore is never closed.
+            if let Ok(permits) = self.permits.acquire_many(surplus).await {
+                permits.forget();
+            }
+        } else {
+            let more = usize::try_from(most.saturating_sub(*allowed));
+            self.permits.add_permits(more.unwrap_or_default());
+        }
+        *allowed = most;
     }
 
     /// Asks for a signature over a digest, by the scheme that goes with the key if none is named;
@@ -265,7 +281,10 @@ impl Session {
         match answer {
             Ok(response) => match A::deserialize(response) {
                 Ok(answer) => Ok(Ok(answer)),
-                Err(source) => Err(self.break_with(SessionError::Answer { command, source })),
+                Err(source) => {
+                    let source = shortened(source);
+                    Err(self.break_with(SessionError::Answer { command, source }))
+                }
             },
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -317,7 +336,7 @@ impl Session {
 }
 
 /// Requests under way at most, whatever the plugin allows.
-const MAX_IN_FLIGHT: usize = 256;
+const MAX_IN_FLIGHT: u32 = 256;
 
 /// A session that is open for the key of the request.
 #[cfg(test)]

@@ -64,7 +64,8 @@ impl PluginSigner {
     /// the `local` plugin of the box: the reference has no plugin there, and its texts name files.
     ///
     /// # Errors
-    /// If the plugin can't be run, breaks the contract, refuses, or can't sign.
+    /// If the plugin can't be run, breaks the contract, refuses, or can't sign, or if what a session says of
+    /// the key's certificates can't be used.
     // PLG-31, CFG-20
     pub async fn open(host: &Host, key: PluginKey, kind: Kind) -> Result<Self, PluginError> {
         UnopenedSigner::connect(host, key, kind).await?.open().await

@@ -272,8 +272,9 @@ impl KeyStore {
             plugin_config: settled(&self.metadata, config)?,
         };
         let name = "describe-key";
+        let about = About::key(name, key_id, &request.plugin_config);
         let described: DescribeKeyResponse = self
-            .ask(Command::DescribeKey, name, &request, Some(key_id))
+            .ask_about(Command::DescribeKey, name, &request, Some(key_id), &about)
             .await?;
         self.plugin
             .check_key("describeKey", &described.key_id, key_id)?;
@@ -321,7 +322,7 @@ impl KeyStore {
         let opened = live.open(&self.plugin, &request).await?;
         // From now on the session needs no opening for the key store.
         self.opened.set(()).unwrap_or(());
-        let unknown = || self.plugin.unknown_key_spec(key_id, String::new());
+        let unknown = || self.plugin.unknown_key_spec(key_id, "");
         let key_spec = opened.key_spec.ok_or_else(unknown)?;
         let public_key = match opened.public_key {
             Some(der) => {
@@ -364,7 +365,7 @@ impl KeyStore {
             .await
     }
 
-    /// The session, opened for the key store, or a process for the command alone.
+    /// Asks with the settings of the key store.
     async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         command: Command,
@@ -372,13 +373,25 @@ impl KeyStore {
         request: &Q,
         key: Option<&str>,
     ) -> Result<A, PluginError> {
+        let about = About::key(name, key.unwrap_or_default(), &self.config);
+        self.ask_about(command, name, request, key, &about).await
+    }
+
+    /// The session, opened for the key store, or a process for the command alone.
+    async fn ask_about<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        command: Command,
+        name: &'static str,
+        request: &Q,
+        key: Option<&str>,
+        about: &About,
+    ) -> Result<A, PluginError> {
         if !self.has(&Capability::Session) {
             let clock = self.plugin.host.one_shot_clock();
             return self.plugin.ask(&command, request, clock, key).await;
         }
         let live = self.open_session().await?;
-        let about = About::key(name, key.unwrap_or_default(), &self.config);
-        live.ask(&self.plugin, name, request, &about, key).await
+        live.ask(&self.plugin, name, request, about, key).await
     }
 
     /// The session, open for the key store.

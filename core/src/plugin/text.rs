@@ -25,6 +25,14 @@ pub(super) fn escaped(text: &str, limit: usize, lines: Lines) -> String {
     out
 }
 
+/// A name or the like that a plugin answered, cut where it is longer than any such thing.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// Whether line feeds are kept or escaped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Lines {
@@ -81,6 +89,9 @@ pub(super) fn without_pin(text: &str) -> String {
 /// What stands in place of a value that is kept out of logs.
 pub(super) const REDACTED: &str = "*****";
 
+/// Characters shown of a name that a plugin answered.
+const NAME: usize = 200;
+
 /// Bytes of a stream that are kept for error messages.
 const TAIL: usize = 16 << 10;
 
@@ -104,6 +115,13 @@ mod tests {
         assert_eq!(escaped("a\nb", 99, Lines::Keep), "a\nb");
         assert_eq!(escaped("abcdef", 3, Lines::Escape), "abc…");
         assert_eq!(escaped("abc", 3, Lines::Escape), "abc");
+    }
+
+    #[test]
+    fn names_are_cut() {
+        assert_eq!(cut("EC-256"), "EC-256");
+        assert_eq!(cut(&"é".repeat(200)), "é".repeat(200));
+        assert_eq!(cut(&"é".repeat(201)), "é".repeat(200) + "…");
     }
 
     #[test]

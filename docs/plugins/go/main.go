@@ -115,18 +115,26 @@ func session() {
 	for lines, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout); ; {
 		var asked struct {
 			ID      uint64
+			Command string
 			Request request
 		}
 		if lines.Decode(&asked) != nil {
 			return
 		}
-		answer, err := object{}, failure
-		if k.hash != 0 {
-			answer["signature"], err = k.sign(asked.Request)
-		} else if failure == nil { // the login: after a failure nothing is tried again
+		answer, err := any(nil), failure
+		switch {
+		case asked.Command == "get-plugin-metadata":
+			answer, err = metadata, nil
+		case failure != nil: // nothing is tried again
+		case asked.Command == "open" && k.hash == 0: // the login
 			k, failure = open(asked.Request)
 			answer, err = object{"keyId": asked.Request.KeyID, "keySpec": k.spec, "maxInFlight": 1,
 				"certificateChain": k.Certificate.Certificate, "interaction": "none"}, failure
+		case asked.Command == "sign-digest" && k.hash != 0:
+			signature, refused := k.sign(asked.Request)
+			answer, err = object{"signature": signature}, refused
+		default:
+			err = refuse("VALIDATION_ERROR", "%q can't be done in this session now", asked.Command)
 		}
 		if err != nil {
 			answers.Encode(object{"id": asked.ID, "error": err})

@@ -1,8 +1,5 @@
 //! `create-key`: a key pair made by the token, of which the private half never leaves it.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -141,9 +138,9 @@ pub(crate) fn writing(doing: &'static str, token: &Token, source: Call) -> Error
     }
 }
 
-fn random_id() -> std::io::Result<Vec<u8>> {
+fn random_id() -> Result<Vec<u8>, getrandom::Error> {
     let mut id = vec![0; ID_LEN];
-    File::open("/dev/urandom")?.read_exact(&mut id)?;
+    getrandom::fill(&mut id)?;
     Ok(id)
 }
 

@@ -21,7 +21,7 @@ const MAX_SLOTS: usize = 256;
 const MAX_LISTED: usize = 8;
 
 /// Where modules usually are; for error messages only.
-const USUAL_MODULES: [&str; 12] = [
+const USUAL_MODULES: [&str; 14] = [
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/pkcs11/libsofthsm2.so",
     "/usr/local/lib/softhsm/libsofthsm2.so",
@@ -30,7 +30,9 @@ const USUAL_MODULES: [&str; 12] = [
     "/usr/lib/aarch64-linux-gnu/opensc-pkcs11.so",
     "/usr/lib64/opensc-pkcs11.so",
     "/usr/lib/x86_64-linux-gnu/libykcs11.so",
+    "/usr/lib/aarch64-linux-gnu/libykcs11.so",
     "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1",
+    "/usr/lib/aarch64-linux-gnu/libtpm2_pkcs11.so.1",
     "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so",
     "/usr/safenet/lunaclient/lib/libCryptoki2_64.so",
     "/opt/nfast/toolkits/pkcs11/libcknfast.so",

@@ -7,8 +7,11 @@
 //! As §2.4 says, an attribute that is not known makes the path match nothing (here: an error),
 //! while one in the query is ignored. `pin-value` is refused, and so is `module-name`.
 //!
-//! Whoever only passes key ids on can't demand that they are right: [`pin_sources`], [`redacted`] and
-//! [`without_pin`] look at a text that may have faults, or be no URI at all.
+//! Whoever only passes key ids on can't demand that they are right: [`path_value`], [`pin_sources`],
+//! [`pin_name`], [`redacted`] and [`without_pin`] look at a text that may have faults, or be no URI at
+//! all.
+
+use std::borrow::Cow;
 
 /// The longest URI.
 const MAX_URI: usize = 4096;
@@ -306,29 +309,66 @@ fn text(name: &str, bytes: Vec<u8>) -> Result<String, UriError> {
 
 /// Undoes percent-encoding; characters that must be encoded are refused.
 fn decode(name: &str, value: &str, component: Component) -> Result<Vec<u8>, UriError> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut characters = value.chars();
-    while let Some(character) = characters.next() {
-        if character == '%' {
-            let digits = [characters.next(), characters.next()];
-            let [Some(high), Some(low)] = digits.map(|digit| digit.and_then(|d| d.to_digit(16)))
-            else {
-                return Err(UriError::Escape { name: name.into() });
-            };
-            bytes.push(u8::try_from((high << 4) | low).unwrap_or_default());
-            continue;
-        }
-        match u8::try_from(character) {
-            Ok(byte) if is_plain(byte, component) => bytes.push(byte),
-            _ => {
-                return Err(UriError::MustBeEscaped {
-                    name: name.into(),
-                    character,
-                });
+    let byte = |piece| match piece {
+        Piece::Escaped(byte) => Ok(byte),
+        Piece::Stray => Err(UriError::Escape { name: name.into() }),
+        Piece::Plain(character) => match u8::try_from(character) {
+            Ok(byte) if is_plain(byte, component) => Ok(byte),
+            _ => Err(UriError::MustBeEscaped {
+                name: name.into(),
+                character,
+            }),
+        },
+    };
+    pieces(value).map(byte).collect()
+}
+
+/// Undoes percent-encoding; whatever is no escape stays as it is.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Escaped(byte) => bytes.push(byte),
+            Piece::Stray => bytes.push(b'%'),
+            Piece::Plain(character) => {
+                bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }
     }
-    Ok(bytes)
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A part of a text with escapes (RFC 3986 §2.1).
+enum Piece {
+    /// `%20` and the like.
+    Escaped(u8),
+    /// A percent sign that begins no escape.
+    Stray,
+    /// Any other character.
+    Plain(char),
+}
+
+fn pieces(text: &str) -> impl Iterator<Item = Piece> + '_ {
+    let mut rest = text.chars();
+    std::iter::from_fn(move || {
+        let first = rest.next()?;
+        if first != '%' {
+            return Some(Piece::Plain(first));
+        }
+        let mut after = rest.clone();
+        let digits = [after.next(), after.next()];
+        let [Some(high), Some(low)] =
+            digits.map(|digit| digit.and_then(|digit| digit.to_digit(16)))
+        else {
+            return Some(Piece::Stray);
+        };
+        rest = after;
+        let byte = u8::try_from((high << 4) | low).unwrap_or_default();
+        Some(Piece::Escaped(byte))
+    })
 }
 
 /// `pk11-pchar` and `pk11-qchar` of RFC 7512 §2.3.
@@ -341,31 +381,47 @@ fn is_plain(byte: u8, component: Component) -> bool {
         }
 }
 
+/// The attributes of one component of a text that need not be a right URI: names decoded, values as they
+/// stand there. What has no value is passed over.
+fn loosely(component: &str, separator: char) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+    component.split(separator).filter_map(|attribute| {
+        let (name, value) = attribute.split_once('=')?;
+        Some((decoded(name), value))
+    })
+}
+
+/// The value of an attribute of the path, decoded, in a text that need not be a right URI, nor of this
+/// scheme; `None` where there is none, or more than one.
+pub fn path_value(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(':')?;
+    let path = rest.split('?').next().unwrap_or_default();
+    let mut found = loosely(path, ';').filter(|(found, _)| found == name);
+    let (_, only) = found.next()?;
+    match found.next() {
+        None => Some(decoded(only).into_owned()),
+        Some(_) => None,
+    }
+}
+
 /// The values of `pin-source`, decoded, in the query of a text that need not be a right URI. Escapes
 /// that are none stay as they are.
 pub fn pin_sources(text: &str) -> impl Iterator<Item = String> + '_ {
     let query = text.split_once('?').map_or("", |(_, query)| query);
-    query
-        .split('&')
-        .filter_map(|attribute| attribute.strip_prefix("pin-source="))
-        .map(|value| {
-            let mut bytes = Vec::with_capacity(value.len());
-            let mut rest = value.as_bytes();
-            while let Some((first, after)) = rest.split_first() {
-                let escape = (*first == b'%').then(|| after.get(..2)).flatten();
-                let byte = escape
-                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-                    .and_then(|digits| {
-                        u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-                    });
-                bytes.push(byte.unwrap_or(*first));
-                rest = match byte {
-                    Some(_) => after.get(2..).unwrap_or_default(),
-                    None => after,
-                };
-            }
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
+    loosely(query, '&')
+        .filter(|(name, _)| name == "pin-source")
+        .map(|(_, value)| decoded(value).into_owned())
+}
+
+/// The name of an attribute that [is a PIN](is_pin), wherever it stands in a text that need not be a right
+/// URI. A plain `pin` counts in `pkcs11:` and `yubikey:` alone, since it may mean anything elsewhere.
+pub fn pin_name(text: &str) -> Option<String> {
+    let names_tokens = [SCHEME, "yubikey:"].iter().any(|scheme| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    text.split([':', ';', '?', '&'])
+        .filter_map(|part| Some(decoded(part.split_once('=')?.0).trim().to_owned()))
+        .find(|name| is_pin(name) && (names_tokens || !name.eq_ignore_ascii_case("pin")))
 }
 
 /// The text with the value of each attribute that [is a PIN](is_pin) replaced by `mark`, for logs and
@@ -377,8 +433,9 @@ pub fn redacted(text: &str, mark: &str) -> String {
             let Some((name, value)) = part.split_once('=') else {
                 return part.to_owned();
             };
-            let plain = name.rsplit(':').next().unwrap_or(name);
-            if !is_pin(plain) && !name.to_ascii_lowercase().ends_with("pin-value") {
+            let plain = decoded(name);
+            let last = plain.rsplit(':').next().unwrap_or_default().trim();
+            if !is_pin(last) && !plain.to_ascii_lowercase().ends_with("pin-value") {
                 return part.to_owned();
             }
             let separator = value.trim_start_matches(|c| !matches!(c, ';' | '&' | '?'));
@@ -393,10 +450,11 @@ pub fn without_pin(text: &str) -> String {
     let Some((path, query)) = text.split_once('?') else {
         return text.to_owned();
     };
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|attribute| !attribute.starts_with("pin-"))
-        .collect();
+    let says_a_pin = |attribute: &&str| {
+        let name = attribute.split('=').next().unwrap_or_default();
+        decoded(name).starts_with("pin-")
+    };
+    let kept: Vec<_> = query.split('&').filter(|part| !says_a_pin(part)).collect();
     format!("{path}?{}", kept.join("&"))
 }
 
@@ -599,6 +657,7 @@ mod tests {
             sources("x?pin-source=fd%3a7&pin-source=%+1"),
             ["fd:7", "%+1"]
         );
+        assert_eq!(sources("x?pin%2Dsource=env:P"), ["env:P"]);
         assert!(sources("pin-sources=x;pkcs11:pin-source").is_empty());
         assert!(sources("pkcs11:object=a&pin-source=x").is_empty());
 
@@ -614,6 +673,10 @@ mod tests {
         assert_eq!(shown("pkcs11:token=T"), "pkcs11:token=T");
         assert_eq!(shown("pin-value="), "pin-value=*****");
         assert_eq!(shown("épin-value=é"), "épin-value=*****");
+        assert_eq!(
+            shown("pkcs11:object=k?pin%2dvalue=1234&x=1"),
+            "pkcs11:object=k?pin%2dvalue=*****&x=1"
+        );
 
         assert_eq!(
             without_pin("pkcs11:token=T?module-path=/m.so&pin-source=file:/pin"),
@@ -623,6 +686,72 @@ mod tests {
             without_pin("pkcs11:token=T?pin-value=1234"),
             "pkcs11:token=T?"
         );
+        assert_eq!(
+            without_pin("pkcs11:token=T?pin%2Dsource=env:P"),
+            "pkcs11:token=T?"
+        );
         assert_eq!(without_pin("pkcs11:token=T"), "pkcs11:token=T");
+    }
+
+    /// Every spelling that the parser refuses is found in texts that are not parsed, too.
+    #[test]
+    fn a_pin_is_found_by_any_of_its_names() {
+        for name in [
+            "pin-value",
+            "PIN-VALUE",
+            "pin_value",
+            "pinvalue",
+            "PinValue",
+            "user-pin",
+            "user_pin",
+            "userpin",
+            "pin%2Dvalue",
+            "%70in-value",
+            "user%2dpin",
+            "pin%5Fvalue",
+        ] {
+            for text in [
+                format!("pkcs11:token=T?{name}=1234"),
+                format!("pkcs11:token=T;{name}=1234;object=k"),
+                format!("pkcs11:{name}=1234"),
+                format!("other:key?x=y&{name}=1234"),
+                format!("{name}=1234"),
+            ] {
+                let found = pin_name(&text).unwrap();
+                assert!(is_pin(&found), "{text}: {found}");
+                assert!(!redacted(&text, "").contains("1234"), "{text}");
+            }
+        }
+        for text in ["yubikey:slot=9c;pin=1234", "PKCS11:?P%49N=1234"] {
+            assert!(pin_name(text).is_some(), "{text}");
+        }
+        for text in [
+            "pkcs11:token=T?pin-source=env:PIN",
+            "pkcs11:object=pin-value",
+            "https://vault.example/keys/k?pin=not-one",
+            "pin",
+            "",
+        ] {
+            assert_eq!(pin_name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_value_of_a_path() {
+        let token = |text: &str| path_value(text, "token");
+        assert_eq!(
+            token("pkcs11:object=k;token=b%61r%20").as_deref(),
+            Some("bar ")
+        );
+        assert_eq!(token("other:token=%zz").as_deref(), Some("%zz"));
+        assert_eq!(token("pkcs11:t%6fken=a").as_deref(), Some("a"));
+        for none in [
+            "pkcs11:object=k?token=a",
+            "token=a",
+            "pkcs11:token=a;token=b",
+            "x:Token=a",
+        ] {
+            assert_eq!(token(none), None, "{none}");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod certificates;
 mod envelope;
 mod keys;
 mod metadata;
+mod offers;
 mod process;
 mod session;
 mod signing;
@@ -101,8 +102,10 @@ pub enum Verdict {
     Warned(Finding),
     /// It was not.
     Failed(Finding),
-    /// It does not apply, or something that it needs failed.
+    /// Something that it needs failed, or was not named.
     Skipped(String),
+    /// It does not apply: the plugin does not offer what it is about, or it can't be tried without harm.
+    Untried(String),
 }
 
 /// What was wrong.
@@ -160,6 +163,10 @@ pub fn run(subject: &Subject) -> Report {
     if has(&Capability::TrustedIdentity) || has(&Capability::RevocationCheck) {
         verification::check(subject, &metadata, own.as_ref(), &mut report);
     }
+    if has(&Capability::TestKeys) {
+        offers::test_key(subject, &mut report);
+    }
+    offers::untried(subject, &metadata, &mut report);
     report
 }
 
@@ -171,10 +178,15 @@ fn signatures(subject: &Subject, metadata: &Metadata, report: &mut Report) -> Op
         return None;
     };
     let key = if has(&Capability::RawSignature) {
-        signing::check(subject, metadata, key_id, report)
+        let key = signing::check(subject, metadata, key_id, report);
+        offers::settings(subject, metadata, key_id, report);
+        key
     } else {
         None
     };
+    if has(&Capability::Attest) {
+        offers::attest(subject, key_id, key.as_ref(), report);
+    }
     if has(&Capability::Session) {
         session::check(subject, metadata, key_id, key.as_ref(), report);
     }
@@ -201,6 +213,10 @@ impl Report {
 
     fn skip(&mut self, requirement: &'static str, rule: &'static str, why: &str) {
         self.add(requirement, rule, Verdict::Skipped(why.into()));
+    }
+
+    fn untried(&mut self, requirement: &'static str, rule: &'static str, why: String) {
+        self.add(requirement, rule, Verdict::Untried(why));
     }
 
     /// A MUST: passes what the closure gives, or notes what is wrong with the exchange.
@@ -251,19 +267,20 @@ fn judged<T>(
 /// A table for people: one line a rule, and below a rule that was not met what was said.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut counts = [0_usize; 4];
+        let mut counts = [0_usize; 5];
         for check in &self.checks {
             let (column, mark, finding) = match &check.verdict {
                 Verdict::Passed => (0, "ok  ", None),
                 Verdict::Warned(finding) => (1, "WARN", Some(finding)),
                 Verdict::Failed(finding) => (2, "FAIL", Some(finding)),
                 Verdict::Skipped(_) => (3, "skip", None),
+                Verdict::Untried(_) => (4, "none", None),
             };
             if let Some(count) = counts.get_mut(column) {
                 *count = count.saturating_add(1);
             }
             write!(f, "{mark}  {:<8} {}", check.requirement, check.rule)?;
-            if let Verdict::Skipped(why) = &check.verdict {
+            if let Verdict::Skipped(why) | Verdict::Untried(why) = &check.verdict {
                 write!(f, " ({why})")?;
             }
             writeln!(f)?;
@@ -276,10 +293,14 @@ impl fmt::Display for Report {
                 }
             }
         }
-        let [passed, warned, failed, skipped] = counts;
+        let [passed, warned, failed, skipped, untried] = counts;
         write!(
             f,
             "{passed} met, {failed} broken, {warned} to be considered, {skipped} skipped"
-        )
+        )?;
+        match untried {
+            0 => Ok(()),
+            untried => write!(f, ", {untried} not tried"),
+        }
     }
 }

@@ -18,6 +18,7 @@
 //! | `scheme` | `authority`: envelopes of the scheme notary.x509.signingAuthority |
 //! | `token-label`, `token-serial` | how it names its token, in answers to `open` and in errors |
 //! | `in-flight` | `maxInFlight` of a session |
+//! | `declares` | the settings that it declares, separated by commas; without it none are |
 //! | `log` | a file to which a line is added for each thing done |
 //!
 //! Without a stage, faults of metadata come with the metadata and all others with the signature.
@@ -134,7 +135,8 @@ fn one_shot(command: &Command) -> ExitCode {
         }
     }
     let fault = manners.at(command.name());
-    if let Some(code) = objection(command, &request).or_else(|| strict(&manners, &request)) {
+    let objection = objection(command, &request).or_else(|| undeclared(&manners));
+    if let Some(code) = objection.or_else(|| strict(&manners, &request)) {
         return code;
     }
     if let Some(code) = faults::commit(fault) {
@@ -147,6 +149,11 @@ fn one_shot(command: &Command) -> ExitCode {
             answers::signature(&manners, fault, &request)
         }
         Command::GenerateEnvelope => envelope::generate(fault, &request),
+        Command::AttestKey => answers::evidence(fault),
+        Command::GenerateTestKey => match answers::test_key(fault, &request) {
+            Ok(answer) => answer,
+            Err(error) => return refuse("ERROR", &error.to_string()),
+        },
         Command::VerifySignature => answers::verification(fault, &request),
         _ => return refuse("VALIDATION_ERROR", "no such command"),
     };
@@ -159,7 +166,7 @@ fn one_shot(command: &Command) -> ExitCode {
 fn objection(command: &Command, request: &Value) -> Option<ExitCode> {
     let needs_key = match command {
         Command::GetPluginMetadata => return None,
-        Command::VerifySignature => false,
+        Command::VerifySignature | Command::GenerateTestKey => false,
         _ => true,
     };
     if request["contractVersion"] != "1.0" {
@@ -177,6 +184,20 @@ fn objection(command: &Command, request: &Value) -> Option<ExitCode> {
     }
     None
 }
+
+/// A setting that was not declared, where any were.
+fn undeclared(manners: &Manners) -> Option<ExitCode> {
+    let declared = manners.config.get(DECLARES)?;
+    let is_known = |name: &String| declared.split(',').any(|known| known == name);
+    let takes_all = manners.fault == "takes-any-setting";
+    let unknown = manners.config.keys().find(|name| !is_known(name));
+    let unknown = unknown.filter(|_| !takes_all)?;
+    let message = format!("there is no setting {unknown}");
+    Some(refuse("VALIDATION_ERROR", &message))
+}
+
+/// The setting that names those that metadata declares.
+const DECLARES: &str = "declares";
 
 /// What a plugin refuses that knows signatures and policies of its own kind alone.
 fn strict(manners: &Manners, request: &Value) -> Option<ExitCode> {

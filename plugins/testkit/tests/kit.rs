@@ -5,12 +5,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use hardsign_plugin_testkit::kit::{self, Report, Subject, Verdict};
+use hardsign_plugin_testkit::kit::{self, Check, Report, Subject, Verdict};
 use hardsign_plugin_testkit::rude::FAULTS;
 
 const RUDE: &str = env!("CARGO_BIN_EXE_notation-rude");
 
-const ALL: &str = "SIGNATURE_GENERATOR.RAW,SIGNATURE_GENERATOR.ENVELOPE,SIGNATURE_VERIFIER.TRUSTED_IDENTITY,SIGNATURE_VERIFIER.REVOCATION_CHECK,HARDSIGN.DIGEST,HARDSIGN.SESSION";
+const ALL: &str = "SIGNATURE_GENERATOR.RAW,SIGNATURE_GENERATOR.ENVELOPE,SIGNATURE_VERIFIER.TRUSTED_IDENTITY,SIGNATURE_VERIFIER.REVOCATION_CHECK,HARDSIGN.DIGEST,HARDSIGN.SESSION,HARDSIGN.ATTEST,HARDSIGN.TEST_KEYS";
 
 /// What a plugin may do.
 const HARMLESS: &[&str] = &[
@@ -21,6 +21,8 @@ const HARMLESS: &[&str] = &[
     "identity-fails",
     "revocation-fails",
     "unprocessed",
+    // A warning, where settings are declared.
+    "takes-any-setting",
 ];
 
 /// What only the suite's patience ends.
@@ -83,8 +85,42 @@ fn a_good_plugin_passes() {
     let report = run("");
     assert!(report.passed());
     assert!(broken(&report).is_empty(), "{report}");
-    assert!(report.to_string().ends_with(" 0 skipped"), "{report}");
+    let text = report.to_string();
+    assert!(text.contains(" 0 skipped, "), "{report}");
     assert!(report.checks.len() > 40);
+    // What it does not offer is named.
+    for part in [
+        "none  BLOB-13  generate-envelope for files (the plugin does not offer SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB)\n",
+        "none  PLG-51   set-up-token (the plugin does not offer HARDSIGN.SETUP)\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let untried = |check: &&Check| matches!(check.verdict, Verdict::Untried(_));
+    let untried = report.checks.iter().filter(untried).count();
+    assert!(text.ends_with(&format!(", {untried} not tried")), "{text}");
+    let every = "SIGNATURE_GENERATOR.ENVELOPE_FOR_BLOB,HARDSIGN.KEYS,HARDSIGN.SETUP";
+    let all = format!("{ALL},{every}");
+    let report = run_with("", &[("capabilities", &all)], None, &[]).to_string();
+    assert!(!report.contains("does not offer"), "{report}");
+    for part in [
+        "set-up-token (what it does to a token can't be undone)",
+        "(--create)",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+}
+
+/// A plugin that declares its settings refuses others.
+#[test]
+fn settings_that_are_not_declared() {
+    let declares = ("declares", "declares,fault,capabilities");
+    let rule = "a setting that metadata does not declare is refused";
+    for (fault, expected) in [("", "ok    "), ("takes-any-setting", "WARN  ")] {
+        let report = run_with(fault, &[declares], Some("k"), &[]).to_string();
+        let line = report.lines().find(|line| line.contains(rule)).unwrap();
+        assert!(line.starts_with(expected), "{report}");
+    }
+    assert!(!run("").to_string().contains(rule));
 }
 
 /// Every planted fault is found, and what is harmless is not called a fault.

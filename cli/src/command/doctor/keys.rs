@@ -11,6 +11,7 @@ use hardsign_core::config::{KeyEntry, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
 use hardsign_core::plugin::{
     Host, KeyChoice, KeyStore, Origin, PluginError, PluginErrorKind, PluginKey, PluginSigner,
+    UnopenedSigner,
 };
 use hardsign_core::text::WithCauses;
 use hardsign_core::trust::Loader;
@@ -193,9 +194,8 @@ async fn key(with: &Looking<'_>, entry: &KeyEntry) -> Result<Known, Trouble> {
     let resolved = PluginKey::resolve(host.finder(), dirs, choice, &BTreeMap::new());
     let resolved = resolved.map_err(told)?;
     if with.open {
-        let signer = PluginSigner::open(host, resolved, Kind::Blob)
-            .await
-            .map_err(told)?;
+        let signer = UnopenedSigner::connect(host, resolved, Kind::Blob).await;
+        let signer = signer.map_err(told)?.look().await.map_err(told)?;
         let known = Known {
             message: opened(&signer),
             chain: chain_of(&signer),

@@ -70,6 +70,9 @@ pub enum AnswerFault {
     /// A certificate chain that breaks a rule, found before the signature could be looked at.
     // PLG-30
     Chain(Box<EnvelopeError>),
+    /// A key was opened with certificates that are no chain, or not that key's.
+    // PLG-30
+    Certificates(Box<EnvelopeError>),
     /// A session that was started again answers for another key or chain.
     KeyChanged,
     /// An envelope of another kind than asked for.
@@ -135,6 +138,10 @@ impl AnswerFault {
                 plural(*bytes, "byte")
             ),
             Self::Chain(_) => f.write_str("generated signature failed verification"),
+            Self::Certificates(_) => write!(
+                f,
+                "plugin {plugin} opened the key with certificates that can't be used"
+            ),
             Self::KeyChanged => write!(
                 f,
                 "plugin {plugin} was started again and answered with another key or certificate chain"
@@ -148,7 +155,7 @@ impl AnswerFault {
 
     pub(super) fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Chain(source) => Some(source),
+            Self::Chain(source) | Self::Certificates(source) => Some(source),
             _ => None,
         }
     }

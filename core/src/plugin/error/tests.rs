@@ -201,6 +201,12 @@ fn plg_24_texts_of_answers() {
             "plugin x returned a certificate chain of 33 certificates and 9 bytes, which is more than hardsign reads",
         ),
         (
+            AnswerFault::Certificates(Box::new(
+                crate::envelope::EnvelopeError::CertificateChainMissing,
+            )),
+            "plugin x opened the key with certificates that can't be used: certificate chain is not present",
+        ),
+        (
             AnswerFault::KeyChanged,
             "plugin x was started again and answered with another key or certificate chain",
         ),

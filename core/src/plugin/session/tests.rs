@@ -91,12 +91,7 @@ impl Stage {
         let events = Events::default();
         let heard = Arc::clone(&events);
         let interrupt = Interrupt::new();
-        let request = OpenRequest {
-            contract_version: CONTRACT_VERSION.into(),
-            key_id: Some("k".into()),
-            plugin_config: PluginConfig::new(),
-            purpose: Purpose::Sign,
-        };
+        let request = request("k");
         let listener = Listener::new(move |event: &Event<'_>| {
             heard.lock().unwrap().push(match *event {
                 Event::PluginNotice {
@@ -169,6 +164,16 @@ impl Stage {
     }
 }
 
+/// An `open` for a key.
+fn request(key_id: &str) -> OpenRequest {
+    OpenRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: Some(key_id.into()),
+        plugin_config: PluginConfig::new(),
+        purpose: Purpose::Sign,
+    }
+}
+
 fn digest(request: &Value) -> u8 {
     serde_json::from_value::<Base64>(request["request"]["digest"].clone())
         .unwrap()
@@ -218,6 +223,37 @@ async fn no_more_than_max_in_flight() {
     }
     for asked in asked {
         asked.await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// A session that is opened for the key store and then for a key allows what the second answer says, be it
+/// more or less than the first.
+#[tokio::test(start_paused = true)]
+async fn a_second_open_sets_how_many_are_under_way() {
+    for (first, then) in [(3, 2), (4, 1), (2, 3), (2, 2)] {
+        let mut stage = Stage::new(first).await;
+        let session = Arc::clone(&stage.session);
+        let opening = tokio::spawn(async move { session.open(&request("l")).await });
+        let id = stage.fake.id().await;
+        let answer = json!({"keyId": "l", "maxInFlight": then, "interaction": "none"});
+        stage.fake.line(json!({"id": id, "response": answer})).await;
+        opening.await.unwrap().unwrap().unwrap();
+        let asked: Vec<_> = (0..8).map(|byte| stage.ask(byte)).collect();
+        let mut under_way = Vec::new();
+        for _ in 0..then {
+            under_way.push(stage.fake.id().await);
+        }
+        let more = tokio::time::timeout(Duration::from_secs(9), stage.fake.request()).await;
+        assert!(more.is_err(), "{first} and then {then}");
+        for _ in 0..asked.len() {
+            let id = under_way.remove(0);
+            stage.fake.sign(id, &[1]).await;
+            let next = tokio::time::timeout(Duration::from_secs(9), stage.fake.id());
+            under_way.extend(next.await);
+        }
+        for asked in asked {
+            asked.await.unwrap().unwrap().unwrap();
+        }
     }
 }
 

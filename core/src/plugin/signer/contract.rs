@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::Holder;
 use crate::envelope::SignerChain;
 use crate::event::{Event, Observer as _};
+use crate::plugin::text::cut;
 use crate::plugin::{AnswerFault, PluginError, PluginErrorKind};
 use crate::sign::EnvelopeRequest;
 
@@ -48,7 +49,7 @@ impl Holder {
         let plugin = self.plugin();
         plugin.check_key("describeKey", &answer.key_id, &self.id)?;
         let key_spec = answer.key_spec.parse();
-        key_spec.map_err(|_| plugin.unknown_key_spec(&self.id, answer.key_spec))
+        key_spec.map_err(|_| plugin.unknown_key_spec(&self.id, &answer.key_spec))
     }
 
     /// A signature and the chain that came with it, by `sign-digest` or by `generate-signature` (PLG-26
@@ -90,7 +91,7 @@ impl Holder {
         if answer.signing_algorithm.parse() != Ok::<SignatureAlgorithm, _>(expected) {
             let wrong = plugin.error(AnswerFault::WrongAlgorithm {
                 answer: label,
-                answered: answer.signing_algorithm,
+                answered: cut(&answer.signing_algorithm),
                 expected,
             });
             return Err(plugin.chain_first(wrong, &chain));
@@ -122,7 +123,7 @@ impl Holder {
             return Ok(answer);
         }
         Err(plugin.error(AnswerFault::WrongEnvelopeType {
-            answered: answer.signature_envelope_type,
+            answered: cut(&answer.signature_envelope_type),
             asked: request.signature_envelope_type,
         }))
     }

@@ -50,6 +50,18 @@ impl RawSigner {
         }
     }
 
+    /// Proves the certificates that a session said when it was opened, before anything is signed with them. A
+    /// plugin without sessions says them with each signature.
+    pub(super) fn prove(&self) -> Result<(), PluginError> {
+        match &self.way {
+            Way::Session(session) => {
+                let proven = session.prove(self.holder.plugin());
+                proven.map_err(|error| self.holder.in_context(error))
+            }
+            Way::Contract(_) => Ok(()),
+        }
+    }
+
     pub(super) fn holder(&self) -> &Holder {
         &self.holder
     }

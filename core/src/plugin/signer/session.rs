@@ -9,8 +9,10 @@ use hardsign_plugin::proto::{CONTRACT_VERSION, OPEN, OpenRequest, OpenResponse, 
 use tokio::sync::Mutex;
 
 use super::Holder;
-use crate::envelope::SignerChain;
+use crate::crypto::PublicKey;
+use crate::envelope::{EnvelopeError, SignerChain};
 use crate::event::{Event, Observer as _};
+use crate::plugin::command::Plugin;
 use crate::plugin::latch::About;
 use crate::plugin::live::Live;
 use crate::plugin::{AnswerFault, PluginError, PluginErrorKind, SessionEnd};
@@ -20,8 +22,10 @@ use crate::plugin::{AnswerFault, PluginError, PluginErrorKind, SessionEnd};
 pub(super) struct SigningSession {
     slot: Mutex<Slot>,
     key_spec: KeySpec,
-    /// What the session said when it was opened: proven once.
+    /// What the session said when it was opened; the first who proves it proves it for all.
     chain: SignerChain,
+    /// The public key, where the session said that too.
+    public_key: Option<Vec<u8>>,
     max_in_flight: usize,
     signed: AtomicBool,
 }
@@ -37,6 +41,7 @@ struct Slot {
 /// What a session said of its key.
 struct Opened {
     key_spec: KeySpec,
+    public_key: Option<Vec<u8>>,
     chain: Vec<Vec<u8>>,
     max_in_flight: usize,
 }
@@ -63,6 +68,7 @@ impl SigningSession {
             }),
             key_spec: opened.key_spec,
             chain: opened.chain.into(),
+            public_key: opened.public_key,
             max_in_flight: opened.max_in_flight,
             signed: AtomicBool::new(false),
         };
@@ -75,6 +81,36 @@ impl SigningSession {
 
     pub(super) fn chain(&self) -> &SignerChain {
         &self.chain
+    }
+
+    /// Proves what the session said of its certificates: that they are a chain, and of this key. A person may
+    /// have to touch the device for a signature, which is not to be for nothing.
+    pub(super) fn prove(&self, plugin: &Plugin) -> Result<(), PluginError> {
+        let unfit = |source| plugin.error(AnswerFault::Certificates(Box::new(source)));
+        let leaf = self.chain.prove().map_err(unfit)?.leaf();
+        match leaf.key_spec() {
+            Some(derived) if derived == self.key_spec => {}
+            Some(derived) => {
+                let (derived, specified) = (
+                    derived.signature_algorithm(),
+                    self.key_spec.signature_algorithm(),
+                );
+                return Err(unfit(EnvelopeError::AlgorithmMismatch {
+                    derived,
+                    specified,
+                }));
+            }
+            None => return Err(unfit(EnvelopeError::UnsupportedKey)),
+        }
+        let Some(der) = &self.public_key else {
+            return Ok(());
+        };
+        let wrong = |fault| plugin.error_at("session open", AnswerFault::WrongPublicKey(fault));
+        let key = PublicKey::from_spki_der(der).map_err(|_| wrong("can't be read"))?;
+        match leaf.public_key() {
+            Ok(certified) if certified.is_same(&key) => Ok(()),
+            _ => Err(wrong("is not that of its certificate")),
+        }
     }
 
     /// Closes the plugin's stdin: it may end while nobody waits for it.
@@ -186,10 +222,11 @@ async fn open_key(holder: &Holder, live: &Live) -> Result<Opened, PluginError> {
 
 fn checked(holder: &Holder, opened: OpenResponse) -> Result<Opened, PluginError> {
     let plugin = holder.plugin();
-    let unknown = || plugin.unknown_key_spec(&holder.id, String::new());
+    let unknown = || plugin.unknown_key_spec(&holder.id, "");
     let max_in_flight = usize::try_from(opened.max_in_flight).unwrap_or(usize::MAX);
     Ok(Opened {
         key_spec: opened.key_spec.ok_or_else(unknown)?,
+        public_key: opened.public_key.map(|der| der.0),
         chain: plugin.check_chain(opened.certificate_chain)?,
         max_in_flight: max_in_flight.clamp(1, MAX_IN_FLIGHT),
     })

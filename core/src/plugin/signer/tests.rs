@@ -117,9 +117,11 @@ async fn env_39_a_thousand_signatures_in_one_session() {
     };
     let host = Host::new(Finder::with_box(&Dirs::below(directory.path()), Vec::new()));
     let key = PluginKey::new(file, "k", BTreeMap::new());
-    let signer = PluginSigner::open(&host, key, Kind::Blob).await.unwrap();
     VERIFIED.set(0);
     PROVEN.set(0);
+    let signer = PluginSigner::open(&host, key, Kind::Blob).await.unwrap();
+    // Before anybody is asked to sign.
+    assert_eq!((PROVEN.get(), VERIFIED.get()), (1, 0));
     let signed: Vec<_> = stream::iter(0..COUNT)
         .map(async |number| {
             let (blob, options) = job(number);

@@ -73,11 +73,26 @@ impl UnopenedSigner {
         }
     }
 
-    /// Opens the key: with a session this is the login.
+    /// Opens the key: with a session this is the login, and its certificates are proven.
     ///
     /// # Errors
     /// As [`PluginSigner::open`].
     pub async fn open(self) -> Result<PluginSigner, PluginError> {
+        let signer = self.look().await?;
+        if let PluginSigner::Raw(raw) = &signer
+            && let Err(error) = raw.prove()
+        {
+            raw.close().await;
+            return Err(error);
+        }
+        Ok(signer)
+    }
+
+    /// Opens the key to look at it: its certificates need not be fit to sign with.
+    ///
+    /// # Errors
+    /// As [`PluginSigner::open`], certificates aside.
+    pub async fn look(self) -> Result<PluginSigner, PluginError> {
         match self.makes_envelopes() {
             true => Ok(PluginSigner::Envelopes(
                 EnvelopeGenerator::open(self.0).await?,

@@ -131,7 +131,7 @@ fn certificates_that_do_not_fit() {
 fn wrong_requests_touch_nothing() {
     let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
-    let uri = token.uri_at(SPY, "K01", "pin");
+    let uri = token.uri_at(&SPY, "K01", "pin");
     for uri in [
         uri.replace("pin-source=", "pin-value="),
         uri.replace("token=T", "token=T;pin-value=12/34"),
@@ -176,7 +176,7 @@ fn wrong_requests_touch_nothing() {
             .contains("is EC-256, the request says RSA-2048")
     );
     // No PIN to be had: no login.
-    let (message, _) = fails(&token, &token.uri_at(SPY, "K01", "none"), &json!({}));
+    let (message, _) = fails(&token, &token.uri_at(&SPY, "K01", "none"), &json!({}));
     assert!(message.contains("can't be read"), "{message}");
     assert_eq!(token.calls("C_Login"), 1);
 }

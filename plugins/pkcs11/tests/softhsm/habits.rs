@@ -121,7 +121,7 @@ fn no_question_for_the_length() {
         }
     }
     let habits = Habits::new(3);
-    let uri = habits.token.uri_at(crate::plugin::SPY, "K01", "pin");
+    let uri = habits.token.uri_at(&crate::plugin::SPY, "K01", "pin");
     habits.signs(&uri, &[]);
     assert_eq!(habits.token.calls("C_Sign"), 2);
 }

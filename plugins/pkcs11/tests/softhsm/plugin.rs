@@ -7,16 +7,19 @@ use std::io::{BufRead, BufReader, Write};
 use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hardsign_test_support::schemas::{Kind, check};
 use serde_json::{Value, json};
 use softhsm_tests::run;
-use softhsm_tests::token::Token;
+use softhsm_tests::token::{self, Token};
 
 pub(crate) const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
-pub(crate) const SPY: &str = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so";
+
+/// OpenSC's module that logs the calls to another.
+pub(crate) static SPY: LazyLock<String> = LazyLock::new(|| token::spy().display().to_string());
 
 /// Key type for pkcs11-tool, key spec, hash, its openssl name.
 pub(crate) const KINDS: [(&str, &str, &str, &str); 6] = [

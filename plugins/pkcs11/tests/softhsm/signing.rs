@@ -98,7 +98,7 @@ fn a_session_logs_in_once() {
     let token = Plugin::new();
     token.ready("EC:prime256v1", "01", &[]);
     let mut session = token.session();
-    session.open(&token.uri_at(SPY, "K01", "pin"));
+    session.open(&token.uri_at(&SPY, "K01", "pin"));
     assert!(session.receive()["response"].is_object());
     let looked_up = token.calls("C_FindObjectsInit");
     for id in 2..102 {
@@ -125,7 +125,7 @@ fn a_wrong_pin_is_tried_once() {
     token.ready("EC:prime256v1", "01", &[]);
     token.write_pin("wrong", "000000");
     let mut session = token.session();
-    session.open(&token.uri_at(SPY, "K01", "wrong"));
+    session.open(&token.uri_at(&SPY, "K01", "wrong"));
     for id in 2..102 {
         session.sign(id, &[7; 32], "SHA-256");
     }
@@ -149,7 +149,10 @@ fn a_wrong_pin_is_tried_once() {
 fn describing_needs_no_login() {
     let token = Plugin::new();
     token.ready("rsa:2048", "01", &[]);
-    let uri = format!("pkcs11:token=T;id=%01?module-path={SPY}&pin-source=file:/none");
+    let uri = format!(
+        "pkcs11:token=T;id=%01?module-path={}&pin-source=file:/none",
+        *SPY
+    );
     assert_eq!(token.describe(&uri).unwrap()["keySpec"], "RSA-2048");
     assert_eq!(token.calls("C_Login"), 0);
 }
@@ -162,7 +165,7 @@ fn keys_that_want_a_login_each_time() {
         let id = format!("0{kind}");
         token.ready(key_type, &id, &["--always-auth"]);
         let mut session = token.session();
-        session.open(&token.uri_at(SPY, &format!("K{id}"), "pin"));
+        session.open(&token.uri_at(&SPY, &format!("K{id}"), "pin"));
         let opened = session.receive();
         assert_eq!(opened["response"]["maxInFlight"], 1 + 1, "{opened}");
         let leaf = bytes(&opened["response"]["certificateChain"][0]);
@@ -186,7 +189,7 @@ fn tokens_without_pss() {
         let (key_type, ..) = KINDS[kind];
         let id = format!("0{kind}");
         token.ready(key_type, &id, &[]);
-        let uri = token.uri_at(SPY, &format!("K{id}"), "pin");
+        let uri = token.uri_at(&SPY, &format!("K{id}"), "pin");
         let signed = token.sign(&uri, kind, &json!({})).unwrap();
         let leaf = bytes(&signed["certificateChain"][0]);
         token.verify(kind, &leaf, &bytes(&signed["signature"]));

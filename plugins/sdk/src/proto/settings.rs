@@ -1,6 +1,7 @@
 //! The settings that a plugin declares in its metadata, so that a misspelt one is an error.
 
 use super::{Metadata, PluginConfig, is_false, message};
+use crate::pkcs11_uri::is_pin;
 use crate::text::{meant, nearest, spelt};
 
 message! {
@@ -67,8 +68,8 @@ pub struct UnknownSetting {
 impl UnknownSetting {
     /// The user's next step.
     pub fn hint(&self) -> String {
-        if PINS.contains(&spelt(&self.name).as_str()) && self.known.iter().any(|k| k == PIN_SOURCE)
-        {
+        let is_secret = is_pin(&self.name) || SECRETS.contains(&spelt(&self.name).as_str());
+        if is_secret && self.known.iter().any(|known| known == PIN_SOURCE) {
             return format!(
                 "a PIN can't be given as a setting; {PIN_SOURCE} says where it comes from, for instance {PIN_SOURCE}=env:NAME"
             );
@@ -112,8 +113,8 @@ impl Metadata {
     }
 }
 
-/// Names under which people give a PIN.
-const PINS: [&str; 5] = ["pin", "pin-value", "puk", "password", "passphrase"];
+/// Names under which people give other secrets than PINs, or mean one.
+const SECRETS: [&str; 3] = ["puk", "password", "passphrase"];
 
 /// The setting that says where a PIN comes from.
 const PIN_SOURCE: &str = "pin-source";
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn a_pin_is_no_setting() {
         let metadata = metadata().with_settings([Setting::new("pin-source", "s")]);
-        for name in ["pin", "PIN", "pin_value", "pin-value", "password"] {
+        for name in ["pin", "PIN", "pin_value", "user-pin", "password"] {
             let config = PluginConfig::from([(name.into(), "1234".into())]);
             let error = metadata.check_settings(&config).unwrap_err();
             assert!(error.hint().contains("pin-source=env:NAME"), "{name}");

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::{self, PublicKey};
 use hardsign_plugin::proto::{
-    Base64, CONTRACT_VERSION, Capability, ErrorResponse, Interaction, ListKeysRequest,
-    ListKeysResponse, Metadata, OPEN, OpenRequest, OpenResponse, Purpose, SIGN_DIGEST,
-    SessionEvent, SessionLine, SessionRequest, SessionSignRequest, SessionSignResponse,
+    Base64, CONTRACT_VERSION, Capability, DescribeKeyRequest, DescribeKeyResponse, ErrorCode,
+    ErrorResponse, Interaction, ListKeysRequest, ListKeysResponse, Metadata, OPEN, OpenRequest,
+    OpenResponse, Purpose, SIGN_DIGEST, SessionEvent, SessionLine, SessionRequest,
+    SessionSignRequest, SessionSignResponse,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -46,6 +47,7 @@ pub(super) fn check(
         return;
     };
     describe(subject, metadata, key_id, described, report);
+    latch(subject, key_id, described, report);
     if metadata.capabilities.contains(&Capability::Keys) {
         key_store(subject, report);
     }
@@ -82,7 +84,8 @@ pub(super) fn open_request(
     }
 }
 
-/// A session that is opened to look at a key, and is then asked something that it need not know.
+/// A session that is opened to look at a key. Before and after that it is asked other things, in the middle of
+/// which there is always a digest: whoever does not look at the command signs it.
 fn describe(
     subject: &Subject,
     metadata: &Metadata,
@@ -93,11 +96,18 @@ fn describe(
     let Some(mut talk) = start(subject, report) else {
         return;
     };
+    who_it_is(
+        subject,
+        metadata,
+        "get-plugin-metadata before open is answered as by itself, or refused",
+        &mut talk,
+        report,
+    );
     let answer = talk.ask(
         OPEN,
         &[&open_request(subject, Some(key_id), Purpose::Describe)],
     );
-    report.must(
+    let opened = report.must(
         "PLG-51",
         "a session can be opened to describe the key, which is of the same kind",
         &talk.exchange(),
@@ -108,10 +118,63 @@ fn describe(
                 .ok_or_else(|| "it is another".into())
         }),
     );
-    let answer = talk.ask("get-plugin-metadata", &[&json!({})]);
+    if opened.is_none() {
+        return;
+    }
+    who_it_is(
+        subject,
+        metadata,
+        "get-plugin-metadata in a session is answered as by itself, or refused",
+        &mut talk,
+        report,
+    );
+    let describe = DescribeKeyRequest {
+        contract_version: CONTRACT_VERSION.into(),
+        key_id: key_id.into(),
+        plugin_config: subject.config.clone(),
+    };
+    let answer = talk.ask("describe-key", &[&with_digest(&describe, key_spec)]);
     report.must(
         "PLG-51",
-        "get-plugin-metadata in a session is answered as by itself, or refused",
+        "describe-key in a session is answered as by itself, or refused",
+        &talk.exchange(),
+        answer.and_then(|mut answers| match answers.pop() {
+            Some(Err(_)) => Ok(()),
+            answer => {
+                let told: DescribeKeyResponse = granted(answer)?;
+                same_key(&told.key_id, key_id)?;
+                (told.key_spec == key_spec)
+                    .then_some(())
+                    .ok_or_else(|| "the key is another".into())
+            }
+        }),
+    );
+    let answer = talk.ask("no-such-command", &[&with_digest(&describe, key_spec)]);
+    report.must(
+        "PLG-51",
+        "an unknown command in a session is refused",
+        &talk.exchange(),
+        answer.and_then(|mut answers| match answers.pop() {
+            Some(Err(_)) => Ok(()),
+            _ => Err("it was answered".into()),
+        }),
+    );
+    end(talk, report);
+}
+
+/// `get-plugin-metadata` within a session.
+fn who_it_is(
+    subject: &Subject,
+    metadata: &Metadata,
+    rule: &'static str,
+    talk: &mut Talk,
+    report: &mut Report,
+) {
+    let request = json!({"pluginConfig": subject.config});
+    let answer = talk.ask("get-plugin-metadata", &[&request]);
+    report.must(
+        "PLG-51",
+        rule,
         &talk.exchange(),
         answer.and_then(|mut answers| match answers.pop() {
             Some(Err(_)) => Ok(()),
@@ -123,6 +186,75 @@ fn describe(
             }
         }),
     );
+}
+
+/// A request with the members of one for a signature, which readers of another command ignore.
+fn with_digest<T: Serialize>(request: &T, key_spec: KeySpec) -> Value {
+    let mut request = to_value(request);
+    let signing = to_value(&sign_request(key_spec, b"not to be signed"));
+    if let (Value::Object(request), Value::Object(signing)) = (&mut request, signing) {
+        request.extend(signing);
+    }
+    request
+}
+
+/// After an `open` that failed nothing is tried again. It is one that no plugin can do, of another contract,
+/// so that it costs nothing.
+fn latch(subject: &Subject, key_id: &str, key_spec: KeySpec, report: &mut Report) {
+    let Some(mut talk) = start(subject, report) else {
+        return;
+    };
+    let open = open_request(subject, Some(key_id), Purpose::Describe);
+    let mut foreign = to_value(&open);
+    foreign["contractVersion"] = json!("9.9");
+    let answer = talk.ask(OPEN, &[&foreign]);
+    let refused = report.should(
+        "PLG-09",
+        "open of an unknown contract version is refused with UNSUPPORTED_CONTRACT_VERSION",
+        &talk.exchange(),
+        answer.and_then(|mut answers| match answers.pop() {
+            Some(Err(refusal))
+                if refusal.error_code == Some(ErrorCode::UnsupportedContractVersion) =>
+            {
+                Ok(refusal)
+            }
+            Some(Err(_)) => Err("the code is another one".into()),
+            _ => Err("it was opened".into()),
+        }),
+    );
+    let Some(first) = refused else {
+        return;
+    };
+    let requests = [
+        (
+            "after an open that failed, sign-digest is answered with the same error",
+            SIGN_DIGEST,
+            to_value(&sign_request(key_spec, b"not to be signed")),
+        ),
+        (
+            "after an open that failed, another one is answered with the same error",
+            OPEN,
+            to_value(&open),
+        ),
+    ];
+    for (rule, command, request) in requests {
+        let answer = talk.ask(command, &[&request]);
+        report.must(
+            "PLG-51",
+            rule,
+            &talk.exchange(),
+            answer.and_then(|mut answers| match answers.pop() {
+                Some(Err(again))
+                    if again.error_code == first.error_code
+                        && again.error_message == first.error_message =>
+                {
+                    Ok(())
+                }
+                Some(Err(_)) => Err("the error is another one".into()),
+                _ => Err("it was done".into()),
+            }),
+        );
+    }
     end(talk, report);
 }
 
@@ -276,7 +408,7 @@ fn sign_at_once(
     let messages: Vec<_> = (0..count).map(|n| format!("message {n}")).collect();
     let requests: Vec<_> = messages
         .iter()
-        .map(|message| sign_request(opened, message.as_bytes()))
+        .map(|message| sign_request(opened.key_spec, message.as_bytes()))
         .collect();
     let requests: Vec<_> = requests.iter().collect();
     let answers = talk.ask(SIGN_DIGEST, &requests);
@@ -303,7 +435,7 @@ fn sign_at_once(
 
 /// A request that can't be done is refused, and the session goes on.
 fn refusals(opened: &Opened, chain: &Chain, talk: &mut Talk, report: &mut Report) {
-    let mut short = to_value(&sign_request(opened, b"x"));
+    let mut short = to_value(&sign_request(opened.key_spec, b"x"));
     short["digest"] = json!("AAAA");
     let answer = talk.ask(SIGN_DIGEST, &[&short]);
     let refused = report.should(
@@ -318,7 +450,10 @@ fn refusals(opened: &Opened, chain: &Chain, talk: &mut Talk, report: &mut Report
     if refused.is_none() {
         return;
     }
-    let answer = talk.ask(SIGN_DIGEST, &[&sign_request(opened, b"after that")]);
+    let answer = talk.ask(
+        SIGN_DIGEST,
+        &[&sign_request(opened.key_spec, b"after that")],
+    );
     report.must(
         "PLG-51",
         "after a refusal the session goes on",
@@ -330,8 +465,8 @@ fn refusals(opened: &Opened, chain: &Chain, talk: &mut Talk, report: &mut Report
     );
 }
 
-fn sign_request(opened: &Opened, message: &[u8]) -> SessionSignRequest {
-    let hash = opened.key_spec.hash();
+fn sign_request(key_spec: KeySpec, message: &[u8]) -> SessionSignRequest {
+    let hash = key_spec.hash();
     SessionSignRequest {
         digest: Base64(digest(hash, message)),
         hash_algorithm: hash,

@@ -1,9 +1,13 @@
 //! Answers, good ones and such with a fault inside.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+
+use hardsign_plugin::chain::Certificate;
 use hardsign_plugin::proto::Base64;
 use serde_json::{Map, Value, json};
 
-use super::{LEAF, Manners, ROOT, key};
+use super::{DECLARES, LEAF, Manners, ROOT, key};
 
 /// The answer of `get-plugin-metadata`.
 pub(super) fn metadata(manners: &Manners) -> Value {
@@ -22,6 +26,10 @@ pub(super) fn metadata(manners: &Manners) -> Value {
         "capabilities": capabilities,
         "memberOfALaterContract": {"ignored": true},
     });
+    if let Some(declared) = manners.config.get(DECLARES) {
+        let setting = |name| json!({"name": name, "description": "what it is told"});
+        answer["settings"] = declared.split(',').map(setting).collect();
+    }
     let (member, value) = match manners.at("get-plugin-metadata") {
         "wrong-name" => ("name", json!("polite")),
         "empty-name" => ("name", json!("")),
@@ -77,14 +85,71 @@ pub(super) fn open(manners: &Manners, fault: &str) -> Value {
         .get("in-flight")
         .and_then(|n| n.parse().ok())
         .unwrap_or(4_u32);
-    json!({
+    let mut answer = json!({
         "keyId": key_id(manners, fault),
         "keySpec": key_spec(fault),
         "certificateChain": chain(fault),
         "maxInFlight": if fault == "none-in-flight" { 0 } else { in_flight },
         "interaction": "none",
-    })
+    });
+    match fault {
+        "other-public-key" => answer["publicKey"] = public_key(key::OTHER),
+        "garbage-public-key" => answer["publicKey"] = base64(b"key"),
+        _ => {}
+    }
+    answer
 }
+
+/// The answer of `attest-key`.
+pub(super) fn evidence(fault: &str) -> Value {
+    let key = match fault {
+        "attests-another" => key::OTHER,
+        _ => LEAF,
+    };
+    let format = match fault {
+        "attests-nothing" => "",
+        _ => "rude",
+    };
+    json!({"format": format, "publicKey": public_key(key)})
+}
+
+/// Writes the throw-away key, and gives the answer of `generate-test-key`.
+pub(super) fn test_key(fault: &str, request: &Value) -> io::Result<Value> {
+    let write = |member: &str, label: &str, mode: u32, der: &[u8]| {
+        let text = format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            base64(der).as_str().unwrap_or_default()
+        );
+        let path = request[member].as_str().unwrap_or_default();
+        let mut options = File::options();
+        options.write(true);
+        match fault {
+            "overwrites-test-key" => options.create(true).truncate(true),
+            _ => options.create_new(true),
+        };
+        with_mode(&mut options, mode);
+        options.open(path)?.write_all(text.as_bytes())
+    };
+    let mode = match fault {
+        "open-test-key" => 0o644,
+        _ => 0o600,
+    };
+    write("keyPath", "PRIVATE KEY", mode, key::LEAF_KEY)?;
+    write("certPath", "CERTIFICATE", 0o644, LEAF)?;
+    let answered = match fault {
+        "other-test-key" => ROOT,
+        _ => LEAF,
+    };
+    Ok(json!({"certificate": base64(answered), "notAfter": "2100-01-01T00:00:00Z"}))
+}
+
+#[cfg(unix)]
+fn with_mode(options: &mut OpenOptions, mode: u32) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, mode);
+}
+
+#[cfg(not(unix))]
+fn with_mode(_: &mut OpenOptions, _: u32) {}
 
 /// The answer of `verify-signature`.
 pub(super) fn verification(fault: &str, request: &Value) -> Value {
@@ -159,6 +224,12 @@ pub(super) fn chain(fault: &str) -> Vec<Value> {
         _ => &[LEAF, ROOT],
     };
     certificates.iter().map(|der| base64(der)).collect()
+}
+
+/// The public key of a certificate.
+fn public_key(certificate: &[u8]) -> Value {
+    let certificate = Certificate::from_der(certificate);
+    certificate.map_or(Value::Null, |read| base64(read.spki_der()))
 }
 
 pub(super) fn base64(bytes: &[u8]) -> Value {

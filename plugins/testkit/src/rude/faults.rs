@@ -72,10 +72,21 @@ pub const FAULTS: &[(&str, &str)] = &[
         "root-claimed",
         "the same, and names the algorithm that would go with that",
     ),
+    ("other-public-key", "opens with the public key of another"),
+    ("garbage-public-key", "opens with a public key that is none"),
     ("expired-chain", "answers with an expired certificate"),
     ("garbage-chain", "answers with certificates that are none"),
     ("long-chain", "answers with a thousand certificates"),
     // Sessions.
+    (
+        "any-line-opens",
+        "takes the first line for open, whatever its command",
+    ),
+    (
+        "any-line-signs",
+        "takes every line after open for sign-digest",
+    ),
+    ("forgets-failures", "opens a key after an open that failed"),
     ("none-in-flight", "allows no request under way"),
     ("die", "ends without a word"),
     ("close-stdin", "closes stdin and keeps stdout"),
@@ -111,6 +122,19 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("prompted-alone", "says that it has asked, and hasn't"),
     ("touch", "asks for a touch first, as it may"),
     ("deaf", "ignores the end of stdin"),
+    // What only some plugins offer.
+    (
+        "takes-any-setting",
+        "takes settings that it does not declare",
+    ),
+    ("attests-another", "gives evidence of another key"),
+    ("attests-nothing", "gives evidence of no format"),
+    ("open-test-key", "writes a test key that everyone can read"),
+    (
+        "other-test-key",
+        "answers with another certificate than it wrote",
+    ),
+    ("overwrites-test-key", "writes over a test key"),
     // Envelopes.
     (
         "wrong-envelope-type",
@@ -154,7 +178,7 @@ const OF_METADATA: &[&str] = &[
 
 pub(super) fn usual_stage(fault: &str) -> &'static str {
     match fault {
-        "none-in-flight" => "open",
+        "none-in-flight" | "other-public-key" | "garbage-public-key" => "open",
         "root-described" | "root-claimed" => EVERYWHERE,
         "wrong-key-spec" | "unknown-key-spec" => "describe-key",
         "identity-fails" | "revocation-fails" | "missing-result" | "surplus-result"
@@ -169,6 +193,8 @@ pub(super) fn usual_stage(fault: &str) -> &'static str {
         | "no-expiry"
         | "wrong-expiry"
         | "reserved-annotation" => "generate-envelope",
+        "attests-another" | "attests-nothing" => "attest-key",
+        "open-test-key" | "other-test-key" | "overwrites-test-key" => "generate-test-key",
         fault if OF_METADATA.contains(&fault) => "get-plugin-metadata",
         _ => "sign",
     }

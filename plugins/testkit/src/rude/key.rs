@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
-const LEAF_KEY: &[u8] = include_bytes!("../../keys/leaf.pk8");
+pub(super) const LEAF_KEY: &[u8] = include_bytes!("../../keys/leaf.pk8");
 const OTHER_KEY: &[u8] = include_bytes!("../../keys/other.pk8");
 pub(super) const OTHER: &[u8] = include_bytes!("../../keys/other.der");
 pub(super) const EXPIRED: &[u8] = include_bytes!("../../keys/expired.der");

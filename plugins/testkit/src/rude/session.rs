@@ -11,18 +11,26 @@ use super::{Manners, answers, error_metadata, faults, key, say};
 pub(super) fn serve() -> ExitCode {
     let mut manners = Manners::default();
     let mut signed = 0;
+    let (mut opened, mut failed) = (false, false);
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else {
             return ExitCode::FAILURE;
         };
         let message: Value = serde_json::from_str(&line).unwrap_or_default();
         let request = &message["request"];
-        let opening = message["command"] == "open";
+        let told = Manners::of(request);
+        let any_opens = told.fault == "any-line-opens" && !opened;
+        let opening = message["command"] == "open" || any_opens;
         if opening {
-            manners = Manners::of(request);
+            manners = told;
             manners.note("session");
             manners.note(&format!("pid {}", std::process::id()));
         }
+        if let Some(code) = refused_command(&message, opening, &manners, &mut failed) {
+            refuse_line(&message["id"], code);
+            continue;
+        }
+        opened = true;
         let stage = if opening { "open" } else { "sign" };
         manners.note(stage);
         let is_due = opening || signed >= manners.after;
@@ -30,8 +38,7 @@ pub(super) fn serve() -> ExitCode {
         let digest = answers::bytes(&request["digest"]).unwrap_or_default();
         let objection = (!opening && digest.len() != key::DIGEST).then_some("VALIDATION_ERROR");
         if let Some(code) = objection.or_else(|| refusal(fault)) {
-            say_line(&json!({"id": message["id"], "error": {"errorCode": code,
-                "errorMessage": "no", "errorMetadata": error_metadata("ask again")}}));
+            refuse_line(&message["id"], code);
             continue;
         }
         if let Some(code) = faults::commit(fault) {
@@ -51,6 +58,31 @@ pub(super) fn serve() -> ExitCode {
         faults::hang();
     }
     ExitCode::SUCCESS
+}
+
+/// What a well-behaved plugin refuses whatever the key: another contract, after that everything, and commands that
+/// it does not have in a session.
+fn refused_command(
+    message: &Value,
+    opening: bool,
+    manners: &Manners,
+    failed: &mut bool,
+) -> Option<&'static str> {
+    let any_opens = manners.fault == "any-line-opens";
+    if opening && !any_opens && message["request"]["contractVersion"] != "1.0" {
+        *failed = manners.fault != "forgets-failures";
+        return Some("UNSUPPORTED_CONTRACT_VERSION");
+    }
+    if *failed {
+        return Some("UNSUPPORTED_CONTRACT_VERSION");
+    }
+    let is_known = opening || message["command"] == "sign-digest";
+    (!is_known && manners.fault != "any-line-signs").then_some("VALIDATION_ERROR")
+}
+
+fn refuse_line(id: &Value, code: &str) {
+    say_line(&json!({"id": id, "error": {"errorCode": code,
+        "errorMessage": "no", "errorMetadata": error_metadata("ask again")}}));
 }
 
 /// Refusals are answers in a session.
