@@ -405,12 +405,18 @@ fn cover_fault(page: &str, block: &Block, reason: &str) -> Option<String> {
     let reads = |text: &str| names.iter().any(|name| text.contains(name));
     // Or a module that it shares with others reads the page, and names the heading.
     let of_a_helper = source.split("softhsm_tests::").skip(1).any(|rest| {
-        let module = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next();
-        let path = root().join(format!("softhsm-tests/src/{}.rs", module.unwrap_or_default()));
+        let module = rest
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next();
+        let path = root().join(format!(
+            "softhsm-tests/src/{}.rs",
+            module.unwrap_or_default()
+        ));
         let helper = fs::read_to_string(path).unwrap_or_default();
         helper.contains(&format!("{page:?}")) && helper.contains(&format!("{:?}", block.heading))
     });
-    (!reads(body) && !of_a_helper).then(|| format!("{reason} does not read {page}, {:?}", block.heading))
+    (!reads(body) && !of_a_helper)
+        .then(|| format!("{reason} does not read {page}, {:?}", block.heading))
 }
 
 /// Runs the blocks of a page that are not excused.

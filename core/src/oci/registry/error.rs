@@ -233,9 +233,7 @@ impl RegistryError {
         let unanswered = |error: &NetError| {
             matches!(
                 error,
-                NetError::Transport { .. }
-                    | NetError::Timeout { .. }
-                    | NetError::Wait { .. }
+                NetError::Transport { .. } | NetError::Timeout { .. } | NetError::Wait { .. }
             )
         };
         match self {
