@@ -774,7 +774,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let error = read().err().unwrap();
         assert_eq!(
-            error.to_string().matches("No such file").count(),
+            error.to_string().matches("no such file").count(),
             1,
             "{error}"
         );
