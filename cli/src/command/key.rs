@@ -81,7 +81,7 @@ fn checked(
         true => None,
         false => {
             let asked = context.wait(async { Ok(plugin.metadata(&PluginConfig::new()).await) })?;
-            Some(asked.map_err(|error| unchecked(error))?)
+            Some(asked.map_err(unchecked)?)
         }
     };
     no_secrets(metadata.as_ref(), &args.id, &config)?;
