@@ -203,7 +203,10 @@ fn every_hint_that_names_a_command_has_a_row() {
     }
     assert!(found.len() > 90, "only {} commands were found", found.len());
     let missing: Vec<_> = found.difference(&listed).collect();
-    let gone: Vec<_> = listed.difference(&found).collect();
+    // These have no text of their own in a source.
+    let together = |(file, _): &&(String, String)| file == "args/typed.rs";
+    let gone = listed.difference(&found).filter(|hint| !together(hint));
+    let gone: Vec<_> = gone.collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
         "without a row in hints.txt: {missing:#?}\nnowhere in the sources: {gone:#?}"

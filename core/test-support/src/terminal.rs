@@ -98,8 +98,14 @@ impl Terminal {
         let shown = Arc::clone(&self.shown);
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // A terminal that nobody has open any more ends in an error.
-            while let Ok(count @ 1..) = screen.read(&mut buffer) {
+            // A terminal that nobody has open any more ends in an error. Linux may give it before what was written last,
+            // right before the terminal was closed; that comes with the next read.
+            let mut errors = 0;
+            while errors < 2 {
+                let Ok(count @ 1..) = screen.read(&mut buffer) else {
+                    errors += 1;
+                    continue;
+                };
                 shown.0.lock().unwrap().bytes.extend(&buffer[..count]);
                 shown.1.notify_all();
             }

@@ -499,7 +499,7 @@ async fn images(
             Err(failure) => findings.fail(
                 subject,
                 format!("would be refused: {}", failure.messages.join("; ")),
-                "sign it, trust its signer, or add an exception with `hardsign node install --exception`; running containers are not affected",
+                "sign it, trust its signer, or add an exception with `hardsign node install --exception <image@digest>`; running containers are not affected",
             ),
         }
     }
