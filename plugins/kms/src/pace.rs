@@ -272,7 +272,7 @@ impl Pace {
                     return Ok(answer);
                 }
                 Ok(Err(failure)) => failure,
-                // What came before says more than a try that was cut short.
+                // What the service said before says more than a try that was cut short.
                 Err(_) if patience == end => return Err(last.unwrap_or_else(|| self.silent())),
                 Err(_) => Failure::unreached(self.silent()),
             };
@@ -303,7 +303,9 @@ impl Pace {
             if self.turn(end).await.is_err() {
                 return Err(failure.error);
             }
-            last = Some(failure.error);
+            if !failure.unreached {
+                last = Some(failure.error);
+            }
         }
     }
 
