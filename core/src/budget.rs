@@ -146,11 +146,14 @@ pub struct Overspent {
     pub phase: Option<Phase>,
     /// Who was waited for longest, in that phase, and how long.
     pub waited: Option<(Party, Duration)>,
-    /// Who had not answered yet, and what for. Somebody who was waited for longest may have answered.
-    pub pending: Vec<(Phase, Party)>,
     /// What may have been done or not.
     pub unsettled: Option<Unsettled>,
+    pending: Box<Pending>,
 }
+
+/// Who had not answered yet, and what for. Boxed, since an error is moved about.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Pending(Vec<(Phase, Party)>);
 
 /// One run on the account of a budget.
 #[derive(Debug)]
@@ -292,7 +295,7 @@ impl Budget {
                 spending: Spending::Time(account.time.unwrap_or_default()),
                 phase: Some(phase),
                 waited: Some((party.clone(), begun.elapsed())),
-                pending: vec![(phase, party)],
+                pending: Box::new(Pending(vec![(phase, party)])),
                 unsettled: None,
             }),
         }
@@ -476,7 +479,7 @@ impl Scope {
             spending,
             phase: Some(phase),
             waited: Some(waited),
-            pending: self.run.pending(),
+            pending: Box::new(Pending(self.run.pending())),
             unsettled: guard(&self.run.unsettled).clone(),
         }
     }
@@ -549,6 +552,11 @@ impl Drop for Waiting {
 }
 
 impl Overspent {
+    /// Who had not answered yet, and what for. Somebody who was waited for longest may have answered.
+    pub fn pending(&self) -> &[(Phase, Party)] {
+        &self.pending.0
+    }
+
     fn before(spending: Spending) -> Self {
         Self {
             spending,
@@ -742,7 +750,7 @@ mod tests {
         let slow = Party::Server("slow.test".to_owned());
         assert_eq!(spent.waited, Some((slow, Duration::from_secs(7))));
         let dead = Party::Server("dead.test".to_owned());
-        assert_eq!(spent.pending, [(Phase::Revocation, dead)]);
+        assert_eq!(spent.pending(), [(Phase::Revocation, dead)]);
     }
 
     /// Waiting in several places at once for the same server is no longer than the clock says.

@@ -76,6 +76,10 @@ const TABLE: [Row; 23] = [
         ours.changed
             .remove(Path::new("config/signingkeys.json.lock"));
     }),
+    ("policy-lock", |ours, _| {
+        ours.changed
+            .remove(Path::new("config/policy.hardsign.json.lock"));
+    }),
     ("default-test-key", |_, theirs| {
         theirs.stdout = theirs.stdout.replace(
             ": mark as default signing key",
@@ -270,7 +274,7 @@ const LINES: [(&str, &[&str]); 57] = [
     ("policy import nosuch.json", &["policy-texts"]),
     (
         "policy import --force policy.json",
-        &["policy-texts", "policy-file"],
+        &["policy-texts", "policy-file", "policy-lock"],
     ),
     ("policy show", &[]),
     ("sign API IMAGE", &["pushed-line"]),

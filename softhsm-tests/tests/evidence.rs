@@ -444,7 +444,8 @@ fn what_is_not_carried() {
         let ran = bench.hardsign(flags.iter().chain(&key));
         fails(&ran, &["\nHint: YubiKeys prove it"]);
         assert!(
-            ran.stderr.contains("gives no evidence") || ran.stderr.contains("on its own word"),
+            ran.stderr.contains("gives no evidence")
+                || ran.stderr.contains("only the word of its key store"),
             "{}",
             ran.stderr
         );

@@ -323,7 +323,7 @@ fn of_budget(overspent: &Overspent) -> Kind {
         ];
         asked.contains(phase) && matches!(party, Party::Server(_))
     };
-    let pending = &overspent.pending;
+    let pending = overspent.pending();
     match matches!(overspent.spending, Spending::Time(_))
         && !pending.is_empty()
         && pending.iter().all(of_registry)
