@@ -63,7 +63,7 @@ fn rows() -> Vec<Row> {
             }
         }
         let runs = !row.mistake.is_empty() && !row.prints.is_empty();
-        assert!(runs != !row.because.is_empty(), "{:?}", row.hint);
+        assert!(runs == row.because.is_empty(), "{:?}", row.hint);
         rows.push(row);
     }
     rows

@@ -125,7 +125,7 @@ fn mistakes_fit_the_terminal_and_do_nothing() {
         open.extend(
             commands
                 .iter()
-                .map(|command| [&path[..], &[command.clone()]].concat()),
+                .map(|command| [&path[..], std::slice::from_ref(command)].concat()),
         );
     }
     assert!(tried > 300, "only {tried} mistakes were tried");

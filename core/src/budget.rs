@@ -147,7 +147,7 @@ pub struct Overspent {
     /// Who was waited for longest, in that phase, and how long.
     pub waited: Option<(Party, Duration)>,
     /// What may have been done or not.
-    pub unsettled: Option<Unsettled>,
+    pub unsettled: Option<Box<Unsettled>>,
     pending: Box<Pending>,
 }
 
@@ -480,7 +480,7 @@ impl Scope {
             phase: Some(phase),
             waited: Some(waited),
             pending: Box::new(Pending(self.run.pending())),
-            unsettled: guard(&self.run.unsettled).clone(),
+            unsettled: guard(&self.run.unsettled).clone().map(Box::new),
         }
     }
 }
@@ -562,7 +562,7 @@ impl Overspent {
             spending,
             phase: None,
             waited: None,
-            pending: Vec::new(),
+            pending: Box::default(),
             unsettled: None,
         }
     }
@@ -591,7 +591,7 @@ impl Overspent {
             }
             None => {}
         }
-        match &self.unsettled {
+        match self.unsettled.as_deref() {
             Some(Unsettled::Storing(digest)) => format!(
                 "{told}. The signature {digest} was being stored: it may be there, and may not be listed"
             ),

@@ -237,7 +237,7 @@ fn path_lengths_and_requests_of_others() {
         "x",
     ]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stderr.contains("it ends with its issuer"), "{ran:?}");
+    assert!(ran.stderr.contains("it expires with its issuer"), "{ran:?}");
     let chain = desk.ok(&["key", "export-cert", "leaf"]).stdout;
     assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 3);
 
@@ -292,7 +292,9 @@ fn renewed_before_it_ends() {
         "key", "renew", "release", "--days", "60", "--trust", "tests",
     ]);
     assert!(
-        renewed.stdout.contains("are verified as before"),
+        renewed
+            .stdout
+            .contains("with the earlier certificate still verify"),
         "{renewed:?}"
     );
     let shown = desk.json(&["key", "show", "release"]);

@@ -428,7 +428,9 @@ fn renewed_in_its_slot() {
         "{renewed:?}"
     );
     assert!(
-        renewed.stdout.contains("are verified as before"),
+        renewed
+            .stdout
+            .contains("with the earlier certificate still verify"),
         "{renewed:?}"
     );
     let shown = desk.json(&["key", "show", "release"]);

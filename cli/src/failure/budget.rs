@@ -22,7 +22,7 @@ pub(super) fn classify(overspent: &Overspent) -> (Exit, Option<String>) {
         false => Exit::Failed,
     };
     let hint = hint(overspent);
-    let hint = match &overspent.unsettled {
+    let hint = match overspent.unsettled.as_deref() {
         Some(Unsettled::Storing(_) | Unsettled::Deleting(_)) => {
             format!("`hardsign list <reference>` shows whether it was done\n{hint}")
         }
