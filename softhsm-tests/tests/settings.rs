@@ -35,19 +35,45 @@ fn key_list(bench: &Workbench) -> String {
 #[test]
 fn a_misspelt_setting_is_refused() {
     let bench = Workbench::new();
-    for (plugin, setting, meant) in [
-        ("pkcs11", "cert_chain=/c.pem", "did you mean cert-chain?"),
-        ("pkcs11", "modulepath=/m.so", "did you mean module-path?"),
-        ("pkcs11", "Token-Label=T", "did you mean token-label?"),
-        ("local", "cert-path=/c.pem", "its settings are cert-chain"),
-        ("pkcs11", "pinsource=prompt", "did you mean pin-source?"),
-        ("pkcs11", "pin=1234", "a PIN can't be given as a setting"),
+    let none = "has no setting";
+    for (plugin, setting, why, meant) in [
+        (
+            "pkcs11",
+            "cert_chain=/c.pem",
+            none,
+            "did you mean cert-chain?",
+        ),
+        (
+            "pkcs11",
+            "modulepath=/m.so",
+            none,
+            "did you mean module-path?",
+        ),
+        ("pkcs11", "Token-Label=T", none, "did you mean token-label?"),
+        (
+            "local",
+            "cert-path=/c.pem",
+            none,
+            "its settings are cert-chain",
+        ),
+        (
+            "pkcs11",
+            "pinsource=prompt",
+            none,
+            "did you mean pin-source?",
+        ),
+        (
+            "pkcs11",
+            "pin=1234",
+            "pin is a secret",
+            "pin-source says where",
+        ),
     ] {
         let mut arguments = add("k", setting);
         arguments[3] = plugin;
         let ran = bench.hardsign(arguments);
         assert_eq!(ran.code, Some(2), "{setting}: {}", ran.stderr);
-        assert!(ran.stderr.contains("has no setting"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
         assert!(ran.stderr.contains(meant), "{}", ran.stderr);
         assert!(!ran.stderr.contains("1234"), "{}", ran.stderr);
         assert_eq!(key_list(&bench), "");
