@@ -232,7 +232,10 @@ fn listed_and_never_replaced_by_accident() {
         said.contains("key other has no certificate, or no complete chain"),
         "{said}"
     );
-    assert!(said.contains("`hardsign key request other`"), "{said}");
+    assert!(
+        said.contains("`hardsign key request other --subject <subject>`"),
+        "{said}"
+    );
 }
 
 /// Certificates that can't be the key's are refused with the reason; nothing is stored.
