@@ -36,8 +36,8 @@
 //! |---|---|---|
 //! | `aws-lc-rs` | the cryptographic primitives, by aws-lc: C and assembly | yes |
 //! | `rustcrypto` | the same in Rust alone, as for `wasm32-unknown-unknown`; one of the two must be there, and where both are, aws-lc is used | |
-//! | `registry` | [`oci::Registry`], with the credentials of Docker's configuration and its helpers | yes |
-//! | `layout` | [`oci::Layout`], OCI layout directories | yes |
+//! | `registry` | [`oci::registry::Registry`], with the credentials of Docker's configuration and its helpers | yes |
+//! | `layout` | [`oci::layout::Layout`], OCI layout directories | yes |
 //! | `revocation-online` | [`revocation::Online`], which asks OCSP responders and fetches CRLs | yes |
 //! | `timestamp-client` | [`timestamp::Client`], which asks timestamping authorities | yes |
 //! | `plugin-host` | [`plugin`]: signing and verification plugins are found, installed and run | yes |
