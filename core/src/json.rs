@@ -132,14 +132,11 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
 /// Where [`parse`] stops at a fault, in bytes from the start of the text; none where there is none, or where it is in no
 /// one place.
 pub(crate) fn fault(bytes: &[u8], limits: Limits) -> Option<usize> {
-    if let Err(error) = text(bytes, limits) {
-        let JsonError::Utf8 = error else {
-            return None;
-        };
-        let error = std::str::from_utf8(bytes).err()?;
-        return Some(error.valid_up_to());
+    match text(bytes, limits) {
+        Ok(text) => parser::fault(text, limits),
+        Err(JsonError::Utf8) => Some(std::str::from_utf8(bytes).err()?.valid_up_to()),
+        Err(_) => None,
     }
-    parser::fault(text(bytes, limits).ok()?, limits)
 }
 
 /// [`parse`] of an object with a long list: the elements of the list `name` are handed over one by one as they are read, so that
@@ -207,8 +204,16 @@ pub(crate) fn shortened(error: serde_json::Error) -> serde_json::Error {
         None => error,
         Some((end, _)) => {
             let start = text.get(..end).unwrap_or_default();
-            serde::de::Error::custom(format_args!("{start}…"))
+            serde::de::Error::custom(format_args!("{start}…{}", place(&error)))
         }
+    }
+}
+
+/// Where an error is, in words after which serde_json still knows it; nothing for one that has no place.
+fn place(error: &serde_json::Error) -> String {
+    match (error.line(), error.column()) {
+        (0, _) => String::new(),
+        (line, column) => format!(" at line {line} column {column}"),
     }
 }
 
@@ -542,7 +547,9 @@ mod tests {
         let error = from_slice::<std::collections::BTreeMap<String, u8>>(long.as_bytes());
         let told = error.unwrap_err().to_string();
         assert!(told.starts_with("invalid type: string \"é"), "{told}");
-        assert_eq!(told.chars().count(), MAX_ERROR + 1);
+        let (shown, place) = told.split_once('…').unwrap();
+        assert_eq!(shown.chars().count(), MAX_ERROR);
+        assert_eq!(place, format!(" at line 1 column {}", long.len() - 1));
     }
 
     /// ENV-16, ENV-42, SEC-26: the rules and limits hold whatever is read, in what a type passes over

@@ -93,11 +93,7 @@ async function fresh() {
 async function verdict(files) {
   await fresh();
   for (const [id, file] of Object.entries(files)) await choose(id, file);
-  for (;;) {
-    const said = await now();
-    if (said.state !== "waiting") return said;
-    await new Promise((done) => setTimeout(done, 50));
-  }
+  return until(({ state }) => state !== "waiting");
 }
 
 const wrong = [];
@@ -178,6 +174,10 @@ async function check() {
   await drop("policy", [huge]);
   said = await until(({ state }) => state === "bad");
   expect("too large", said.message.includes("more than 1 GiB") && !said.chosen.includes("drop-policy"), said);
+  await fresh();
+  await drop("file", [huge, good.signature, good.certificates]);
+  said = await until(({ state }) => state === "bad");
+  expect("too large, with others", said.message.includes("more than 1 GiB") && said.chosen.length === 2, said);
 
   said = await verdict({ ...good, certificates: vector("attestation/yubico-piv-root-ca-serial-263751-before-2018.pem") });
   expect("wrong root", said.state === "bad" && said.rows.root === "CN=Vectors Root,O=Vectors,ST=WA,C=US", said);

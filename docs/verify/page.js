@@ -62,14 +62,21 @@ function show(state, message, answer = { rows: [], metadata: {}, notes: [] }) {
 const labels = inputs.map((id) => found(`drop-${id}`));
 const texts = labels.map((label) => [...label.querySelector("span").childNodes]);
 
-function choose(number, file) {
-  // A verdict that is under way is about other files.
-  asked += 1;
+/** Puts a file in its place; whether it fits. */
+function take(number, file) {
   const fits = file.size <= LONGEST;
   chosen[number] = fits ? file : null;
   labels[number].classList.toggle("chosen", fits);
   labels[number].querySelector("span").replaceChildren(...(fits ? [plain(file.name)] : texts[number]));
-  if (!fits) return show("bad", `${file.name} has more than 1 GiB: use hardsign blob verify`);
+  return fits;
+}
+
+/** Files that were given together, each with the number of its place. */
+function choose(pairs) {
+  // A verdict that is under way is about other files.
+  asked += 1;
+  const large = pairs.filter(([number, file]) => !take(number, file));
+  if (large.length > 0) return show("bad", `${large[0][1].name} has more than 1 GiB: use hardsign blob verify`);
   verify();
 }
 
@@ -81,13 +88,14 @@ function placeOf(name) {
 
 // Several files that are dropped together find their places by their names. Where two have the same, nothing is guessed.
 function place(files, number) {
-  if (files.length === 1) return choose(number, files[0]);
+  if (files.length === 0) return;
+  if (files.length === 1) return choose([[number, files[0]]]);
   const places = [...files].map((file) => placeOf(file.name.toLowerCase()));
   if (new Set(places).size < places.length) {
     asked += 1;
     return show("bad", "It is not clear what each of these files is: drop them one by one, each on its own place");
   }
-  places.forEach((at, which) => choose(at, files[which]));
+  choose(places.map((at, which) => [at, files[which]]));
 }
 
 inputs.forEach((id, number) => {

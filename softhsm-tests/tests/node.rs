@@ -240,7 +240,7 @@ fn a_registry_that_is_down_or_slow_is_a_refusal() {
         (
             "slow.test",
             slow.as_str(),
-            "passed while listing the signatures: waited",
+            "the deadline of 10 seconds passed while listing the signatures: waited",
         ),
     ] {
         node.hosts(name, &of(server));

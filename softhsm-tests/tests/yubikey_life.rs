@@ -157,10 +157,11 @@ fn set_up_at_a_terminal() {
     let id = "yubikey:serial=12345678";
     let arguments = ["token", "setup", "-d", "--id", id];
     let type_pins = |terminal: &Terminal, again: &str| {
-        // The log comes between the words of a question.
-        terminal.wait_for("the question", |shown| shown.contains("letters or digits"));
+        terminal.wait_for("the question", |shown| {
+            shown.contains("letters or digits: ")
+        });
         terminal.types(&format!("{TYPED}\n"));
-        terminal.wait_for("it again", |shown| shown.contains("or digits, again"));
+        terminal.wait_for("it again", |shown| shown.contains("or digits, again: "));
         terminal.types(&format!("{again}\n"));
     };
 
@@ -178,7 +179,9 @@ fn set_up_at_a_terminal() {
     let terminal = Terminal::new(200);
     let mut child = terminal.run(&desk.bench.command(&hardsign, arguments));
     type_pins(&terminal, TYPED);
-    let shown = terminal.wait_for("the PUK", |shown| shown.contains("Press Enter"));
+    let shown = terminal.wait_for("the PUK", |shown| {
+        shown.contains("Press Enter when you have it: ")
+    });
     let puk = shown.split("not shown again): ").nth(1).unwrap();
     let puk: String = puk.chars().take_while(char::is_ascii_digit).collect();
     assert_eq!(puk.len(), 8, "{shown}");

@@ -319,15 +319,7 @@ impl Work {
     }
 
     async fn verify(&self, budget: &Budget) -> Result<Outcome, Fault> {
-        let mut denied = None;
-        for connector in &self.connectors {
-            match self.verify_by(connector, budget).await {
-                // Another credential may be taken.
-                Err(fault) if fault.is_denied() => denied = denied.or(Some(fault)),
-                verified => return verified,
-            }
-        }
-        Err(denied.unwrap_or(Fault::NoCredential))
+        until_taken(&self.connectors, |one| self.verify_by(one, budget)).await
     }
 
     async fn verify_by(&self, connector: &Connector, budget: &Budget) -> Result<Outcome, Fault> {
@@ -435,12 +427,24 @@ async fn resolve(
     repository: &RepositoryName,
     tag: &TagOrDigest,
 ) -> Result<Digest, Fault> {
+    until_taken(connectors, |one| async {
+        let registry = one.repository(repository.clone(), Access::Read)?;
+        let resolved = registry.resolve(tag).await.map_err(Fault::Registry)?;
+        Ok(resolved.digest)
+    })
+    .await
+}
+
+/// Asks with one credential after the other until the registry takes one; else what it said to the first.
+async fn until_taken<'a, T, F: Future<Output = Result<T, Fault>>>(
+    connectors: &'a [Connector],
+    ask: impl Fn(&'a Connector) -> F,
+) -> Result<T, Fault> {
     let mut denied = None;
     for connector in connectors {
-        let registry = connector.repository(repository.clone(), Access::Read)?;
-        match registry.resolve(tag).await.map_err(Fault::Registry) {
+        match ask(connector).await {
             Err(fault) if fault.is_denied() => denied = denied.or(Some(fault)),
-            resolved => return Ok(resolved?.digest),
+            answered => return answered,
         }
     }
     Err(denied.unwrap_or(Fault::NoCredential))

@@ -133,7 +133,9 @@ impl Service {
         let deadline = Instant::now() + granted;
         let settings = &snapshot.settings;
         let is_pod = request.is_pod();
-        match &subject {
+        let judged = match subject {
+            Subject::Images { images, secrets } => Ok((images, secrets)),
+            Subject::TooMuch(what) => Err(what),
             Subject::Nothing => return Decided::nothing_to_judge(),
             Subject::NoPod => {
                 return Decided::unjudged(
@@ -144,8 +146,7 @@ impl Service {
                     ),
                 );
             }
-            Subject::TooMuch(_) | Subject::Images { .. } => {}
-        }
+        };
         // Where no namespace could have it otherwise, nobody is asked.
         let Some(strictest) = settings.strictest().mode_of(is_pod) else {
             return Decided::nothing_to_judge();
@@ -165,10 +166,9 @@ impl Service {
         let Some(mode) = effective.mode_of(is_pod) else {
             return Decided::nothing_to_judge();
         };
-        let (images, mut secrets) = match subject {
-            Subject::Images { images, secrets } => (images, secrets),
-            Subject::TooMuch(what) => return Decided::unjudged(mode, what),
-            Subject::Nothing | Subject::NoPod => return Decided::nothing_to_judge(),
+        let (images, mut secrets) = match judged {
+            Ok(judged) => judged,
+            Err(what) => return Decided::unjudged(mode, what),
         };
         if !settings.pull_secrets {
             secrets.clear();
@@ -297,11 +297,7 @@ impl Service {
         let secret = self.pull_secret(case, image);
         let secret = match tokio::time::timeout_at(case.deadline, secret).await {
             Ok(Ok(secret)) => secret,
-            Ok(Err(reason)) => {
-                let failures = &self.metrics.cluster_failures;
-                failures.fetch_add(1, Ordering::Relaxed);
-                return (Kind::Undecided, escaped(&reason));
-            }
+            Ok(Err(reason)) => return (Kind::Undecided, escaped(&reason)),
             Err(_) => return late(),
         };
         finding.reference = Some(image.reference());
@@ -347,7 +343,14 @@ impl Service {
         let Some(cluster) = self.cluster.as_ref().filter(|_| !case.secrets.is_empty()) else {
             return Ok(None);
         };
-        let read = || cluster.pull_secrets(&case.namespace, &case.secrets);
+        let read = || async {
+            let read = cluster.pull_secrets(&case.namespace, &case.secrets).await;
+            if read.is_err() {
+                let failures = &self.metrics.cluster_failures;
+                failures.fetch_add(1, Ordering::Relaxed);
+            }
+            read
+        };
         match case.read.get_or_init(read).await {
             Ok(secrets) => secrets.for_image(&image.repository),
             Err(reason) => Err(reason.clone()),

@@ -347,7 +347,7 @@ fn changed(new: Vec<Found>, old: &[Found]) -> Vec<Found> {
 }
 
 /// What the judging of an image takes beside its texts, in bytes.
-const JUDGED: usize = 4096;
+pub(crate) const JUDGED: usize = 4096;
 /// Longest list of the places of one image.
 const MAX_PLACE: usize = 200;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::bounded::{List, short};
 use crate::handler::{Case, Service};
-use crate::images::{Found, MAX_IMAGES};
+use crate::images::{Found, JUDGED, MAX_IMAGES};
 use crate::metrics::{Answered, Endpoint};
 use crate::review::Reference;
 use crate::settings::Mode;
@@ -74,6 +74,12 @@ impl ProviderRequest {
             ));
         }
         Ok(request)
+    }
+
+    /// What it takes while it is answered, in bytes: more or less.
+    pub(crate) fn size(&self) -> usize {
+        let keys = self.request.keys.elements.len();
+        keys.saturating_mul(JUDGED + Reference::MOST)
     }
 }
 

@@ -377,13 +377,20 @@ async fn asked(
         let status = StatusCode::BAD_REQUEST;
         malformed(shared, endpoint, status, why, begun.elapsed())
     };
+    let mut shrink = |size| {
+        if let Some(room) = &mut room {
+            room.shrink(size);
+        }
+    };
     if let Endpoint::Verify = endpoint {
         let parsed = ProviderRequest::parse(&body);
         drop(body);
-        return match parsed {
-            Ok(asked) => json_answer(&service.provide(asked, left).await),
-            Err(why) => malformed(&why),
+        let asked = match parsed {
+            Ok(asked) => asked,
+            Err(why) => return malformed(&why),
         };
+        shrink(asked.size());
+        return json_answer(&service.provide(asked, left).await);
     }
     let parsed = Review::parse(&body);
     drop(body);
@@ -391,9 +398,7 @@ async fn asked(
         Ok(question) => question,
         Err(why) => return malformed(&why),
     };
-    if let Some(room) = &mut room {
-        room.shrink(question.size());
-    }
+    shrink(question.size());
     let uid = question.uid.clone();
     let response = match endpoint {
         Endpoint::Mutate => service.mutate(question, left).await,

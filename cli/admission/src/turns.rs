@@ -199,6 +199,14 @@ impl State {
             return;
         }
         self.looked = Some(now);
+        // Nobody is known for what it answered before it became slow.
+        for held in self.held.values() {
+            if now.duration_since(held.since) >= SLOW
+                && let Some(line) = self.lines.get_mut(&held.registry)
+            {
+                line.answered = None;
+            }
+        }
         while let Some(first) = self.first(now)
             && let Some(slow) = self.slow(first, now)
             && let Some(held) = self.release(slow)
@@ -340,6 +348,21 @@ mod tests {
     async fn strangers_are_equal() {
         let turns = Turns::new();
         let held = dripping(&turns, AT_ONCE, 600).await;
+        let begun = Instant::now();
+        let good = turns.take("good.example").await.unwrap();
+        assert!(begun.elapsed() < 2 * SLOW, "{:?}", begun.elapsed());
+        drop((held, good));
+    }
+
+    /// Slow registries that answered before they were slow, as an attacker's would: they are known no longer than that.
+    #[tokio::test(start_paused = true)]
+    async fn who_turns_slow_is_unknown() {
+        let turns = Turns::new();
+        for at in 0..AT_ONCE / 4 {
+            let turn = turns.take(&format!("drips{at}.example")).await.unwrap();
+            turn.answered();
+        }
+        let held = dripping(&turns, AT_ONCE / 4, 600).await;
         let begun = Instant::now();
         let good = turns.take("good.example").await.unwrap();
         assert!(begun.elapsed() < 2 * SLOW, "{:?}", begun.elapsed());

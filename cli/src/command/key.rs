@@ -97,15 +97,11 @@ fn checked(
 
 /// Settings that nobody has looked at may be misspelt, or secrets.
 fn unchecked(error: PluginError) -> Failure {
-    let is_interrupted = error.is_interrupted();
-    let mut failure = Failure::from(error);
-    if is_interrupted {
-        return failure;
+    if error.is_interrupted() {
+        return error.into();
     }
-    for message in &mut failure.messages {
-        message.insert_str(0, "no key was added, since its settings can't be checked: ");
-    }
-    failure
+    Failure::from(error)
+        .about("no key was added, since its settings can't be checked")
         .further("a key can be added without --plugin-config, and its settings given when signing")
 }
 

@@ -32,14 +32,20 @@ impl Default for Holdup {
 impl Holdup {
     /// Does the work: whom it waits for is known to those behind it. It is boxed, since what leads is often inside what leads.
     pub(crate) fn lead<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
-        let mut led = leading();
-        led.push(self.clone());
-        LED.scope(led, Box::pin(work))
+        let mut all = leading();
+        all.push(self.clone());
+        led(all, work)
     }
 
     /// Waits for work that another does: for as long as that waits for a party, so does this.
     pub(crate) async fn behind<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
+        // Whatever is ready has waited for nobody.
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = std::future::ready(()) => {}
+        }
         let mut party = self.0.subscribe();
         loop {
             let now = party.borrow_and_update().clone();
@@ -56,10 +62,7 @@ impl Holdup {
 impl<T> Lock<T> {
     /// Waits for the lock.
     pub(crate) async fn lock(&self) -> MutexGuard<'_, T> {
-        match self.value.try_lock() {
-            Ok(guard) => guard,
-            Err(_) => self.holdup.behind(self.value.lock()).await,
-        }
+        self.holdup.behind(self.value.lock()).await
     }
 
     /// Does what others wait for; the caller holds the lock.

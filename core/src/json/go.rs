@@ -47,10 +47,7 @@ pub(crate) fn unquoted(error: JsonError, expected: &str) -> JsonError {
     if !error.is_data() {
         return JsonError::Data(error);
     }
-    let place = match (error.line(), error.column()) {
-        (0, _) => String::new(),
-        (line, column) => format!(" at line {line} column {column}"),
-    };
+    let place = super::place(&error);
     JsonError::Data(Error::custom(format_args!("{expected} is expected{place}")))
 }
 

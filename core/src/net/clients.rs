@@ -68,17 +68,15 @@ impl Setup {
     ) -> reqwest::Result<reqwest::Client> {
         let build = |roots| self.build(proxy, reach, roots);
         match roots {
-            Roots::Given => build(roots),
+            Roots::Given | Roots::Read(_) => build(roots),
             // A machine without any root certificate can still use the roots given; without them,
             // no TLS server is trusted.
             Roots::System => {
                 let read = roots::system();
-                let made = read.map(|read| self.build(proxy, reach, Roots::Read(&read)));
-                let made = made.and_then(Result::ok).map(Ok);
-                made.unwrap_or_else(|| build(Roots::System))
+                let made = read.and_then(|read| self.build(proxy, reach, Roots::Read(&read)).ok());
+                made.map_or_else(|| build(Roots::System), Ok)
                     .or_else(|_| build(Roots::Given))
             }
-            Roots::Read(_) => build(roots),
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -64,7 +64,7 @@ impl Places {
             };
         }
         let mut bundles = bundles.iter().map(PathBuf::from);
-        let bundle = bundles.find(|bundle| is_file(bundle));
+        let bundle = bundles.find(|bundle| bundle.is_file());
         let directories = match bundle {
             Some(_) => Vec::new(),
             None => directories.iter().map(PathBuf::from).collect(),
@@ -100,7 +100,7 @@ impl Places {
             .cloned()
             .chain(entries.flatten())
             .filter_map(|file| fs::canonicalize(file).ok())
-            .filter(|file| is_file(file))
+            .filter(|file| file.is_file())
             .collect();
         let mut roots = Vec::new();
         for file in files {
@@ -108,10 +108,6 @@ impl Places {
         }
         (!roots.is_empty()).then_some(roots)
     }
-}
-
-fn is_file(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.is_file())
 }
 
 fn read_file(path: &Path) -> Option<Vec<Certificate>> {

@@ -423,8 +423,7 @@ impl KeyStore {
         der: &Base64,
         expected: Option<KeySpec>,
     ) -> Result<(), PluginError> {
-        let key = PublicKey::from_spki_der(&der.0)
-            .map_err(|_| self.wrong_public_key(command, "can't be read"))?;
+        let key = self.public_key(command, &der.0)?;
         match expected {
             Some(expected) if key.key_spec() != Some(expected) => {
                 Err(self.wrong_public_key(command, "is of another type or size"))
@@ -433,7 +432,20 @@ impl KeyStore {
         }
     }
 
-    fn wrong_public_key(&self, command: &'static str, fault: &'static str) -> PluginError {
+    /// The public key in an answer, from a `SubjectPublicKeyInfo` in DER.
+    pub(super) fn public_key(
+        &self,
+        command: &'static str,
+        der: &[u8],
+    ) -> Result<PublicKey, PluginError> {
+        PublicKey::from_spki_der(der).map_err(|_| self.wrong_public_key(command, "can't be read"))
+    }
+
+    pub(super) fn wrong_public_key(
+        &self,
+        command: &'static str,
+        fault: &'static str,
+    ) -> PluginError {
         self.plugin
             .error_at(command, AnswerFault::WrongPublicKey(fault))
     }
@@ -466,8 +478,7 @@ impl OpenKey<'_> {
             }));
         }
         if let (None, Some(der)) = (scheme, &self.public_key) {
-            let key = PublicKey::from_spki_der(der)
-                .map_err(|_| store.wrong_public_key("session open", "can't be read"))?;
+            let key = store.public_key("session open", der)?;
             key.verify_digest(digest, &signature).map_err(|source| {
                 let source = Box::new(EnvelopeError::Signature { source });
                 store.plugin.error(AnswerFault::Chain(source))

@@ -550,7 +550,7 @@ pub fn remove_party(
         .get_mut(&kind)
         .and_then(|section| section.get_mut(statement))
     {
-        let mut without = |signers: &mut Value, what: &str| {
+        let mut without = |signers: &mut Value, what: &str, rule: &str| {
             let gone = take_party(signers, signer, &mut identities);
             let left = signers
                 .get("of")
@@ -563,26 +563,25 @@ pub fn remove_party(
                 ));
             } else if gone {
                 changes.push(format!(
-                    "statement {statement:?}: the rule on {what} is removed: {signer:?} is its only signer"
+                    "statement {statement:?}: the rule on {rule} is removed: {signer:?} is its only signer"
                 ));
             }
             gone && left == 0
         };
         if rules
             .get_mut("signers")
-            .is_some_and(|signers| without(signers, "required signers"))
+            .is_some_and(|signers| without(signers, "required signers", "required signers"))
         {
             remove(rules, "signers");
         }
         if let Some(list) = rules.get_mut("attached").and_then(Value::as_array_mut) {
             list.retain_mut(|rule| {
-                let what = format!(
-                    "signers of attached {}",
-                    rule.get("type").and_then(Value::as_str).unwrap_or_default()
-                );
+                let attached = rule.get("type").and_then(Value::as_str).unwrap_or_default();
+                let attached = format!("attached {attached}");
+                let what = format!("signers of {attached}");
                 !rule
                     .get_mut("signers")
-                    .is_some_and(|signers| without(signers, &what))
+                    .is_some_and(|signers| without(signers, &what, &attached))
             });
             if list.is_empty() {
                 remove(rules, "attached");

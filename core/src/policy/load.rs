@@ -36,7 +36,7 @@ impl<A: Applicability> Policy<Document<A>> {
             }
             Ok(bytes) => {
                 policy.rules = hardsign::Document::parse(&bytes)?;
-                policy.load_roots(&path)?;
+                policy.root_files = load_roots(&mut policy.rules, &path)?;
                 policy.rules_source = Some(PolicyFile::new(path, &bytes));
             }
         }
@@ -74,21 +74,15 @@ impl<A: Applicability> Policy<Document<A>> {
             rules_source: None,
             root_files: Vec::new(),
         };
-        policy.load_roots(path)?;
+        policy.root_files = load_roots(&mut policy.rules, path)?;
         policy.bind()?;
         // The file takes the place of both documents, so it has no statements of the other kind.
         policy.rules.bind(A::KIND.other(), |_| None, &[])?;
         Ok(policy)
     }
-
-    /// Loads the roots that the rules name, relative to the file that they stand in.
-    fn load_roots(&mut self, file: &Path) -> Result<(), PolicyLoadError> {
-        self.root_files = load_roots(&mut self.rules, file)?;
-        Ok(())
-    }
 }
 
-/// Loads the roots that rules in `file` name, and returns the paths of their files.
+/// Loads the roots that rules in `file` name, relative to it, and returns the paths of their files.
 fn load_roots(
     rules: &mut hardsign::Document,
     file: &Path,

@@ -8,7 +8,7 @@ use super::{SignError, SignOptions, with_metadata};
 use crate::artifact::Descriptor;
 use crate::budget::Lock;
 use crate::envelope::{Envelope, Format, Payload, Signature};
-use crate::oci::{Listing, OciError, SignatureSource, Warning};
+use crate::oci::{Listing, SignatureSource, Warning};
 use crate::timestamp::Token;
 
 /// Most signatures of an artifact that are looked at.
@@ -162,7 +162,7 @@ pub async fn existing(
     for manifest in listing.signatures {
         let fetched = match repository.fetch_signature(&manifest).await {
             Ok(fetched) => fetched,
-            Err(error) if error.is_about_content() || is_no_signature(&error) => continue,
+            Err(error) if error.is_about_content() => continue,
             Err(error) => return Err(SignError::Lookup(error)),
         };
         let leaf = leaf_of(fetched.format, &fetched.envelope, &wanted, options);
@@ -243,14 +243,4 @@ fn has_evidence(signature: &Signature, options: &SignOptions) -> bool {
     };
     let leaf = signature.chain().leaf();
     evidence.proves_again(carried, leaf, options.now)
-}
-
-/// Something that is listed among signatures and is none.
-fn is_no_signature(error: &OciError) -> bool {
-    matches!(
-        error,
-        OciError::LayerCount { .. }
-            | OciError::EnvelopeFormat { .. }
-            | OciError::NotASignature { .. }
-    )
 }

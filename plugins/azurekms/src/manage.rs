@@ -124,10 +124,13 @@ pub(crate) async fn create_key(
         )));
     }
     let vault = Vault::open(&asked, found).await?;
-    if request.beside {
-        name = beside(&vault, name, context).await?;
-    }
-    let there = vault.find(&name, context).await?;
+    let there = match request.beside {
+        true => {
+            name = beside(&vault, name, context).await?;
+            None
+        }
+        false => vault.find(&name, context).await?,
+    };
     if there.is_some() && !request.overwrite {
         return Err(
             Error::validation(format!("{name} exists already")).with_hint(

@@ -140,10 +140,14 @@ pub(crate) async fn create_key(
         )));
     }
     let service = Service::open(&asked).await?;
-    if request.beside {
-        key = beside(&service, key, context).await?;
-    }
-    let (name, replaced) = match service.find(&key, context).await? {
+    let there = match request.beside {
+        true => {
+            key = beside(&service, key, context).await?;
+            None
+        }
+        false => service.find(&key, context).await?,
+    };
+    let (name, replaced) = match there {
         None => {
             let template = CryptoKeyVersionTemplate::new()
                 .set_algorithm(algorithm)

@@ -82,12 +82,15 @@ pub(crate) async fn create_key(
     no_policies(SERVICE, request)?;
     let key = KeyRequest::new(&request.key_id, &request.plugin_config, Purpose::Certify);
     let mut transit = Transit::open(Config::read(&key)?.named()?, context).await?;
-    if request.beside {
-        transit.config.key = beside(&transit, context).await?;
-    }
+    let there = match request.beside {
+        true => {
+            transit.config.key = beside(&transit, context).await?;
+            None
+        }
+        false => transit.find(&transit.config.key, context).await?,
+    };
     let name = transit.config.key.clone();
     let place = transit.config.place();
-    let there = transit.find(&name, context).await?;
     let kind = kind(request.key_spec);
     let replaced = match &there {
         None => None,

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use hardsign_plugin::proto::{CreateKeyRequest, Setting};
+use hardsign_plugin::text::names_after;
 use hardsign_plugin::{Context, Error, KeyRequest};
 
 /// The settings of a plugin for a key management service, for its metadata: its own, by name and meaning, and
@@ -66,17 +67,11 @@ pub fn no_policies(service: &str, request: &CreateKeyRequest) -> Result<(), Erro
 /// The names for a new key beside another, in the order in which they are tried: NAME-2, NAME-3 and so on;
 /// after NAME-2, the numbers that follow.
 pub fn names_beside(name: &str) -> impl Iterator<Item = String> + use<> {
-    let numbered = name.rsplit_once('-').and_then(|(base, number)| {
-        let number: u32 = number.parse().ok()?;
-        (!base.is_empty()).then_some((base, number))
-    });
-    let (base, last) = numbered.unwrap_or((name, 1));
-    let base = base.to_owned();
-    (1..=MAX_BESIDE).map(move |more| format!("{base}-{}", last.saturating_add(more)))
+    names_after(name).take(MAX_BESIDE)
 }
 
 /// The most names that are tried.
-const MAX_BESIDE: u32 = 50;
+const MAX_BESIDE: usize = 50;
 
 /// The error where each of the [`names_beside`] a key is one of a key that is there.
 pub fn none_beside(name: &str) -> Error {

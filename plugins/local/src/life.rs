@@ -14,6 +14,7 @@ use hardsign_plugin::proto::{
     CertificateSummary, CreateKeyRequest, CreateKeyResponse, ImportCertificatesRequest,
     ImportCertificatesResponse, KeyEntry, ListKeysRequest, ListKeysResponse,
 };
+use hardsign_plugin::text::names_after;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
@@ -68,20 +69,13 @@ pub(crate) fn create_key(request: &CreateKeyRequest) -> Result<CreateKeyResponse
 fn beside(path: &Path) -> Result<PathBuf, LocalError> {
     public_key_of(path)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let (base, first) = match stem.rsplit_once('-') {
-        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
-            Ok(number) => (base, number.saturating_add(1)),
-            Err(_) => (&*stem, 2),
-        },
-        _ => (&*stem, 2),
-    };
     let extension = path
         .extension()
         .map(|extension| extension.to_string_lossy());
     let extension = extension.map_or_else(String::new, |extension| format!(".{extension}"));
-    (first..)
+    names_after(&stem)
         .take(MAX_FILES)
-        .map(|number| path.with_file_name(format!("{base}-{number}{extension}")))
+        .map(|name| path.with_file_name(format!("{name}{extension}")))
         .find(|free| !is_there(free) && !is_there(&certificate_path(free, None)))
         .ok_or_else(|| LocalError::KeyExists { path: path.into() })
 }

@@ -6,7 +6,9 @@ use cryptoki::session::Session;
 use cryptoki::types::Ulong;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::chain::PublicKey;
+use hardsign_plugin::pkcs11_uri::{Uri, encode_query};
 use hardsign_plugin::proto::{CreateKeyRequest, CreateKeyResponse};
+use hardsign_plugin::text::names_after;
 use hardsign_plugin::{Context, Error};
 
 use crate::config::Config;
@@ -17,7 +19,6 @@ use crate::module::Token;
 use crate::objects::{self, KeyObject};
 use crate::shared::Shared;
 use crate::sign::{Padding, Signing, Site};
-use hardsign_plugin::pkcs11_uri::{Uri, encode_query};
 
 /// Bytes of the id that a key gets where the user names none.
 const ID_LEN: usize = 8;
@@ -155,19 +156,12 @@ fn destroy(session: &Session, objects: impl IntoIterator<Item = ObjectHandle>) {
 /// its own.
 fn beside(session: &Session, token: &Token, config: &Config) -> Result<Uri, Error> {
     let there = find_key(session, token, config, true)?;
-    let (base, first) = match there.label.rsplit_once('-') {
-        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
-            Ok(number) => (base, number.saturating_add(1)),
-            Err(_) => (there.label.as_str(), 2),
-        },
-        _ => (there.label.as_str(), 2),
-    };
-    if base.is_empty() {
+    if there.label.is_empty() {
         return Err(Pkcs11Error::NoLabel.into());
     }
-    for number in (first..).take(MAX_BESIDE) {
+    for name in names_after(&there.label).take(MAX_BESIDE) {
         let uri = Uri {
-            object: Some(format!("{base}-{number}")),
+            object: Some(name),
             id: None,
             ..config.uri.clone()
         };

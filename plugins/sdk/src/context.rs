@@ -178,8 +178,13 @@ impl Context<'_> {
     /// # Errors
     /// The source gave none, or it is one that asks a person.
     pub fn secret(&self, source: &PinSource, what: &str) -> Result<Secret, Error> {
-        self.read(source, what, secret::MAX_SECRET)
-            .map_err(|why| SecretError { what, why }.into())
+        self.read(source, what, secret::MAX_SECRET).map_err(|why| {
+            SecretError {
+                what: what.to_owned(),
+                why,
+            }
+            .into()
+        })
     }
 
     /// Reads a source that asks nobody.

@@ -24,7 +24,6 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::error::ErrorCode;
 use crate::os;
-use crate::text::WithCauses;
 
 mod pinentry;
 #[cfg_attr(not(unix), path = "secret/no_terminal.rs")]
@@ -482,15 +481,15 @@ impl From<PinError> for Error {
 
 /// Why a source gave no secret of another kind than a PIN. Never holds the secret.
 #[derive(Debug)]
-pub(crate) struct SecretError<'a> {
+pub(crate) struct SecretError {
     /// What the secret is, for instance `JWT`.
-    pub(crate) what: &'a str,
+    pub(crate) what: String,
     pub(crate) why: PinError,
 }
 
-impl fmt::Display for SecretError<'_> {
+impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.what;
+        let what = &self.what;
         match &self.why {
             PinError::Unset { name } => {
                 write!(f, "environment variable {name} for the {what} is not set")
@@ -530,15 +529,15 @@ impl fmt::Display for SecretError<'_> {
     }
 }
 
-impl std::error::Error for SecretError<'_> {
+impl std::error::Error for SecretError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.why)
     }
 }
 
-impl From<SecretError<'_>> for Error {
-    fn from(error: SecretError<'_>) -> Self {
-        let what = error.what;
+impl From<SecretError> for Error {
+    fn from(error: SecretError) -> Self {
+        let what = &error.what;
         let hint = match &error.why {
             PinError::Unset { name } => {
                 format!("set {name}, or name another source for the {what}")
@@ -547,16 +546,13 @@ impl From<SecretError<'_>> for Error {
             PinError::ByteOrderMark | PinError::Utf16 => {
                 "save it as UTF-8 without a byte order mark".to_owned()
             }
+            PinError::DescriptorOutsideSession { .. } => "use env:NAME or file:/path".to_owned(),
             PinError::File { .. } | PinError::NotAFile { .. } => {
                 format!("check the path, and that this user may read the {what} there")
             }
             _ => format!("check what is there: the {what} in one line, and nothing else"),
         };
-        let text = match std::error::Error::source(&error) {
-            Some(cause) => format!("{error}: {}", WithCauses(cause)),
-            None => error.to_string(),
-        };
-        Self::validation(text).with_hint(hint)
+        Self::from_error(ErrorCode::ValidationError, &error).with_hint(hint)
     }
 }
 
@@ -746,7 +742,10 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
-        let told = |why| Error::from(SecretError { what: "JWT", why });
+        let told = |why| {
+            let what = "JWT".to_owned();
+            Error::from(SecretError { what, why })
+        };
         let read = || read_file(&path, MAX_SECRET).map_err(told);
         write(&[b'x'; MAX_SECRET], 0o600);
         assert_eq!(read().unwrap().0.expose().len(), MAX_SECRET);
@@ -778,6 +777,8 @@ mod tests {
             1,
             "{error}"
         );
+        let elsewhere = told(PinError::DescriptorOutsideSession { number: 7 });
+        assert_eq!(elsewhere.hint(), Some("use env:NAME or file:/path"));
         let unset = read_environment("HARDSIGN_TEST_NOT_SET", MAX_SECRET)
             .err()
             .unwrap();

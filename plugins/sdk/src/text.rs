@@ -49,6 +49,25 @@ fn own_layer(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// Names for another thing like one that is there, in the order in which they are tried: NAME-2, NAME-3 and so on; after
+/// NAME-2, those with the numbers that follow.
+///
+/// ```
+/// let mut names = hardsign_plugin::text::names_after("release-7");
+/// assert_eq!(names.next().as_deref(), Some("release-8"));
+/// ```
+pub fn names_after(name: &str) -> impl Iterator<Item = String> + use<> {
+    let (base, first) = match name.rsplit_once('-') {
+        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
+            Ok(number) => (base, number.saturating_add(1)),
+            Err(_) => (name, 2),
+        },
+        _ => (name, 2),
+    };
+    let base = base.to_owned();
+    (first..=u32::MAX).map(move |number| format!("{base}-{number}"))
+}
+
 /// An error of the operating system without its number, as users and scripts know it from the
 /// reference: `no such file or directory`.
 pub fn io_text(error: &io::Error) -> String {

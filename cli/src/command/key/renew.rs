@@ -8,6 +8,7 @@ use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, PluginKey};
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{PluginConfig, Purpose};
+use hardsign_plugin::text::names_after;
 
 use super::super::{Context, signer};
 use super::certify::{By, Made, finish, make, make_request, put_request, store};
@@ -318,15 +319,7 @@ fn own_config(name: &str, keys: &SigningKeys) -> Result<PluginConfig, Failure> {
 
 /// A name that no key has: the old one with the first number that is free.
 fn free_name(old: &str, keys: &SigningKeys) -> String {
-    let (base, first) = match old.rsplit_once('-') {
-        Some((base, number)) if !base.is_empty() => match number.parse::<u32>() {
-            Ok(number) => (base, number.saturating_add(1)),
-            Err(_) => (old, 2),
-        },
-        _ => (old, 2),
-    };
-    (first..)
-        .map(|number| format!("{base}-{number}"))
+    names_after(old)
         .find(|name| keys.get(name).is_err())
         .unwrap_or_else(|| format!("{old}-new"))
 }

@@ -235,10 +235,11 @@ pub(in crate::command) const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_FILE: u64 = 4 << 20;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn configuration(text: &str) -> Configuration {
+    /// A configuration that is this text.
+    pub(in crate::command::node) fn configuration(text: &str) -> Configuration {
         Configuration {
             table: text.parse().unwrap(),
             source: String::new(),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::containerd::{self, Configuration};
 use super::environment::Environment;
-use super::needs::{self, Needs};
+use super::needs::{self, Needs, Unknown};
 use super::settings::Settings;
 use super::verifier::NAME;
 use crate::args::Output;
@@ -137,7 +137,7 @@ struct Installed {
     settings: PathBuf,
     added: Vec<Exception>,
     /// Images that are needed and not known by digest, each with what needs it or why it is not known.
-    unknown: Vec<(String, String)>,
+    unknown: Vec<Unknown>,
     /// Whether containerd's configuration has the table already.
     configured: bool,
     configuration: String,
@@ -189,7 +189,7 @@ impl Installed {
         let unknown = self
             .unknown
             .iter()
-            .map(|(image, why)| json!({ "reference": image, "detail": why }));
+            .map(|unknown| json!({ "reference": unknown.image, "detail": unknown.why }));
         json!({
             "path": self.entry,
             "settingsPath": self.settings,
@@ -202,18 +202,25 @@ impl Installed {
 }
 
 /// A node on which an image is needed that would then be refused is left as it is.
-fn refuse(unknown: &[(String, String)]) -> Result<(), Failure> {
-    let messages = unknown.iter().map(|(image, why)| {
+fn refuse(unknown: &[Unknown]) -> Result<(), Failure> {
+    let messages = unknown.iter().map(|Unknown { image, why, .. }| {
         Failure::failed(format!(
             "nothing was installed: {image} is needed, and its digest is not known ({why})"
         ))
-        .hint("pull it, or name it by digest with --exception <image>@<digest>; --allow-missing installs anyway, and the image must then be signed")
     });
-    Failure::all(messages.collect()).map_or(Ok(()), Err)
+    let Some(failure) = Failure::all(messages.collect()) else {
+        return Ok(());
+    };
+    let mut fixes: Vec<_> = unknown.iter().map(|unknown| unknown.fix).collect();
+    fixes.dedup();
+    Err(failure.hint(&format!(
+        "{}; --allow-missing installs anyway, and the image must then be signed",
+        fixes.join("; ")
+    )))
 }
 
-fn warn(unknown: &[(String, String)], context: &Context) {
-    for (image, why) in unknown {
+fn warn(unknown: &[Unknown], context: &Context) {
+    for Unknown { image, why, .. } in unknown {
         context.console.warning(format_args!(
             "{image} is needed, and its digest is not known ({why}): unless it is signed, it is refused"
         ));

@@ -25,7 +25,7 @@ use crate::failure::Failure;
 pub(super) struct Needs {
     pub(super) exceptions: Vec<Exception>,
     /// An image that is needed and whose digest nobody knows, and why it is needed or not known.
-    pub(super) unknown: Vec<(String, String)>,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// Finds out what this node needs beside what `settings` except.
@@ -66,7 +66,7 @@ pub(super) async fn find(
         let why = "no container has run on this node yet";
         needs
             .unknown
-            .push(("an image of the network".to_owned(), why.to_owned()));
+            .push(Unknown::new("an image of the network", why, NAME_IT));
     }
     needs.add_named(named, &images)?;
     Ok(needs)
@@ -78,19 +78,43 @@ fn failed(why: String) -> Failure {
     ))
 }
 
+/// An image that is needed, and whose digest is not known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Unknown {
+    /// Its name, or what it is.
+    pub(super) image: String,
+    /// Why it is needed, and why more is not known.
+    pub(super) why: String,
+    /// What makes it known.
+    pub(super) fix: &'static str,
+}
+
+impl Unknown {
+    fn new(image: &str, why: &str, fix: &'static str) -> Self {
+        Self {
+            image: image.to_owned(),
+            why: why.to_owned(),
+            fix,
+        }
+    }
+}
+
+const PULL_IT: &str = "pull it, or name it by digest with --exception <image>@<digest>";
+const NAME_IT: &str = "name it by digest with --exception <image>@<digest>, or start a pod first";
+const NAME_CONTAINERD: &str = "name containerd's executable with --containerd";
+
 impl Needs {
     /// Adds the sandbox image. containerd's default depends on its version, which its configuration file does not
     /// tell.
     fn add_sandbox(&mut self, configuration: &Configuration, images: &[Image]) {
         match configuration.sandbox() {
             Some(sandbox) => self.add(&[sandbox], "sandbox image: every pod needs it", images),
-            None => self.unknown.push((
-                "the sandbox image".to_owned(),
-                format!(
-                    "every pod needs it, and {} does not name it",
-                    configuration.source
-                ),
-            )),
+            None => {
+                let source = &configuration.source;
+                let why = format!("every pod needs it, and {source} does not name it");
+                let unknown = Unknown::new("the sandbox image", &why, NAME_CONTAINERD);
+                self.unknown.push(unknown);
+            }
         }
     }
 
@@ -103,7 +127,8 @@ impl Needs {
                 ))
                 .hint("name it by digest: <image>@<digest>"));
             }
-            self.unknown.retain(|(needed, _)| !stands_for(name, needed));
+            self.unknown
+                .retain(|needed| !stands_for(name, &needed.image));
         }
         Ok(())
     }
@@ -121,9 +146,9 @@ impl Needs {
             return;
         }
         let name = references.iter().rev().find(|r| !r.is_empty());
-        let name = name.copied().unwrap_or_default().to_owned();
-        if !self.unknown.iter().any(|(known, _)| *known == name) {
-            self.unknown.push((name, why.to_owned()));
+        let name = name.copied().unwrap_or_default();
+        if !self.unknown.iter().any(|known| known.image == name) {
+            self.unknown.push(Unknown::new(name, why, PULL_IT));
         }
     }
 
@@ -272,6 +297,7 @@ const MAX_FILE: u64 = 10 << 20;
 
 #[cfg(test)]
 mod tests {
+    use super::super::containerd::tests::configuration;
     use super::*;
 
     #[test]
@@ -328,10 +354,17 @@ mod tests {
                 "r.example/x"
             ]
         );
-        assert_eq!(
-            needs.unknown,
-            [("gone:v1".to_owned(), "network".to_owned())]
-        );
+        assert_eq!(needs.unknown, [Unknown::new("gone:v1", "network", PULL_IT)]);
+    }
+
+    /// What is to be done depends on what is not known.
+    #[test]
+    fn the_sandbox_image_is_known_by_containerd_alone() {
+        let mut needs = Needs::default();
+        needs.add_sandbox(&configuration(""), &[]);
+        needs.add(&["gone:v1"], "network", &[]);
+        let fixes: Vec<_> = needs.unknown.iter().map(|unknown| unknown.fix).collect();
+        assert_eq!(fixes, [NAME_CONTAINERD, PULL_IT]);
     }
 
     /// What is named by digest is known; nothing else of the repository's is, where a tag is named.

@@ -468,7 +468,7 @@ pub(in crate::command) fn remove(
         args.name
     ))?;
     let store = format!("ca:{}", args.name);
-    let left = Files::read(kind, &dirs)?;
+    let left = Files::as_they_are(kind, &dirs)?;
     if !left.mention(&store) && dirs.trust_stores().join("ca").join(&args.name).is_dir() {
         context.console.line(format_args!(
             "The trust store {store} is not deleted. To do so: {} certificate delete --type ca --store {} --all",

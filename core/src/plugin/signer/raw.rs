@@ -55,7 +55,7 @@ impl RawSigner {
     pub(super) fn prove(&self) -> Result<(), PluginError> {
         match &self.way {
             Way::Session(session) => {
-                let proven = session.prove(self.holder.plugin());
+                let proven = session.prove(&self.holder.store);
                 proven.map_err(|error| self.holder.in_context(error))
             }
             Way::Contract(_) => Ok(()),

@@ -9,12 +9,11 @@ use hardsign_plugin::proto::{CONTRACT_VERSION, OPEN, OpenRequest, OpenResponse, 
 use tokio::sync::Mutex;
 
 use super::Holder;
-use crate::crypto::PublicKey;
 use crate::envelope::{EnvelopeError, SignerChain};
 use crate::event::{Event, Observer as _};
-use crate::plugin::command::Plugin;
 use crate::plugin::latch::About;
 use crate::plugin::live::Live;
+use crate::plugin::store::KeyStore;
 use crate::plugin::{AnswerFault, PluginError, PluginErrorKind, SessionEnd};
 
 /// A session that signs with one key.
@@ -85,31 +84,28 @@ impl SigningSession {
 
     /// Proves what the session said of its certificates: that they are a chain, and of this key. A person may
     /// have to touch the device for a signature, which is not to be for nothing.
-    pub(super) fn prove(&self, plugin: &Plugin) -> Result<(), PluginError> {
-        let unfit = |source| plugin.error(AnswerFault::Certificates(Box::new(source)));
+    pub(super) fn prove(&self, store: &KeyStore) -> Result<(), PluginError> {
+        let unfit = |source| {
+            store
+                .plugin
+                .error(AnswerFault::Certificates(Box::new(source)))
+        };
         let leaf = self.chain.prove().map_err(unfit)?.leaf();
-        match leaf.key_spec() {
-            Some(derived) if derived == self.key_spec => {}
-            Some(derived) => {
-                let (derived, specified) = (
-                    derived.signature_algorithm(),
-                    self.key_spec.signature_algorithm(),
-                );
-                return Err(unfit(EnvelopeError::AlgorithmMismatch {
-                    derived,
-                    specified,
-                }));
-            }
-            None => return Err(unfit(EnvelopeError::UnsupportedKey)),
+        let derived = leaf.key_spec();
+        let derived = derived.ok_or_else(|| unfit(EnvelopeError::UnsupportedKey))?;
+        if derived != self.key_spec {
+            return Err(unfit(EnvelopeError::AlgorithmMismatch {
+                derived: derived.signature_algorithm(),
+                specified: self.key_spec.signature_algorithm(),
+            }));
         }
         let Some(der) = &self.public_key else {
             return Ok(());
         };
-        let wrong = |fault| plugin.error_at("session open", AnswerFault::WrongPublicKey(fault));
-        let key = PublicKey::from_spki_der(der).map_err(|_| wrong("can't be read"))?;
+        let key = store.public_key("session open", der)?;
         match leaf.public_key() {
             Ok(certified) if certified.is_same(&key) => Ok(()),
-            _ => Err(wrong("is not that of its certificate")),
+            _ => Err(store.wrong_public_key("session open", "is not that of its certificate")),
         }
     }
 

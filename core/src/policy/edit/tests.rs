@@ -270,7 +270,7 @@ fn parties_are_removed() {
     assert_eq!(
         changed.changes,
         [
-            "statement \"prod\": the rule on signers of attached application/sarif+json is removed: \"scanner\" is its only signer"
+            "statement \"prod\": the rule on attached application/sarif+json is removed: \"scanner\" is its only signer"
         ]
     );
     assert_eq!(numbers(&changed.document), (Some((1, 1)), vec![]));

@@ -78,7 +78,9 @@ pub(crate) fn ask(question: &str, cancellation: &Cancellation) -> Result<Secret,
     };
     rustix::termios::tcsetattr(&terminal, OptionalActions::Flush, &silent)
         .map_err(|errno| failed(errno.into()))?;
-    write!(terminal, "{}: ", escaped(question))
+    // In one piece, since the log of the host may be written to the same terminal.
+    terminal
+        .write_all(format!("{}: ", escaped(question)).as_bytes())
         .and_then(|()| terminal.flush())
         .map_err(failed)?;
     let answer = read_line(&mut terminal, cancellation);
@@ -121,6 +123,6 @@ fn read_line(terminal: &mut File, cancellation: &Cancellation) -> Result<Secret,
 pub(crate) fn tell(line: &str) {
     if let Ok(mut terminal) = open() {
         // A notice that can't be shown is not worth failing for.
-        drop(writeln!(terminal, "{}", escaped(line)));
+        drop(terminal.write_all(format!("{}\n", escaped(line)).as_bytes()));
     }
 }

@@ -114,6 +114,14 @@ async fn a_bad_answer_is_an_error() {
             "echo '{\"auth\":{\"x\":{\"password\":\"hunter2\"}}'",
             "it is not JSON",
         ),
+        (
+            "printf '{\"auth\":\"hunter2%0500d\"}' 0",
+            "malformed at line 1, column",
+        ),
+        (
+            "echo '{\"kind\":\"hunter2\",\"kind\":\"b\"}'",
+            "a name in it occurs twice",
+        ),
         ("head -c 2000000 /dev/zero; exit 0", "it is not JSON"),
     ] {
         let error = Node::new(script)
