@@ -175,8 +175,8 @@ fn pass_on(upstream: u16, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
         "{}\r\n{length}\r\nconnection: close\r\n\r\n",
         without_frame(head)
     );
-    service.write_all(head.as_bytes())?;
-    service.write_all(body)?;
+    // In one piece: of two the second would wait for the service's acknowledgement of the first.
+    service.write_all(&[head.as_bytes(), body].concat())?;
     let mut whole = Vec::new();
     service.read_to_end(&mut whole)?;
     let (head, body) = split(&whole);

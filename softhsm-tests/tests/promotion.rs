@@ -8,10 +8,16 @@
 )]
 
 use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use hardsign_plugin::algorithm::KeySpec;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use softhsm_tests::between::{Between, Fate, Seen};
+use softhsm_tests::binaries;
 use softhsm_tests::keys;
 use softhsm_tests::peers::Oras;
 use softhsm_tests::peers::registry::Registry;
@@ -116,8 +122,7 @@ fn refuses(of: &'static str) -> impl Fn(&Seen) -> bool + Send + 'static {
 #[test]
 fn a_promotion_is_taken_up_where_it_was_broken_off() {
     let (vendor, target, oras) = (Vendor::new(), Registry::docker().start(), Oras::new());
-    let port = target.host().rsplit_once(':').unwrap().1.parse();
-    let between = Between::new(port.unwrap());
+    let between = Between::new(port_of(&target));
     let host = between.address().replace("http://127.0.0.1", "localhost");
     let to = format!("{host}/own/app");
     let there = target.reference(&format!("own/app@{}", vendor.digest()));
@@ -223,6 +228,147 @@ fn a_promotion_is_taken_up_where_it_was_broken_off() {
     assert_eq!(cose["alreadySigned"], false);
     assert_eq!(attached(&oras, &target, &there), (3, 1));
 }
+
+/// Promotes, and ends the command with `signal` while its request number `number` through `between` has no
+/// answer. Whether it was cut off, as it is not where it can do without the answer; `None` where there was no such
+/// request, so that the promotion is done.
+fn cut_off(mut command: Command, between: &Between, number: usize, signal: Signal) -> Option<bool> {
+    let (count, (tell, told)) = (AtomicUsize::new(0), mpsc::channel());
+    between.rule(
+        move |_| match count.fetch_add(1, Ordering::SeqCst) + 1 == number {
+            true => {
+                tell.send(()).ok();
+                Fate::Silence
+            }
+            false => Fate::Pass,
+        },
+    );
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let start = Instant::now();
+    let ended = loop {
+        if told.recv_timeout(Duration::from_millis(10)).is_ok() {
+            break None;
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "request {number}: neither held nor done"
+        );
+    };
+    if let Some(status) = ended {
+        assert_eq!(status.code(), Some(0), "request {number}");
+        return None;
+    }
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let status = child.wait().unwrap();
+    match signal {
+        Signal::KILL => assert_eq!(status.code(), None, "request {number}"),
+        _ => assert!(
+            matches!(status.code(), Some(0 | 1)),
+            "request {number}: {status}"
+        ),
+    }
+    Some(!status.success())
+}
+
+/// REQ-04 to REQ-06: interrupted and killed by turns at each request to the destination, it leaves nothing at the tag,
+/// and the same command ends it.
+#[test]
+fn a_promotion_that_is_interrupted_is_run_again() {
+    let (vendor, target, oras) = (Vendor::new(), Registry::olareg().start(), Oras::new());
+    let bench = &vendor.scene.bench;
+    bench.hardsign_ok(["cert", "generate-test", "own"]);
+    let between = Between::new(port_of(&target));
+    let host = between.address().replace("http://127.0.0.1", "localhost");
+    let by_tag = vendor
+        .reference
+        .replace(&format!("@{}", vendor.digest()), ":v1");
+    for number in 1.. {
+        let signal = by_turns(number);
+        let name = format!("own/app-{number}");
+        let to = format!("{host}/{name}");
+        let words = ["promote", "-o", "json", "--key", "own", &by_tag, &to];
+        let command = bench.command(&binaries().join("hardsign"), words);
+        let Some(is_cut) = cut_off(command, &between, number, signal) else {
+            // Login, copy, signature and tag.
+            assert!(number > 10, "{number} requests");
+            break;
+        };
+        let tag = target.reference(&format!("{name}:v1"));
+        let fetched = oras.command(["manifest", "fetch", &tag]).output().unwrap();
+        assert_eq!(
+            fetched.status.success(),
+            !is_cut,
+            "request {number}: the tag"
+        );
+        between.rule(|_| Fate::Pass);
+        json_of(&bench.hardsign(words));
+        let there = target.reference(&format!("{name}@{}", vendor.digest()));
+        assert_eq!(attached(&oras, &target, &there), (2, 1), "request {number}");
+        let tagged = oras.run(["manifest", "fetch", "--descriptor", &tag]);
+        assert!(tagged.contains(vendor.digest()), "{tagged}");
+    }
+}
+
+/// REQ-06, REQ-07: the same into a layout, at each request to the source.
+#[test]
+fn a_promotion_into_a_layout_that_is_interrupted_is_run_again() {
+    let vendor = Vendor::new();
+    let bench = &vendor.scene.bench;
+    bench.hardsign_ok(["cert", "generate-test", "own"]);
+    let between = Between::new(port_of(&vendor.scene.registry));
+    let host = between.address().replace("http://127.0.0.1", "localhost");
+    let from = format!("{host}/vendor/app:v1");
+    for number in 1.. {
+        let signal = by_turns(number);
+        let layout = bench.path().join(format!("taken-{number}"));
+        let to = layout.display().to_string();
+        let there = format!("{to}@{}", vendor.digest());
+        let words = ["promote", "-o", "json", "--key", "own"];
+        let words = [&words[..], &["--to-oci-layout", &from, &to]].concat();
+        let command = bench.command(&binaries().join("hardsign"), &words);
+        let Some(is_cut) = cut_off(command, &between, number, signal) else {
+            assert!(number > 5, "{number} requests");
+            break;
+        };
+        let index = fs::read_to_string(layout.join("index.json")).unwrap_or_default();
+        assert_eq!(
+            index.contains("ref.name"),
+            !is_cut,
+            "request {number}: {index}"
+        );
+        between.rule(|_| Fate::Pass);
+        json_of(&bench.hardsign(&words));
+        let index = fs::read_to_string(layout.join("index.json")).unwrap();
+        assert!(index.contains(r#""v1""#), "request {number}: {index}");
+        vendor.scene.policy_for("own");
+        let scope = ["--oci-layout", "--scope", "own.example/app"];
+        let verify = ["verify", "--max-signatures", "3", &there];
+        bench.hardsign_ok(verify.iter().chain(&scope));
+        vendor.scene.policy_for("vendor");
+        let list = ["list", "--oci-layout", "-o", "json", &there];
+        let listed = json_of(&bench.hardsign(list));
+        assert_eq!(listed["signatures"].as_array().unwrap().len(), 2);
+    }
+}
+
+/// Ctrl-C, which is waited on for three seconds, at one of four requests, SIGKILL at those between.
+fn by_turns(number: usize) -> Signal {
+    match number % 4 {
+        1 => Signal::INT,
+        _ => Signal::KILL,
+    }
+}
+
+fn port_of(registry: &Registry) -> u16 {
+    registry.host().rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+/// Longer than anything here takes, on a machine that is busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// SHA-256 of the certificate of the user's own key, as a signature's manifest has it.
 fn keys_thumbprint(vendor: &Vendor) -> String {
