@@ -213,7 +213,7 @@ fn refuse(unknown: &[Unknown]) -> Result<(), Failure> {
     };
     let mut fixes: Vec<_> = unknown.iter().map(|unknown| unknown.fix).collect();
     fixes.dedup();
-    Err(failure.hint(&format!(
+    Err(failure.hint(format!(
         "{}; --allow-missing installs anyway, and the image must then be signed",
         fixes.join("; ")
     )))
