@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -71,9 +72,8 @@ fn an_indexed_job_signs_a_list() {
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{path}", binaries().display());
     let signed_by = |index: u64| {
-        let mut shell = Command::new("sh");
+        let mut shell = bench.command(Path::new("/bin/sh"), ["-ec", &script]);
         shell
-            .args(["-ec", &script])
             .env("PATH", &path)
             .env("JOB_COMPLETION_INDEX", index.to_string());
         let ran = bench.run(&mut shell);

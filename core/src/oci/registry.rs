@@ -616,6 +616,8 @@ const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, appl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithm::HashAlgorithm;
+    use crate::crypto::sha256;
     use crate::oci::manifest::{
         DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST,
     };
@@ -653,5 +655,23 @@ mod tests {
         }
         options.plain_http = true;
         assert!(uses_plain_http("registry.example", &options));
+    }
+
+    /// A run over many artifacts keeps the newest content that is there, and no more than the limit.
+    #[test]
+    fn what_is_known_to_be_there_is_bounded() {
+        let connector = Connector::new(ConnectorOptions::default()).unwrap();
+        let name: RepositoryName = "registry.example/app".parse().unwrap();
+        let registry = connector.repository(name, Access::Write).unwrap();
+        let mut last = 0;
+        for number in 0..=MAX_PRESENT {
+            let hash = sha256(&number.to_be_bytes());
+            let digest = Digest::new(HashAlgorithm::Sha256, hash.to_vec());
+            registry.remember(&digest);
+            let present = guard(&connector.inner.present);
+            assert!(present.contains(&(registry.name.clone(), digest)));
+            last = present.len();
+        }
+        assert_eq!(last, 1);
     }
 }
