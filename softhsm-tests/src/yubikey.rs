@@ -153,6 +153,16 @@ pub struct Daemon {
     child: std::process::Child,
 }
 
+/// The flags with which `unshare` gives a command mounts of its own.
+#[cfg(target_os = "linux")]
+pub fn own_mounts() -> &'static [&'static str] {
+    match rustix::process::geteuid().is_root() {
+        true => &["--mount"],
+        // Only the root of a namespace of users may mount.
+        false => &["--user", "--map-root-user", "--mount"],
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl Daemon {
     pub fn start(mut card: VirtualYubiKey) -> Self {
@@ -171,13 +181,10 @@ impl Daemon {
              LIBPATH /usr/lib/pcsc/drivers/serial/libifdvpcd.so\nCHANNELID 0x{port:X}\n"
         );
         fs::write(readers.join("vpcd"), reader).unwrap();
-        let mut command = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
         let script = "mount --bind \"$1\" /run && exec \"$3\" --foreground -c \"$2\"";
-        let child = command
-            .args(["--mount", "sh", "-c", script, "sh"])
+        let child = Command::new("unshare")
+            .args(own_mounts())
+            .args(["sh", "-c", script, "sh"])
             .arg(&run)
             .arg(&readers)
             .arg(crate::peers::installed("pcscd"))

@@ -339,16 +339,16 @@ fn a_touch_that_never_comes_is_waited_for_once() {
 #[cfg(target_os = "linux")]
 #[test]
 fn without_the_library() {
+    use softhsm_tests::yubikey::own_mounts;
+
     let library = fs::canonicalize(token::library("libpcsclite.so.1")).unwrap();
     let bench = Workbench::new();
     let nothing = bench.path().join("nothing");
     fs::write(&nothing, "").unwrap();
     let reference = bench.reference(&bench.layout.add("v1", "artifact"));
     let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
-    let mut command = bench.command(
-        std::path::Path::new("unshare"),
-        ["--map-root-user", "--mount", "sh", "-c", script, "sh"],
-    );
+    let mut command = bench.command(std::path::Path::new("unshare"), own_mounts());
+    command.args(["sh", "-c", script, "sh"]);
     command.arg(&nothing).arg(&library);
     command.arg(softhsm_tests::binaries().join("hardsign"));
     command.args(["sign", "--plugin", "yubikey", "--id", "9c", "--oci-layout"]);
