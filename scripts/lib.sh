@@ -54,15 +54,15 @@ CC
     chmod +x "$1/cc"
 }
 
-# plugins [local]: prints the name of each plugin of the box, one a line; with "local" those alone that bring
-# no client of a service in the cloud.
+# plugins [local|cloud]: prints the name of each plugin of the box, one a line; with "cloud" those alone that bring
+# a client of a service in the cloud, with "local" the others.
 plugins() {
-    local manifest name
+    local manifest name kind
     for manifest in plugins/*/Cargo.toml; do
         name=$(basename "$(dirname "$manifest")")
         case $name in sdk | testkit | kms) continue ;; esac
-        [ "${1:-}" = local ] && grep -q '^hardsign-plugin-kms' "$manifest" && continue
-        echo "$name"
+        grep -q '^hardsign-plugin-kms' "$manifest" && kind=cloud || kind=local
+        [ "${1:-$kind}" != "$kind" ] || echo "$name"
     done
 }
 

@@ -212,6 +212,7 @@ fn refuse(unknown: &[Unknown]) -> Result<(), Failure> {
         return Ok(());
     };
     let mut fixes: Vec<_> = unknown.iter().map(|unknown| unknown.fix).collect();
+    fixes.sort_unstable();
     fixes.dedup();
     Err(failure.hint(format!(
         "{}; --allow-missing installs anyway, and the image must then be signed",
