@@ -50,7 +50,7 @@ pub use install::{
     is_semantic,
 };
 pub use interrupt::Interrupt;
-pub use key::{KeyChoice, PluginKey, secret_in_clear, settled, settled_id};
+pub use key::{KeyChoice, PluginKey, of_any_key, secret_in_clear, settled, settled_id};
 pub use pins::{Pin, PinState, Pins, PinsError, look as sha256_of};
 pub use session::{Session, SessionAnswer, SessionClocks, SessionError, SessionListener};
 pub use signer::{EnvelopeGenerator, PluginSigner, RawSigner, UnopenedSigner};

@@ -187,6 +187,30 @@ fn sign_hundred(bench: &Workbench, uri: &str) -> Ran {
     bench.hardsign(arguments)
 }
 
+/// A key and the CA that certifies it, both on one token, cost one process and one login.
+#[test]
+fn a_key_and_its_ca_on_one_token_cost_one_login() {
+    let token = Token::new("T").with_key(&keys::key(KeySpec::Ec384), "root", "01");
+    let token = token.with_key(&keys::key(KeySpec::Ec256), "release", "02");
+    let mut bench = Workbench::with_token(&token);
+    let log = counting_plugin(&bench);
+    let (root, spy) = spied(&mut bench, &token.uri("root"));
+    let (release, _) = spied(&mut bench, &token.uri("release"));
+    for (name, id) in [("root", &root), ("release", &release)] {
+        bench.hardsign_ok(["key", "add", "--plugin", "pkcs11", "--id", id, name]);
+    }
+    let subject = "C=US,ST=WA,O=Example,CN=Example";
+    let certify = ["key", "certify", "--subject", subject, "--days", "9"];
+    bench.hardsign_ok([&certify[..], &["--ca", "root"]].concat());
+    for log in [&log, &spy] {
+        fs::remove_file(log).unwrap();
+    }
+    bench.hardsign_ok([&certify[..], &["--issuer", "root", "release"]].concat());
+    let started = fs::read_to_string(log).unwrap();
+    assert_eq!(started, "get-plugin-metadata\nsession\n");
+    assert_eq!(calls(&spy, "C_Login"), 1);
+}
+
 /// A hundred artifacts cost one metadata process, one session, one login and one key look-up.
 #[test]
 fn a_hundred_signatures_cost_one_session_and_one_login() {

@@ -317,6 +317,57 @@ fn from_the_box_to_a_signature() {
     }
 }
 
+/// A CA whose key is on the same card as those that it certifies: one process has the card, and one PIN does for a command.
+#[test]
+fn a_ca_and_its_keys_on_one_card() {
+    let desk = Desk::new(boxed([5, 7, 1]));
+    assert_eq!(desk.set_up(&[]).code, Some(0));
+    desk.create("root", "82", "EC-384", &["--touch-policy", "never"]);
+    desk.create("release", "9c", "EC-256", &["--pin-policy", "once"]);
+    let subject = "C=US,ST=WA,O=Example,CN=Example CA";
+    desk.ok(&[
+        "key",
+        "certify",
+        "root",
+        "--subject",
+        subject,
+        "--days",
+        "100",
+        "--ca",
+    ]);
+    let slot = desk.yubikeys.id("slot=9a");
+    let by_root = ["--days", "20", "--issuer", "root"];
+    let renew = ["key", "renew", "release"];
+    let new_key = ["--new-key", "--as", "next", "--id", &slot];
+    let before = desk.counters().verify;
+    desk.certify("release", &["--issuer", "root"]);
+    desk.ok(&[&renew[..], &by_root].concat());
+    desk.ok(&[&renew[..], &by_root, &new_key].concat());
+    assert_eq!(desk.counters().verify, before + 3, "one PIN a command");
+
+    let authority = desk.json(&["key", "show", "root"]);
+    for name in ["release", "next"] {
+        let shown = desk.json(&["key", "show", name]);
+        let chain = shown["certificates"].as_array().unwrap();
+        assert_eq!(chain.len(), 2, "{shown}");
+        assert_eq!(chain[1], authority["certificates"][0]);
+        assert_eq!(chain[0]["issuer"], chain[1]["subject"]);
+    }
+    // What a CA is asked is found out before the card is changed.
+    let again = desk.fails(&[
+        "key",
+        "certify",
+        "release",
+        "--subject",
+        SUBJECT,
+        "--days",
+        "9",
+        "--issuer",
+        "root",
+    ]);
+    assert!(again.contains("already has a certificate"), "{again}");
+}
+
 /// Every type that PIV has, on the device; requests in both ways of RSA verify in openssl; what PIV does
 /// not have is refused with the reason.
 #[test]

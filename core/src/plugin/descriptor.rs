@@ -21,8 +21,8 @@ pub(super) fn withhold(id: &str, config: &PluginConfig) -> Arc<[Withheld]> {
         .collect()
 }
 
-/// `fd:N` as a setting, whatever its name, or as `pin-source` in a PKCS#11 URI (RFC 7512).
-fn named(id: &str, config: &PluginConfig) -> BTreeSet<i32> {
+/// The numbers: `fd:N` as a setting, whatever its name, or as `pin-source` in a PKCS#11 URI (RFC 7512).
+pub(super) fn named(id: &str, config: &PluginConfig) -> BTreeSet<i32> {
     config
         .values()
         .cloned()

@@ -164,6 +164,12 @@ fn absolute(path: &str) -> String {
     }
 }
 
+/// The settings but for those that are one key's alone: its certificates, and its version.
+pub fn of_any_key(mut settings: PluginConfig) -> PluginConfig {
+    settings.retain(|name, _| ![CERTIFICATE, "version"].contains(&name.as_str()));
+    settings
+}
+
 /// What may stand before a path.
 const FILE: &str = "file:";
 

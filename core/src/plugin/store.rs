@@ -7,6 +7,8 @@
 //! What must hold: an answer is for the key that was asked for, and a public key is one that can be read
 //! and of the kind that was asked for.
 
+use std::collections::BTreeSet;
+
 use hardsign_plugin::algorithm::KeySpec;
 use hardsign_plugin::proto::{
     AttestKeyRequest, AttestKeyResponse, Base64, CONTRACT_VERSION, Capability, Command,
@@ -23,7 +25,10 @@ use tokio::sync::OnceCell;
 use super::command::Plugin;
 use super::latch::About;
 use super::live::Live;
-use super::{AnswerFault, Host, PluginError, PluginErrorKind, PluginFile, descriptor, settled};
+use super::{
+    AnswerFault, Host, PluginError, PluginErrorKind, PluginFile, PluginKey, descriptor, of_any_key,
+    settled,
+};
 use crate::crypto::PublicKey;
 use crate::envelope::EnvelopeError;
 
@@ -33,6 +38,8 @@ pub struct KeyStore {
     pub(super) plugin: Plugin,
     pub(super) config: PluginConfig,
     pub(super) metadata: Metadata,
+    /// The descriptors that the plugin's process is given.
+    descriptors: BTreeSet<i32>,
     /// The session, once there is one.
     live: OnceCell<Live>,
     /// Whether the session was opened.
@@ -106,6 +113,7 @@ impl KeyStore {
         told: &PluginConfig,
         config: PluginConfig,
     ) -> Result<Self, PluginError> {
+        let descriptors = descriptor::named(key_id, &config);
         let plugin = Plugin {
             // Before any process is started: none but the session's may have them.
             descriptors: descriptor::withhold(key_id, &config),
@@ -117,6 +125,7 @@ impl KeyStore {
                 plugin,
                 config,
                 metadata,
+                descriptors,
                 live: OnceCell::new_with(live),
                 opened: OnceCell::new(),
             }),
@@ -129,6 +138,11 @@ impl KeyStore {
         }
     }
 
+    /// The plugin's executable.
+    pub fn plugin(&self) -> &PluginFile {
+        &self.plugin.file
+    }
+
     /// What the plugin says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -137,6 +151,15 @@ impl KeyStore {
     /// The settings that the key store was opened with: known to the plugin, and with absolute paths.
     pub fn config(&self) -> &PluginConfig {
         &self.config
+    }
+
+    /// Whether this process can be asked about another key as well: the key's plugin is the same, and so are the settings that
+    /// are not of one key alone.
+    pub fn serves(&self, key: &PluginKey) -> bool {
+        let same = |config| of_any_key(config) == of_any_key(self.config.clone());
+        key.plugin == self.plugin.file
+            && descriptor::named(&key.id, &key.config).is_subset(&self.descriptors)
+            && settled(&self.metadata, key.config.clone()).is_ok_and(same)
     }
 
     /// Whether the plugin has a capability.
@@ -299,13 +322,14 @@ impl KeyStore {
         self.ask(command, name, request, None).await
     }
 
-    /// Opens a key in the same process: to be looked at, or to certify with. A process opens one key.
+    /// Opens a key in the same process, with its own settings: to be looked at, or to certify with. A process opens one key.
     ///
     /// # Errors
     /// See [`PluginError`]; [`PluginErrorKind::Lacks`] for a plugin without sessions.
     pub async fn open_key(
         &self,
         key_id: &str,
+        config: PluginConfig,
         purpose: Purpose,
     ) -> Result<OpenKey<'_>, PluginError> {
         self.needs(
@@ -316,7 +340,7 @@ impl KeyStore {
         let request = OpenRequest {
             contract_version: CONTRACT_VERSION.into(),
             key_id: Some(key_id.into()),
-            plugin_config: self.config.clone(),
+            plugin_config: settled(&self.metadata, config)?,
             purpose,
         };
         let opened = live.open(&self.plugin, &request).await?;

@@ -64,7 +64,7 @@ impl Tail {
     }
 }
 
-/// The last lines of `bytes` that are not empty, at most ten, each escaped and cut.
+/// The last lines of `bytes` that are not empty, at most ten, each escaped and cut, without PINs.
 pub(super) fn last_lines(bytes: &[u8]) -> Vec<String> {
     let skip = bytes.len().saturating_sub(TAIL);
     let text = String::from_utf8_lossy(bytes.get(skip..).unwrap_or_default()).into_owned();
@@ -74,7 +74,7 @@ pub(super) fn last_lines(bytes: &[u8]) -> Vec<String> {
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
         .take(LINES)
-        .map(|line| escaped(line, LINE, Lines::Escape))
+        .map(|line| escaped(&without_pin(line), LINE, Lines::Escape))
         .collect();
     lines.reverse();
     lines
@@ -148,5 +148,9 @@ mod tests {
         );
         assert_eq!(without_pin("pkcs11:token=T"), "pkcs11:token=T");
         assert_eq!(without_pin("pin-value="), "pin-value=*****");
+        assert_eq!(
+            last_lines(b"can't open pkcs11:token=T?pin-value=1234\nbye\n"),
+            ["can't open pkcs11:token=T?pin-value=*****", "bye"]
+        );
     }
 }

@@ -724,6 +724,13 @@ impl RenewArgs {
                 return Err(Usage::new(format!("--{flag} needs --new-key")));
             }
         }
+        for flag in ["issuer", "crl-url", "trust"] {
+            if request && reader.given(flag) {
+                return Err(Usage::new(format!(
+                    "--{flag} is for a certificate; --csr makes a request"
+                )));
+            }
+        }
         Ok(Self {
             name,
             config: reader.pairs("plugin-config")?,

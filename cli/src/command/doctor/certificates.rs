@@ -46,9 +46,11 @@ impl Statements {
 }
 
 /// The chain of a signing key, leaf first: what keeps it from signing comes as an error, what will, or
-/// what this machine does not trust, as a warning. The text is what is good about it.
+/// what this machine does not trust, as a warning. The text is what is good about it. The key of a CA is not one to sign
+/// with, unless it is what `sign` takes where no key is named.
 pub(super) fn of_key(
     name: &str,
+    is_default: bool,
     chain: Vec<Certificate>,
     statements: &Statements,
     loader: &Loader,
@@ -80,6 +82,11 @@ pub(super) fn of_key(
             };
             tell(status, format!("{what}: {}", lapse.message), &fix);
         }
+    }
+    let constraints = chain.first().and_then(|leaf| leaf.basic_constraints());
+    if !is_default && constraints.is_some_and(|constraints| constraints.ca) {
+        let good = "of a CA: it issues certificates, and can't sign artifacts";
+        return (findings, Some(good.to_owned()));
     }
     let proven = match Chain::<CodeSigning>::prove(chain) {
         Ok(proven) => proven,
@@ -238,7 +245,14 @@ mod tests {
             ("2024-01-02T00:00:01Z", again),
         ] {
             let now = now.parse().unwrap();
-            let (findings, _) = of_key("key", chain.clone(), &Statements::default(), &loader, now);
+            let (findings, _) = of_key(
+                "key",
+                true,
+                chain.clone(),
+                &Statements::default(),
+                &loader,
+                now,
+            );
             let first = findings.first().unwrap();
             assert!(first.status == Status::Error, "{}", first.message);
             assert!(
@@ -248,5 +262,33 @@ mod tests {
             );
             assert_eq!(first.fix.as_deref(), Some(fix));
         }
+    }
+
+    /// The key of a CA is well as one, and not as the key that signs.
+    #[test]
+    fn a_ca_is_not_to_sign() {
+        let root = include_bytes!("../../../../plugins/testkit/keys/root.der");
+        let root = Certificate::parse_file(root).unwrap();
+        let stores = tempfile::tempdir().unwrap();
+        let loader = Loader::new(stores.path().to_owned());
+        let now = root[0].not_before();
+        let look = |is_default| {
+            let statements = Statements::default();
+            of_key("root", is_default, root.clone(), &statements, &loader, now)
+        };
+        let (findings, good) = look(false);
+        assert!(findings.is_empty());
+        assert_eq!(
+            good.as_deref(),
+            Some("of a CA: it issues certificates, and can't sign artifacts")
+        );
+        let (findings, good) = look(true);
+        assert_eq!(good, None);
+        assert_eq!(findings.len(), 1);
+        let said = &findings[0].message;
+        assert!(
+            said.starts_with("its certificate chain can't be used: "),
+            "{said}"
+        );
     }
 }

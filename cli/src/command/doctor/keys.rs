@@ -70,7 +70,15 @@ pub(super) async fn look(with: &Looking<'_>, findings: &mut Findings) {
         match key(with, entry).await {
             Ok(known) => {
                 let chain = known.chain.or_else(|| kept_chain(dirs, entry));
-                of_chain(&entry.name, known.message, chain, with, findings);
+                let is_default = keys.default_name() == Some(entry.name.as_str());
+                of_chain(
+                    &entry.name,
+                    is_default,
+                    known.message,
+                    chain,
+                    with,
+                    findings,
+                );
             }
             Err(Trouble {
                 message,
@@ -132,6 +140,7 @@ struct Known {
 /// Tells of a key that is there, and of its chain: it is `ok` only where the chain is.
 fn of_chain(
     name: &str,
+    is_default: bool,
     message: String,
     chain: Option<Vec<Certificate>>,
     with: &Looking<'_>,
@@ -141,7 +150,8 @@ fn of_chain(
     let Some(chain) = chain else {
         return findings.ok(subject, message);
     };
-    let (found, good) = certificates::of_key(name, chain, with.statements, with.loader, with.now);
+    let (statements, loader, now) = (with.statements, with.loader, with.now);
+    let (found, good) = certificates::of_key(name, is_default, chain, statements, loader, now);
     let fails = found.iter().any(|finding| finding.status == Status::Error);
     findings.0.extend(found);
     if !fails {

@@ -8,13 +8,15 @@ use hardsign_core::certify::{
 };
 use hardsign_core::config::{create_private_directory, read_named, write_atomic};
 use hardsign_core::dirs::Dirs;
+use hardsign_core::plugin::KeyStore;
 use hardsign_core::text::WithCauses;
 use hardsign_core::trust::{StoreName, StoreRef, StoreType, edit};
 use hardsign_core::x509::{Certificate, MAX_FILE_LEN};
+use hardsign_plugin::proto::PluginConfig;
 use serde_json::{Value, json};
 
 use super::super::Context;
-use super::device::{self, Kept, Opened};
+use super::device::{self, Held, Kept, Opened};
 use crate::args::key::life::{CertifyArgs, CrlArgs, Holder, Out, RequestArgs, Terms};
 use crate::failure::{Exit, Failure};
 use crate::output::one_line;
@@ -49,7 +51,7 @@ impl From<LedgerError> for Failure {
 
 /// The key of an open device, and how it is to sign.
 fn signing_key(opened: &Opened, padding: RsaPadding) -> Result<SigningKey, Failure> {
-    if padding == RsaPadding::Pkcs1 && opened.key_spec().is_rsa() && !opened.signs_pkcs1() {
+    if padding == RsaPadding::Pkcs1 && opened.key_spec.is_rsa() && !opened.signs_pkcs1() {
         return Err(Failure::failed(format!(
             "the device of key {} does not sign RSASSA-PKCS1-v1_5",
             opened.name
@@ -131,92 +133,134 @@ pub(super) fn put_request(
     }))?)
 }
 
-/// Who issues: the key itself, or a CA with its chain.
-pub(super) enum By {
-    Itself,
-    Ca {
-        opened: Box<Opened>,
-        issuer: Box<Issuer>,
-        chain: Vec<Vec<u8>>,
-    },
+/// A CA: its key, and what makes certificates that the key is to sign.
+pub(super) struct Ca {
+    opened: Opened,
+    issuer: Issuer,
+    /// Whether the key has a session of its own.
+    own: bool,
 }
 
-impl By {
+impl Ca {
+    /// Opens the CA's key, in the session of the key that it certifies if that can be asked about both.
     pub(super) async fn open(
-        terms: &Terms,
+        name: &str,
+        beside: Option<&'static KeyStore>,
+        padding: RsaPadding,
         dirs: &Dirs,
         context: &Context,
     ) -> Result<Self, Failure> {
-        let Some(name) = &terms.issuer else {
-            return Ok(Self::Itself);
-        };
-        let opened = device::open(name, &Default::default(), dirs, context).await?;
-        let chain = opened.chain().to_vec();
-        let Some(own) = chain.first() else {
+        let opened = device::open_issuer(name, beside, dirs, context).await?;
+        let Some(certificate) = opened.chain.first() else {
             return Err(device::no_certificate(name));
         };
-        let issuer = Issuer::new(signing_key(&opened, terms.padding)?, own)?;
-        Ok(Self::Ca {
-            issuer: Box::new(issuer),
-            opened: Box::new(opened),
-            chain,
+        let issuer = Issuer::new(signing_key(&opened, padding)?, certificate)?;
+        let own = beside.is_none_or(|beside| !std::ptr::eq(beside, opened.store));
+        Ok(Self {
+            opened,
+            issuer,
+            own,
         })
     }
 
-    pub(super) async fn close(self) {
-        if let Self::Ca { opened, .. } = self {
-            opened.store.close().await;
+    /// Makes a certificate for a public key; it is noted before it is given away.
+    pub(super) async fn issue(
+        &self,
+        spki: &[u8],
+        new: &NewCertificate,
+        dirs: &Dirs,
+    ) -> Result<Made, Failure> {
+        let issued = certify::issue(&self.issuer, spki, new)?;
+        let der = sign(&self.opened, &issued.unsigned).await?;
+        note(&self.opened.name, &issued, new, true, dirs)?;
+        let mut chain = vec![der];
+        chain.extend(self.opened.chain.iter().cloned());
+        Ok(Made { chain, issued })
+    }
+
+    pub(super) async fn close(&self) {
+        if self.own {
+            self.opened.store.close().await;
         }
     }
+}
+
+/// A key that gets a certificate.
+pub(super) enum Applicant {
+    /// It signs its certificate itself.
+    Open(Box<Opened>),
+    /// That CA does.
+    Of { held: Held, issuer: String },
+}
+
+impl Applicant {
+    /// Opens the key, or has it described if another one is to sign.
+    pub(super) async fn open(
+        name: &str,
+        config: &PluginConfig,
+        issuer: Option<&str>,
+        dirs: &Dirs,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        Ok(match issuer {
+            None => Self::Open(Box::new(device::open(name, config, dirs, context).await?)),
+            Some(issuer) => Self::Of {
+                held: device::look(name, config, dirs, context).await?,
+                issuer: issuer.to_owned(),
+            },
+        })
+    }
+
+    pub(super) fn key(&self) -> &Held {
+        match self {
+            Self::Open(opened) => opened,
+            Self::Of { held, .. } => held,
+        }
+    }
+
+    /// Makes the certificate.
+    pub(super) async fn certify(
+        self,
+        new: &NewCertificate,
+        padding: RsaPadding,
+        dirs: &Dirs,
+        context: &Context,
+    ) -> Result<(Made, Held), Failure> {
+        match self {
+            Self::Open(opened) => {
+                let made = self_sign(&opened, new, padding, dirs).await?;
+                Ok((made, opened.key))
+            }
+            Self::Of { held, issuer } => {
+                let ca = Ca::open(&issuer, Some(held.store), padding, dirs, context).await?;
+                let made = ca.issue(held.public_key()?, new, dirs).await?;
+                ca.close().await;
+                Ok((made, held))
+            }
+        }
+    }
+}
+
+/// Makes a certificate that the key signs itself.
+pub(super) async fn self_sign(
+    opened: &Opened,
+    new: &NewCertificate,
+    padding: RsaPadding,
+    dirs: &Dirs,
+) -> Result<Made, Failure> {
+    let issued = certify::self_signed(&signing_key(opened, padding)?, new)?;
+    let der = sign(opened, &issued.unsigned).await?;
+    note(&opened.name, &issued, new, new.ca.is_some(), dirs)?;
+    Ok(Made {
+        chain: vec![der],
+        issued,
+    })
 }
 
 /// A certificate that was made, with those above it.
 pub(super) struct Made {
     chain: Vec<Vec<u8>>,
     issued: Issued,
-}
-
-/// Makes a certificate for `holder`, or for a request; what a CA issues is noted before it is given
-/// away.
-pub(super) async fn make(
-    by: &By,
-    holder: Option<&Opened>,
-    spki: &[u8],
-    new: &NewCertificate,
-    padding: RsaPadding,
-    dirs: &Dirs,
-) -> Result<Made, Failure> {
-    match (by, holder) {
-        (By::Itself, Some(holder)) => {
-            let key = signing_key(holder, padding)?;
-            let issued = certify::self_signed(&key, new)?;
-            let der = sign(holder, &issued.unsigned).await?;
-            note(&holder.name, &issued, new, new.ca.is_some(), dirs)?;
-            Ok(Made {
-                chain: vec![der],
-                issued,
-            })
-        }
-        (By::Itself, None) => Err(Failure::usage("--request needs --issuer")),
-        (
-            By::Ca {
-                opened,
-                issuer,
-                chain,
-            },
-            _,
-        ) => {
-            let issued = certify::issue(issuer, spki, new)?;
-            let der = sign(opened, &issued.unsigned).await?;
-            note(&opened.name, &issued, new, true, dirs)?;
-            let mut whole = vec![der];
-            whole.extend(chain.iter().cloned());
-            Ok(Made {
-                chain: whole,
-                issued,
-            })
-        }
-    }
 }
 
 /// Notes what the CA `name` has issued.
@@ -253,7 +297,7 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
         Holder::Key {
             name,
             subject: text,
-        } => (Some(name.clone()), None, subject(text)?),
+        } => (Some(name.clone()), Vec::new(), subject(text)?),
         Holder::Request {
             file,
             subject: text,
@@ -269,7 +313,7 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
                         .hint("give one with --subject"),
                 );
             }
-            (None, Some(request.spki().to_vec()), wanted)
+            (None, request.spki().to_vec(), wanted)
         }
     };
     if args.ca.is_none() {
@@ -284,29 +328,25 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
         now: context.now(),
     };
     let (made, kept) = context.wait(async {
-        let holder = match &name {
-            Some(name) => Some(device::open(name, &args.config, &dirs, context).await?),
-            None => None,
+        let Some(name) = &name else {
+            let issuer = terms.issuer.as_deref();
+            let issuer = issuer.ok_or_else(|| Failure::usage("--request needs --issuer"))?;
+            let ca = Ca::open(issuer, None, terms.padding, &dirs, context).await?;
+            let made = ca.issue(&spki_of_request, &new, &dirs).await?;
+            ca.close().await;
+            return Ok((made, None));
         };
-        if let Some(holder) = &holder
-            && let Some(old) = holder.certificate()?
-        {
-            check_replacement(holder, &old, terms, args.force)?;
+        let issuer = terms.issuer.as_deref();
+        let applicant = Applicant::open(name, &args.config, issuer, &dirs, context).await?;
+        if let Some(old) = applicant.key().certificate()? {
+            check_replacement(applicant.key(), &old, terms, args.force)?;
             new.follows = Some(old.not_before());
         }
-        let by = By::open(terms, &dirs, context).await?;
-        let spki = match (&holder, &spki_of_request) {
-            (Some(holder), _) => holder.public_key()?.to_vec(),
-            (None, Some(spki)) => spki.clone(),
-            (None, None) => Vec::new(),
-        };
-        let made = make(&by, holder.as_ref(), &spki, &new, terms.padding, &dirs).await?;
-        by.close().await;
-        let kept = match holder {
-            Some(holder) => Some(store(holder, &made, &args.out, true, &dirs, context).await?),
-            None => None,
-        };
-        Ok((made, kept))
+        let (made, held) = applicant
+            .certify(&new, terms.padding, &dirs, context)
+            .await?;
+        let kept = store(held, &made, &args.out, true, &dirs, context).await?;
+        Ok((made, Some(kept)))
     })?;
     finish(
         name.as_deref(),
@@ -321,12 +361,12 @@ pub(in crate::command) fn certify(args: CertifyArgs, context: &Context) -> Resul
 
 /// Refuses, before anything is made, to put a certificate in the place of another unasked.
 fn check_replacement(
-    holder: &Opened,
+    holder: &Held,
     old: &Certificate,
     terms: &Terms,
     force: bool,
 ) -> Result<(), Failure> {
-    if force || !holder.keeps_one_chain() {
+    if force || !holder.one_chain {
         return Ok(());
     }
     let issuer = match &terms.issuer {
@@ -346,7 +386,7 @@ fn check_replacement(
 
 /// Gives the key its certificate. If that fails, the certificate is not lost.
 pub(super) async fn store(
-    holder: Opened,
+    holder: Held,
     made: &Made,
     out: &Out,
     replaces: bool,
@@ -354,7 +394,7 @@ pub(super) async fn store(
     context: &Context,
 ) -> Result<Kept, Failure> {
     // Where the device keeps several, the old ones stay.
-    let replaces = replaces && holder.keeps_one_chain();
+    let replaces = replaces && holder.one_chain;
     let kept = device::keep(&holder, &made.chain, replaces, dirs, context).await;
     let name = holder.name.clone();
     holder.store.close().await;
@@ -545,7 +585,7 @@ pub(in crate::command) fn crl(args: CrlArgs, context: &Context) -> Result<(), Fa
     };
     let der = context.wait(async {
         let opened = device::open(&args.name, &args.config, &dirs, context).await?;
-        let own = opened.chain().first().cloned();
+        let own = opened.chain.first().cloned();
         let own = own.ok_or_else(|| device::no_certificate(&args.name))?;
         let issuer = Issuer::new(signing_key(&opened, args.padding)?, &own)?;
         let der = sign(&opened, &certify::revocation_list(&issuer, &list)?).await?;

@@ -1,6 +1,7 @@
 //! `hardsign key create`, `key show`, `key list --plugin`, `key import-cert` and `key export-cert`:
 //! what is done with the device that a key lives in.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use hardsign_core::algorithm::KeySpec;
@@ -11,7 +12,7 @@ use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, OpenKey, PluginError, P
 use hardsign_core::text::WithCauses;
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::proto::{
-    Capability, CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme,
+    Base64, Capability, CreateKeyResponse, KeyEntry, PluginConfig, Purpose, SignatureScheme,
 };
 use hardsign_plugin::text::plural;
 use serde_json::{Value, json};
@@ -22,52 +23,98 @@ use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
 use crate::failure::Failure;
 use crate::output::{json, one_line};
 
-/// A key of the list and the open session of its device.
-pub(super) struct Opened {
+/// A key of the list, and the session of its device.
+pub(super) struct Held {
     /// A command opens two at most and ends with them.
     pub(super) store: &'static KeyStore,
-    open: OpenKey<'static>,
     id: String,
     pub(super) name: String,
     /// Whether the key names a certificate file of its own, which signing then goes by.
-    pub(super) chain_file: Option<String>,
+    chain_file: Option<String>,
+    pub(super) key_spec: KeySpec,
+    public_key: Option<Vec<u8>>,
+    /// DER, leaf to root; empty if the key has none.
+    pub(super) chain: Vec<Vec<u8>>,
+    /// Whether the device keeps one certificate of the key, so that another takes its place.
+    pub(super) one_chain: bool,
 }
 
-impl Opened {
-    /// A key that was just made.
-    pub(super) fn new(
+impl Held {
+    /// A key as its device describes it. It is not opened: a session signs with one key, which may be that of its issuer.
+    pub(super) async fn described(
         store: &'static KeyStore,
-        open: OpenKey<'static>,
-        id: &str,
         name: &str,
-    ) -> Self {
-        Self {
+        key: PluginKey,
+    ) -> Result<Self, PluginError> {
+        let chain_file = key.config.get("cert-chain").cloned();
+        let told = store.describe_key_with(&key.id, key.config).await?;
+        Ok(Self {
             store,
-            open,
-            id: id.to_owned(),
+            id: key.id,
             name: name.to_owned(),
-            chain_file: None,
-        }
-    }
-
-    /// Whether the device keeps one certificate of the key, so that another takes its place.
-    pub(super) fn keeps_one_chain(&self) -> bool {
-        self.open.one_chain
-    }
-
-    pub(super) fn key_spec(&self) -> KeySpec {
-        self.open.key_spec
+            chain_file,
+            key_spec: told.key_spec,
+            public_key: told.public_key.map(|Base64(der)| der),
+            chain: told
+                .certificate_chain
+                .into_iter()
+                .map(|Base64(der)| der)
+                .collect(),
+            one_chain: told.one_chain,
+        })
     }
 
     /// SubjectPublicKeyInfo in DER.
     pub(super) fn public_key(&self) -> Result<&[u8], Failure> {
         let none = || Failure::failed("the plugin returned no public key");
-        self.open.public_key.as_deref().ok_or_else(none)
+        self.public_key.as_deref().ok_or_else(none)
     }
 
-    /// DER, leaf to root; empty if the key has none.
-    pub(super) fn chain(&self) -> &[Vec<u8>] {
-        &self.open.certificate_chain
+    /// The certificate of the key, if it has one.
+    pub(super) fn certificate(&self) -> Result<Option<Certificate>, Failure> {
+        let parsed = self.chain.first().map(|der| Certificate::from_der(der));
+        parsed.transpose().map_err(Failure::error)
+    }
+}
+
+/// A key of the list that is open, to sign.
+pub(super) struct Opened {
+    pub(super) key: Held,
+    open: OpenKey<'static>,
+}
+
+impl Deref for Opened {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.key
+    }
+}
+
+impl Opened {
+    /// Opens a key in a session that can be asked about it.
+    pub(super) async fn of(
+        store: &'static KeyStore,
+        name: &str,
+        key: PluginKey,
+    ) -> Result<Self, PluginError> {
+        let chain_file = key.config.get("cert-chain").cloned();
+        let mut open = store
+            .open_key(&key.id, key.config, Purpose::Certify)
+            .await?;
+        Ok(Self {
+            key: Held {
+                store,
+                id: key.id,
+                name: name.to_owned(),
+                chain_file,
+                key_spec: open.key_spec,
+                public_key: open.public_key.take(),
+                chain: std::mem::take(&mut open.certificate_chain),
+                one_chain: open.one_chain,
+            },
+            open,
+        })
     }
 
     pub(super) fn signs_pkcs1(&self) -> bool {
@@ -78,40 +125,77 @@ impl Opened {
         let scheme = pkcs1.then_some(SignatureScheme::RsassaPkcs1V15);
         Ok(self.open.sign_digest(digest, scheme).await?)
     }
-
-    /// The certificate of the key, if it has one.
-    pub(super) fn certificate(&self) -> Result<Option<Certificate>, Failure> {
-        let parsed = self.chain().first().map(|der| Certificate::from_der(der));
-        parsed.transpose().map_err(Failure::error)
-    }
 }
 
-/// Opens the device of a key of the list to certify.
+/// Opens a key of the list to certify.
 pub(super) async fn open(
     name: &str,
     config: &PluginConfig,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<Opened, Failure> {
-    let host = signer::host(dirs, context);
-    let key = PluginKey::resolve(host.finder(), dirs, KeyChoice::Named(name), config)?;
-    let chain_file = key.config.get("cert-chain").cloned();
-    let store = KeyStore::open(&host, key.plugin, &key.id, key.config).await?;
-    let store: &'static KeyStore = Box::leak(Box::new(store));
-    let open = match store.open_key(&key.id, Purpose::Certify).await {
-        Ok(open) => open,
-        Err(error) => {
-            store.close().await;
-            return Err(error.into());
+    let key = find(name, config, dirs, context)?;
+    let store = connect(&key, dirs, context).await?;
+    or_close(store, Opened::of(store, name, key).await).await
+}
+
+/// Looks at a key of the list that another one certifies.
+pub(super) async fn look(
+    name: &str,
+    config: &PluginConfig,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Held, Failure> {
+    let key = find(name, config, dirs, context)?;
+    let store = connect(&key, dirs, context).await?;
+    or_close(store, Held::described(store, name, key).await).await
+}
+
+/// Opens the key of an issuer: in the session of the key that it certifies, if that can be asked about both. A device that one
+/// process has for itself answers no second one, and one login is enough.
+pub(super) async fn open_issuer(
+    name: &str,
+    beside: Option<&'static KeyStore>,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Opened, Failure> {
+    let key = find(name, &PluginConfig::new(), dirs, context)?;
+    match beside.filter(|store| store.serves(&key)) {
+        Some(store) => Ok(Opened::of(store, name, key).await?),
+        None => {
+            let store = connect(&key, dirs, context).await?;
+            or_close(store, Opened::of(store, name, key).await).await
         }
-    };
-    Ok(Opened {
-        store,
-        open,
-        id: key.id,
-        name: name.to_owned(),
-        chain_file,
-    })
+    }
+}
+
+fn find(
+    name: &str,
+    config: &PluginConfig,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<PluginKey, Failure> {
+    let host = signer::host(dirs, context);
+    let choice = KeyChoice::Named(name);
+    Ok(PluginKey::resolve(host.finder(), dirs, choice, config)?)
+}
+
+async fn connect(
+    key: &PluginKey,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<&'static KeyStore, Failure> {
+    let (host, plugin) = (signer::host(dirs, context), key.plugin.clone());
+    let store = KeyStore::open(&host, plugin, &key.id, key.config.clone()).await?;
+    Ok(Box::leak(Box::new(store)))
+}
+
+/// What came of the first request of a session, which ends with it if that failed.
+async fn or_close<T>(store: &KeyStore, outcome: Result<T, PluginError>) -> Result<T, Failure> {
+    if outcome.is_err() {
+        store.close().await;
+    }
+    Ok(outcome?)
 }
 
 pub(in crate::command) fn create(args: CreateArgs, context: &Context) -> Result<(), Failure> {
@@ -315,7 +399,7 @@ pub(in crate::command) fn show(args: LookArgs, context: &Context) -> Result<(), 
     })?;
     let key = &opened.open;
     let now = context.now();
-    let certificates = parsed(opened.chain())?;
+    let certificates = parsed(&opened.chain)?;
     let shown: Vec<Value> = certificates
         .iter()
         .map(|certificate| {
@@ -465,17 +549,17 @@ pub(super) struct Kept {
 
 /// Stores a chain on the device or, where that holds none, in the configuration directory.
 pub(super) async fn keep(
-    opened: &Opened,
+    holder: &Held,
     chain: &[Vec<u8>],
     overwrite: bool,
     dirs: &Dirs,
     context: &Context,
 ) -> Result<Kept, Failure> {
-    let answer = opened
+    let answer = holder
         .store
-        .import_certificates(&opened.id, chain, overwrite)
+        .import_certificates(&holder.id, chain, overwrite)
         .await?;
-    let own = dirs.chain(&opened.name);
+    let own = dirs.chain(&holder.name);
     let stored = usize::try_from(answer.stored).unwrap_or(usize::MAX);
     if stored >= chain.len() {
         // What was kept here for an earlier certificate must not come before the device's.
@@ -488,7 +572,7 @@ pub(super) async fn keep(
                 ))
             })?;
         }
-        let kept = own_file(opened, dirs);
+        let kept = own_file(holder, dirs);
         if let Some(file) = kept {
             context.console.warning(format_args!(
                 "the key's setting cert-chain names {file}, which signing uses; put the new chain there, or remove the setting"
@@ -503,7 +587,7 @@ pub(super) async fn keep(
     let Some(own) = own else {
         return Err(Failure::failed(format!(
             "the device holds no certificates, and the name {:?} can't be used as a file name",
-            opened.name
+            holder.name
         )));
     };
     let mut text = String::new();
@@ -520,10 +604,10 @@ pub(super) async fn keep(
 }
 
 /// A certificate file that the key's settings name, beside the one that is kept for it.
-fn own_file<'a>(opened: &'a Opened, dirs: &Dirs) -> Option<&'a str> {
-    let kept = dirs.chain(&opened.name);
-    let named = opened.chain_file.as_deref()?;
-    let is_plugin = opened.store.metadata().name == "local";
+fn own_file<'a>(holder: &'a Held, dirs: &Dirs) -> Option<&'a str> {
+    let kept = dirs.chain(&holder.name);
+    let named = holder.chain_file.as_deref()?;
+    let is_plugin = holder.store.metadata().name == "local";
     (!is_plugin && kept.as_deref() != Some(Path::new(named))).then_some(named)
 }
 
@@ -570,12 +654,16 @@ pub(super) fn stored_document(name: &str, chain: &[Certificate], kept: &Kept) ->
 
 pub(in crate::command) fn export(args: LookArgs, context: &Context) -> Result<(), Failure> {
     let dirs = context.dirs()?;
-    let opened = context.wait(open(&args.name, &args.config, &dirs, context))?;
-    if opened.chain().is_empty() {
+    let held = context.wait(async {
+        let held = look(&args.name, &args.config, &dirs, context).await?;
+        held.store.close().await;
+        Ok(held)
+    })?;
+    if held.chain.is_empty() {
         return Err(no_certificate(&args.name));
     }
     let mut text = String::new();
-    for der in opened.chain() {
+    for der in &held.chain {
         text.push_str(&certify::pem("CERTIFICATE", der).map_err(Failure::error)?);
     }
     put_out(&args.out, text.as_bytes(), context)?;

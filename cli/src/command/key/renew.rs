@@ -4,21 +4,18 @@
 use hardsign_core::certify::{NewCertificate, Subject};
 use hardsign_core::config::{ConfigError, KeyLocation, SigningKeys};
 use hardsign_core::dirs::Dirs;
-use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, PluginKey};
+use hardsign_core::plugin::{KeyChoice, KeyStore, NewKey, PluginKey, of_any_key};
 use hardsign_core::x509::Certificate;
 use hardsign_plugin::algorithm::KeySpec;
-use hardsign_plugin::proto::{PluginConfig, Purpose};
+use hardsign_plugin::proto::PluginConfig;
 use hardsign_plugin::text::names_after;
 
 use super::super::{Context, signer};
-use super::certify::{By, Made, finish, make, make_request, put_request, store};
-use super::device::{self, Kept, Opened};
+use super::certify::{Applicant, Ca, Made, finish, make_request, put_request, self_sign, store};
+use super::device::{self, Held, Kept, Opened};
 use crate::args::key::life::{NewKeyArgs, RenewArgs};
 use crate::failure::Failure;
 use crate::output::one_line;
-
-/// The settings that are those of one key: they name its certificate file, and its version.
-const OF_ONE_KEY: [&str; 2] = ["cert-chain", "version"];
 
 /// What a renewal made.
 enum Renewed {
@@ -33,22 +30,24 @@ pub(in crate::command) fn renew(args: RenewArgs, context: &Context) -> Result<()
         return with_new_key(&args, new, &dirs, context);
     }
     let (subject, renewed) = context.wait(async {
-        let opened = device::open(&args.name, &args.config, &dirs, context).await?;
-        let Some(old) = opened.certificate()? else {
+        let issuer = args.terms.issuer.as_deref();
+        let applicant = Applicant::open(&args.name, &args.config, issuer, &dirs, context).await?;
+        let Some(old) = applicant.key().certificate()? else {
             return Err(device::no_certificate(&args.name));
         };
         let subject = subject_of(&old)?;
-        if args.request {
-            let der = make_request(&opened, &subject, args.terms.padding).await?;
+        if let (true, Applicant::Open(opened)) = (args.request, &applicant) {
+            let der = make_request(opened, &subject, args.terms.padding).await?;
             opened.store.close().await;
             return Ok((subject, Renewed::Request(der)));
         }
         check_issuer(&old, &args)?;
-        let by = By::open(&args.terms, &dirs, context).await?;
         let mut new = terms_of(&old, &args, context)?;
         new.follows = Some(begin(&old));
-        let renewed = certified(opened, by, &new, true, &args, &dirs, context).await?;
-        Ok((subject, renewed))
+        let padding = args.terms.padding;
+        let (made, held) = applicant.certify(&new, padding, &dirs, context).await?;
+        let kept = store(held, &made, &args.out, true, &dirs, context).await?;
+        Ok((subject, Renewed::Certificate(Box::new(made), kept)))
     })?;
     match renewed {
         Renewed::Request(der) => put_request(&args.name, &subject, &der, &args.out, context),
@@ -177,34 +176,62 @@ impl NewKeyOf<'_> {
         let old = Certificate::from_der(&leaf.0).map_err(Failure::error)?;
         let subject = subject_of(&old)?;
         // Whatever keeps the new key from being certified is found out before there is one.
-        let by = match args.request {
-            true => By::Itself,
-            false => {
-                check_issuer(&old, args)?;
-                By::open(&args.terms, self.dirs, context).await?
+        if !args.request {
+            check_issuer(&old, args)?;
+        }
+        let ca = match &args.terms.issuer {
+            Some(issuer) => {
+                let (beside, padding) = (Some(self.store), args.terms.padding);
+                Some(Ca::open(issuer, beside, padding, self.dirs, context).await?)
             }
+            None => None,
         };
         let new = terms_of(&old, args, context)?;
-        let (opened, replaced) = match self.create(described.key_spec).await {
-            Ok(created) => created,
-            Err(failure) => {
-                by.close().await;
-                return Err(failure);
-            }
-        };
-        let name = self.name;
-        let renewed = match args.request {
-            true => make_request(&opened, &subject, args.terms.padding)
+        let made = match self.create(described.key_spec).await {
+            Ok((id, replaced)) => self
+                .certify(id, &subject, ca.as_ref(), &new)
                 .await
-                .map(Renewed::Request),
-            false => certified(opened, by, &new, false, args, self.dirs, context).await,
+                .map(|renewed| (subject, renewed, replaced))
+                .map_err(|failure| half_made(self.name, failure)),
+            Err(failure) => Err(failure),
         };
-        let renewed = renewed.map_err(|failure| half_made(name, failure))?;
-        Ok((subject, renewed, replaced))
+        if let Some(ca) = ca {
+            ca.close().await;
+        }
+        made
     }
 
-    /// Makes the key, adds it to the list and opens it.
-    async fn create(&self, old: KeySpec) -> Result<(Opened, Option<String>), Failure> {
+    /// Has the new key certified, or its request made.
+    async fn certify(
+        &self,
+        id: String,
+        subject: &Subject,
+        ca: Option<&Ca>,
+        new: &NewCertificate,
+    ) -> Result<Renewed, Failure> {
+        let (args, device, dirs) = (self.args, self.store, self.dirs);
+        let padding = args.terms.padding;
+        let key = PluginKey::new(device.plugin().clone(), id, device.config().clone());
+        let (made, held) = match ca {
+            Some(ca) => {
+                let held = Held::described(device, self.name, key).await?;
+                (ca.issue(held.public_key()?, new, dirs).await?, held)
+            }
+            None => {
+                let opened = Opened::of(device, self.name, key).await?;
+                if args.request {
+                    let der = make_request(&opened, subject, padding).await?;
+                    return Ok(Renewed::Request(der));
+                }
+                (self_sign(&opened, new, padding, dirs).await?, opened.key)
+            }
+        };
+        let kept = store(held, &made, &args.out, false, dirs, self.context).await?;
+        Ok(Renewed::Certificate(Box::new(made), kept))
+    }
+
+    /// Makes the key and adds it to the list: its id, and what it replaced.
+    async fn create(&self, old: KeySpec) -> Result<(String, Option<String>), Failure> {
         let mut wanted = NewKey {
             key_id: self.new.id.clone().unwrap_or_else(|| self.old.to_owned()),
             key_spec: self.new.key_spec.unwrap_or(old),
@@ -215,13 +242,10 @@ impl NewKeyOf<'_> {
             touch_policy: self.new.touch_policy.clone(),
         };
         let made = device::make_key(self.store, &mut wanted, self.new.yes, self.context).await?;
-        let (name, id) = (self.name, made.key_id.as_str());
-        let config = self.config.clone();
-        device::register(name, self.plugin, id, config, self.new.default, self.dirs)?;
-        let open = self.store.open_key(id, Purpose::Certify).await;
-        let open = open.map_err(|error| half_made(name, error.into()))?;
-        let opened = Opened::new(self.store, open, id, name);
-        Ok((opened, made.replaced))
+        let (id, config) = (made.key_id, self.config.clone());
+        let default = self.new.default;
+        device::register(self.name, self.plugin, &id, config, default, self.dirs)?;
+        Ok((id, made.replaced))
     }
 }
 
@@ -236,23 +260,6 @@ fn half_made(name: &str, mut failure: Failure) -> Failure {
     failure.hint(format!(
         "go on with `hardsign key certify {name} --subject <subject> --days <days>` or `hardsign key request {name} --subject <subject>`; the old key is unchanged"
     ))
-}
-
-/// Certifies an open key on the same terms, and gives it the certificate.
-async fn certified(
-    opened: Opened,
-    by: By,
-    new: &NewCertificate,
-    replaces: bool,
-    args: &RenewArgs,
-    dirs: &Dirs,
-    context: &Context,
-) -> Result<Renewed, Failure> {
-    let spki = opened.public_key()?.to_vec();
-    let made = make(&by, Some(&opened), &spki, new, args.terms.padding, dirs).await?;
-    by.close().await;
-    let kept = store(opened, &made, &args.out, replaces, dirs, context).await?;
-    Ok(Renewed::Certificate(Box::new(made), kept))
 }
 
 fn subject_of(old: &Certificate) -> Result<Subject, Failure> {
@@ -298,14 +305,6 @@ fn terms_of(
         follows: None,
         now: context.now(),
     })
-}
-
-/// The settings but for those that are the old key's alone.
-fn of_any_key(mut settings: PluginConfig) -> PluginConfig {
-    for name in OF_ONE_KEY {
-        settings.remove(name);
-    }
-    settings
 }
 
 /// The settings of a key as the list has them, but for those that are its alone.

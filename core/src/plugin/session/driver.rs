@@ -15,7 +15,7 @@ use super::{SessionClocks, SessionError, SessionListener};
 use crate::event::{Event, Observer as _};
 use crate::json;
 use crate::plugin::messages;
-use crate::plugin::text::{Lines, escaped};
+use crate::plugin::text::{Lines, escaped, without_pin};
 
 /// What the session tells its driver.
 #[derive(Debug)]
@@ -312,7 +312,7 @@ where
         let SessionListener { plugin, listener } = &self.heard;
         listener.observe(&Event::PluginNotice {
             plugin,
-            message: &escaped(message, NOTICE, Lines::Escape),
+            message: &escaped(&without_pin(message), NOTICE, Lines::Escape),
             wait,
         });
         Ok(())

@@ -442,18 +442,19 @@ async fn plg_11_notice_puts_the_clock_back_once() {
             sleep(Duration::from_secs(50)).await;
             fake.notice(Some(id), "Touch\nthe \u{1b}[31mkey", 15).await;
             sleep(Duration::from_secs(50)).await;
-            fake.notice(Some(id), "again", 15).await;
+            fake.notice(Some(id), "a?pin-value=1234", 15).await;
         })
         .await;
     assert!(matches!(*error, SessionError::Clock { .. }));
     assert_eq!(begun.elapsed(), Duration::from_secs(110));
-    assert_eq!(
-        stage.events.lock().unwrap()[0],
-        Told::Notice {
-            message: "Touch\\nthe \\u{1b}[31mkey".into(),
-            wait: Some(Duration::from_secs(15)),
-        }
-    );
+    // Neither an escape sequence nor a PIN reaches the terminal.
+    let wait = Some(Duration::from_secs(15));
+    let told = ["Touch\\nthe \\u{1b}[31mkey", "a?pin-value=*****"];
+    let told = told.map(|message| Told::Notice {
+        message: message.into(),
+        wait,
+    });
+    assert_eq!(*stage.events.lock().unwrap(), told);
     // One that is about no request leaves the clocks alone.
     let mut stage = Stage::new(1).await;
     let begun = Instant::now();

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Base64, Capability, PluginConfig, Property, Setting, message, null_as_default};
+use super::{
+    Base64, Capability, PluginConfig, Property, Setting, is_false, message, null_as_default,
+};
 use crate::algorithm::{HashAlgorithm, KeySpec, SignatureAlgorithm};
 
 message! {
@@ -84,6 +86,9 @@ message! {
         /// What the key store says about the key. It is its word, and proves nothing.
         #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
         pub properties: Vec<Property>,
+        /// Whether the key store keeps one chain for the key, so that another one takes its place.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub one_chain: bool,
     }
 }
 
@@ -328,6 +333,7 @@ mod tests {
                 public_key: None,
                 certificate_chain: Vec::new(),
                 properties: Vec::new(),
+                one_chain: false,
             },
             r#"{"keyId":"k","keySpec":"EC-384"}"#,
         );
@@ -338,8 +344,9 @@ mod tests {
                 public_key: Some(Base64(vec![1])),
                 certificate_chain: vec![Base64(vec![2])],
                 properties: vec![Property::new("origin", "generated")],
+                one_chain: true,
             },
-            r#"{"keyId":"k","keySpec":"EC-384","publicKey":"AQ==","certificateChain":["Ag=="],"properties":[{"name":"origin","value":"generated"}]}"#,
+            r#"{"keyId":"k","keySpec":"EC-384","publicKey":"AQ==","certificateChain":["Ag=="],"properties":[{"name":"origin","value":"generated"}],"oneChain":true}"#,
         );
         let unknown = r#"{"keyId":"k","keySpec":"RSA-1024"}"#;
         let error = serde_json::from_str::<DescribeKeyResponse>(unknown).unwrap_err();

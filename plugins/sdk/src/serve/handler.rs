@@ -245,6 +245,7 @@ impl<'p, P: AsyncPlugin> Handler<'p, P> {
             public_key: public_key(key, purpose)?,
             certificate_chain: certificate_chain(key, purpose)?,
             properties: key.properties(),
+            one_chain: key.keeps_one_chain(),
         })
     }
 

@@ -73,7 +73,10 @@ async fn one_process_for_the_life_of_a_key() {
         assert_eq!(listed.keys[0].label.as_deref(), Some("bear"));
         let made = store.create_key(&new_key("bear")).await.unwrap();
         assert_eq!(made.key_id, "bear");
-        let key = store.open_key("bear", Purpose::Certify).await.unwrap();
+        let key = store
+            .open_key("bear", settings(&stage), Purpose::Certify)
+            .await
+            .unwrap();
         assert_eq!(key.public_key.as_ref(), Some(&made.public_key.0));
         assert_eq!(key.certificate_chain, Vec::<Vec<u8>>::new());
         assert_eq!(
@@ -187,7 +190,7 @@ async fn a_denial_is_final() {
         for error in [
             store.list_keys("").await.map(drop).unwrap_err(),
             store
-                .open_key("bear", Purpose::Certify)
+                .open_key("bear", settings(&stage), Purpose::Certify)
                 .await
                 .map(drop)
                 .unwrap_err(),
