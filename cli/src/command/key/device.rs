@@ -47,7 +47,13 @@ impl Held {
         key: PluginKey,
     ) -> Result<Self, PluginError> {
         let chain_file = key.config.get("cert-chain").cloned();
-        let told = store.describe_key_with(&key.id, key.config).await?;
+        let mut config = key.config;
+        // A file that is not there may be one that is to be written.
+        config.retain(|name, path| {
+            let path = path.strip_prefix("file:").unwrap_or(path);
+            name != "cert-chain" || Path::new(path).exists()
+        });
+        let told = store.describe_key_with(&key.id, config).await?;
         Ok(Self {
             store,
             id: key.id,
