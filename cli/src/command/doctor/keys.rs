@@ -22,6 +22,7 @@ use jiff::Timestamp;
 
 use super::certificates::{self, Statements};
 use super::{Findings, SAID, Status};
+use crate::command::key::device::chain_file;
 use crate::failure::plugin;
 
 /// What keys are looked at with.
@@ -164,8 +165,8 @@ fn of_chain(
 fn kept_chain(dirs: &Dirs, entry: &KeyEntry) -> Option<Vec<Certificate>> {
     let path = match entry.location() {
         Ok(KeyLocation::Files { certificate, .. }) => Path::new(certificate).to_owned(),
-        _ => match entry.plugin_config.get("cert-chain") {
-            Some(named) => Path::new(named).to_owned(),
+        _ => match chain_file(&entry.plugin_config) {
+            Some(named) => named.to_owned(),
             None => dirs.chain(&entry.name)?,
         },
     };

@@ -2,7 +2,7 @@
 //! what is done with the device that a key lives in.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hardsign_core::algorithm::KeySpec;
 use hardsign_core::certify::{self, ImportError, arrange};
@@ -23,14 +23,23 @@ use crate::args::key::life::{CreateArgs, Device, ImportArgs, LookArgs, Out};
 use crate::failure::Failure;
 use crate::output::{json, one_line};
 
+/// The setting of a key that names its certificate file.
+const CHAIN_FILE: &str = "cert-chain";
+
+/// The certificate file that a key's settings name. It may be written `file:path`.
+pub(in crate::command) fn chain_file(config: &PluginConfig) -> Option<&Path> {
+    let named = config.get(CHAIN_FILE)?;
+    Some(Path::new(named.strip_prefix("file:").unwrap_or(named)))
+}
+
 /// A key of the list, and the session of its device.
 pub(super) struct Held {
     /// A command opens two at most and ends with them.
     pub(super) store: &'static KeyStore,
     id: String,
     pub(super) name: String,
-    /// Whether the key names a certificate file of its own, which signing then goes by.
-    chain_file: Option<String>,
+    /// The certificate file that the key names, if any: signing then goes by that.
+    chain_file: Option<PathBuf>,
     pub(super) key_spec: KeySpec,
     public_key: Option<Vec<u8>>,
     /// DER, leaf to root; empty if the key has none.
@@ -46,13 +55,12 @@ impl Held {
         name: &str,
         key: PluginKey,
     ) -> Result<Self, PluginError> {
-        let chain_file = key.config.get("cert-chain").cloned();
+        let chain_file = chain_file(&key.config).map(Path::to_owned);
         let mut config = key.config;
         // A file that is not there may be one that is to be written.
-        config.retain(|name, path| {
-            let path = path.strip_prefix("file:").unwrap_or(path);
-            name != "cert-chain" || Path::new(path).exists()
-        });
+        if chain_file.as_ref().is_some_and(|file| !file.exists()) {
+            config.remove(CHAIN_FILE);
+        }
         let told = store.describe_key_with(&key.id, config).await?;
         Ok(Self {
             store,
@@ -104,7 +112,7 @@ impl Opened {
         name: &str,
         key: PluginKey,
     ) -> Result<Self, PluginError> {
-        let chain_file = key.config.get("cert-chain").cloned();
+        let chain_file = chain_file(&key.config).map(Path::to_owned);
         let mut open = store
             .open_key(&key.id, key.config, Purpose::Certify)
             .await?;
@@ -140,9 +148,7 @@ pub(super) async fn open(
     dirs: &Dirs,
     context: &Context,
 ) -> Result<Opened, Failure> {
-    let key = find(name, config, dirs, context)?;
-    let store = connect(&key, dirs, context).await?;
-    or_close(store, Opened::of(store, name, key).await).await
+    open_found(name, find(name, config, dirs, context)?, dirs, context).await
 }
 
 /// Looks at a key of the list that another one certifies.
@@ -168,11 +174,19 @@ pub(super) async fn open_issuer(
     let key = find(name, &PluginConfig::new(), dirs, context)?;
     match beside.filter(|store| store.serves(&key)) {
         Some(store) => Ok(Opened::of(store, name, key).await?),
-        None => {
-            let store = connect(&key, dirs, context).await?;
-            or_close(store, Opened::of(store, name, key).await).await
-        }
+        None => open_found(name, key, dirs, context).await,
     }
+}
+
+/// Opens a key in a session of its own.
+async fn open_found(
+    name: &str,
+    key: PluginKey,
+    dirs: &Dirs,
+    context: &Context,
+) -> Result<Opened, Failure> {
+    let store = connect(&key, dirs, context).await?;
+    or_close(store, Opened::of(store, name, key).await).await
 }
 
 fn find(
@@ -581,7 +595,8 @@ pub(super) async fn keep(
         let kept = own_file(holder, dirs);
         if let Some(file) = kept {
             context.console.warning(format_args!(
-                "the key's setting cert-chain names {file}, which signing uses; put the new chain there, or remove the setting"
+                "the key's setting {CHAIN_FILE} names {}, which signing uses; put the new chain there, or remove the setting",
+                file.display()
             ));
         }
         return Ok(Kept {
@@ -610,11 +625,11 @@ pub(super) async fn keep(
 }
 
 /// A certificate file that the key's settings name, beside the one that is kept for it.
-fn own_file<'a>(holder: &'a Held, dirs: &Dirs) -> Option<&'a str> {
+fn own_file<'a>(holder: &'a Held, dirs: &Dirs) -> Option<&'a Path> {
     let kept = dirs.chain(&holder.name);
     let named = holder.chain_file.as_deref()?;
     let is_plugin = holder.store.metadata().name == "local";
-    (!is_plugin && kept.as_deref() != Some(Path::new(named))).then_some(named)
+    (!is_plugin && kept.as_deref() != Some(named)).then_some(named)
 }
 
 pub(super) fn tell_kept(
