@@ -163,6 +163,21 @@ impl Context {
         self.wait_on(runtime, work)
     }
 
+    /// [`Self::wait`] for work that mostly waits for servers and for a plugin, on half of the processors: the plugin is
+    /// at work too, and the fewer threads there are, the less is handed over from one to another.
+    pub(crate) fn wait_for_others<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let threads = many::cores() / 2;
+        if threads <= 1 {
+            return self.wait_for_one(work);
+        }
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(threads);
+        self.wait_on(runtime, work)
+    }
+
     /// [`Self::wait`] for work on one thing, which gains nothing from other threads: without them nothing is
     /// handed over from one to another.
     pub(crate) fn wait_for_one<T>(

@@ -101,11 +101,18 @@ impl Connection {
         let seed = format!("{}-{number}-{}", self.host, std::process::id());
         let envelope = hex::encode(Sha256::digest(&seed)).repeat(35);
         let layer = self.upload(envelope.as_bytes());
+        // A registry that copies its lists copies these as well.
+        let annotations = json!({
+            "io.cncf.notary.x509chain.thumbprint#S256":
+                format!("[{:?}]", hex::encode(Sha256::digest(EMPTY))),
+            "org.opencontainers.image.created": "2026-11-29T00:00:00Z",
+        });
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": SIGNATURE,
             "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": EMPTY, "size": 2},
             "layers": [{"mediaType": "application/jose+json", "digest": layer, "size": envelope.len()}],
             "subject": {"mediaType": MANIFEST, "digest": artifact, "size": 1},
+            "annotations": annotations,
         });
         let manifest = manifest.to_string();
         let digest = digest(manifest.as_bytes());
@@ -117,7 +124,10 @@ impl Connection {
                 200 => listed.json()["manifests"].as_array().unwrap().clone(),
                 _ => Vec::new(),
             };
-            listed.push(json!({"mediaType": MANIFEST, "digest": digest, "size": manifest.len()}));
+            listed.push(json!({
+                "mediaType": MANIFEST, "digest": digest, "size": manifest.len(),
+                "annotations": annotations, "artifactType": SIGNATURE,
+            }));
             let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed});
             self.put(&tag, INDEX, &index.to_string());
         }

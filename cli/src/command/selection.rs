@@ -81,6 +81,13 @@ impl Item {
         }
     }
 
+    /// Asks the place of an artifact that was resolved ahead what storing a signature of it will need to know.
+    pub(super) fn prepare(&self) {
+        if let Found::Ahead(target, Ok(artifact)) = &self.found {
+            target.place.prepare(artifact);
+        }
+    }
+
     /// Where the artifact is, and the artifact, resolved now unless it was before.
     pub(super) async fn artifact(
         self,

@@ -121,7 +121,9 @@ pub(super) fn run(args: SignArgs, context: &Context) -> Result<(), Failure> {
     };
     match one {
         true => context.wait_for_one(work),
-        false => context.wait(work),
+        // A layout's files are this process's work, as much as the token's rate allows.
+        false if args.registry.oci_layout => context.wait(work),
+        false => context.wait_for_others(work),
     }
 }
 
@@ -138,7 +140,9 @@ async fn find(
     let items = selection::items(references, &opener, selection, "sign", deadline, context);
     let mut items = items.await?;
     if one && let Some(item) = items.pop() {
-        items.push(item.resolved_ahead(&deadline.budget()).await);
+        let item = item.resolved_ahead(&deadline.budget()).await;
+        item.prepare();
+        items.push(item);
     }
     Ok((opener, items))
 }

@@ -73,8 +73,10 @@ impl FileError {
 /// # Errors
 /// See [`FileError`]; a missing file is [`FileError::is_not_found`].
 pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let file = open_regular(path)?;
-    let mut bytes = Vec::new();
+    let (file, length) = open_with_length(path)?;
+    // All in one piece where the file is as long as it was, and its end is seen at once.
+    let length = usize::try_from(length.min(limit)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(length.saturating_add(1));
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(FileError::io("read", path))?;
@@ -118,6 +120,11 @@ pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// See [`FileError`].
 pub fn open_regular(path: &Path) -> Result<File, FileError> {
+    Ok(open_with_length(path)?.0)
+}
+
+/// [`open_regular`], and how many bytes the file has.
+fn open_with_length(path: &Path) -> Result<(File, u64), FileError> {
     let not_regular = || FileError::NotRegular {
         path: path.to_owned(),
     };
@@ -130,7 +137,7 @@ pub fn open_regular(path: &Path) -> Result<File, FileError> {
     let file = open_nofollow(path).map_err(FileError::io("open", path))?;
     let after = file.metadata().map_err(FileError::io("stat", path))?;
     if after.is_file() {
-        Ok(file)
+        Ok((file, after.len()))
     } else {
         Err(not_regular())
     }

@@ -6,8 +6,8 @@
 //! Requests in a row, the authentication challenge aside. *Verify by digest*: resolve and list at
 //! once, signature manifest, envelope: three. *Sign*: manifest; then envelope (POST, PUT),
 //! configuration (HEAD, and where it is missing POST, PUT) and the question whether there is a
-//! referrers API at once; signature manifest; the list, to see that the signature stands in it:
-//! five or six. Later signatures in the same repository know that the configuration is there and
+//! referrers API at once, or before, while the signature is made ([`SignatureStore::prepare`]); signature manifest; the list,
+//! to see that the signature stands in it: five or six. Later signatures in the same repository know that the configuration is there and
 //! that the registry lists: four.
 //!
 //! Whoever signs must know what is signed, so that with [`Access::Write`] resolving fetches the
@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::JoinSet;
 
 use super::auth::Credentials;
 use super::manifest::{self, MAX_MANIFEST, Manifest, SIGNATURE_ARTIFACT_TYPE};
@@ -39,6 +40,7 @@ use crate::artifact::reference::{
     RepositoryName, TagOrDigest, is_tag, normal_registry, over_https,
 };
 use crate::artifact::{Descriptor, Digest};
+use crate::budget;
 use crate::envelope::Format;
 use crate::net::{
     Client, ClientOptions, HeaderName, HeaderValue, HttpAnswer, Method, Request, StatusCode,
@@ -158,6 +160,8 @@ pub struct Registry {
     access: Access,
     known: Arc<Known>,
     prefetched: Arc<Mutex<HashMap<Digest, Prefetched>>>,
+    /// What is asked before something is stored; it ends with the last clone.
+    ahead: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Connector {
@@ -201,6 +205,7 @@ impl Connector {
             name,
             access,
             prefetched: Arc::default(),
+            ahead: Arc::default(),
         })
     }
 
@@ -329,6 +334,7 @@ impl Registry {
     pub(super) fn apart(&self) -> Self {
         Self {
             prefetched: Arc::default(),
+            ahead: Arc::default(),
             ..self.clone()
         }
     }
@@ -587,6 +593,12 @@ impl SignatureStore for Registry {
         annotations: BTreeMap<String, String>,
     ) -> Result<Pushed, OciError> {
         self.push(subject, format, envelope, annotations).await
+    }
+
+    fn prepare(&self, subject: &Descriptor) {
+        let (registry, subject) = (self.apart(), subject.digest.clone());
+        let look = async move { registry.look_ahead(&subject).await };
+        guard(&self.ahead).spawn(budget::carried(look));
     }
 }
 

@@ -73,6 +73,10 @@ pub trait SignatureStore: Send + Sync {
     fn check_room(&self) -> Result<(), OciError> {
         Ok(())
     }
+
+    /// Begins to ask, while a signature of `subject` is still to be made, what storing it will need to know, and returns at
+    /// once. Nothing is changed, and what fails is told by [`Self::push_signature`] alone. By itself there is nothing to ask.
+    fn prepare(&self, _subject: &Descriptor) {}
 }
 
 /// Signatures that a repository lists for an artifact.

@@ -209,8 +209,20 @@ impl<'v> Verifier<'v> {
             Some(signers) => &rules.for_signers(signers),
             None => rules,
         };
-        let stores = self.load(rules, options.observer).await;
-        order(&mut candidates, &stores);
+        let load = self.load(rules, options.observer);
+        // Stores say which of several signatures comes first; the only one is fetched while they are read.
+        let (stores, mut only) = match candidates.as_mut_slice() {
+            [only] => {
+                let fetch = during(Phase::Fetching, repository.fetch_signature(only));
+                let (stores, fetched) = tokio::join!(load, fetch);
+                (stores, Some(fetched))
+            }
+            several => {
+                let stores = load.await;
+                order(several, &stores);
+                (stores, None)
+            }
+        };
 
         let grounds = Grounds::of_several(statement.name(), rules, own, &stores, options);
         let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
@@ -220,8 +232,14 @@ impl<'v> Verifier<'v> {
             while window.len() < FETCHES
                 && let Some(manifest) = queue.next()
             {
+                let fetched = only.take();
                 let fetch = repository.fetch_signature(manifest);
-                window.push(async move { (manifest, during(Phase::Fetching, fetch).await) });
+                window.push(async move {
+                    match fetched {
+                        Some(fetched) => (manifest, fetched),
+                        None => (manifest, during(Phase::Fetching, fetch).await),
+                    }
+                });
             }
             let Some((manifest, fetched)) = window.next().await else {
                 break;

@@ -29,6 +29,7 @@ struct Inner {
     subject: Name,
     public_key: Result<PublicKey, KeyError>,
     self_signed: OnceLock<Result<(), SignedDataError>>,
+    thumbprint: OnceLock<[u8; 32]>,
 }
 
 /// A certificate was not issued by the other.
@@ -137,7 +138,8 @@ impl Certificate {
     /// SHA-256 over the DER.
     // X509-24
     pub fn thumbprint(&self) -> [u8; 32] {
-        crypto::sha256(self.der())
+        let thumbprint = &self.inner.thumbprint;
+        *thumbprint.get_or_init(|| crypto::sha256(self.der()))
     }
 
     /// [`Certificate::thumbprint`] in lower-case hex.
@@ -214,6 +216,7 @@ impl From<chain::Certificate> for Certificate {
                 public_key: PublicKey::from_spki_der(parsed.spki_der()),
                 parsed,
                 self_signed: OnceLock::new(),
+                thumbprint: OnceLock::new(),
             }),
         }
     }

@@ -1,11 +1,14 @@
 //! What a registry of the specification is asked, and in how many requests.
 
-use hardsign_test_support::Told;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use hardsign_test_support::Told;
 
 use hardsign_core::oci::manifest::{Manifest, OCI_MANIFEST};
 use hardsign_core::oci::registry::Access;
-use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _};
+use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _, SignatureStore as _};
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;
@@ -65,6 +68,89 @@ async fn signing_takes_six_requests_in_a_row_and_then_four() {
         assert_eq!(asked.count(), if rounds == 6 { 2 } else { 0 });
     }
     assert_eq!(fake.log().len(), 4);
+}
+
+/// What storing needs to know is asked while the signature is made, so that its requests in a row are fewer; none is sent
+/// twice, whether the configuration of signatures is there or not.
+#[tokio::test]
+async fn what_storing_needs_to_know_is_asked_ahead() {
+    for there in [true, false] {
+        let fake = FakeRegistry::start(Behaviour::default());
+        fake.put_manifest("repo", Some("v1"), OCI_MANIFEST, ARTIFACT);
+        let subject = hardsign_core::oci::manifest::describe(OCI_MANIFEST, ARTIFACT);
+        if there {
+            fake.put_blob("repo", b"{}");
+        }
+        let registry = open(&fake, Access::Write);
+        registry.prepare(&subject);
+        let ahead = || {
+            let asked = |r: &String| r.starts_with("HEAD") || r.contains("/referrers/");
+            fake.requests().iter().filter(|r| asked(r)).count()
+        };
+        while ahead() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Whoever stores waits for the answers.
+        push(&registry, &subject, "one").await.unwrap();
+        // The list once more, to see what was stored.
+        assert_eq!(ahead(), 3, "{:?}", fake.requests());
+        // Two for each upload, and the manifest.
+        let writes = if there { 3 } else { 5 };
+        assert_eq!(fake.requests().len(), 3 + writes, "{:?}", fake.requests());
+    }
+}
+
+/// What is asked ahead and refused fails nothing by itself: storing asks again, and tells.
+#[tokio::test]
+async fn what_fails_ahead_is_told_when_it_is_stored() {
+    let refusing = Arc::new(AtomicBool::new(true));
+    let refuses = Arc::clone(&refusing);
+    let fake = FakeRegistry::start(Behaviour {
+        intercept: Some(Box::new(move |request| {
+            let refused = request.method == "HEAD" && refuses.load(Ordering::SeqCst);
+            refused.then(|| Response::status(403))
+        })),
+        ..Behaviour::default()
+    });
+    let subject = artifact(&fake);
+    let registry = open(&fake, Access::Write);
+    registry.prepare(&subject);
+    let told = push(&registry, &subject, "one").await.unwrap_err().told();
+    assert!(told.contains("403"), "{told}");
+    refusing.store(false, Ordering::SeqCst);
+    push(&registry, &subject, "one").await.unwrap();
+}
+
+/// The configuration that all signatures share is looked for and sent once, however many are stored at once; where it
+/// can't be had, each tells of it, and none waits for the others.
+#[tokio::test]
+async fn the_configuration_is_stored_once_for_many_at_once() {
+    for refused in [false, true] {
+        let fake = FakeRegistry::start(Behaviour {
+            intercept: Some(Box::new(move |request| {
+                (refused && request.method == "HEAD").then(|| Response::status(403))
+            })),
+            ..Behaviour::default()
+        });
+        // Without the configuration.
+        fake.put_manifest("repo", Some("v1"), OCI_MANIFEST, ARTIFACT);
+        let subject = hardsign_core::oci::manifest::describe(OCI_MANIFEST, ARTIFACT);
+        let registry = open(&fake, Access::Write);
+        let many = (0..20).map(|n| {
+            let (registry, subject) = (registry.clone(), subject.clone());
+            async move { push(&registry, &subject, &n.to_string()).await.is_ok() }
+        });
+        let stored = futures_util::future::join_all(many).await;
+        assert_eq!(stored, [!refused; 20]);
+        let begun = |verb: &str| {
+            let requests = fake.requests();
+            requests.iter().filter(|r| r.starts_with(verb)).count()
+        };
+        // One envelope each, and one configuration.
+        let uploads = if refused { 20 } else { 21 };
+        assert_eq!(begun("HEAD"), if refused { 20 } else { 1 });
+        assert_eq!(begun("POST"), uploads);
+    }
 }
 
 #[tokio::test]

@@ -4,15 +4,18 @@ use std::error::Error as _;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use hardsign_core::envelope::Format;
 use hardsign_core::event::Event;
 use hardsign_core::oci::Warning;
-use hardsign_core::trust::Loader;
+use hardsign_core::trust::{LoadedStore, Loader, StoreRef, TrustStores};
 use hardsign_core::verify::{
     AttemptFailure, Attempts, SignatureName, Verified, Verifier, VerifyError,
 };
 use hardsign_test_support::{Builder, Key, Pki, Told};
+use tokio::time::timeout;
 
 use crate::world::{
     REPOSITORY, Shelf, World, artifact, descriptor, level, payload, sign, sign_with, signer,
@@ -510,4 +513,38 @@ async fn signers_are_those_whom_somebody_vouches_for() {
     let outcome = verified(world.verify(&Shelf::of(&[bad()])).await);
     assert_eq!(outcome.signatures().len(), 1);
     assert_eq!(outcome.signers().count(), 0);
+}
+
+/// Stores that can be read once the signature is there.
+struct Late<'a> {
+    stores: Loader,
+    shelf: &'a Shelf,
+}
+
+#[async_trait]
+impl TrustStores for Late<'_> {
+    async fn load(&self, store: &StoreRef) -> LoadedStore {
+        while self.shelf.order().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        LoadedStore::new(self.stores.load(store))
+    }
+}
+
+/// The only signature is fetched, once, while the trust stores are read: neither waits for the other.
+#[tokio::test]
+async fn the_only_signature_is_fetched_while_stores_are_read() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let mut shelf = Shelf::default();
+    shelf.add(Format::Jws, &good(&pki), None);
+    let late = Late {
+        stores: Loader::new(world.dirs.trust_stores()),
+        shelf: &shelf,
+    };
+    let verifier = Verifier::new(late);
+    let verify = world.verify_by(&verifier, &shelf);
+    let outcome = timeout(Duration::from_secs(60), verify).await.unwrap();
+    assert_eq!(verified(outcome).signatures().len(), 1);
+    assert_eq!(shelf.order(), [0]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::unexpected;
-use super::referrers::{self, IndexChange, OwnList};
+use super::referrers::{self, Configuration, IndexChange, OwnList};
 use super::{Registry, RegistryError, guard};
 use crate::artifact::reference::TagOrDigest;
 use crate::artifact::{Descriptor, Digest};
@@ -34,7 +34,7 @@ impl Registry {
         // that it can be listed.
         let (envelope, config, prepared) = tokio::join!(
             self.upload(&blob, envelope),
-            self.upload_if_missing(&config, EMPTY_CONTENT),
+            self.store_configuration(&config),
             referrers::prepare(self, &subject.digest)
         );
         envelope?;
@@ -53,6 +53,42 @@ impl Registry {
             manifest: descriptor,
             warnings,
         })
+    }
+
+    /// Asks what storing a signature of `subject` will need to know. What fails is asked again, and told, when it is stored.
+    pub(super) async fn look_ahead(&self, subject: &Digest) {
+        let configuration = async {
+            let known = self.known();
+            let mut looked = known.configuration.lock().await;
+            let config = manifest::empty_descriptor();
+            let look = known.configuration.lead(self.holds_blob(&config));
+            if let (Ok(false), Configuration::Open) = (look.await, *looked) {
+                *looked = Configuration::Missing;
+            }
+        };
+        tokio::join!(configuration, referrers::has_api(self, subject));
+    }
+
+    /// Stores the configuration of signatures where it is missing. Of several at once one looks, and the others wait for
+    /// it; after that each is on its own, so that what fails does not fail for one after the other.
+    async fn store_configuration(&self, config: &Descriptor) -> Result<(), OciError> {
+        let known = self.known();
+        let mut looked = known.configuration.lock().await;
+        let before = std::mem::replace(&mut *looked, Configuration::Looked);
+        match before {
+            Configuration::Open => {
+                let store = self.upload_if_missing(config, EMPTY_CONTENT);
+                known.configuration.lead(store).await
+            }
+            Configuration::Missing => {
+                let store = self.upload_to_share(config, EMPTY_CONTENT);
+                known.configuration.lead(store).await
+            }
+            Configuration::Looked => {
+                drop(looked);
+                self.upload_if_missing(config, EMPTY_CONTENT).await
+            }
+        }
     }
 
     /// Stores a manifest; whether the registry lists it among its subject's referrers (OCI-23).
@@ -123,6 +159,15 @@ impl Registry {
         if self.holds_blob(descriptor).await? {
             return Ok(());
         }
+        self.upload_to_share(descriptor, content).await
+    }
+
+    /// Stores content that others will want as well, and remembers it.
+    async fn upload_to_share(
+        &self,
+        descriptor: &Descriptor,
+        content: &[u8],
+    ) -> Result<(), OciError> {
         self.upload(descriptor, content).await?;
         self.remember(&descriptor.digest);
         Ok(())

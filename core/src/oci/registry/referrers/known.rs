@@ -35,6 +35,18 @@ pub(super) enum Proof {
     Unanswered,
 }
 
+/// Whether the configuration that all signatures share is in the repository.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::oci::registry) enum Configuration {
+    /// Nobody has looked yet.
+    #[default]
+    Open,
+    /// It is not there, and nobody has stored it yet.
+    Missing,
+    /// Somebody has seen to it, or tried to: what was found is remembered, and nobody waits for another any more.
+    Looked,
+}
+
 #[derive(Debug, Default)]
 pub(in crate::oci) struct Known {
     api: AtomicU8,
@@ -43,6 +55,8 @@ pub(in crate::oci) struct Known {
     pub(super) asking: Lock<()>,
     /// Held while the first thing that was stored is looked for.
     pub(super) proof: Lock<Proof>,
+    /// Held while the first one sees to it that the configuration of signatures is there.
+    pub(in crate::oci::registry) configuration: Lock<Configuration>,
     /// Referrers whose manifests were read, each with the subject that it names.
     referrers: Mutex<HashSet<(Digest, Digest)>>,
 }
