@@ -204,8 +204,9 @@ impl Context {
             ))
         })?;
         let _busy = self.console.spinner("waiting");
+        // It is large, and whoever holds it in itself would be as large.
+        let mut work = Box::pin(work);
         let result = runtime.block_on(async {
-            tokio::pin!(work);
             tokio::select! {
                 biased;
                 () = interrupt.raised() => {}

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hardsign_core::plugin::Interrupt;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Exit;
 use crate::output::Console;
@@ -46,24 +46,20 @@ impl Interrupts {
     pub(super) fn attend(&self, console: &Arc<Console>) -> Attended {
         self.attended.fetch_add(1, Ordering::SeqCst);
         self.listening.get_or_init(|| {
-            let (listens, started) = channel();
+            // Where it can't be listened to, Ctrl-C ends the program as it always does.
+            let Ok(listener) = Listener::new() else {
+                return;
+            };
             let (interrupt, attended) = (self.interrupt.clone(), Arc::clone(&self.attended));
             let console = Arc::clone(console);
             thread::spawn(move || {
-                let heard = || {
+                listener.listen(|| {
                     interrupt.raise();
                     if attended.load(Ordering::SeqCst) == 0 {
                         end(&console);
                     }
-                };
-                // Where it can't be listened to, Ctrl-C ends the program as it always does.
-                let started = || {
-                    let _unheard = listens.send(());
-                };
-                let _ended = listen(started, heard);
+                });
             });
-            // An error says that it is not listened to.
-            let _ended = started.recv();
         });
         Attended(Arc::clone(&self.attended))
     }
@@ -89,23 +85,38 @@ impl Interrupts {
     }
 }
 
-/// Calls `heard` for each Ctrl-C, and `started` once none goes unheard.
-fn listen(started: impl FnOnce(), heard: impl Fn()) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
+/// Listens to Ctrl-C: none goes unheard once there is one, whenever its thread begins.
+struct Listener {
+    runtime: Runtime,
+    #[cfg(unix)]
+    signals: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    signals: tokio::signal::windows::CtrlC,
+}
+
+impl Listener {
+    fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let entered = runtime.enter();
         #[cfg(unix)]
-        let mut signals = {
+        let signals = {
             use tokio::signal::unix::{SignalKind, signal};
             signal(SignalKind::interrupt())?
         };
         #[cfg(windows)]
-        let mut signals = tokio::signal::windows::ctrl_c()?;
-        started();
-        while signals.recv().await.is_some() {
-            heard();
-        }
-        Ok(())
-    })
+        let signals = tokio::signal::windows::ctrl_c()?;
+        drop(entered);
+        Ok(Self { runtime, signals })
+    }
+
+    /// Calls `heard` for each.
+    fn listen(mut self, heard: impl Fn()) {
+        self.runtime.block_on(async {
+            while self.signals.recv().await.is_some() {
+                heard();
+            }
+        });
+    }
 }
 
 /// Ends the program, as [`interrupted`] ends a command.

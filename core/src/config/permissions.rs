@@ -79,12 +79,14 @@ pub fn exposed_below(root: &Path, depth: usize) -> Vec<Exposed> {
 }
 
 fn walk(directory: &Path, depth: usize, left: &mut usize, found: &mut Vec<Exposed>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    // Read to its end before what is in it, so that one directory is open at a time.
+    let paths: Vec<_> = entries.take(*left).map(|entry| entry.path()).collect();
+    for path in paths {
         let Some(rest) = left.checked_sub(1) else {
             return;
         };
         *left = rest;
-        let path = entry.path();
         found.extend(exposed(&path));
         if depth > 0 && path.is_dir() {
             walk(&path, depth.saturating_sub(1), left, found);
