@@ -121,7 +121,7 @@ pub(super) struct Search<'a> {
     pub(super) options: Options<'a>,
 }
 
-/// How many signatures are fetched at once.
+/// How many signatures are fetched at once, where the first may well not be the good one.
 const FETCHES: usize = 4;
 
 impl<'v> Verifier<'v> {
@@ -211,16 +211,16 @@ impl<'v> Verifier<'v> {
         };
         let load = self.load(rules, options.observer);
         // Stores say which of several signatures comes first; the only one is fetched while they are read.
-        let (stores, mut only) = match candidates.as_mut_slice() {
+        let (stores, mut only, promising) = match candidates.as_mut_slice() {
             [only] => {
                 let fetch = during(Phase::Fetching, repository.fetch_signature(only));
                 let (stores, fetched) = tokio::join!(load, fetch);
-                (stores, Some(fetched))
+                (stores, Some(fetched), true)
             }
             several => {
                 let stores = load.await;
-                order(several, &stores);
-                (stores, None)
+                let promising = order(several, &stores);
+                (stores, None, promising)
             }
         };
 
@@ -228,8 +228,14 @@ impl<'v> Verifier<'v> {
         let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
         let mut queue = candidates.iter();
         let mut window = Window::new();
+        let one_is_enough = demanded.is_none() && !all && !options.all_signatures;
+        // The others are fetched where one that names a trusted certificate turns out not to be good.
+        let mut at_once = match promising && one_is_enough {
+            true => 1,
+            false => FETCHES,
+        };
         loop {
-            while window.len() < FETCHES
+            while window.len() < at_once
                 && let Some(manifest) = queue.next()
             {
                 let fetched = only.take();
@@ -250,6 +256,7 @@ impl<'v> Verifier<'v> {
             if gathered.add(tried) && !all && !options.all_signatures {
                 break;
             }
+            at_once = FETCHES;
         }
         gathered.conclude(shown, statement.name(), rules.level(), policy.source())
     }
@@ -668,21 +675,23 @@ fn skipped(
 }
 
 /// Puts the signatures first whose annotation names a trusted certificate. The annotation is
-/// unsigned, so it decides the order and nothing else (VER-29, DIF-14).
-fn order(candidates: &mut [Descriptor], stores: &LoadedStores) {
-    if candidates.len() < 2 {
-        return;
-    }
+/// unsigned, so it decides the order, and how many are fetched at once, and nothing else (VER-29, DIF-14). Whether there is
+/// one.
+fn order(candidates: &mut [Descriptor], stores: &LoadedStores) -> bool {
     let trusted: BTreeSet<_> = stores
         .usable()
         .filter(|store| store.store().store_type != StoreType::Tsa)
         .flat_map(TrustStore::certificates)
         .map(Certificate::thumbprint_hex)
         .collect();
+    let mut promising = false;
     candidates.sort_by_cached_key(|candidate| {
         let named = thumbprints(candidate);
-        !named.iter().any(|thumbprint| trusted.contains(thumbprint))
+        let trusted = named.iter().any(|thumbprint| trusted.contains(thumbprint));
+        promising |= trusted;
+        !trusted
     });
+    promising
 }
 
 /// The thumbprints in a manifest's annotation, in lower case (DIF-31).

@@ -548,3 +548,37 @@ async fn the_only_signature_is_fetched_while_stores_are_read() {
     assert_eq!(verified(outcome).signatures().len(), 1);
     assert_eq!(shelf.order(), [0]);
 }
+
+/// DIF-14: where a signature names a trusted certificate the others are fetched only if it is not good; a name says
+/// nothing else.
+#[tokio::test]
+async fn others_are_fetched_where_the_promising_one_is_not_good() {
+    let pki = Pki::new();
+    let world = trusting(&pki);
+    let chain = pki.chain(&signer(&pki, "signer", &Key::P256));
+    let mut shelf = Shelf::default();
+    shelf.add(Format::Jws, &bad(), None);
+    shelf.add(Format::Jws, &good(&pki), Some(&chain));
+    shelf.add(Format::Jws, &good(&pki), None);
+    let outcome = verified(world.verify(&shelf).await);
+    assert_eq!(outcome.signatures()[0].manifest, Some(shelf.digest(1)));
+    assert_eq!(shelf.order(), [1]);
+
+    let mut shelf = Shelf::default();
+    shelf.add(Format::Jws, &bad(), Some(&chain));
+    for _ in 0..4 {
+        shelf.add(Format::Jws, &good(&pki), None);
+    }
+    let outcome = verified(world.verify(&shelf).await);
+    assert_eq!(outcome.signatures()[0].manifest, Some(shelf.digest(1)));
+    assert_eq!(shelf.order(), [0, 1, 2, 3, 4]);
+    assert_eq!(shelf.most_in_flight.load(Ordering::SeqCst), 4);
+
+    // Nobody is promising.
+    let mut shelf = Shelf::default();
+    for _ in 0..5 {
+        shelf.add(Format::Jws, &good(&pki), None);
+    }
+    verified(world.verify(&shelf).await);
+    assert_eq!(shelf.order(), [0, 1, 2, 3]);
+}
