@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::artifact::Digest;
 use crate::budget::Lock;
+use crate::crypto;
 use crate::oci::registry::guard;
 
 /// What is known of the referrers API.
@@ -57,8 +58,8 @@ pub(in crate::oci) struct Known {
     pub(super) proof: Lock<Proof>,
     /// Held while the first one sees to it that the configuration of signatures is there.
     pub(in crate::oci::registry) configuration: Lock<Configuration>,
-    /// Referrers whose manifests were read, each with the subject that it names.
-    referrers: Mutex<HashSet<(Digest, Digest)>>,
+    /// Referrers whose manifests were read, each with the subject that it names: [`pair`] of both.
+    referrers: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Known {
@@ -89,13 +90,18 @@ impl Known {
         if known.len() >= MAX_REFERRERS {
             known.clear();
         }
-        known.insert((referrer.clone(), subject.clone()));
+        known.insert(pair(referrer, subject));
     }
 
     /// Whether the manifest of `referrer` is known to name `subject`.
     pub(super) fn is_named(&self, referrer: &Digest, subject: &Digest) -> bool {
-        guard(&self.referrers).contains(&(referrer.clone(), subject.clone()))
+        guard(&self.referrers).contains(&pair(referrer, subject))
     }
+}
+
+/// One digest for a referrer and its subject, which needs less memory than both.
+fn pair(referrer: &Digest, subject: &Digest) -> [u8; 32] {
+    crypto::sha256(format!("{referrer} {subject}").as_bytes())
 }
 
 /// Most referrers that are remembered of one repository.
