@@ -108,6 +108,7 @@ fn exposure(_: &Metadata) -> Option<Exposure> {
 
 /// Who beside `user` and root can change a file with this owner and mode. Access control lists show
 /// in the group's bits of the mode.
+#[cfg(unix)]
 fn judge(owner: u32, mode: u32, user: u32) -> Option<Exposure> {
     if owner != user && owner != 0 {
         return Some(Exposure::Owner { uid: owner });
