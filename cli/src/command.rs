@@ -158,9 +158,7 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let mut runtime = Builder::new_multi_thread();
-        runtime.worker_threads(many::cores());
-        self.wait_on(runtime, work)
+        self.wait_on(threads(many::cores()), work)
     }
 
     /// [`Self::wait`] for work that mostly waits for servers and for a plugin, on half of the processors: the plugin is
@@ -169,13 +167,10 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let threads = many::cores() / 2;
-        if threads <= 1 {
-            return self.wait_for_one(work);
+        match many::cores() / 2 {
+            0 | 1 => self.wait_for_one(work),
+            half => self.wait_on(threads(half), work),
         }
-        let mut runtime = Builder::new_multi_thread();
-        runtime.worker_threads(threads);
-        self.wait_on(runtime, work)
     }
 
     /// [`Self::wait`] for work on one thing, which gains nothing from other threads: without them nothing is
@@ -232,6 +227,13 @@ impl Context {
             false => failure,
         })
     }
+}
+
+/// A runtime with so many threads.
+fn threads(count: usize) -> Builder {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(count);
+    runtime
 }
 
 /// Runs the command that `matches` names.

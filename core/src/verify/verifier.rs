@@ -209,20 +209,8 @@ impl<'v> Verifier<'v> {
             Some(signers) => &rules.for_signers(signers),
             None => rules,
         };
-        let load = self.load(rules, options.observer);
-        // Stores say which of several signatures comes first; the only one is fetched while they are read.
-        let (stores, mut only, promising) = match candidates.as_mut_slice() {
-            [only] => {
-                let fetch = during(Phase::Fetching, repository.fetch_signature(only));
-                let (stores, fetched) = tokio::join!(load, fetch);
-                (stores, Some(fetched), true)
-            }
-            several => {
-                let stores = load.await;
-                let promising = order(several, &stores);
-                (stores, None, promising)
-            }
-        };
+        let begin = self.begin(rules, repository, &mut candidates, options.observer);
+        let (stores, mut only, promising) = begin.await;
 
         let grounds = Grounds::of_several(statement.name(), rules, own, &stores, options);
         let mut gathered = Gathered::new(demanded, grounds.hardware, truncated);
@@ -349,6 +337,30 @@ impl<'v> Verifier<'v> {
         gathered
             .conclude(reference, statement.name(), rules.level(), policy.source())
             .map_err(VerifyError::of_single)
+    }
+
+    /// Reads the stores of the statement, which say which of several signatures comes first; the only one is fetched while they
+    /// are read. The stores, that one, and whether the first names a trusted certificate.
+    async fn begin(
+        &self,
+        rules: &Rules,
+        repository: &dyn SignatureSource,
+        candidates: &mut [Descriptor],
+        observer: &dyn Observer,
+    ) -> (
+        LoadedStores,
+        Option<Result<FetchedSignature, OciError>>,
+        bool,
+    ) {
+        let load = self.load(rules, observer);
+        if let [only] = candidates {
+            let fetch = during(Phase::Fetching, repository.fetch_signature(only));
+            let (stores, fetched) = tokio::join!(load, fetch);
+            return (stores, Some(fetched), true);
+        }
+        let stores = load.await;
+        let promising = order(candidates, &stores);
+        (stores, None, promising)
     }
 
     /// The stores of the statement. One that can't be used is a failure only where it is looked

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hardsign_test_support::Told;
-
 use hardsign_core::oci::manifest::{Manifest, OCI_MANIFEST};
 use hardsign_core::oci::registry::Access;
 use hardsign_core::oci::{OciError, Repository as _, SignatureSource as _, SignatureStore as _};
+use hardsign_test_support::Told;
 use hardsign_test_support::registry::{Behaviour, FakeRegistry, Response};
 
 use crate::support::*;
